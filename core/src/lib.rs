@@ -1,0 +1,9 @@
+//! Dynamic Kernel Module Support: the shared core.
+//!
+//! `ARCHITECTURE.md` in the project's top directory is the map of these rooms.
+
+pub mod digest;
+pub mod names;
+pub mod report;
+pub mod root;
+pub mod tree;

@@ -1,0 +1,2 @@
+//! The `dkms` command.
+fn main() {}

@@ -1,0 +1,205 @@
+//! The names everything else is keyed by: packages, kernels, architectures.
+//!
+//! Each becomes part of a path below the DKMS tree, so each is checked once, here,
+//! and is safe to join to a path from then on.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a word can't be a package name, a version, a kernel release or an architecture.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {text:?} is not usable: {why}")]
+pub struct NameError {
+    /// What the word was meant to be ("module name", "kernel release", …).
+    pub what: &'static str,
+    /// The word as given.
+    pub text: String,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+fn check(what: &'static str, text: &str) -> Result<(), NameError> {
+    let why = if text.is_empty() {
+        "it is empty"
+    } else if text == "." || text == ".." {
+        "it is a directory reference"
+    } else if text.contains('/') {
+        "it contains a slash"
+    } else if text.starts_with('.') {
+        "it begins with a dot"
+    } else if text.starts_with('-') {
+        "it begins with a dash"
+    } else if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        "it contains white space or a control character"
+    } else if text.contains([
+        '*', '?', '[', ']', '"', '\'', '\\', '`', '$', ';', '&', '|', '<', '>', '(', ')',
+    ]) {
+        "it contains a character that the shell or a glob would interpret"
+    } else if text.len() > 200 {
+        "it is longer than 200 bytes"
+    } else {
+        return Ok(());
+    };
+    Err(NameError {
+        what,
+        text: text.to_owned(),
+        why,
+    })
+}
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Checks and wraps `text`; fails with what is wrong with it.
+            pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
+                let text = text.into();
+                check($what, &text)?;
+                Ok(Self(text))
+            }
+
+            /// The bare text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl AsRef<Path> for $name {
+            fn as_ref(&self) -> &Path {
+                Path::new(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+            fn try_from(text: String) -> Result<Self, NameError> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+    };
+}
+
+name_type!(
+    /// The name of a DKMS package (what the classic calls the module).
+    Name,
+    "module name"
+);
+name_type!(
+    /// The version of a DKMS package.
+    Version,
+    "module version"
+);
+name_type!(
+    /// A kernel release, as `uname -r` prints it.
+    Release,
+    "kernel release"
+);
+name_type!(
+    /// The architecture label of a kernel: a word in paths, nothing more.
+    Arch,
+    "architecture"
+);
+
+/// A DKMS package: `name/version`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Package {
+    /// Its name.
+    pub name: Name,
+    /// Its version.
+    pub version: Version,
+}
+
+impl Package {
+    /// Checks both words and puts them together.
+    pub fn new(name: &str, version: &str) -> Result<Self, NameError> {
+        Ok(Self {
+            name: Name::new(name)?,
+            version: Version::new(version)?,
+        })
+    }
+}
+
+impl fmt::Display for Package {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.name, self.version)
+    }
+}
+
+/// A kernel of the root being worked on: release and architecture label.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Kernel {
+    /// Its release.
+    pub release: Release,
+    /// Its architecture label.
+    pub arch: Arch,
+}
+
+impl Kernel {
+    /// Checks both words and puts them together.
+    pub fn new(release: &str, arch: &str) -> Result<Self, NameError> {
+        Ok(Self {
+            release: Release::new(release)?,
+            arch: Arch::new(arch)?,
+        })
+    }
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.release, self.arch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usual_names_pass() {
+        for text in [
+            "zfs",
+            "v4l2loopback",
+            "rtl8812au",
+            "6.12.117+deb13-cloud-amd64",
+            "1:2.0~rc1",
+            "5.15.0-1020_x",
+        ] {
+            assert!(Name::new(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_that_would_leave_the_tree_are_refused() {
+        for text in [
+            "", ".", "..", "a/b", "../x", ".dkms", "a b", "a\nb", "*", "-k", "a$(b)", "a\0b",
+        ] {
+            assert!(Name::new(text).is_err(), "{text:?}");
+        }
+    }
+}

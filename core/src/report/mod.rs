@@ -1,0 +1,71 @@
+//! Everything said to a person or a program goes through here, as one stream of events.
+
+use std::fmt::Display;
+use std::sync::Mutex;
+
+/// One thing said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A line of standard output, part of the interface where behaviour.md says so.
+    Line(String),
+    /// A piece of standard output without a line end (`Running depmod...`).
+    Part(String),
+    /// `Warning: …` on standard error; further lines on their own.
+    Warning(Vec<String>),
+    /// `Deprecated feature: …` on standard error.
+    Deprecated(String),
+    /// An empty line and `Error! …` on standard error; further lines on their own.
+    Error(Vec<String>),
+    /// A bare line on standard error.
+    Note(String),
+}
+
+/// Takes events. Shared between threads; what one `report` call says is never torn apart.
+pub trait Reporter: Send + Sync {
+    /// Says one thing.
+    fn report(&self, event: Event);
+
+    /// A line of standard output.
+    fn line(&self, text: &dyn Display) {
+        self.report(Event::Line(text.to_string()));
+    }
+
+    /// A warning of one or more lines.
+    fn warning(&self, lines: &[&dyn Display]) {
+        self.report(Event::Warning(
+            lines.iter().map(ToString::to_string).collect(),
+        ));
+    }
+}
+
+/// Keeps events, for tests and for builds that run side by side.
+#[derive(Debug, Default)]
+pub struct Buffer(Mutex<Vec<Event>>);
+
+impl Buffer {
+    /// The events so far, which are then forgotten.
+    pub fn take(&self) -> Vec<Event> {
+        std::mem::take(
+            &mut self
+                .0
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
+    }
+
+    /// Says all that was kept to `other`, in order.
+    pub fn replay(&self, other: &dyn Reporter) {
+        for event in self.take() {
+            other.report(event);
+        }
+    }
+}
+
+impl Reporter for Buffer {
+    fn report(&self, event: Event) {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push(event);
+    }
+}

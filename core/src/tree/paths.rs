@@ -1,0 +1,184 @@
+//! The names of every path in the DKMS tree and beside the modules. No other room spells one.
+
+use std::path::{Path, PathBuf};
+
+use crate::names::{Kernel, Name, Package, Release};
+use crate::root::Root;
+
+/// A directory under both of its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Its path inside the root: what scripts, links and messages use.
+    pub inside: PathBuf,
+    /// Its path for this process.
+    pub outer: PathBuf,
+}
+
+impl Place {
+    /// The place that `inside` is in `root`.
+    pub fn new(root: &Root, inside: impl Into<PathBuf>) -> Self {
+        let inside = inside.into();
+        let outer = root.outer(&inside);
+        Self { inside, outer }
+    }
+}
+
+/// The trees that one run works on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trees {
+    /// The system they belong to.
+    pub root: Root,
+    /// The DKMS tree, normally `/var/lib/dkms`.
+    pub dkms: Place,
+    /// Where module sources are unpacked, normally `/usr/src`.
+    pub source: Place,
+    /// Where kernels keep their modules, normally `/lib/modules`.
+    pub install: Place,
+}
+
+/// The file name of an artefact's manifest, in `<tree>/<m>/<v>/<K>/<A>/`.
+pub const MANIFEST: &str = ".dkms-manifest.json";
+/// The file name of the installed modules' manifest, in `<install tree>/<K>/`.
+pub const KERNEL_MANIFEST: &str = ".dkms-manifest.json";
+
+impl Trees {
+    /// The trees of `root` at their default places (hier(7); the classic's defaults).
+    pub fn new(root: Root) -> Self {
+        let dkms = Place::new(&root, "/var/lib/dkms");
+        let source = Place::new(&root, "/usr/src");
+        let install = Place::new(&root, "/lib/modules");
+        Self {
+            root,
+            dkms,
+            source,
+            install,
+        }
+    }
+
+    /// `<tree>/.dkms`: our own state, which the classic passes over.
+    pub fn own(&self) -> PathBuf {
+        self.dkms.outer.join(".dkms")
+    }
+
+    /// The tree lock's file.
+    pub fn lock(&self) -> PathBuf {
+        self.own().join("lock")
+    }
+
+    /// The lock file of a package on a kernel.
+    pub fn pair_lock(&self, package: &Package, kernel: &Kernel) -> PathBuf {
+        self.own().join("locks").join(format!(
+            "{}@{}@{}@{}",
+            package.name, package.version, kernel.release, kernel.arch
+        ))
+    }
+
+    /// The directory of the journals of changes under way.
+    pub fn journals(&self) -> PathBuf {
+        self.own().join("journal")
+    }
+
+    /// The directory of private build directories, one per build under way.
+    pub fn work(&self) -> PathBuf {
+        self.own().join("work")
+    }
+
+    /// The record of a package on a kernel.
+    pub fn record(&self, package: &Package, kernel: &Kernel) -> PathBuf {
+        self.own()
+            .join("records")
+            .join(&package.name)
+            .join(&package.version)
+            .join(&kernel.release)
+            .join(format!("{}.json", kernel.arch))
+    }
+
+    /// `<tree>/<m>`.
+    pub fn name_dir(&self, name: &Name) -> PathBuf {
+        self.dkms.outer.join(name)
+    }
+
+    /// `<tree>/<m>/<v>`.
+    pub fn package_dir(&self, package: &Package) -> PathBuf {
+        self.dkms.outer.join(&package.name).join(&package.version)
+    }
+
+    /// `<tree>/<m>/<v>/source`.
+    pub fn source_link(&self, package: &Package) -> PathBuf {
+        self.package_dir(package).join("source")
+    }
+
+    /// The source directory that the package's `source` leads to, as an outer path.
+    pub fn source_of(&self, package: &Package) -> PathBuf {
+        self.root.outer(&self.shown(&self.source_link(package)))
+    }
+
+    /// `<tree>/<m>/<v>/build`: where a build appears to happen.
+    pub fn build_dir(&self, package: &Package) -> PathBuf {
+        self.package_dir(package).join("build")
+    }
+
+    /// `<tree>/<m>/<v>/<K>`.
+    pub fn kernel_dir(&self, package: &Package, kernel: &Kernel) -> PathBuf {
+        self.package_dir(package).join(&kernel.release)
+    }
+
+    /// `<tree>/<m>/<v>/<K>/<A>`: the artefact.
+    pub fn artefact(&self, package: &Package, kernel: &Kernel) -> PathBuf {
+        self.kernel_dir(package, kernel).join(&kernel.arch)
+    }
+
+    /// The artefact's modules.
+    pub fn artefact_modules(&self, package: &Package, kernel: &Kernel) -> PathBuf {
+        self.artefact(package, kernel).join("module")
+    }
+
+    /// The artefact's build log.
+    pub fn artefact_log(&self, package: &Package, kernel: &Kernel) -> PathBuf {
+        self.artefact(package, kernel).join("log/make.log")
+    }
+
+    /// The artefact's manifest.
+    pub fn manifest(&self, package: &Package, kernel: &Kernel) -> PathBuf {
+        self.artefact(package, kernel).join(MANIFEST)
+    }
+
+    /// `<tree>/<m>/kernel-<K>-<A>`: the link that names the active version.
+    pub fn active_link(&self, name: &Name, kernel: &Kernel) -> PathBuf {
+        self.name_dir(name)
+            .join(format!("kernel-{}-{}", kernel.release, kernel.arch))
+    }
+
+    /// `<tree>/<m>/original_module/<K>/<A>`: archived modules of somebody else's.
+    pub fn originals(&self, name: &Name, kernel: &Kernel) -> PathBuf {
+        self.name_dir(name)
+            .join("original_module")
+            .join(&kernel.release)
+            .join(&kernel.arch)
+    }
+
+    /// `<install tree>/<K>`, as an outer path.
+    pub fn modules_dir(&self, release: &Release) -> PathBuf {
+        self.install.outer.join(release)
+    }
+
+    /// The manifest of everything installed for a kernel.
+    pub fn kernel_manifest(&self, release: &Release) -> PathBuf {
+        self.modules_dir(release).join(KERNEL_MANIFEST)
+    }
+
+    /// The outer path of something inside the root (`/etc/dkms/…`).
+    pub fn outer(&self, inside: impl AsRef<Path>) -> PathBuf {
+        self.root.outer(inside.as_ref())
+    }
+
+    /// What a path of this process is called inside the root: what messages and scripts are told.
+    pub fn shown(&self, outer: &Path) -> PathBuf {
+        for place in [&self.dkms, &self.source, &self.install] {
+            if let Ok(rest) = outer.strip_prefix(&place.outer) {
+                return place.inside.join(rest);
+            }
+        }
+        self.root.inside(outer).unwrap_or_else(|| outer.to_owned())
+    }
+}
