@@ -4,6 +4,7 @@
 
 pub mod digest;
 pub mod names;
+pub mod process;
 pub mod report;
 pub mod root;
 pub mod tree;
