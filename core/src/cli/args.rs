@@ -1,0 +1,276 @@
+//! What was typed, taken apart: from words to [`Args`]. Nothing is looked up but whether a word is a path.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use clap::ArgMatches;
+use clap::error::{ContextKind, ContextValue};
+
+use super::table::{self, OPTIONS, Verb};
+
+/// The command line, taken apart.
+#[derive(Debug, Clone, Default)]
+pub struct Args {
+    /// The verb.
+    pub verb: Option<&'static Verb>,
+    /// A word that stands where a verb was expected, when there is none.
+    pub module: Option<String>,
+    /// The version given.
+    pub version: Option<String>,
+    /// A source directory to add.
+    pub source: Option<PathBuf>,
+    /// A file that is to be loaded.
+    pub archive: Option<PathBuf>,
+    /// Kernel releases, in order.
+    pub kernels: Vec<String>,
+    /// Architecture labels, in order.
+    pub arches: Vec<String>,
+    /// Words that nobody knows.
+    pub unknown: Vec<String>,
+    /// Deprecated options that were given.
+    pub deprecated: Vec<&'static str>,
+    /// The values of options that take one, by long name, in order.
+    values: Vec<(&'static str, String)>,
+    /// The flags given, by long name.
+    flags: Vec<&'static str>,
+}
+
+/// What is wrong with the words themselves.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UsageError {
+    /// An option that does not exist.
+    #[error("Unknown option: {0}")]
+    UnknownOption(String),
+    /// An option without its value.
+    #[error("The option {0} needs a value.")]
+    NoValue(String),
+    /// Two verbs.
+    #[error("Cannot specify more than one action: {0} and {1}.")]
+    TwoVerbs(&'static str, &'static str),
+    /// A word that is no UTF-8, or a value that is none of those allowed.
+    #[error("{0}")]
+    BadValue(String),
+}
+
+impl Args {
+    /// The last value given for the option `long`.
+    pub fn value(&self, long: &str) -> Option<&str> {
+        self.values.iter().rev().find(|(name, _)| *name == long).map(|(_, value)| value.as_str())
+    }
+
+    /// All values given for the option `long`, in order.
+    pub fn values(&self, long: &str) -> Vec<String> {
+        self.values.iter().filter(|(name, _)| *name == long).map(|(_, value)| value.clone()).collect()
+    }
+
+    /// The value of `long` as a path.
+    pub fn path(&self, long: &str) -> Option<PathBuf> {
+        self.value(long).map(PathBuf::from)
+    }
+
+    /// Whether the flag `long` was given.
+    pub fn flag(&self, long: &str) -> bool {
+        self.flags.contains(&long)
+    }
+
+    /// The verb's name, or an empty word.
+    pub fn verb_name(&self) -> &'static str {
+        self.verb.map_or("", |verb| verb.name)
+    }
+
+    /// Takes `words` (without the program's name) apart.
+    pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, UsageError> {
+        let mut texts = Vec::new();
+        for word in words {
+            texts.push(word.into_string().map_err(|word| UsageError::BadValue(format!("{} is not UTF-8.", word.display())))?);
+        }
+        let matches = table::parser().try_get_matches_from(normalise(texts)).map_err(|error| explain(&error))?;
+        let mut args = Self::default();
+        args.take_options(&matches)?;
+        let words: Vec<String> = matches.get_many::<String>("words").into_iter().flatten().cloned().collect();
+        for word in words {
+            args.take_word(word)?;
+        }
+        Ok(args)
+    }
+
+    fn take_options(&mut self, matches: &ArgMatches) -> Result<(), UsageError> {
+        for opt in OPTIONS {
+            if opt.value.is_none() {
+                if matches.get_count(opt.long) > 0 {
+                    if opt.deprecated {
+                        self.deprecated.push(opt.long);
+                    }
+                    self.flags.push(opt.long);
+                }
+                continue;
+            }
+            for value in matches.get_many::<String>(opt.long).into_iter().flatten() {
+                // As the classic's `read` did: the first line, without the blanks around it.
+                let value = value.lines().next().unwrap_or_default().trim().to_owned();
+                self.values.push((opt.long, value));
+            }
+        }
+        for kernel in self.values("kernelver") {
+            // `K/A` appends A to the architectures, so that mixed forms pair as they always did.
+            match kernel.split_once('/') {
+                Some((release, arch)) => {
+                    self.kernels.push(release.to_owned());
+                    self.arches.push(arch.to_owned());
+                }
+                None => self.kernels.push(kernel),
+            }
+        }
+        self.arches.extend(self.values("arch"));
+        for module in self.values("module") {
+            self.take_module(&module);
+        }
+        if let Some(version) = self.value("package-version") {
+            self.version = Some(version.to_owned());
+        }
+        for (name, allowed) in [("format", &["text", "json"][..]), ("initramfs", &["auto", "later", "never"][..])] {
+            if let Some(value) = self.value(name).filter(|value| !allowed.contains(value)) {
+                return Err(UsageError::BadValue(format!("--{name} takes one of {}, not {value:?}.", allowed.join(", "))));
+            }
+        }
+        if let Some(jobs) = self.value("jobs").filter(|jobs| jobs.parse::<u32>().is_err()) {
+            return Err(UsageError::BadValue(format!("-j takes a number of jobs (0: no limit), not {jobs:?}.")));
+        }
+        Ok(())
+    }
+
+    fn take_module(&mut self, word: &str) {
+        match word.split_once('/') {
+            Some((name, version)) => {
+                self.module = Some(name.to_owned());
+                self.version = Some(version.to_owned());
+            }
+            None => self.module = Some(word.to_owned()),
+        }
+    }
+
+    /// The classic's order of guesses (behaviour.md 2.0).
+    fn take_word(&mut self, word: String) -> Result<(), UsageError> {
+        if let Some(verb) = table::verb(&word) {
+            match self.verb {
+                None => {
+                    self.verb = Some(verb);
+                    return Ok(());
+                }
+                // A new verb's name after a verb is a package's name: packages were here first.
+                Some(first) if verb.rules.classic => return Err(UsageError::TwoVerbs(first.name, verb.name)),
+                Some(_) => {}
+            }
+        }
+        let path = Path::new(&word);
+        if path.is_file() {
+            if word.ends_with("dkms.conf") {
+                self.source = Some(path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new(".")).to_owned());
+            } else {
+                self.archive = Some(path.to_owned());
+            }
+        } else if path.is_dir() && path.join("dkms.conf").exists() {
+            self.source = Some(path.to_owned());
+        } else if self.module.is_none() {
+            self.take_module(&word);
+        } else {
+            self.unknown.push(word);
+        }
+        Ok(())
+    }
+}
+
+/// Longer spellings of options with a value become the option itself.
+fn normalise(words: Vec<String>) -> Vec<String> {
+    let mut options_ended = false;
+    words
+        .into_iter()
+        .map(|word| {
+            options_ended |= word == "--";
+            let Some(rest) = word.strip_prefix("--").filter(|_| !options_ended) else { return word };
+            let (name, value) = rest.split_once('=').map_or((rest, None), |(name, value)| (name, Some(value)));
+            if OPTIONS.iter().any(|opt| opt.long == name) {
+                return word;
+            }
+            match OPTIONS.iter().find(|opt| opt.value.is_some() && name.starts_with(opt.long)) {
+                Some(opt) => match value {
+                    Some(value) => format!("--{}={value}", opt.long),
+                    None => format!("--{}", opt.long),
+                },
+                None => word,
+            }
+        })
+        .collect()
+}
+
+fn explain(error: &clap::Error) -> UsageError {
+    let named = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(text)) => text.clone(),
+        _ => error.to_string().lines().next().unwrap_or_default().to_owned(),
+    };
+    match error.kind() {
+        clap::error::ErrorKind::UnknownArgument => UsageError::UnknownOption(named),
+        clap::error::ErrorKind::InvalidValue | clap::error::ErrorKind::TooFewValues => UsageError::NoValue(named),
+        _ => UsageError::BadValue(error.to_string().trim().to_owned()),
+    }
+}
+
+/// Whether the first of `words` asks for nothing but the version: the path that must start fastest.
+pub fn asks_for_version(words: &[OsString]) -> bool {
+    matches!(words, [only] if only == OsStr::new("--version") || only == OsStr::new("-V"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Args, UsageError> {
+        Args::parse(words.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn the_verb_may_stand_anywhere() {
+        for words in [&["build", "hello/1.0", "-k", "6.1"][..], &["-k", "6.1", "hello/1.0", "build"], &["-k6.1", "-m", "hello", "build", "-v", "1.0"]] {
+            let args = parse(words).unwrap();
+            assert_eq!((args.verb_name(), args.module.as_deref(), args.version.as_deref()), ("build", Some("hello"), Some("1.0")));
+            assert_eq!(args.kernels, ["6.1"]);
+        }
+    }
+
+    #[test]
+    fn kernels_and_architectures_pair_as_they_always_did() {
+        let args = parse(&["status", "-k", "K1", "-k", "K2/foo", "-a", "bar"]).unwrap();
+        assert_eq!(args.kernels, ["K1", "K2"]);
+        assert_eq!(args.arches, ["foo", "bar"]);
+    }
+
+    #[test]
+    fn longer_spellings_are_the_option() {
+        let args = parse(&["build", "--modulefoo", "x/1", "--kernelversion=6.1"]).unwrap();
+        assert_eq!(args.module.as_deref(), Some("x"));
+        assert_eq!(args.kernels, ["6.1"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        assert_eq!(parse(&["--bogus"]).unwrap_err(), UsageError::UnknownOption("--bogus".into()));
+        assert_eq!(parse(&["add", "build"]).unwrap_err(), UsageError::TwoVerbs("add", "build"));
+        assert!(matches!(parse(&["build", "-k"]), Err(UsageError::NoValue(_))));
+        assert!(matches!(parse(&["build", "-j", "many"]), Err(UsageError::BadValue(_))));
+        assert_eq!(parse(&["status", "a", "b"]).unwrap().unknown, ["b"]);
+    }
+
+    #[test]
+    fn directives_repeat_and_trees_override() {
+        let args = parse(&["build", "--directive", "MAKE=x", "--directive=STRIP=no", "--dkmstree", "/a", "--dkmstree", "/b"]).unwrap();
+        assert_eq!(args.values("directive"), ["MAKE=x", "STRIP=no"]);
+        assert_eq!(args.value("dkmstree"), Some("/b"));
+    }
+
+    #[test]
+    fn the_sooner_of_repeated_flags_is_no_error() {
+        let args = parse(&["remove", "--all", "--all", "-q", "--no-initrd"]).unwrap();
+        assert!(args.flag("all") && args.flag("quiet"));
+        assert_eq!(args.deprecated, ["no-initrd"]);
+    }
+}

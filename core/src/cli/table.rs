@@ -1,0 +1,257 @@
+//! The one table of verbs and options: parsing, help, man pages and completions all read it.
+
+use clap::{Arg, ArgAction, Command};
+
+/// An option of the command line.
+#[derive(Debug, Clone, Copy)]
+pub struct Opt {
+    /// Its long name, which is also its id.
+    pub long: &'static str,
+    /// Its short name.
+    pub short: Option<char>,
+    /// What its value is called in the help; `None`: it takes none.
+    pub value: Option<&'static str>,
+    /// One line of help.
+    pub help: &'static str,
+    /// Accepted, but without effect any more.
+    pub deprecated: bool,
+}
+
+const fn flag(long: &'static str, help: &'static str) -> Opt {
+    Opt { long, short: None, value: None, help, deprecated: false }
+}
+
+const fn value(long: &'static str, value: &'static str, help: &'static str) -> Opt {
+    Opt { long, short: None, value: Some(value), help, deprecated: false }
+}
+
+impl Opt {
+    const fn short(mut self, short: char) -> Self {
+        self.short = Some(short);
+        self
+    }
+
+    const fn deprecated(mut self) -> Self {
+        self.deprecated = true;
+        self
+    }
+}
+
+/// Every option. Those with a value stand in the order in which longer spellings are matched against
+/// them (`--kernelversion` is `--kernelver`).
+pub const OPTIONS: &[Opt] = &[
+    value("module", "NAME[/VERSION]", "The package, as an option").short('m'),
+    value("kernelver", "RELEASE[/ARCH]", "A kernel; may be repeated").short('k'),
+    value("templatekernel", "RELEASE", "The kernel whose modules are to be matched"),
+    value("dkmstree", "DIR", "The DKMS tree (default /var/lib/dkms)"),
+    value("sourcetree", "DIR", "Where module sources are (default /usr/src)"),
+    value("installtree", "DIR", "Where kernels keep their modules (default /lib/modules)"),
+    value("config", "FILE", "The kernel configuration to judge by"),
+    value("archive", "FILE", "The tarball to write or to load"),
+    value("arch", "ARCH", "The architecture label; may be repeated, one for each kernel").short('a'),
+    value("kernelsourcedir", "DIR", "The kernel headers to build with"),
+    value("directive", "NAME=VALUE", "A dkms.conf directive to override; may be repeated"),
+    value("root", "DIR", "Work on the system below this directory"),
+    value("format", "text|json", "How to print results"),
+    value("jobs", "N", "How many jobs may run at once").short('j'),
+    value("initramfs", "auto|later|never", "Whether to renew the initramfs, or leave it to a later hook"),
+    value("package-version", "VERSION", "The version of the package").short('v'),
+    value("conf", "FILE", "Use this dkms.conf instead of the package's").short('c'),
+    flag("all", "Every kernel that the package is built for"),
+    flag("all-kernels", "Every kernel installed in the root"),
+    flag("force", "Do it although it was done, or although something is in the way"),
+    flag("force-version-override", "Install whatever version the kernel brings itself"),
+    flag("symlink-modules", "Install symbolic links into the DKMS tree instead of copies"),
+    flag("no-depmod", "Leave modules.dep as it is"),
+    flag("modprobe-on-install", "Load what matches this machine's devices after installing"),
+    flag("rpm_safe_upgrade", "Called by an rpm scriptlet whose upgrade runs the removal last"),
+    flag("binaries-only", "Archive the built modules without their source"),
+    flag("source-only", "Archive the source without built modules"),
+    flag("dry-run", "Print what would be done, and why; change nothing"),
+    flag("strict", "Exit with a failure if any module that is wanted is missing"),
+    flag("long", "Say more: results, reasons, logs"),
+    flag("quiet", "Print nothing from here on").short('q'),
+    flag("verbose", "Show the commands that run and what they print"),
+    flag("debug", "Log what is decided, on standard error"),
+    flag("no-initrd", "").deprecated(),
+    flag("no-clean-kernel", "").deprecated(),
+    flag("no-prepare-kernel", "").deprecated(),
+    flag("version", "Print the version").short('V'),
+    flag("help", "Print this, or the help of a command").short('h'),
+];
+
+/// A command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verb {
+    /// Its name.
+    pub name: &'static str,
+    /// One line that says what it does.
+    pub about: &'static str,
+    /// What may follow it.
+    pub operands: &'static str,
+    /// The options that mean something to it, besides the general ones.
+    pub options: &'static [&'static str],
+    /// Which of the classic's checks apply to it.
+    pub rules: Rules,
+}
+
+/// The checks made before a verb runs (behaviour.md 2.0).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// It must be run as root.
+    pub root: bool,
+    /// It needs a DKMS tree that can be written to.
+    pub writes: bool,
+    /// It accepts `--all`.
+    pub all: bool,
+    /// It needs exactly one `-k`.
+    pub one_kernel: bool,
+    /// It was there before this program: kernel and architecture default as they did.
+    pub classic: bool,
+}
+
+const PLAIN: Rules = Rules { root: false, writes: false, all: false, one_kernel: false, classic: true };
+const WRITES: Rules = Rules { writes: true, ..PLAIN };
+
+const PACKAGE: &str = "NAME/VERSION";
+const SOURCE: &str = "NAME/VERSION | DIR | dkms.conf | TARBALL";
+const BUILDING: &[&str] =
+    &["kernelver", "arch", "conf", "directive", "kernelsourcedir", "config", "jobs", "force", "dry-run", "rpm_safe_upgrade"];
+const INSTALLING: &[&str] = &[
+    "kernelver",
+    "arch",
+    "conf",
+    "directive",
+    "kernelsourcedir",
+    "config",
+    "jobs",
+    "force",
+    "force-version-override",
+    "symlink-modules",
+    "no-depmod",
+    "modprobe-on-install",
+    "rpm_safe_upgrade",
+    "dry-run",
+];
+
+/// Every verb.
+pub const VERBS: &[Verb] = &[
+    Verb {
+        name: "add",
+        about: "Register a package's source",
+        operands: SOURCE,
+        options: &["conf", "force", "rpm_safe_upgrade", "dry-run"],
+        rules: WRITES,
+    },
+    Verb { name: "build", about: "Build a package's modules for a kernel", operands: SOURCE, options: BUILDING, rules: WRITES },
+    Verb {
+        name: "install",
+        about: "Put a package's modules into a kernel's module tree",
+        operands: SOURCE,
+        options: INSTALLING,
+        rules: Rules { root: true, ..WRITES },
+    },
+    Verb {
+        name: "uninstall",
+        about: "Take a package's modules out of a kernel's module tree",
+        operands: PACKAGE,
+        options: &["kernelver", "arch", "all", "no-depmod", "dry-run"],
+        rules: Rules { root: true, all: true, ..WRITES },
+    },
+    Verb {
+        name: "unbuild",
+        about: "Uninstall, and delete what was built",
+        operands: PACKAGE,
+        options: &["kernelver", "arch", "all", "no-depmod", "dry-run"],
+        rules: Rules { all: true, ..WRITES },
+    },
+    Verb {
+        name: "remove",
+        about: "Unbuild, and forget the package when no kernel is left",
+        operands: PACKAGE,
+        options: &["kernelver", "arch", "all", "no-depmod", "rpm_safe_upgrade", "dry-run"],
+        rules: Rules { all: true, ..WRITES },
+    },
+    Verb {
+        name: "status",
+        about: "List packages and what they are built and installed for",
+        operands: "[NAME[/VERSION]]",
+        options: &["kernelver", "arch", "format", "long"],
+        rules: Rules { all: true, ..PLAIN },
+    },
+];
+
+/// The verb called `name`.
+pub fn verb(name: &str) -> Option<&'static Verb> {
+    VERBS.iter().find(|verb| verb.name == name)
+}
+
+/// What every verb understands.
+const GENERAL: &[&str] = &["root", "dkmstree", "sourcetree", "installtree", "module", "package-version", "quiet", "verbose", "debug", "help", "version"];
+
+fn argument(opt: &Opt) -> Arg {
+    let mut arg = Arg::new(opt.long).long(opt.long).help(opt.help).hide(opt.deprecated);
+    if let Some(short) = opt.short {
+        arg = arg.short(short);
+    }
+    match opt.value {
+        Some(name) => arg.value_name(name).action(ArgAction::Append).allow_hyphen_values(true),
+        None => arg.action(ArgAction::Count),
+    }
+}
+
+/// The parser: flat, since options and the verb may stand in any order.
+pub fn parser() -> Command {
+    Command::new("dkms")
+        .no_binary_name(true)
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .args(OPTIONS.iter().map(argument))
+        .arg(Arg::new("words").action(ArgAction::Append))
+}
+
+/// The same table as a tree of commands: what help, man pages and completions are made from.
+pub fn documentation() -> Command {
+    let pick = |names: &[&str]| OPTIONS.iter().filter(|opt| names.contains(&opt.long)).map(argument).collect::<Vec<_>>();
+    Command::new("dkms")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Keep kernel modules that live outside the kernel built for every kernel installed")
+        .disable_help_subcommand(true)
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .subcommand_value_name("COMMAND")
+        .subcommand_help_heading("Commands")
+        .args(pick(GENERAL).into_iter().map(|arg| arg.global(true)))
+        .subcommands(VERBS.iter().map(|verb| {
+            let command = Command::new(verb.name)
+                .about(verb.about)
+                .disable_help_flag(true)
+                .disable_version_flag(true)
+                .args(pick(verb.options));
+            if verb.operands.is_empty() {
+                command
+            } else {
+                command.arg(Arg::new("operand").value_name(verb.operands).required(!verb.operands.starts_with('[')))
+            }
+        }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_a_valid_parser() {
+        parser().debug_assert();
+        documentation().debug_assert();
+    }
+
+    #[test]
+    fn verbs_name_options_that_exist() {
+        for verb in VERBS {
+            for name in verb.options {
+                assert!(OPTIONS.iter().any(|opt| opt.long == *name), "{}: {name}", verb.name);
+            }
+        }
+    }
+}

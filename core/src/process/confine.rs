@@ -1,0 +1,172 @@
+//! The private world of a confined task, and the stage of this program that enters it.
+//!
+//! `PROGRAM __confine SPEC ARGV…` is how a confined task starts: it enters the namespaces that SPEC
+//! names, binds the work directory over the build directory, changes the root if asked, and becomes
+//! ARGV. A new process-id namespace makes sure that nothing of a build outlives it (its first process
+//! dies with us by PR_SET_PDEATHSIG, and the kernel then kills all others: pid_namespaces(7)).
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change};
+use rustix::process::{Signal, chdir, chroot, set_parent_process_death_signal};
+use rustix::thread::UnshareFlags;
+use serde::{Deserialize, Serialize};
+
+use super::command;
+
+/// The hidden verb that enters the namespaces.
+pub const VERB: &str = "__confine";
+/// The hidden verb of the first process in a new process-id namespace.
+const INIT: &str = "__confine-init";
+/// What the stage answers when it can't do what it was told, so that it is not taken for a compiler's answer.
+pub const FAILED: u8 = 120;
+
+/// One directory shown at another place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bind {
+    /// The directory, as an outer path.
+    pub from: PathBuf,
+    /// Where it appears, as an outer path; must exist.
+    pub to: PathBuf,
+}
+
+/// A private world for one task.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Confinement {
+    /// The directory to make the root; `None`: the present one.
+    pub chroot: Option<PathBuf>,
+    /// What is shown where.
+    pub binds: Vec<Bind>,
+    /// Which namespaces to enter.
+    pub namespaces: Namespaces,
+}
+
+/// The namespaces of this system that we may use (namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Namespaces {
+    /// Private mounts.
+    pub mounts: bool,
+    /// Private process ids.
+    pub pids: bool,
+    /// No network.
+    pub network: bool,
+}
+
+impl Namespaces {
+    /// What this process may use; found out once by trying in a child.
+    pub fn available() -> Self {
+        static FOUND: OnceLock<Namespaces> = OnceLock::new();
+        *FOUND.get_or_init(|| {
+            let may = |flag: &str| {
+                command("/proc/self/exe")
+                    .args([VERB, flag])
+                    .env_clear()
+                    .stdin(std::process::Stdio::null())
+                    .stdout(std::process::Stdio::null())
+                    .stderr(std::process::Stdio::null())
+                    .status()
+                    .is_ok_and(|status| status.success())
+            };
+            let mounts = rustix::process::geteuid().is_root() && may("probe");
+            Self { mounts, pids: mounts, network: mounts }
+        })
+    }
+}
+
+impl Confinement {
+    pub(super) fn to_argument(&self, cwd: &Path) -> OsString {
+        // Paths that are no UTF-8 can't be told to the stage; it then answers FAILED.
+        serde_json::to_string(&(self, cwd)).unwrap_or_default().into()
+    }
+}
+
+/// Runs the stage if `args` (without the program's name) ask for it. Every binary that uses the core calls
+/// this first. `None`: the arguments are for somebody else.
+pub fn stage(args: &[OsString]) -> Option<ExitCode> {
+    let (verb, rest) = args.split_first()?;
+    let done = match verb.to_str()? {
+        VERB => enter(rest),
+        INIT => become_task(rest),
+        _ => return None,
+    };
+    Some(match done {
+        Ok(code) => code,
+        Err(error) => {
+            use std::io::Write;
+            let _ = writeln!(io::stderr(), "dkms: cannot set up the build's private world: {error}");
+            ExitCode::from(FAILED)
+        }
+    })
+}
+
+fn enter(args: &[OsString]) -> io::Result<ExitCode> {
+    let (spec, argv) = args.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    if spec == "probe" {
+        unshare(UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWNET)?;
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let (confinement, _): (Confinement, PathBuf) = parse(spec)?;
+    let mut flags = UnshareFlags::empty();
+    let wanted = confinement.namespaces;
+    for (on, flag) in [(wanted.mounts, UnshareFlags::NEWNS), (wanted.pids, UnshareFlags::NEWPID), (wanted.network, UnshareFlags::NEWNET)] {
+        flags.set(flag, on);
+    }
+    unshare(flags)?;
+    if wanted.mounts {
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        let base = confinement.chroot.as_deref().unwrap_or(Path::new("/"));
+        for bind in &confinement.binds {
+            mount_bind(&bind.from, &bind.to).map_err(|error| at(error.into(), "bind", &bind.to))?;
+        }
+        if base != Path::new("/") && base.join("dev").is_dir() {
+            mount_bind_recursive("/dev", base.join("dev"))?;
+        }
+    }
+    if !wanted.pids {
+        return become_task(args);
+    }
+    let status = command("/proc/self/exe").arg(INIT).arg(spec).args(argv).status()?;
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(FAILED)))
+}
+
+fn become_task(args: &[OsString]) -> io::Result<ExitCode> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let (spec, argv) = args.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let (confinement, cwd): (Confinement, PathBuf) = parse(spec)?;
+    let (program, rest) = argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let base = confinement.chroot.as_deref().unwrap_or(Path::new("/"));
+    if confinement.namespaces.pids {
+        // Without a /proc of its own a build still works: containers that mask /proc refuse this.
+        let _ = mount("proc", base.join("proc"), "proc", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None);
+    }
+    if base != Path::new("/") {
+        chroot(base).map_err(|error| at(error.into(), "chroot", base))?;
+    }
+    chdir(&cwd).map_err(|error| at(error.into(), "enter", &cwd))?;
+    let error = command(program).args(rest).exec();
+    Err(at(error, "run", Path::new(program)))
+}
+
+fn parse(spec: &OsStr) -> io::Result<(Confinement, PathBuf)> {
+    let text = spec.to_str().ok_or(io::ErrorKind::InvalidInput)?;
+    serde_json::from_str(text).map_err(io::Error::other)
+}
+
+fn at(error: io::Error, action: &str, path: &Path) -> io::Error {
+    io::Error::new(error.kind(), format!("{action} {}: {error}", path.display()))
+}
+
+#[allow(unsafe_code)]
+fn unshare(flags: UnshareFlags) -> io::Result<()> {
+    // SAFETY: unshare(2) is unsafe for UnshareFlags::FILES only (another thread may lose sight of its
+    // descriptors); FILES is never asked for, and this stage has one thread.
+    unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(Into::into)
+}

@@ -1,0 +1,105 @@
+//! Starting a prepared command and waiting for its end, with an optional limit.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use super::{End, Output, ProcessError, Task, read_bounded};
+
+pub(super) fn to_the_end(mut cmd: Command, task: Task, program: &str) -> Result<End, ProcessError> {
+    let start = |source| ProcessError::Start { program: program.to_owned(), source };
+    let lost = |source| ProcessError::Wait { program: program.to_owned(), source };
+    let mut file = None;
+    let mut reader = None;
+    match task.output {
+        Output::Inherit => {}
+        Output::Null => {
+            cmd.stdout(Stdio::null()).stderr(Stdio::null());
+        }
+        Output::File(log) => {
+            cmd.stdout(log.try_clone().map_err(start)?).stderr(log);
+        }
+        Output::Capture | Output::Tee(_) => {
+            let (from, to) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| start(error.into()))?;
+            cmd.stdout(to.try_clone().map_err(start)?).stderr(to);
+            reader = Some(File::from(from));
+            if let Output::Tee(log) = task.output {
+                file = Some(log);
+            }
+        }
+    }
+    if task.limit.is_some() {
+        cmd.process_group(0);
+    }
+    let mut child = cmd.spawn().map_err(start)?;
+    drop(cmd); // closes our copies of the pipe, so that the reader sees the end
+    let stdin = child.stdin.take();
+    let mut timed_out = false;
+    let output = std::thread::scope(|scope| -> io::Result<Vec<u8>> {
+        if let (Some(mut stdin), Some(input)) = (stdin, task.input) {
+            // A program that does not read all of its input is not our failure.
+            scope.spawn(move || stdin.write_all(&input).is_ok());
+        }
+        let reading = reader.map(|from| scope.spawn(move || collect(from, file)));
+        if let Some(limit) = task.limit {
+            timed_out = !ends_within(&child, limit)?;
+            if timed_out {
+                kill_all(&mut child);
+            }
+        }
+        child.wait()?;
+        match reading.map(std::thread::ScopedJoinHandle::join) {
+            Some(Ok(output)) => output,
+            _ => Ok(Vec::new()),
+        }
+    })
+    .map_err(lost)?;
+    let status = child.wait().map_err(lost)?;
+    Ok(End { status, output, timed_out })
+}
+
+fn collect(from: impl Read, file: Option<File>) -> io::Result<Vec<u8>> {
+    let Some(mut file) = file else { return read_bounded(from, None) };
+    let mut failed = None;
+    let mut tee = |bytes: &[u8]| {
+        if let Err(error) = file.write_all(bytes) {
+            failed.get_or_insert(error);
+        }
+        // A closed terminal must not stop a build.
+        let _ = io::stdout().write_all(bytes);
+    };
+    let output = read_bounded(from, Some(&mut tee))?;
+    failed.map_or(Ok(output), Err)
+}
+
+/// Whether `child` ends within `limit`; it is not reaped.
+fn ends_within(child: &Child, limit: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + limit;
+    let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else { return Ok(true) };
+    let fd = pidfd_open(pid, PidfdFlags::empty())?;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        let timeout = Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn kill_all(child: &mut Child) {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+    let _ = child.kill();
+}
