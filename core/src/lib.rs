@@ -2,10 +2,15 @@
 //!
 //! `ARCHITECTURE.md` in the project's top directory is the map of these rooms.
 
+pub mod build;
 pub mod cli;
 pub mod digest;
+pub mod files;
 pub mod names;
 pub mod process;
 pub mod report;
 pub mod root;
 pub mod tree;
+
+/// What this program calls itself: compared by packages that need `dkms (>= …)`.
+pub const VERSION: &str = concat!("dkms-", env!("CARGO_PKG_VERSION"));

@@ -104,7 +104,8 @@ impl Root {
             };
             links += 1;
             if links > MAX_LINKS {
-                break;
+                // As the kernel's ELOOP: a path that leads nowhere.
+                return self.dir.join("dev/null/too-many-links");
             }
             reached.pop();
             if target.is_absolute() {

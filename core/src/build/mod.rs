@@ -1,0 +1,4 @@
+//! From source to modules: the work directory, patches, scripts and make.
+
+pub mod diagnostic;
+pub mod log;
