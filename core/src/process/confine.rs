@@ -79,6 +79,12 @@ impl Namespaces {
 }
 
 impl Confinement {
+    /// The words that, put in front of a program and its arguments, run it confined, in the directory `cwd`
+    /// as it sees it.
+    pub fn prefix(&self, cwd: &Path) -> Vec<OsString> {
+        vec!["/proc/self/exe".into(), VERB.into(), self.to_argument(cwd)]
+    }
+
     pub(super) fn to_argument(&self, cwd: &Path) -> OsString {
         // Paths that are no UTF-8 can't be told to the stage; it then answers FAILED.
         serde_json::to_string(&(self, cwd)).unwrap_or_default().into()

@@ -1,7 +1,11 @@
 //! Everything said to a person or a program goes through here, as one stream of events.
 
+mod console;
+
 use std::fmt::Display;
 use std::sync::Mutex;
+
+pub use console::Console;
 
 /// One thing said.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,186 @@
+//! The steps of one build, in the classic's order (behaviour.md 2.2, steps 9 to 18).
+
+use std::path::Path;
+use std::time::Instant;
+
+use fs_err as fs;
+
+use super::command::{MakeLine, make_line};
+use super::diagnostic;
+use super::log::Log;
+use super::script;
+use super::target::Target;
+use super::workdir::WorkDir;
+use crate::context::Context;
+use crate::error::Error;
+use crate::execute::budget::Budget;
+use crate::finish::{self, signing::Signing};
+use crate::process::{self, Environment, Output, Task};
+use crate::report::{Event, Reporter};
+use crate::tree::manifest::Manifest;
+
+/// Builds `target` and puts the artefact in place; gives its manifest. The caller holds the pair's lock.
+///
+/// On failure the previous artefact, if there was one, is still there, and the build directory with its
+/// log is left at `<tree>/<m>/<v>/build`.
+pub fn build(ctx: &Context, target: &Target, signing: &Signing, budget: &Budget, reporter: &dyn Reporter) -> Result<Manifest, Error> {
+    let work = WorkDir::make(&ctx.trees, &ctx.world, &target.package)?;
+    match steps(ctx, target, &work, signing, budget, reporter) {
+        Ok(manifest) => Ok(manifest),
+        Err(error) => {
+            work.keep();
+            Err(error)
+        }
+    }
+}
+
+fn steps(ctx: &Context, target: &Target, work: &WorkDir, signing: &Signing, budget: &Budget, reporter: &dyn Reporter) -> Result<Manifest, Error> {
+    work.fill(&ctx.trees, &target.package)?;
+    let log_path = work.path().join("make.log");
+    let mut run = Run {
+        ctx,
+        target,
+        work,
+        reporter,
+        budget,
+        log: Log::begin(&log_path, &target.package, &target.kernel, &crate::clock::date(ctx.now))?,
+        env: environment(ctx, target),
+    };
+    run.patches()?;
+    run.script("pre_build", target.evaluated.recipe.scripts.pre_build.as_deref())?;
+    run.make()?;
+    for module in &target.evaluated.recipe.modules {
+        let name = format!("{}{}.ko", module.record.built_location, module.record.built_name);
+        if !work.path().join(&name).is_file() {
+            return Err(Error::NotProduced { module: name, kernel: target.kernel.clone(), log: run.shown_log() });
+        }
+    }
+    let finished = finish::finish(ctx, target, work.path(), signing, reporter)?;
+    let in_place = finished.put(ctx, target)?;
+    // From here on the artefact is at its place, for the script to add to (zfs does).
+    match run.script("post_build", target.evaluated.recipe.scripts.post_build.as_deref()) {
+        Ok(()) => in_place.keep(ctx, target, run.log.path()),
+        Err(error) => {
+            in_place.put_back(ctx)?;
+            Err(error)
+        }
+    }
+}
+
+/// What make, patch and the build's scripts find in their environment.
+fn environment(ctx: &Context, target: &Target) -> Environment {
+    let mut env = ctx.world.environment().clone();
+    env.extend(target.facts.toolchain_environment());
+    env.extend(script::environment(&target.package, &target.kernel));
+    for directive in &target.directives {
+        env.insert(directive.name.clone().into(), directive.value.clone().into());
+    }
+    env
+}
+
+struct Run<'a> {
+    ctx: &'a Context,
+    target: &'a Target,
+    work: &'a WorkDir,
+    reporter: &'a dyn Reporter,
+    budget: &'a Budget,
+    log: Log,
+    env: Environment,
+}
+
+impl Run<'_> {
+    fn patches(&mut self) -> Result<(), Error> {
+        for patch in &self.target.evaluated.recipe.patches {
+            if Path::new(patch).components().any(|part| part == std::path::Component::ParentDir) {
+                return Err(Error::PatchPath(patch.clone()));
+            }
+            if !self.work.path().join("patches").join(patch).is_file() {
+                return Err(Error::PatchMissing { patch: patch.clone(), dir: self.ctx.trees.shown(self.work.seen_at()).join("patches") });
+            }
+            let shown = format!("patch -p1 < ./patches/{patch}");
+            let argv = ["patch", "-p1", "-i", &format!("./patches/{patch}")].map(String::from);
+            let code = self.command(&format!("Applying patch {patch}"), &shown, argv.to_vec(), None)?;
+            if code != 0 {
+                return Err(Error::PatchFailed { patch: patch.clone(), log: self.shown_log() });
+            }
+        }
+        Ok(())
+    }
+
+    fn script(&mut self, which: &'static str, line: Option<&str>) -> Result<(), Error> {
+        let Some(line) = line.filter(|line| !line.trim().is_empty()) else { return Ok(()) };
+        let Some(found) = script::find(self.ctx, &self.target.package, which, line, self.work.path(), self.reporter) else {
+            return Ok(());
+        };
+        let dir = if found.dir == self.work.path() { self.called_build() } else { self.ctx.world.called(&self.ctx.trees, &found.dir) };
+        let text = format!("{}/{}", dir.display(), found.line.trim_start());
+        let code = self.command(&format!("Running the {which} script"), &text, bash(&text), None)?;
+        if code != 0 {
+            return Err(Error::Script { script: which, package: self.target.package.clone(), code, log: Some(self.shown_log()) });
+        }
+        Ok(())
+    }
+
+    fn make(&mut self) -> Result<(), Error> {
+        let line: MakeLine = make_line(&self.target.evaluated.recipe.make, &self.target.kernel.release, self.budget.total(), self.target.facts.toolchain.llvm);
+        let tokens = self.budget.acquire(line.jobs)?;
+        if let Some(variables) = &line.variables {
+            self.env.insert("MAKEFLAGS".into(), variables.into());
+        }
+        let code = self.command("Building module(s)", &line.text, bash(&line.text), Some(self.budget.client()));
+        self.env.remove(std::ffi::OsStr::new("MAKEFLAGS"));
+        drop(tokens);
+        if code? != 0 {
+            let text = String::from_utf8_lossy(&fs::read(self.log.path())?).into_owned();
+            let build = self.called_build();
+            return Err(Error::Make { kernel: self.target.kernel.clone(), diagnostic: diagnostic::first(&text, &build), log: self.shown_log() });
+        }
+        Ok(())
+    }
+
+    /// Runs one logged command in the build directory, and says so; gives its exit status.
+    fn command(&mut self, description: &str, shown: &str, argv: Vec<String>, jobs: Option<jobserver::Client>) -> Result<i32, Error> {
+        let verbose = self.ctx.options.verbose;
+        if verbose {
+            self.reporter.line(&shown);
+        } else {
+            self.reporter.report(Event::Part(format!("{description}...")));
+        }
+        self.log.command(description, shown)?;
+        let build = self.called_build();
+        let mut task = Task::new(argv, &build, &self.env);
+        self.ctx.world.seclude(&self.ctx.trees, &mut task, self.work.path(), self.work.seen_at());
+        task.jobs = jobs;
+        task.output = if verbose { Output::Tee(self.log.handle()?) } else { Output::File(self.log.handle()?) };
+        let began = Instant::now();
+        let end = process::run(task)?;
+        let code = end.code();
+        self.log.end(code, began.elapsed())?;
+        if code == 0 {
+            self.reporter.line(&" done.");
+        } else {
+            self.reporter.line(&format!("(bad exit status: {code})"));
+            if !verbose {
+                self.reporter.line(&format!("Failed command:\n{shown}"));
+            }
+            if code >= 128 {
+                self.budget.make_was_killed();
+            }
+        }
+        Ok(code)
+    }
+
+    /// What programs call the build directory.
+    fn called_build(&self) -> std::path::PathBuf {
+        self.ctx.world.called(&self.ctx.trees, self.work.seen_at())
+    }
+
+    /// Where the user finds the log after a failure.
+    fn shown_log(&self) -> std::path::PathBuf {
+        self.ctx.trees.shown(self.work.seen_at()).join("make.log")
+    }
+}
+
+fn bash(text: &str) -> Vec<String> {
+    ["bash", "--norc", "--noprofile", "-c", text].map(String::from).to_vec()
+}

@@ -1,0 +1,103 @@
+//! What one run works with: handed to every room, read at the edge only once.
+
+use std::time::Duration;
+
+use crate::conf::Framework;
+use crate::error::Error;
+use crate::host::Distribution;
+use crate::lock::{self, Lock, Patience};
+use crate::names::{Kernel, Package, Release};
+use crate::process::Environment;
+use crate::tree::Trees;
+use crate::world::World;
+
+/// Facts about the machine and the caller, read at the edge.
+#[derive(Debug, Clone, Default)]
+pub struct Machine {
+    /// The machine's name of its architecture (`uname -m`).
+    pub name: String,
+    /// The running kernel (`uname -r`): whose that is in another root, nobody knows.
+    pub running: Option<Release>,
+    /// How many jobs it is good for: processors, memory and file descriptors considered.
+    pub jobs: usize,
+    /// Whether we run in a chroot of somebody else's making (not one of our own).
+    pub in_chroot: bool,
+    /// Whether we are root.
+    pub root: bool,
+    /// `ADDON_MODULES_DIR` of the caller.
+    pub addon_modules_dir: Option<String>,
+    /// `NO_WEAK_MODULES` of the caller is set.
+    pub no_weak_modules: bool,
+}
+
+/// What the command line asks for beyond the verb and its object.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// `--force`.
+    pub force: bool,
+    /// `--force-version-override`.
+    pub force_version_override: bool,
+    /// `--no-depmod`.
+    pub no_depmod: bool,
+    /// `--symlink-modules`, or the framework's option.
+    pub symlink_modules: bool,
+    /// `--modprobe-on-install`, or the framework's option.
+    pub modprobe_on_install: bool,
+    /// `--rpm_safe_upgrade`.
+    pub rpm_safe_upgrade: bool,
+    /// `--verbose`, or the framework's option.
+    pub verbose: bool,
+    /// `--quiet`.
+    pub quiet: bool,
+    /// `--dry-run`.
+    pub dry_run: bool,
+    /// `-c FILE`, as an outer path.
+    pub conf: Option<std::path::PathBuf>,
+    /// `--directive`s.
+    pub directives: Vec<String>,
+    /// `--kernelsourcedir`, as an inside path.
+    pub kernel_source_dir: Option<std::path::PathBuf>,
+    /// `--config`, as an outer path.
+    pub kernel_config: Option<std::path::PathBuf>,
+    /// How long to wait for another run that builds the same package for the same kernel; `None`: for ever.
+    pub lock_patience: Option<Duration>,
+    /// `-j`: `Some(0)` means without limit.
+    pub jobs: Option<usize>,
+}
+
+/// One run's surroundings.
+#[derive(Debug)]
+pub struct Context {
+    /// The trees.
+    pub trees: Trees,
+    /// The root's distribution.
+    pub distribution: Distribution,
+    /// framework.conf.
+    pub framework: Framework,
+    /// Where programs run.
+    pub world: World,
+    /// The machine.
+    pub machine: Machine,
+    /// The options.
+    pub options: Options,
+    /// The variables that dkms was started with, cleaned; for expanding framework options later.
+    pub environment: Environment,
+    /// The present time, in seconds since 1970: read once, when the run began.
+    pub now: u64,
+}
+
+/// How long another run of ours is waited for, where it only holds the lock for a moment.
+const TREE_PATIENCE: Duration = Duration::from_secs(120);
+
+impl Context {
+    /// Takes the tree lock: held around each change, never while a script runs.
+    pub fn lock_tree(&self) -> Result<Lock, Error> {
+        let on_wait = |holder: &lock::Holder| log::info!("waiting for {holder}, which changes the DKMS tree");
+        Ok(lock::lock(&self.trees.lock(), Patience { limit: Some(TREE_PATIENCE), on_wait: &on_wait })?)
+    }
+
+    /// Takes the lock of a package on a kernel: held during its build. `on_wait` is told whom we wait for.
+    pub fn lock_pair(&self, package: &Package, kernel: &Kernel, on_wait: &dyn Fn(&lock::Holder)) -> Result<Lock, Error> {
+        Ok(lock::lock(&self.trees.pair_lock(package, kernel), Patience { limit: self.options.lock_patience, on_wait })?)
+    }
+}

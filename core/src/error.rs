@@ -1,0 +1,301 @@
+//! What can go wrong in a command, and the one table from errors to exit codes (behaviour.md 2.15).
+
+use std::path::PathBuf;
+
+use crate::build::diagnostic::Diagnostic;
+use crate::names::{Kernel, NameError, Package};
+use crate::{cli, conf, host, journal, kernel, lock, process};
+
+/// Why a command, or a part of one, did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The command line is wrong.
+    #[error(transparent)]
+    Usage(#[from] cli::args::UsageError),
+    /// A name can't be used.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// No module and version were named.
+    #[error(
+        "Arguments <module> and <module-version> are not specified.\nUsage: {verb} <module>/<module-version> or\n       {verb} -m <module>/<module-version> or\n       {verb} -m <module> -v <module-version>"
+    )]
+    NoPackage {
+        /// The verb that needs them.
+        verb: &'static str,
+    },
+    /// Architectures and kernels don't pair.
+    #[error("{arches} architectures were given for {kernels} kernels.\nGive one architecture for all kernels, or one for each of them, in the same order.")]
+    ArchCount {
+        /// How many architectures.
+        arches: usize,
+        /// How many kernels.
+        kernels: usize,
+    },
+    /// Options that exclude each other.
+    #[error("{0} and {1} exclude each other.")]
+    Conflict(&'static str, &'static str, u8),
+    /// `--all` where it has no meaning.
+    #[error("The action {0} does not support the --all parameter.")]
+    NoAll(&'static str),
+    /// A verb for exactly one kernel.
+    #[error("The action {0} requires exactly one kernel version parameter on the command line.")]
+    OneKernel(&'static str),
+    /// Which kernel is meant can't be told.
+    #[error("No kernel was named, and the one that is running is not known in {root}.\nName one with -k.")]
+    NoKernel {
+        /// The root being worked on.
+        root: PathBuf,
+    },
+    /// The user may not do this.
+    #[error("You must be root to use this command.\nRun it again with sudo, or as root.")]
+    NotRoot,
+    /// The tree can't be written to.
+    #[error("No write access to DKMS tree at {}", tree.display())]
+    ReadOnlyTree {
+        /// The DKMS tree.
+        tree: PathBuf,
+    },
+    /// The package's registration is damaged.
+    #[error(
+        "{package} is broken!\nMissing the source directory or the symbolic link pointing to it.\nPut the source back at {}, or run: dkms remove {package} --all", source_dir.display()
+    )]
+    Broken {
+        /// The package.
+        package: Package,
+        /// Where its source is expected.
+        source_dir: PathBuf,
+    },
+    /// The package is not registered.
+    #[error("The module/version combo: {0} is not located in the DKMS tree.\nRegister it first: dkms add {0}")]
+    NotAdded(Package),
+    /// The package is registered already.
+    #[error("DKMS tree already contains: {0}\nYou cannot add the same module/version combo more than once.")]
+    AlreadyAdded(Package),
+    /// No source to register.
+    #[error("Could not find module source directory.\nDirectory: {} does not exist.", .0.display())]
+    NoSource(PathBuf),
+    /// A directory that is to be added has no dkms.conf.
+    #[error("{} must contain a dkms.conf file!", .0.display())]
+    NoConf(PathBuf),
+    /// The file that is to be added or loaded can't be.
+    #[error("{}", .0)]
+    BadSource(String),
+    /// A dkms.conf that is not fit.
+    #[error("Bad conf file.\nFile: {} does not represent a valid dkms.conf file.\n{why}", file.display())]
+    BadConf {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it, a line each.
+        why: String,
+    },
+    /// A dkms.conf that can't be read.
+    #[error("Could not locate dkms.conf file.\nFile: {} does not exist or cannot be read.", .0.display())]
+    ConfMissing(PathBuf),
+    /// dkms.conf says that this kernel is not for it.
+    #[error(
+        "The {} for module {package} includes BUILD_EXCLUSIVE directives which do not match this kernel/arch/config for any modules.\nThis indicates that it should not be built: {why}", file.display()
+    )]
+    Excluded {
+        /// The package.
+        package: Package,
+        /// The dkms.conf.
+        file: PathBuf,
+        /// Which rule excludes it.
+        why: String,
+    },
+    /// Nothing to build in the source directory.
+    #[error("The directory {} does not appear to have module source located within it.\nBuild halted.", .0.display())]
+    EmptySource(PathBuf),
+    /// A directory is in the way.
+    #[error(
+        "This module/version has already been built on: {}\nDirectory {} already exists but holds no modules. Run: dkms unbuild {package} -k {}", kernel.release, dir.display(), kernel.release
+    )]
+    BuildInTheWay {
+        /// The package.
+        package: Package,
+        /// The kernel.
+        kernel: Kernel,
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The kernel's headers are not there.
+    #[error("Your kernel headers for kernel {} cannot be found at {looked_for}.\n{advice}", kernel.release)]
+    NoHeaders {
+        /// The kernel.
+        kernel: Kernel,
+        /// Where they were looked for.
+        looked_for: String,
+        /// What to install on this distribution.
+        advice: String,
+    },
+    /// The compiler or make is not there.
+    #[error("{program} is needed to build modules for kernel {}, but it is not installed.\n{advice}", kernel.release)]
+    NoTool {
+        /// The program.
+        program: String,
+        /// The kernel.
+        kernel: Kernel,
+        /// What to install.
+        advice: String,
+    },
+    /// Packages that this one needs are not installed for the kernel.
+    #[error("Aborting build of module {package} for kernel {kernel} due to missing BUILD_DEPENDS: {}.\nInstall them first, or override by specifying --force.", missing.join(" "))]
+    MissingDependencies {
+        /// The package.
+        package: Package,
+        /// The kernel.
+        kernel: Kernel,
+        /// The names that are missing.
+        missing: Vec<String>,
+    },
+    /// A patch that would leave the patches directory.
+    #[error("Patch {0} as specified in dkms.conf contains '..' path component.")]
+    PatchPath(String),
+    /// A patch that is not there.
+    #[error("Patch {patch} as specified in dkms.conf cannot be found in {}.", dir.display())]
+    PatchMissing {
+        /// Its name.
+        patch: String,
+        /// Where it should be.
+        dir: PathBuf,
+    },
+    /// A patch that does not apply.
+    #[error("Application of patch {patch} failed.\nConsult {} for more information.", log.display())]
+    PatchFailed {
+        /// Its name.
+        patch: String,
+        /// The log.
+        log: PathBuf,
+    },
+    /// A script of the package failed.
+    #[error("The {script} script of {package} failed with exit status {code}.{}", log.as_ref().map(|log| format!("\nConsult {} for more information.", log.display())).unwrap_or_default())]
+    Script {
+        /// Which script.
+        script: &'static str,
+        /// The package.
+        package: Package,
+        /// Its exit status.
+        code: i32,
+        /// The log, if its output went there.
+        log: Option<PathBuf>,
+    },
+    /// `PRE_INSTALL` refused.
+    #[error("pre_install failed, aborting install.\nYou may override by specifying --force.")]
+    PreInstall,
+    /// make failed.
+    #[error(
+        "Bad return status for module build on kernel: {kernel}{}\nConsult {} for more information.", diagnostic.as_ref().map(|d| format!("\n{}", d.text)).unwrap_or_default(), log.display()
+    )]
+    Make {
+        /// The kernel.
+        kernel: Kernel,
+        /// The first thing that went wrong.
+        diagnostic: Option<Diagnostic>,
+        /// The log.
+        log: PathBuf,
+    },
+    /// make succeeded without making a module.
+    #[error(
+        "Build of {module} failed for: {kernel}\nmake succeeded, but did not produce it. Make sure the name and location of the generated module are correct,\nor consult {} for more information.", log.display()
+    )]
+    NotProduced {
+        /// The module, relative to the build directory.
+        module: String,
+        /// The kernel.
+        kernel: Kernel,
+        /// The log.
+        log: PathBuf,
+    },
+    /// What make produced is no module for this kernel.
+    #[error("{module} is not a kernel module that can be installed: {why}")]
+    NotAModule {
+        /// The file.
+        module: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The kernel's module tree is not there.
+    #[error("The directory {} doesn't exist.\nYou cannot install a module onto a non-existent kernel.", .0.display())]
+    NoModulesDir(PathBuf),
+    /// A file of the artefact has gone.
+    #[error("Missing module {module} in {}\nBuild it again: dkms build {package} -k {} --force", dir.display(), kernel.release)]
+    MissingModule {
+        /// Its file name.
+        module: String,
+        /// Where it should be.
+        dir: PathBuf,
+        /// The package.
+        package: Package,
+        /// The kernel.
+        kernel: Kernel,
+    },
+    /// Every module was refused.
+    #[error("Installation aborted.\n{}", .0.join("\n"))]
+    NothingInstalled(Vec<String>),
+    /// depmod failed.
+    #[error("Problems with depmod detected for kernel {release}: {why}\n{after}")]
+    Depmod {
+        /// The kernel.
+        release: String,
+        /// What it said.
+        why: String,
+        /// What was done about it.
+        after: &'static str,
+    },
+    /// Another run of ours works on the same thing.
+    #[error(transparent)]
+    Lock(#[from] lock::LockError),
+    /// A change could not be carried out; everything is as it was.
+    #[error(transparent)]
+    Journal(#[from] journal::JournalError),
+    /// A program could not be run.
+    #[error(transparent)]
+    Process(#[from] process::ProcessError),
+    /// dkms.conf or framework.conf could not be evaluated.
+    #[error(transparent)]
+    Conf(#[from] conf::ConfError),
+    /// A fact about a kernel could not be had.
+    #[error(transparent)]
+    Kernel(#[from] kernel::Error),
+    /// A fact about the system could not be had.
+    #[error(transparent)]
+    Host(#[from] host::Error),
+    /// A file operation failed; the message names it.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl Error {
+    /// The exit code of the classic for this, or ours where it had none.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Usage(cli::args::UsageError::TwoVerbs(..)) | Self::Broken { .. } | Self::OneKernel(_) | Self::ConfMissing(_) | Self::Host(_) => 4,
+            Self::Usage(_) | Self::NoSource(_) => 2,
+            Self::Name(_) | Self::NoPackage { .. } | Self::ArchCount { .. } | Self::NotRoot | Self::ReadOnlyTree { .. } => 1,
+            Self::Conflict(_, _, code) => *code,
+            Self::NoAll(_) | Self::PatchPath(_) | Self::PatchMissing { .. } => 5,
+            Self::NoKernel { .. } => 16,
+            Self::NotAdded(_) | Self::AlreadyAdded(_) | Self::BuildInTheWay { .. } => 3,
+            Self::NoConf(_) | Self::BadSource(_) => 9,
+            Self::BadConf { .. } | Self::EmptySource(_) | Self::Conf(_) => 8,
+            Self::Excluded { .. } => 77,
+            Self::NoHeaders { .. } => 21,
+            Self::MissingDependencies { .. } => 13,
+            Self::PatchFailed { .. } | Self::NoModulesDir(_) | Self::MissingModule { .. } | Self::NothingInstalled(_) | Self::Depmod { .. } => 6,
+            Self::Script { code, .. } => u8::try_from(*code).unwrap_or(1),
+            Self::PreInstall => 101,
+            Self::Make { .. } | Self::NoTool { .. } => 10,
+            Self::NotProduced { .. } | Self::NotAModule { .. } => 7,
+            // Ours: the classic had neither locks nor a journal (see dkms(8), EXIT STATUS).
+            Self::Lock(_) => 17,
+            Self::Journal(_) | Self::Io(_) | Self::Process(_) => 18,
+            Self::Kernel(_) => 12,
+        }
+    }
+
+    /// The lines to print: the first follows `Error! `.
+    pub fn lines(&self) -> Vec<String> {
+        self.to_string().lines().map(str::to_owned).collect()
+    }
+}

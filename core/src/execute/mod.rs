@@ -1,0 +1,3 @@
+//! Running a plan under the job budget.
+
+pub mod budget;

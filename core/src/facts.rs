@@ -1,0 +1,343 @@
+//! Facts, gathered once per run: about each kernel, and about each package's dkms.conf on it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::compress::Compression;
+use crate::conf::{self, Conf, Directive, Evaluator, Launcher, Recipe};
+use crate::context::Context;
+use crate::digest::{Digest, Hasher};
+use crate::error::Error;
+use crate::host::headers_package;
+use crate::kernel::compiler::Surroundings;
+use crate::kernel::find::ModuleIndex;
+use crate::kernel::headers_digest::{HeadersDigest, HeadersStamp};
+use crate::kernel::identity::KernelIdentity;
+use crate::kernel::{self, Config, Headers, Toolchain, relocate};
+use crate::names::{Kernel, Package};
+use crate::process::{self, Environment, Output};
+
+/// Everything this run has learnt, shared between its threads.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    ctx: &'a Context,
+    kernels: Mutex<HashMap<Kernel, Arc<KernelFacts>>>,
+    evaluator: Mutex<Evaluator>,
+    directives: Vec<Directive>,
+    relocated: Mutex<Vec<PathBuf>>,
+}
+
+/// What is known of one kernel. The dearer facts are found out when first asked for.
+#[derive(Debug)]
+pub struct KernelFacts {
+    /// The kernel.
+    pub kernel: Kernel,
+    /// Its headers, or where they were looked for.
+    pub headers: Result<Headers, String>,
+    /// `$kernel_source_dir`: what programs call the headers.
+    pub source_dir: PathBuf,
+    /// Its configuration file, as an outer path, if there is one.
+    pub config_file: Option<PathBuf>,
+    /// Its configuration.
+    pub config: Option<Config>,
+    /// The tools to build with.
+    pub toolchain: Toolchain,
+    /// How its own modules are compressed.
+    pub compression: Compression,
+    /// What tells it from another kernel of the same release.
+    pub identity: Option<KernelIdentity>,
+    /// What `build_environment` exports.
+    build_environment: Environment,
+    stamp: OnceLock<Option<HeadersStamp>>,
+    digest: OnceLock<Option<HeadersDigest>>,
+    modules: OnceLock<ModuleIndex>,
+}
+
+/// A dkms.conf as it stands for one kernel.
+#[derive(Debug, Clone)]
+pub struct Evaluated {
+    /// Its directives, checked.
+    pub conf: Conf,
+    /// What they mean for this kernel.
+    pub recipe: Recipe,
+    /// The digest of the overrides that counted, and of `--directive`s; `None` without any.
+    pub overrides: Option<Digest>,
+    /// What is to be said once: warnings of the check and deprecated directives, as events.
+    pub said: Vec<crate::report::Event>,
+}
+
+impl<'a> Facts<'a> {
+    /// Facts for a run in `ctx`.
+    pub fn new(ctx: &'a Context) -> Self {
+        Self {
+            ctx,
+            kernels: Mutex::default(),
+            evaluator: Mutex::new(evaluator(ctx)),
+            directives: ctx.options.directives.iter().filter_map(|text| Directive::parse(text)).collect(),
+            relocated: Mutex::default(),
+        }
+    }
+
+    /// The `--directive`s of the command line.
+    pub fn directives(&self) -> &[Directive] {
+        &self.directives
+    }
+
+    /// The facts of `kernel`.
+    pub fn kernel(&self, kernel: &Kernel) -> Result<Arc<KernelFacts>, Error> {
+        let mut known = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(facts) = known.get(kernel) {
+            return Ok(Arc::clone(facts));
+        }
+        let facts = Arc::new(self.learn(kernel)?);
+        known.insert(kernel.clone(), Arc::clone(&facts));
+        Ok(facts)
+    }
+
+    fn learn(&self, kernel: &Kernel) -> Result<KernelFacts, Error> {
+        let ctx = self.ctx;
+        let given = ctx.options.kernel_source_dir.as_deref();
+        let headers = match Headers::find(&ctx.trees, &kernel.release, given) {
+            Ok(headers) => Ok(headers),
+            Err(kernel::Error::HeadersMissing { looked, .. }) => {
+                Err(looked.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(" or "))
+            }
+            Err(other) => return Err(other.into()),
+        };
+        let default_dir = given.map_or_else(|| ctx.trees.install.inside.join(&kernel.release).join("build"), Path::to_owned);
+        let mut source_dir = headers.as_ref().map_or(default_dir, |headers| headers.inside.clone());
+        let config_file = match (&ctx.options.kernel_config, &headers) {
+            (Some(file), _) => Some(file.clone()),
+            (None, Ok(headers)) => headers.config_file(None),
+            (None, Err(_)) => None,
+        };
+        let config = config_file.as_deref().filter(|file| file.is_file()).map(Config::load).transpose()?;
+        let env = ctx.world.environment();
+        let toolchain = match &headers {
+            Ok(headers) => Toolchain::choose(
+                headers,
+                config.as_ref(),
+                &Surroundings {
+                    exists: &|program| ctx.world.has(program),
+                    make_cc: &|file| ask_make(ctx, file),
+                    machine: &ctx.machine.name,
+                    cross_is_set: ["ARCH", "CROSS_COMPILE"].iter().any(|key| env.contains_key(OsStr::new(key))),
+                },
+            ),
+            Err(_) => Toolchain::default(),
+        };
+        if let (Ok(headers), false) = (&headers, ctx.world.is_inside()) {
+            let work = ctx.trees.work().join(format!("{}.headers-{}", std::process::id(), kernel.release));
+            fs_err::create_dir_all(&work)?;
+            self.relocated.lock().unwrap_or_else(PoisonError::into_inner).push(work.clone());
+            source_dir = relocate::relocate(&ctx.trees.root, headers, &work)?;
+        }
+        Ok(KernelFacts {
+            kernel: kernel.clone(),
+            headers,
+            source_dir,
+            config_file,
+            config,
+            toolchain,
+            compression: Compression::from(kernel::compression::of_kernel(&ctx.trees.modules_dir(&kernel.release))),
+            identity: KernelIdentity::of_installed(&ctx.trees, &kernel.release),
+            build_environment: build_environment(ctx)?,
+            stamp: OnceLock::new(),
+            digest: OnceLock::new(),
+            modules: OnceLock::new(),
+        })
+    }
+
+    /// Evaluates the dkms.conf of `package` for `kernel`. `conf_file` is that of a source that is not yet
+    /// registered, as an inside path. `strict` as add, build and install read.
+    pub fn evaluate(&self, package: &Package, kernel: &KernelFacts, conf_file: Option<&Path>, strict: bool) -> Result<Evaluated, Error> {
+        let ctx = self.ctx;
+        let given = ctx.options.conf.as_deref().and_then(|file| ctx.trees.root.inside(file));
+        let files = conf::package_files(&ctx.trees, package, conf_file.or(given.as_deref()), Some(&kernel.kernel));
+        let own = files.first().map(|file| file.outer.clone()).unwrap_or_default();
+        if !own.is_file() {
+            return Err(Error::ConfMissing(ctx.trees.shown(&own)));
+        }
+        let request = conf::Request {
+            kind: conf::Kind::Package,
+            files: files.iter().map(|file| ctx.world.called(&ctx.trees, &file.outer)).collect(),
+            variables: self.variables(package, kernel),
+            directives: self.directives.clone(),
+            kernel: Some((kernel.kernel.release.to_string(), kernel.kernel.arch.to_string())),
+        };
+        let answer = self.evaluator.lock().unwrap_or_else(PoisonError::into_inner).evaluate(&request)?;
+        let mut said: Vec<_> = Vec::new();
+        if !answer.stderr.trim().is_empty() {
+            said.push(crate::report::Event::Note(answer.stderr.trim_end().to_owned()));
+        }
+        let (conf, warnings) = Conf::check(&answer, strict).map_err(|problems| Error::BadConf {
+            file: ctx.trees.shown(&own),
+            why: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+        })?;
+        said.extend(warnings.iter().map(|warning| crate::report::Event::Note(warning.to_string())));
+        said.extend(answer.deprecated.iter().map(|feature| crate::report::Event::Deprecated(feature.to_string())));
+        let value = |name: &str| kernel.config.as_ref().and_then(|config| config.value(name)).and_then(|value| value.chars().next());
+        let facts = conf::Facts {
+            release: kernel.kernel.release.as_str(),
+            arch: kernel.kernel.arch.as_str(),
+            config: kernel.config.as_ref().map(|_| &value as &dyn Fn(&str) -> Option<char>),
+        };
+        let build = ctx.world.called(&ctx.trees, &ctx.trees.build_dir(package));
+        let recipe = Recipe::new(&conf, &facts, &kernel.source_dir.to_string_lossy(), &build.to_string_lossy());
+        let overrides = overrides_digest(&files[1..], &ctx.options.directives)?;
+        Ok(Evaluated { conf, recipe, overrides, said })
+    }
+
+    fn variables(&self, package: &Package, kernel: &KernelFacts) -> BTreeMap<String, String> {
+        let ctx = self.ctx;
+        let called = |outer: &Path| ctx.world.called(&ctx.trees, outer).display().to_string();
+        let jobs = ctx.machine.jobs.to_string();
+        let running = ctx.machine.running.as_ref().map(ToString::to_string).unwrap_or_default();
+        [
+            ("kernelver", kernel.kernel.release.to_string()),
+            ("arch", kernel.kernel.arch.to_string()),
+            ("kernel_source_dir", kernel.source_dir.display().to_string()),
+            ("kernel_config", kernel.config_file.as_deref().map(called).unwrap_or_default()),
+            ("dkms_tree", called(&ctx.trees.dkms.outer)),
+            ("source_tree", called(&ctx.trees.source.outer)),
+            ("install_tree", called(&ctx.trees.install.outer)),
+            ("module", package.name.to_string()),
+            ("module_version", package.version.to_string()),
+            ("tmp_location", ctx.framework.tmp_location.as_ref().map_or_else(|| "/tmp".to_owned(), |dir| dir.display().to_string())),
+            ("parallel_jobs", jobs),
+            ("running_distribution", ctx.distribution.family.clone()),
+            ("current_kernel", running),
+            ("current_os", "Linux".to_owned()),
+            ("verbose", if ctx.options.verbose { "true".to_owned() } else { String::new() }),
+            ("force", if ctx.options.force { "true".to_owned() } else { String::new() }),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+    }
+
+    /// The error for a kernel whose headers are not there, with what this distribution would install.
+    pub fn no_headers(&self, kernel: &KernelFacts) -> Option<Error> {
+        let looked_for = kernel.headers.as_ref().err()?.clone();
+        let advice = headers_package::advise(&self.ctx.distribution, &kernel.kernel.release, &self.ctx.trees.modules_dir(&kernel.kernel.release));
+        Some(Error::NoHeaders {
+            kernel: kernel.kernel.clone(),
+            looked_for,
+            advice: format!("Please {}, or name another directory with --kernelsourcedir.", advice.text),
+        })
+    }
+}
+
+impl Drop for Facts<'_> {
+    fn drop(&mut self) {
+        for dir in self.relocated.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let _ = std::fs::remove_dir_all(dir);
+        }
+    }
+}
+
+impl KernelFacts {
+    /// The compiler's variables, and what the `build_environment` file exports.
+    pub fn toolchain_environment(&self) -> Environment {
+        let tools = &self.toolchain;
+        let mut env = Environment::new();
+        let mut set = |key: &str, value: Option<&String>| {
+            if let Some(value) = value {
+                env.insert(key.into(), value.into());
+            }
+        };
+        set("CC", tools.cc.as_ref());
+        set("KERNEL_CC", tools.kernel_cc.as_ref());
+        set("LD", tools.ld.as_ref());
+        set("KERNEL_LD", tools.ld.as_ref());
+        if let Some(cross) = &tools.cross {
+            env.insert("ARCH".into(), cross.arch.into());
+            if let Some(prefix) = cross.prefix {
+                env.insert("CROSS_COMPILE".into(), prefix.into());
+            }
+        }
+        env.extend(self.build_environment.clone());
+        env
+    }
+
+    /// The cheap token of the headers; `None` without headers.
+    pub fn headers_stamp(&self, ctx: &Context) -> Option<&HeadersStamp> {
+        self.stamp.get_or_init(|| self.headers.as_ref().ok().map(|headers| HeadersStamp::take(&ctx.trees.root, headers))).as_ref()
+    }
+
+    /// The digest of the headers; `None` without headers, or when they can't be read.
+    pub fn headers_digest(&self, ctx: &Context) -> Option<&HeadersDigest> {
+        self.digest
+            .get_or_init(|| {
+                let headers = self.headers.as_ref().ok()?;
+                HeadersDigest::take(&ctx.trees.root, headers).map_err(|error| log::warn!("{error}")).ok()
+            })
+            .as_ref()
+    }
+
+    /// The kernel's module files as they were when first asked for in this run.
+    pub fn modules(&self, ctx: &Context) -> &ModuleIndex {
+        self.modules.get_or_init(|| {
+            ModuleIndex::load(&ctx.trees.modules_dir(&self.kernel.release)).unwrap_or_else(|error| {
+                log::warn!("{error}");
+                ModuleIndex::default()
+            })
+        })
+    }
+}
+
+/// The evaluator of conf files in the world of `ctx`.
+fn evaluator(ctx: &Context) -> Evaluator {
+    let mut launcher = Launcher::new(ctx.world.environment().clone());
+    let mut argv = ctx.world.prefix();
+    argv.append(&mut launcher.argv);
+    launcher.argv = argv;
+    launcher.dir = Some(PathBuf::from("/"));
+    Evaluator::new(launcher)
+}
+
+/// What a `.kernelvariables` that is no plain assignment makes of CC, by make itself.
+fn ask_make(ctx: &Context, file: &Path) -> Option<String> {
+    let called = ctx.world.called(&ctx.trees, file);
+    let mut task = ctx.world.task(["make", "-s", "-f", "-", "cc"].map(OsString::from), Path::new("/"));
+    task.input = Some(format!("include {}\ncc:\n\t@echo $(CC)\n", called.display()).into_bytes());
+    task.output = Output::Capture;
+    let end = process::run(task).ok()?;
+    let text = end.text().trim().to_owned();
+    (end.status.success() && !text.is_empty()).then_some(text)
+}
+
+/// The variables that the framework's `build_environment` file exports (behaviour.md 5).
+fn build_environment(ctx: &Context) -> Result<Environment, Error> {
+    let Some(file) = &ctx.framework.build_environment else { return Ok(Environment::new()) };
+    let script = ". \"$1\" >/dev/null 2>&1 </dev/null; exec env -0";
+    let argv = ["bash", "--norc", "--noprofile", "-c", script, "bash", file].map(OsString::from);
+    let end = process::run(ctx.world.task(argv, Path::new("/")))?;
+    let before = ctx.world.environment();
+    Ok(end
+        .output
+        .split(|byte| *byte == 0)
+        .filter_map(|entry| {
+            use std::os::unix::ffi::OsStrExt;
+            let at = entry.iter().position(|byte| *byte == b'=')?;
+            Some((OsStr::from_bytes(&entry[..at]).to_owned(), OsStr::from_bytes(&entry[at + 1..]).to_owned()))
+        })
+        .filter(|(key, value)| before.get(key) != Some(value) && !["_", "SHLVL", "PWD", "OLDPWD"].iter().any(|own| key == own))
+        .collect())
+}
+
+fn overrides_digest(files: &[conf::Source], directives: &[String]) -> Result<Option<Digest>, Error> {
+    if files.is_empty() && directives.is_empty() {
+        return Ok(None);
+    }
+    let mut hasher = Hasher::default();
+    for file in files {
+        hasher.field(&fs_err::read(&file.outer)?);
+    }
+    for directive in directives {
+        hasher.field(directive.as_bytes());
+    }
+    Ok(Some(hasher.finish()))
+}

@@ -1,0 +1,186 @@
+//! From built modules to a finished artefact: strip, sign, compress, manifest.
+
+pub mod signing;
+pub mod strip;
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use crate::build::target::Target;
+use crate::compress::{self, compress};
+use crate::context::Context;
+use crate::digest::Digest;
+use crate::elf;
+use crate::error::Error;
+use crate::journal::{self, Swap, WorkDir, swap_in};
+use crate::process::Environment;
+use crate::report::Reporter;
+use crate::tree::identity::Identity;
+use crate::tree::manifest::{BuiltModule, Manifest};
+use crate::tree::paths::MANIFEST;
+use signing::Signing;
+
+/// A finished artefact that is not yet in place.
+#[derive(Debug)]
+pub struct Finished {
+    /// Holds `stage`.
+    work: WorkDir,
+    stage: PathBuf,
+    manifest: Manifest,
+}
+
+/// An artefact in place on probation, until `POST_BUILD` has run.
+#[derive(Debug)]
+pub struct InPlace<'a> {
+    swap: Swap<'a>,
+    manifest: Manifest,
+    _work: WorkDir,
+}
+
+/// Makes an artefact of the modules in the build directory `work`: strip, then sign, then compress.
+pub fn finish(ctx: &Context, target: &Target, work: &Path, signing: &Signing, reporter: &dyn Reporter) -> Result<Finished, Error> {
+    let room = WorkDir::new(&ctx.trees).map_err(journal::JournalError::File)?;
+    let stage = room.path().join("artefact");
+    let modules_dir = stage.join("module");
+    fs::create_dir_all(&modules_dir)?;
+    fs::create_dir_all(stage.join("log"))?;
+    let symvers = work.join("Module.symvers");
+    if symvers.is_file() {
+        fs::copy(&symvers, modules_dir.join("Module.symvers"))?;
+    }
+    let tools = &target.facts.toolchain;
+    let prefix = tools.cross.as_ref().and_then(|cross| cross.prefix).unwrap_or_default();
+    let built = |module: &crate::conf::recipe::Module| work.join(format!("{}{}.ko", module.record.built_location, module.record.built_name));
+    let to_strip: Vec<PathBuf> = target.evaluated.recipe.modules.iter().filter(|module| module.record.strip).map(built).collect();
+    if let Err(error) = strip::strip(&strip::program(tools.cc.as_deref(), prefix), &to_strip) {
+        reporter.warning(&[&error]);
+    }
+    let options = compress::Options {
+        gzip: ctx.framework.compress_gzip_opts.clone(),
+        xz: ctx.framework.compress_xz_opts.clone(),
+        zstd: ctx.framework.compress_zstd_opts.clone(),
+    };
+    let location = ctx.distribution.install_location(ctx.machine.addon_modules_dir.as_deref());
+    let suffix = target.facts.compression.suffix();
+    let mut modules = Vec::new();
+    for module in &target.evaluated.recipe.modules {
+        let path = built(module);
+        signing.sign(&path, &ctx.world.called(&ctx.trees, &ctx.trees.build_dir(&target.package)).join(path.strip_prefix(work).unwrap_or(&path)), reporter);
+        let bytes = fs::read(&path)?;
+        let facts = elf::Module::parse(&bytes).map_err(|error| Error::NotAModule { module: path.clone(), why: error.to_string() })?;
+        let compressed = compress(&bytes, target.facts.compression, &options).map_err(|error| Error::Io(std::io::Error::other(error)))?;
+        if let Some(why) = &compressed.fallback {
+            reporter.warning(&[why]);
+        }
+        let file = format!("{}.ko{suffix}", module.record.dest_name);
+        let staged = modules_dir.join(&file);
+        fs::write(&staged, &compressed.bytes)?;
+        let own_location = relative(&module.record.dest_location);
+        modules.push(BuiltModule {
+            name: module.record.dest_name.clone(),
+            file,
+            location: location.as_deref().map_or_else(|| own_location.clone(), relative),
+            own_location,
+            digest: Digest::of(&compressed.bytes),
+            identity: Identity::of_path(&staged).ok(),
+            version: facts.field("version").unwrap_or_default().to_owned(),
+            srcversion: facts.field("srcversion").map(str::to_owned),
+        });
+    }
+    Ok(Finished { manifest: manifest(ctx, target, modules, signing)?, stage, work: room })
+}
+
+fn manifest(ctx: &Context, target: &Target, modules: Vec<BuiltModule>, signing: &Signing) -> Result<Manifest, Error> {
+    let conf = &target.evaluated.conf;
+    let facts = &target.facts;
+    Ok(Manifest {
+        package: target.package.clone(),
+        kernel: target.kernel.clone(),
+        modules,
+        source_digest: Digest::of_tree(&ctx.trees.source_of(&target.package))?,
+        overrides_digest: target.evaluated.overrides.clone(),
+        headers_digest: facts.headers_digest(ctx).map(|digest| digest.as_digest().clone()),
+        headers_stamp: facts.headers_stamp(ctx).map(ToString::to_string),
+        kernel_identity: facts.identity.as_ref().map(ToString::to_string),
+        toolchain: facts.toolchain.text.clone().unwrap_or_default(),
+        signer: signing.signer(),
+        autoinstall: conf.autoinstall,
+        build_depends: conf.build_depends.clone(),
+        build_depends_rebuild: conf.build_depends_rebuild,
+        dependency_versions: std::collections::BTreeMap::new(),
+        post_remove: conf.scripts.post_remove.clone(),
+        no_weak_modules: conf.no_weak_modules,
+        has_exclusive: !conf.exclusive.is_empty(),
+        extra_files: Vec::new(),
+        built_at: i64::try_from(ctx.now).unwrap_or(i64::MAX),
+        dkms_version: crate::VERSION.to_owned(),
+    })
+}
+
+/// `/updates/dkms` or `/kernel//drivers/` as a relative path without empty parts.
+fn relative(location: &str) -> PathBuf {
+    location.split('/').filter(|part| !part.is_empty()).collect()
+}
+
+impl Finished {
+    /// Puts the artefact at its place, keeping the one before aside. Takes the tree lock for that.
+    pub fn put<'a>(self, ctx: &'a Context, target: &Target) -> Result<InPlace<'a>, Error> {
+        fs::write(self.stage.join(MANIFEST), self.manifest.to_bytes().map_err(std::io::Error::other)?)?;
+        let to = ctx.trees.artefact(&target.package, &target.kernel);
+        let _lock = ctx.lock_tree()?;
+        let swap = swap_in(&ctx.trees, format!("build {} for {}", target.package, target.kernel), &self.stage, &to)?;
+        Ok(InPlace { swap, manifest: self.manifest, _work: self.work })
+    }
+}
+
+impl InPlace<'_> {
+    /// Keeps it, with the build's log and whatever `POST_BUILD` added or changed.
+    pub fn keep(mut self, ctx: &Context, target: &Target, log: &Path) -> Result<Manifest, Error> {
+        let artefact = ctx.trees.artefact(&target.package, &target.kernel);
+        fs::copy(log, ctx.trees.artefact_log(&target.package, &target.kernel))?;
+        if target.evaluated.recipe.scripts.post_build.is_some() {
+            for module in &mut self.manifest.modules {
+                let file = artefact.join("module").join(&module.file);
+                if file.is_file() {
+                    module.digest = Digest::of_file(&file)?;
+                    module.identity = Identity::of_path(&file).ok();
+                }
+            }
+            let known = |path: &Path| {
+                path == Path::new(MANIFEST)
+                    || path == Path::new("log/make.log")
+                    || path == Path::new("module/Module.symvers")
+                    || self.manifest.modules.iter().any(|module| path == Path::new("module").join(&module.file))
+            };
+            let mut extra = Vec::new();
+            files_below(&artefact, Path::new(""), &mut extra)?;
+            extra.retain(|path| !known(path));
+            extra.sort();
+            self.manifest.extra_files = extra;
+            fs::write(artefact.join(MANIFEST), self.manifest.to_bytes().map_err(std::io::Error::other)?)?;
+        }
+        let _lock = ctx.lock_tree()?;
+        self.swap.keep()?;
+        Ok(self.manifest)
+    }
+
+    /// Puts the artefact before back.
+    pub fn put_back(self, ctx: &Context) -> Result<(), Error> {
+        let _lock = ctx.lock_tree()?;
+        Ok(self.swap.put_back()?)
+    }
+}
+
+fn files_below(dir: &Path, below: &Path, found: &mut Vec<PathBuf>) -> Result<(), Error> {
+    for entry in fs::read_dir(dir.join(below))? {
+        let entry = entry?;
+        let path = below.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            files_below(dir, &path, found)?;
+        } else {
+            found.push(path);
+        }
+    }
+    Ok(())
+}

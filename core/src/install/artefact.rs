@@ -1,0 +1,52 @@
+//! What an artefact consists of: from its manifest, or, when the classic made it, from dkms.conf.
+
+use std::path::PathBuf;
+
+use crate::compress::Compression;
+use crate::context::Context;
+use crate::digest::Digest;
+use crate::elf::Module;
+use crate::error::Error;
+use crate::facts::Evaluated;
+use crate::names::{Kernel, Package};
+use crate::tree::identity::Identity;
+use crate::tree::manifest::{BuiltModule, Manifest};
+
+/// The artefact's manifest; `None` when the classic made it (or replaced one of ours).
+pub fn manifest(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<Option<Manifest>, Error> {
+    Ok(Manifest::load(&ctx.trees.manifest(package, kernel)).map_err(crate::journal::JournalError::File)?)
+}
+
+/// The modules of an artefact without a manifest, by dkms.conf. Those that are missing are left out.
+pub fn modules_by_conf(ctx: &Context, package: &Package, kernel: &Kernel, evaluated: &Evaluated) -> Result<Vec<BuiltModule>, Error> {
+    let dir = ctx.trees.artefact_modules(package, kernel);
+    let location = ctx.distribution.install_location(ctx.machine.addon_modules_dir.as_deref());
+    let mut modules = Vec::new();
+    for module in &evaluated.recipe.modules {
+        let name = &module.record.dest_name;
+        let suffixes = [Compression::None, Compression::Gzip, Compression::Xz, Compression::Zstd];
+        let Some(file) = suffixes.iter().map(|kind| format!("{name}.ko{}", kind.suffix())).find(|file| dir.join(file).is_file()) else {
+            continue;
+        };
+        let path = dir.join(&file);
+        let facts = Module::read(&path).ok();
+        let field = |key| facts.as_ref().and_then(|facts| facts.field(key)).map(str::to_owned);
+        let own_location = relative(&module.record.dest_location);
+        modules.push(BuiltModule {
+            name: name.clone(),
+            file,
+            location: location.as_deref().map_or_else(|| own_location.clone(), relative),
+            own_location,
+            digest: Digest::of_file(&path)?,
+            identity: Identity::of_path(&path).ok(),
+            version: field("version").unwrap_or_default(),
+            srcversion: field("srcversion"),
+        });
+    }
+    Ok(modules)
+}
+
+/// `/updates/dkms` or `/kernel//drivers/` as a relative path without empty parts.
+pub fn relative(location: &str) -> PathBuf {
+    location.split('/').filter(|part| !part.is_empty() && *part != "." && *part != "..").collect()
+}

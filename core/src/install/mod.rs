@@ -1,0 +1,248 @@
+//! Putting an artefact's modules into a kernel's module tree, and taking them out.
+
+pub mod artefact;
+pub mod depmod;
+pub mod originals;
+pub mod sanity;
+mod uninstall;
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use crate::build::script;
+use crate::context::Context;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::facts::{Evaluated, KernelFacts};
+use crate::journal::{Change, JournalError};
+use crate::names::{Kernel, Package};
+use crate::report::{Event, Reporter};
+use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifest, Manifest};
+use crate::tree::{compare, walk};
+use sanity::Verdict;
+
+pub use uninstall::{forget, unbuild, uninstall};
+
+/// Installs the artefact of `package` for the kernel of `facts`. The caller holds the pair's lock, and
+/// runs depmod when everything for that kernel is in place. A version that was installed before is
+/// replaced in one change; nothing is removed before its replacement is there.
+pub fn install(ctx: &Context, facts: &KernelFacts, package: &Package, evaluated: Option<&Evaluated>, reporter: &dyn Reporter) -> Result<(), Error> {
+    let kernel = &facts.kernel;
+    let forced = Forced::of(ctx, package, reporter)?;
+    let dir = ctx.trees.modules_dir(&kernel.release);
+    if !dir.is_dir() {
+        return Err(Error::NoModulesDir(ctx.trees.shown(&dir)));
+    }
+    let manifest = artefact::manifest(ctx, package, kernel)?;
+    let modules = match (&manifest, evaluated) {
+        (Some(manifest), _) => manifest.modules.clone(),
+        (None, Some(evaluated)) => artefact::modules_by_conf(ctx, package, kernel, evaluated)?,
+        (None, None) => Vec::new(),
+    };
+    check_present(ctx, package, kernel, &modules, evaluated)?;
+    let scripts = evaluated.map(|evaluated| &evaluated.recipe.scripts);
+    let environment = script::environment(package, kernel);
+    if let Some(line) = scripts.and_then(|scripts| scripts.pre_install.as_deref()) {
+        if script::run(ctx, package, "pre_install", line, &environment, reporter)? != 0 && !forced.force {
+            return Err(Error::PreInstall);
+        }
+    }
+    put(ctx, facts, package, manifest.as_ref(), &modules, evaluated, &forced, reporter)?;
+    if let Some(line) = scripts.and_then(|scripts| scripts.post_install.as_deref()) {
+        // Its status never counted: the modules are in place.
+        script::run(ctx, package, "post_install", line, &environment, reporter)?;
+    }
+    Ok(())
+}
+
+/// What is forced for a package: by the command line, or by files of the distribution
+/// (`/usr/share/dkms/modules_to_force_install/*`, behaviour.md 2.3 step 2).
+struct Forced {
+    force: bool,
+    version: bool,
+}
+
+impl Forced {
+    fn of(ctx: &Context, package: &Package, reporter: &dyn Reporter) -> Result<Self, Error> {
+        let mut forced = Self { force: ctx.options.force || ctx.options.rpm_safe_upgrade, version: ctx.options.force_version_override };
+        let dir = ctx.trees.outer("/usr/share/dkms/modules_to_force_install");
+        if !dir.is_dir() {
+            return Ok(forced);
+        }
+        let overriding = format!("{}_version-override", package.name);
+        for entry in fs::read_dir(dir)? {
+            let text = fs::read_to_string(entry?.path())?;
+            for word in text.split_whitespace() {
+                if word == package.name.as_str() && !forced.force {
+                    reporter.line(&format!("Forcing installation of {}", package.name));
+                    forced.force = true;
+                } else if word == overriding && !forced.version {
+                    reporter.line(&format!("Forcing version override of {}", package.name));
+                    forced.version = true;
+                }
+            }
+        }
+        Ok(forced)
+    }
+}
+
+/// Every module that should be in the artefact is in it.
+fn check_present(ctx: &Context, package: &Package, kernel: &Kernel, modules: &[BuiltModule], evaluated: Option<&Evaluated>) -> Result<(), Error> {
+    let dir = ctx.trees.artefact_modules(package, kernel);
+    let missing = |module: String| Error::MissingModule { module, dir: ctx.trees.shown(&dir), package: package.clone(), kernel: kernel.clone() };
+    for module in modules {
+        if !dir.join(&module.file).is_file() {
+            return Err(missing(module.file.clone()));
+        }
+    }
+    for module in evaluated.iter().flat_map(|evaluated| &evaluated.recipe.modules) {
+        if !modules.iter().any(|built| built.name == module.record.dest_name) {
+            return Err(missing(format!("{}.ko", module.record.dest_name)));
+        }
+    }
+    Ok(())
+}
+
+#[allow(clippy::too_many_arguments)]
+fn put(
+    ctx: &Context,
+    facts: &KernelFacts,
+    package: &Package,
+    manifest: Option<&Manifest>,
+    modules: &[BuiltModule],
+    evaluated: Option<&Evaluated>,
+    forced: &Forced,
+    reporter: &dyn Reporter,
+) -> Result<(), Error> {
+    let kernel = &facts.kernel;
+    let dir = ctx.trees.modules_dir(&kernel.release);
+    let built = ctx.trees.artefact_modules(package, kernel);
+    let link = ctx.trees.active_link(&package.name, kernel);
+    let _lock = ctx.lock_tree()?;
+    let mut beside = KernelManifest::load(&ctx.trees.kernel_manifest(&kernel.release)).map_err(JournalError::File)?.unwrap_or_default();
+    beside.drop_stale(&ctx.trees, &kernel.release);
+    let before = beside.find_name(&package.name, &kernel.arch).cloned();
+    let first_time = !link.is_symlink();
+    let mut change = Change::new(&ctx.trees, format!("install {package} for {kernel}"));
+    let mut refused = Vec::new();
+    let mut files: Vec<InstalledFile> = Vec::new();
+    for module in modules {
+        let found: Vec<&Path> = found(facts, ctx, module).into_iter().filter(|path| dir.join(path).exists()).collect();
+        if let Err(why) = may_install(ctx, kernel, module, &built, found.first().copied(), forced) {
+            reporter.report(Event::Note(why.clone()));
+            refused.push(why);
+            continue;
+        }
+        if first_time {
+            originals::archive(ctx, &mut change, &package.name, kernel, &found, reporter);
+        } else if ctx.trees.originals(&package.name, kernel).join(&module.file).exists() {
+            reporter.line(&"An original module was already stored during a previous install");
+        }
+        let to = dir.join(&module.location).join(&module.file);
+        reporter.line(&format!("Installing {}", ctx.trees.shown(&to).display()));
+        let from = built.join(&module.file);
+        if ctx.options.symlink_modules {
+            change.stage_symlink(ctx.trees.shown(&from), &to);
+        } else {
+            change.stage_copy(&from, 0o644, &to);
+        }
+        files.push(InstalledFile {
+            path: module.location.clone(),
+            name: module.name.clone(),
+            file: module.file.clone(),
+            digest: module.digest.clone(),
+            identity: None,
+            tree_identity: None,
+            symlink: ctx.options.symlink_modules,
+        });
+    }
+    if files.is_empty() && !modules.is_empty() {
+        return Err(Error::NothingInstalled(refused));
+    }
+    // What another version had installed, and this one has not.
+    for old in before.iter().flat_map(|before| &before.files) {
+        let path = old.outer(&dir);
+        if !files.iter().any(|new| new.outer(&dir) == path) && uninstall::is_ours(old, &path) {
+            change.remove_file(&path);
+            change.prune_empty_dirs(&dir.join(&old.path), &dir);
+        }
+    }
+    change.stage_symlink(PathBuf::from(package.version.as_str()).join(&kernel.release).join(&kernel.arch), &link);
+    beside.put(entry(ctx, package, kernel, manifest, evaluated, files));
+    let bytes = beside.to_bytes().map_err(std::io::Error::other)?;
+    change.stage_bytes(bytes, 0o644, &ctx.trees.kernel_manifest(&kernel.release));
+    change.seal(&kernel.release);
+    change.commit()?;
+    Ok(())
+}
+
+/// The files that the kernel has under the module's name, the one that counts first.
+fn found<'a>(facts: &'a KernelFacts, ctx: &Context, module: &BuiltModule) -> Vec<&'a Path> {
+    let index = facts.modules(ctx);
+    let mut found: Vec<&Path> = index.original(&module.name, &module.location.to_string_lossy()).into_iter().collect();
+    for path in index.named(&module.name) {
+        if !found.contains(&path.as_path()) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The classic's check; the error is what the user is told.
+fn may_install(ctx: &Context, kernel: &Kernel, module: &BuiltModule, built: &Path, found: Option<&Path>, forced: &Forced) -> Result<(), String> {
+    let Some(found) = found.filter(|_| !forced.force && !forced.version) else { return Ok(()) };
+    let path = ctx.trees.modules_dir(&kernel.release).join(found);
+    let ours = sanity::Facts::new(Some(&module.version), module.srcversion.as_deref());
+    let theirs = sanity::Facts::read(&path);
+    let shown = ctx.trees.shown(&path);
+    match sanity::judge(&ours, &theirs, || compare::same_bytes(&path, &built.join(&module.file)).unwrap_or(false)) {
+        Verdict::Install => Ok(()),
+        Verdict::NotNewer => Err(format!(
+            "Module version {} for {} is not newer than what is already found in kernel {} ({}).\nYou may override by specifying --force.",
+            ours.version, module.file, kernel.release, theirs.version
+        )),
+        Verdict::Same if ours.version.is_empty() => {
+            Err(format!("Module {} already installed (unversioned module), override by specifying --force", shown.display()))
+        }
+        Verdict::Same => Err(format!("Module {} already installed at version {}, override by specifying --force", shown.display(), ours.version)),
+    }
+}
+
+fn entry(ctx: &Context, package: &Package, kernel: &Kernel, manifest: Option<&Manifest>, evaluated: Option<&Evaluated>, files: Vec<InstalledFile>) -> Installed {
+    let conf = evaluated.map(|evaluated| &evaluated.conf);
+    let mut hasher = crate::digest::Hasher::default();
+    for file in &files {
+        hasher.field(file.digest.to_string().as_bytes());
+    }
+    Installed {
+        package: package.clone(),
+        arch: kernel.arch.clone(),
+        artefact_digest: Some(hasher.finish()),
+        files,
+        kernel_identity: manifest.and_then(|manifest| manifest.kernel_identity.clone()),
+        source_digest: manifest.map(|manifest| manifest.source_digest.clone()),
+        headers_digest: manifest.and_then(|manifest| manifest.headers_digest.clone()),
+        build_depends: conf.map_or_else(|| manifest.map(|m| m.build_depends.clone()).unwrap_or_default(), |conf| conf.build_depends.clone()),
+        post_remove: conf.map_or_else(|| manifest.and_then(|m| m.post_remove.clone()), |conf| conf.scripts.post_remove.clone()),
+        no_weak_modules: conf.map_or_else(|| manifest.is_some_and(|m| m.no_weak_modules), |conf| conf.no_weak_modules),
+        has_exclusive: conf.map_or_else(|| manifest.is_some_and(|m| m.has_exclusive), |conf| !conf.exclusive.is_empty()),
+        signer: manifest.and_then(|manifest| manifest.signer.clone()),
+        installed_at: i64::try_from(ctx.now).unwrap_or(i64::MAX),
+    }
+}
+
+/// Whether `package` is built for `kernel`.
+pub fn is_built(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
+    ctx.trees.artefact_modules(package, kernel).is_dir()
+}
+
+/// Whether `package` is installed for `kernel`.
+pub fn is_installed(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
+    is_built(ctx, package, kernel) && walk::is_active(&ctx.trees, package, kernel)
+}
+
+/// The digest of a file, if it can be read.
+fn digest_of(path: &Path) -> Option<Digest> {
+    Digest::of_file(path).ok()
+}

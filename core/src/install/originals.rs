@@ -1,0 +1,105 @@
+//! Modules of somebody else's that ours takes the place of: kept aside, and put back on removal.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::journal::{Change, origin_file};
+use crate::names::{Kernel, Name, Release};
+use crate::report::Reporter;
+
+/// Stages the archiving of `found` (paths relative to the kernel's modules directory): the first at the
+/// classic's place, further copies of the same name under `collisions/`, by where they came from.
+pub fn archive(ctx: &Context, change: &mut Change<'_>, name: &Name, kernel: &Kernel, found: &[&Path], reporter: &dyn Reporter) {
+    let modules = ctx.trees.modules_dir(&kernel.release);
+    let archive = ctx.trees.originals(name, kernel);
+    let mut taken: Vec<PathBuf> = Vec::new();
+    for path in found {
+        let Some(file) = path.file_name() else { continue };
+        let from = modules.join(path);
+        let shown = ctx.trees.shown(&from);
+        let mut to = archive.join(file);
+        if taken.contains(&to) {
+            to = archive.join("collisions").join(path);
+        }
+        reporter.line(&format!("Found pre-existing {}, archiving for uninstallation", shown.display()));
+        change.archive(&from, &to, &shown);
+        taken.push(to);
+    }
+}
+
+/// Whether something is archived for this package and kernel.
+pub fn any(ctx: &Context, name: &Name, kernel: &Kernel) -> bool {
+    ctx.trees.originals(name, kernel).is_dir()
+}
+
+/// Stages putting everything archived back, and the archive's removal. `legacy` gives the directory
+/// (relative to the kernel's) for an archived file without a note of its origin.
+pub fn restore(
+    ctx: &Context,
+    change: &mut Change<'_>,
+    name: &Name,
+    kernel: &Kernel,
+    legacy: &dyn Fn(&str) -> Option<PathBuf>,
+    reporter: &dyn Reporter,
+) -> Result<(), Error> {
+    let archive = ctx.trees.originals(name, kernel);
+    if !archive.is_dir() {
+        return Ok(());
+    }
+    let mut files = Vec::new();
+    modules_below(&archive, &mut files)?;
+    files.sort();
+    for file in files {
+        let Some(to) = destination(ctx, &file, &kernel.release, legacy, reporter)? else { continue };
+        reporter.line(&format!("Restoring archived original module {}", ctx.trees.shown(&to).display()));
+        change.restore(&file, &to);
+    }
+    change.prune_empty_dirs(&archive, &ctx.trees.name_dir(name));
+    Ok(())
+}
+
+/// Where an archived file goes; `None`, after a warning, if its note leads elsewhere.
+fn destination(
+    ctx: &Context,
+    file: &Path,
+    release: &Release,
+    legacy: &dyn Fn(&str) -> Option<PathBuf>,
+    reporter: &dyn Reporter,
+) -> Result<Option<PathBuf>, Error> {
+    let modules = ctx.trees.modules_dir(release);
+    let note = origin_file(file);
+    let name = file.file_name().unwrap_or_default();
+    if !note.is_file() {
+        let text = name.to_string_lossy();
+        let module = text.split(".ko").next().unwrap_or_default();
+        return Ok(legacy(module).map(|dir| modules.join(dir).join(name)));
+    }
+    let text = fs::read_to_string(&note)?;
+    let origin = text.lines().next().unwrap_or_default();
+    // The note holds the path as the classic saw it: /lib/modules/K/…, or the same behind a link.
+    let inside = ctx.trees.install.inside.join(release);
+    let below = Path::new(origin)
+        .strip_prefix(&inside)
+        .ok()
+        .or_else(|| Path::new(origin).strip_prefix(Path::new("/usr").join(inside.strip_prefix("/").unwrap_or(&inside))).ok())
+        .filter(|below| below.components().all(|part| matches!(part, std::path::Component::Normal(_))));
+    if below.is_none() {
+        reporter.warning(&[&format!("Bad original location '{origin}' in {}: the module stays archived", ctx.trees.shown(&note).display())]);
+    }
+    Ok(below.map(|below| modules.join(below)))
+}
+
+fn modules_below(dir: &Path, found: &mut Vec<PathBuf>) -> Result<(), Error> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            modules_below(&entry.path(), found)?;
+        } else if entry.path().extension().is_none_or(|end| end != "origin") {
+            found.push(entry.path());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! Taking a package's modules out of a kernel's tree: uninstall, unbuild, and forgetting the package.
+
+use std::path::{Path, PathBuf};
+
+use super::{artefact, digest_of, is_built, is_installed, originals, sanity};
+use crate::build::script;
+use crate::context::Context;
+use crate::error::Error;
+use crate::facts::Evaluated;
+use crate::journal::{Change, JournalError};
+use crate::names::{Kernel, Package};
+use crate::process::Environment;
+use crate::report::Reporter;
+use crate::tree::identity::Identity;
+use crate::tree::manifest::{Installed, InstalledFile, KernelManifest};
+use crate::tree::record::Record;
+
+/// Evaluates the package's dkms.conf, for what the classic installed without a manifest.
+pub type Evaluate<'a> = &'a dyn Fn() -> Result<Evaluated, Error>;
+
+/// Uninstalls `package` from `kernel`; says whether anything was done, so that depmod is needed.
+/// `evaluate` is asked only if no manifest says what was installed.
+pub fn uninstall(ctx: &Context, package: &Package, kernel: &Kernel, evaluate: Evaluate<'_>, reporter: &dyn Reporter) -> Result<bool, Error> {
+    if !is_installed(ctx, package, kernel) {
+        let quiet = artefact::manifest(ctx, package, kernel)?.is_some_and(|manifest| manifest.has_exclusive);
+        if !quiet {
+            reporter.line(&format!("Module {package} is not installed for kernel {kernel}. Skipping..."));
+        }
+        return Ok(false);
+    }
+    reporter.line(&format!("Module {package} for kernel {kernel}:"));
+    reporter.line(&"Before uninstall, this module version was ACTIVE on this kernel.");
+    let post_remove = take_out(ctx, package, kernel, evaluate, reporter)?;
+    if let Some(line) = post_remove {
+        // Its status never counted, and it gets none of the build's variables (behaviour.md 4.6).
+        script::run(ctx, package, "post_remove", &line, &Environment::new(), reporter)?;
+    }
+    Ok(true)
+}
+
+/// The change itself; gives the POST_REMOVE script.
+fn take_out(ctx: &Context, package: &Package, kernel: &Kernel, evaluate: Evaluate<'_>, reporter: &dyn Reporter) -> Result<Option<String>, Error> {
+    let dir = ctx.trees.modules_dir(&kernel.release);
+    let path = ctx.trees.kernel_manifest(&kernel.release);
+    let beside = KernelManifest::load(&path).map_err(JournalError::File)?;
+    let known = beside.as_ref().and_then(|beside| beside.find(package, &kernel.arch)).cloned();
+    let (entry, own_locations) = match known {
+        Some(entry) => {
+            let own = artefact::manifest(ctx, package, kernel)?.map(|manifest| manifest.modules).unwrap_or_default();
+            (entry, own.into_iter().map(|module| (module.name, module.own_location)).collect())
+        }
+        None => as_classic(ctx, package, kernel, &evaluate()?)?,
+    };
+    // Loaded again under the lock: another run may have written it meanwhile.
+    let _lock = ctx.lock_tree()?;
+    let beside = KernelManifest::load(&path).map_err(JournalError::File)?;
+    let mut change = Change::new(&ctx.trees, format!("uninstall {package} from {kernel}"));
+    for file in &entry.files {
+        let installed = file.outer(&dir);
+        if is_ours(file, &installed) {
+            reporter.line(&format!("Deleting {}", ctx.trees.shown(&installed).display()));
+            change.remove_file(&installed);
+            change.prune_empty_dirs(&dir.join(&file.path), &dir);
+        } else {
+            reporter.line(&format!("Module {} was not found within {}/", file.file, ctx.trees.shown(&dir).display()));
+        }
+    }
+    let legacy = |module: &str| own_locations.iter().find(|(name, _)| name == module).map(|(_, dir): &(String, PathBuf)| dir.clone());
+    originals::restore(ctx, &mut change, &package.name, kernel, &legacy, reporter)?;
+    change.remove_file(&ctx.trees.active_link(&package.name, kernel));
+    if let Some(mut beside) = beside {
+        beside.drop(&package.name, &kernel.arch);
+        if beside.installed.is_empty() {
+            change.remove_file(&path);
+        } else {
+            change.stage_bytes(beside.to_bytes().map_err(std::io::Error::other)?, 0o644, &path);
+        }
+    }
+    change.commit()?;
+    Ok(entry.post_remove)
+}
+
+/// What the classic installed, told from dkms.conf: an entry as ours would be, and where each module's own
+/// location is.
+fn as_classic(ctx: &Context, package: &Package, kernel: &Kernel, evaluated: &Evaluated) -> Result<(Installed, Vec<(String, PathBuf)>), Error> {
+    let dir = ctx.trees.modules_dir(&kernel.release);
+    let modules = artefact::modules_by_conf(ctx, package, kernel, evaluated)?;
+    let own = modules.iter().map(|module| (module.name.clone(), module.own_location.clone())).collect();
+    let files = modules
+        .into_iter()
+        .map(|module| {
+            let place = [&module.location, &module.own_location].into_iter().find(|place| dir.join(place).join(&module.file).exists());
+            InstalledFile {
+                path: place.unwrap_or(&module.location).clone(),
+                name: module.name,
+                file: module.file,
+                digest: module.digest,
+                identity: None,
+                tree_identity: None,
+                symlink: false,
+            }
+        })
+        .collect();
+    let entry = Installed {
+        package: package.clone(),
+        arch: kernel.arch.clone(),
+        files,
+        artefact_digest: None,
+        kernel_identity: None,
+        source_digest: None,
+        headers_digest: None,
+        build_depends: evaluated.conf.build_depends.clone(),
+        post_remove: evaluated.conf.scripts.post_remove.clone(),
+        no_weak_modules: evaluated.conf.no_weak_modules,
+        has_exclusive: !evaluated.conf.exclusive.is_empty(),
+        signer: None,
+        installed_at: 0,
+    };
+    Ok((entry, own))
+}
+
+/// Whether the file at `path` is the one that `file` says we put there: by stat identity, by content, or,
+/// when somebody signed or stripped it anew, by what tells its source (version and srcversion together).
+pub(super) fn is_ours(file: &InstalledFile, path: &Path) -> bool {
+    let Ok(found) = Identity::of_path(path) else { return false };
+    if file.identity == Some(found) || digest_of(path).as_ref() == Some(&file.digest) || (file.symlink && path.is_symlink()) {
+        return true;
+    }
+    let facts = sanity::Facts::read(path);
+    !facts.srcversion.is_empty() && file.srcversion.as_deref() == Some(&facts.srcversion)
+}
+
+/// Uninstalls, and deletes what was built. Says whether depmod is needed.
+pub fn unbuild(ctx: &Context, package: &Package, kernel: &Kernel, evaluate: Evaluate<'_>, reporter: &dyn Reporter) -> Result<bool, Error> {
+    let changed = uninstall(ctx, package, kernel, evaluate, reporter)?;
+    if !is_built(ctx, package, kernel) && !ctx.trees.artefact(package, kernel).exists() {
+        reporter.line(&format!("Module {package} is not built for kernel {kernel}. Skipping..."));
+        return Ok(changed);
+    }
+    let _lock = ctx.lock_tree()?;
+    let mut change = Change::new(&ctx.trees, format!("unbuild {package} for {kernel}"));
+    change.remove_dir_all(&ctx.trees.artefact(package, kernel));
+    change.prune_empty_dirs(&ctx.trees.kernel_dir(package, kernel), &ctx.trees.package_dir(package));
+    change.commit()?;
+    Record::remove(&ctx.trees, package, kernel).map_err(JournalError::File)?;
+    Ok(changed)
+}
+
+/// Deletes the package's registration and all that is left of it in the tree.
+pub fn forget(ctx: &Context, package: &Package) -> Result<(), Error> {
+    let _lock = ctx.lock_tree()?;
+    let mut change = Change::new(&ctx.trees, format!("remove {package}"));
+    change.remove_dir_all(&ctx.trees.package_dir(package));
+    change.prune_empty_dirs(&ctx.trees.name_dir(&package.name), &ctx.trees.dkms.outer);
+    change.commit()?;
+    Record::remove_package(&ctx.trees, package).map_err(JournalError::File)?;
+    Ok(())
+}

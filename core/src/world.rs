@@ -1,0 +1,195 @@
+//! Where programs run: on this host, inside another root, or outside a root that has no tools.
+//!
+//! Law 9: with `--root`, dkms.conf, scripts and make run inside that root when it has what they need;
+//! otherwise here, with the headers relocated and this host's own trees hidden.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::process::{Bind, Confinement, Environment, Namespaces, Task};
+use crate::root::Root;
+use crate::tree::Trees;
+
+/// Where programs look for programs when the caller's PATH does not apply.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A place for programs to run in.
+#[derive(Debug, Clone)]
+pub struct World {
+    kind: Kind,
+    namespaces: Namespaces,
+    environment: Environment,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    /// The root is this host's.
+    Host,
+    /// Chrooted into the root.
+    Inside(Root),
+    /// On this host, for a root that can't run programs.
+    Outside,
+}
+
+impl World {
+    /// The world for programs that serve `root`. `environment` is the caller's, already cleaned;
+    /// `namespaces` what this process may use.
+    pub fn of(root: &Root, mut environment: Environment, namespaces: Namespaces) -> Self {
+        let kind = if root.is_host() {
+            Kind::Host
+        } else if namespaces.mounts && ["bash", "make"].iter().all(|program| in_path(Some(root), DEFAULT_PATH.as_ref(), program).is_some()) {
+            Kind::Inside(root.clone())
+        } else {
+            Kind::Outside
+        };
+        if matches!(kind, Kind::Inside(_)) || !environment.contains_key(OsStr::new("PATH")) {
+            environment.insert("PATH".into(), DEFAULT_PATH.into());
+        }
+        Self { kind, namespaces, environment }
+    }
+
+    /// Whether programs see the root's files under their inside paths.
+    pub fn is_inside(&self) -> bool {
+        self.kind != Kind::Outside
+    }
+
+    /// The environment every program gets.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// Whether a build directory can be private: several builds of one package may then run at once.
+    pub fn has_private_mounts(&self) -> bool {
+        self.namespaces.mounts
+    }
+
+    /// What programs call the file at `outer`.
+    pub fn called(&self, trees: &Trees, outer: &Path) -> PathBuf {
+        match self.kind {
+            Kind::Host | Kind::Inside(_) => trees.shown(outer),
+            Kind::Outside => outer.to_owned(),
+        }
+    }
+
+    /// Whether `program` (a name or a path) can be run there.
+    pub fn has(&self, program: &str) -> bool {
+        self.find(program).is_some()
+    }
+
+    /// Where `program` is found there, as an outer path.
+    pub fn find(&self, program: &str) -> Option<PathBuf> {
+        let path = self.environment.get(OsStr::new("PATH")).map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
+        let root = match &self.kind {
+            Kind::Inside(root) => Some(root),
+            Kind::Host | Kind::Outside => None,
+        };
+        in_path(root, path, program)
+    }
+
+    /// A task that runs `argv` in the directory `cwd` (as programs call it).
+    pub fn task<S: AsRef<OsStr>>(&self, argv: impl IntoIterator<Item = S>, cwd: &Path) -> Task {
+        let mut task = Task::new(argv, cwd, &self.environment);
+        task.confinement = self.around();
+        task
+    }
+
+    /// The program and arguments that, put in front of a program, run it there: for the evaluator of dkms.conf.
+    pub fn prefix(&self) -> Vec<OsString> {
+        match self.around() {
+            Some(confinement) => confinement.prefix(Path::new("/")),
+            None => Vec::new(),
+        }
+    }
+
+    /// Gives a build task its private world: `work` appears at `build` (both outer paths), nothing of it
+    /// survives us, and it has no network. Without privileges the task runs as it is.
+    pub fn seclude(&self, trees: &Trees, task: &mut Task, work: &Path, build: &Path) {
+        if !self.namespaces.mounts {
+            return;
+        }
+        let mut confinement = self.around().unwrap_or_default();
+        confinement.namespaces = self.namespaces;
+        if self.kind == Kind::Outside {
+            confinement.binds.extend(Self::hidden(trees));
+        }
+        if work != build {
+            confinement.binds.push(Bind { from: work.to_owned(), to: build.to_owned() });
+        }
+        task.confinement = Some(confinement);
+    }
+
+    fn around(&self) -> Option<Confinement> {
+        let Kind::Inside(root) = &self.kind else { return None };
+        Some(Confinement {
+            chroot: Some(root.dir().to_owned()),
+            binds: Vec::new(),
+            namespaces: Namespaces { network: false, ..self.namespaces },
+        })
+    }
+
+    /// This host's own trees, each covered by the root's, so that nothing of the host's gets into a build.
+    fn hidden(trees: &Trees) -> Vec<Bind> {
+        ["/usr/src", "/lib/modules", "/var/lib/dkms", "/etc/dkms"]
+            .iter()
+            .map(|dir| Bind { from: trees.outer(dir), to: PathBuf::from(dir) })
+            .filter(|bind| bind.from.is_dir() && bind.to.is_dir() && !bind.from.starts_with(&bind.to))
+            .collect()
+    }
+}
+
+/// The program `name` on `path`, as an outer path; below `root` if there is one.
+fn in_path(root: Option<&Root>, path: &OsStr, name: &str) -> Option<PathBuf> {
+    let outer = |inside: &Path| root.map_or_else(|| inside.to_owned(), |root| root.outer(inside));
+    let runs = |file: &Path| std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
+    if name.contains('/') {
+        let file = outer(Path::new(name));
+        return runs(&file).then_some(file);
+    }
+    std::env::split_paths(path).map(|dir| outer(&dir.join(name))).find(|file| runs(file))
+}
+
+/// The caller's environment without what would change a build behind our back: other makes' flags,
+/// shell start-up files, the dynamic loader's variables (issue 3), and compiler settings (behaviour.md 3).
+/// Messages are English, since the first compiler error is looked for in them.
+pub fn clean_environment(caller: impl IntoIterator<Item = (OsString, OsString)>) -> Environment {
+    let dropped = ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "BASH_ENV", "ENV", "CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS", "SHELLOPTS", "BASHOPTS", "CDPATH"];
+    let mut environment: Environment = caller
+        .into_iter()
+        .filter(|(key, _)| {
+            let key = key.to_string_lossy();
+            !dropped.contains(&key.as_ref()) && !key.starts_with("LD_") && !key.starts_with("BASH_FUNC_")
+        })
+        .collect();
+    environment.insert("LC_ALL".into(), "C.UTF-8".into());
+    environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_flags_do_not_reach_a_build() {
+        let caller = [("MAKEFLAGS", "-j9"), ("LD_PRELOAD", "x"), ("BASH_ENV", "y"), ("CC", "z"), ("HOME", "/root"), ("BASH_FUNC_make%%", "()")];
+        let env = clean_environment(caller.map(|(key, value)| (key.into(), value.into())));
+        assert_eq!(env.keys().collect::<Vec<_>>(), ["HOME", "LC_ALL"]);
+    }
+
+    #[test]
+    fn a_root_without_tools_is_served_from_outside() {
+        let tmp = tempfile::tempdir().unwrap();
+        let root = Root::at(tmp.path()).unwrap();
+        let all = Namespaces { mounts: true, pids: true, network: true };
+        assert!(!World::of(&root, Environment::new(), all).is_inside());
+        for program in ["bash", "make"] {
+            let file = tmp.path().join("usr/bin").join(program);
+            fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+            fs_err::write(&file, "").unwrap();
+            fs_err::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let world = World::of(&root, Environment::new(), all);
+        assert!(world.is_inside() && world.has("make") && !world.has("gcc"));
+        assert!(!World::of(&root, Environment::new(), Namespaces::default()).is_inside());
+    }
+}
