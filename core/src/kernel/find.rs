@@ -13,8 +13,8 @@ pub struct ModuleIndex {
 }
 
 impl ModuleIndex {
-    /// Walks `modules_dir` (outer). Links to directories (`build`, `source`) are not entered; files
-    /// named `.dkms-new-…` are changes under way and do not count. A missing directory is empty.
+    /// Walks `modules_dir` (outer). Links to directories are not entered, nor are `build` and
+    /// `source`, as by depmod(8), which may be directories with whole headers in them; files named `.dkms-new-…` are changes under way and do not count. A missing directory is empty.
     pub fn load(modules_dir: &Path) -> Result<Self, Error> {
         let mut index = Self::default();
         let mut todo = vec![PathBuf::new()];
@@ -28,6 +28,10 @@ impl ModuleIndex {
             };
             for entry in entries.flatten() {
                 let name = entry.file_name();
+                let headers = below.as_os_str().is_empty() && (name == "build" || name == "source");
+                if headers {
+                    continue;
+                }
                 if entry.file_type().is_ok_and(|t| t.is_dir()) {
                     todo.push(below.join(name));
                 } else if let Some(module) = name.to_str().and_then(module_name) {
@@ -101,12 +105,14 @@ mod tests {
             "extra/four.ko.xz",
             "updates/.dkms-new-five.ko",
             "kernel/my_mod.ko",
+            "build/lib/six.ko",
+            "kernel/build/seven.ko",
         ] {
             let file = tmp.path().join(file);
             fs_err::create_dir_all(file.parent().unwrap()).unwrap();
             fs_err::write(file, "").unwrap();
         }
-        std::os::unix::fs::symlink("/", tmp.path().join("build")).unwrap();
+        std::os::unix::fs::symlink("/", tmp.path().join("source")).unwrap();
         let index = ModuleIndex::load(tmp.path()).unwrap();
         for (name, found) in [
             ("my-mod", Some("kernel/net/my-mod.ko.xz")),
@@ -116,6 +122,8 @@ mod tests {
             ("five", None),
             ("dkms-new-five", None),
             ("oth", None),
+            ("six", None),
+            ("seven", Some("kernel/build/seven.ko")),
         ] {
             let got = index.original(name, "/updates/dkms");
             assert_eq!(got, found.map(Path::new), "{name}");

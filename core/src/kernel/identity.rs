@@ -155,8 +155,8 @@ pub enum Match {
 }
 
 /// Compares the kernel's banner with what the headers' generated files say. Only release and
-/// version text (`#1 SMP … date`) decide: both come from one build when they are packaged, while
-/// host and compiler may be filled in again by a `make modules_prepare`.
+/// version text (`#1 SMP … date`) decide: host and compiler may be filled in again by a
+/// `make modules_prepare`. So may the time of day, so a difference in nothing else proves nothing.
 pub fn headers_match(identity: Option<&KernelIdentity>, generated: &Generated) -> Match {
     let Some(banner) = identity.and_then(KernelIdentity::banner) else {
         return Match::Unknown;
@@ -166,14 +166,27 @@ pub fn headers_match(identity: Option<&KernelIdentity>, generated: &Generated) -
             return Match::No;
         }
     }
-    match &generated.version {
-        Some(version) if banner.ends_with(version.as_str()) => Match::Yes,
-        // Headers shared by builds are given no number of their own.
-        Some(version) if !version.starts_with('#') => Match::Unknown,
-        Some(_) if !banner.contains(" #") => Match::Unknown,
-        Some(_) => Match::No,
-        None => Match::Unknown,
+    // The version text begins at the build's number, behind `(builder@host)`.
+    let own = banner.find(") #").and_then(|at| banner.get(at + 2..));
+    let (Some(own), Some(theirs)) = (own, &generated.version) else {
+        return Match::Unknown;
+    };
+    if own == theirs {
+        Match::Yes
+    } else if without_time(own) == without_time(theirs) {
+        Match::Unknown
+    } else {
+        Match::No
     }
+}
+
+/// The words of a version text except the time of day, `hh:mm:ss`.
+fn without_time(version: &str) -> Vec<&str> {
+    let is_time = |word: &str| word.len() == 8 && word.matches(':').count() == 2;
+    version
+        .split_whitespace()
+        .filter(|word| !is_time(word))
+        .collect()
 }
 
 #[cfg(test)]
@@ -242,6 +255,9 @@ mod tests {
     fn matching() {
         let kernel = KernelIdentity(format!("{BANNER}{TEXT}"));
         let files = KernelIdentity("files:x".into());
+        let dated = KernelIdentity(format!(
+            "{BANNER}6.1-x (b@h) #1-Ubuntu SMP Thu Jun 15 19:16:32 UTC 2023"
+        ));
         let version = "#1 SMP Debian 6.1-1 (2026-01-01)";
         let cases = [
             (Some(&kernel), Some("6.1-x"), Some(version), Match::Yes),
@@ -249,6 +265,24 @@ mod tests {
             (Some(&kernel), Some("6.1-x"), None, Match::Unknown),
             (Some(&kernel), Some("6.1-y"), None, Match::No),
             (Some(&kernel), Some("6.1-x"), Some("#2 SMP now"), Match::No),
+            (
+                Some(&dated),
+                None,
+                Some("#1-Ubuntu SMP Thu Jun 15 19:16:40 UTC 2023"),
+                Match::Unknown,
+            ),
+            (
+                Some(&dated),
+                None,
+                Some("#1-Ubuntu SMP Thu Jun 16 19:16:32 UTC 2023"),
+                Match::No,
+            ),
+            (
+                Some(&dated),
+                None,
+                Some("#2-Ubuntu SMP Thu Jun 15 19:16:32 UTC 2023"),
+                Match::No,
+            ),
             (Some(&files), Some("6.1-x"), Some(version), Match::Unknown),
             (None, Some("6.1-x"), Some(version), Match::Unknown),
         ];

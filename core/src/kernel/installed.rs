@@ -156,7 +156,9 @@ fn walk(dir: &Path, below: &Path, see: &mut dyn FnMut(&Path) -> bool) -> bool {
     };
     for entry in entries.flatten() {
         let path = below.join(entry.file_name());
-        let go_on = if entry.file_type().is_ok_and(|t| t.is_dir()) {
+        // Headers may stand right here (Arch); they count as one.
+        let headers = path == Path::new("build") || path == Path::new("source");
+        let go_on = if !headers && entry.file_type().is_ok_and(|t| t.is_dir()) {
             walk(dir, &path, see)
         } else {
             see(&path)
@@ -204,6 +206,7 @@ mod tests {
             symlink(target, base.join(release).join("build")).unwrap();
         }
         fs_err::create_dir_all(tmp.path().join("usr/src/h/include")).unwrap();
+        fs_err::create_dir_all(base.join("5.2/build/include/linux")).unwrap();
 
         let ours =
             |_: &Release, path: &Path| path.ends_with("ours.ko") || path.ends_with("ours.ko.xz");
@@ -225,8 +228,10 @@ mod tests {
                 "5.5 Installed false",
                 "5.4 HeadersOnly false",
                 "5.3 Leftover false",
+                "5.2 HeadersOnly false",
             ]
         );
+        assert_eq!(found.last().unwrap().files, [Path::new("build")]);
         assert_eq!(newest(&found).unwrap().as_str(), "6.1");
         assert_eq!(newest(&[]), None);
     }
