@@ -6,6 +6,8 @@ pub mod build;
 pub mod cli;
 pub mod digest;
 pub mod files;
+pub mod host;
+pub mod kernel;
 pub mod names;
 pub mod process;
 pub mod report;

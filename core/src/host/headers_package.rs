@@ -1,0 +1,205 @@
+//! Which package brings the headers of a kernel, said to a person.
+
+use std::path::Path;
+
+use crate::host::Distribution;
+use crate::names::Release;
+
+/// What to do about missing headers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advice {
+    /// The package, if this distribution has one with a name that can be told.
+    pub package: Option<String>,
+    /// The command to type, if there is one.
+    pub command: Option<String>,
+    /// One sentence that says both, without a full stop at its end.
+    pub text: String,
+}
+
+impl Advice {
+    fn install(package: String, before: &str) -> Self {
+        let command = format!("{before} {package}");
+        Self {
+            text: format!("install the package {package}: {command}"),
+            package: Some(package),
+            command: Some(command),
+        }
+    }
+
+    fn words(text: &str) -> Self {
+        Self {
+            package: None,
+            command: None,
+            text: text.to_owned(),
+        }
+    }
+}
+
+/// The advice for kernel `release` whose modules are in `modules_dir` (outer). Runs nothing and
+/// asks no package manager: it goes by how each distribution names its packages.
+pub fn advise(distribution: &Distribution, release: &Release, modules_dir: &Path) -> Advice {
+    let k = release.as_str();
+    if distribution.is_like(&["debian", "ubuntu"]) {
+        return Advice::install(format!("linux-headers-{k}"), "apt install");
+    }
+    if distribution.is_like(&["fedora", "centos", "rhel"]) {
+        return Advice::install(fedora(k), "dnf install");
+    }
+    if distribution.is_like(&["sles", "suse", "opensuse"]) {
+        return suse(k);
+    }
+    if distribution.is_like(&["arch"]) {
+        let base = pkgbase(modules_dir).unwrap_or_else(|| arch_base(k).to_owned());
+        return Advice::install(format!("{base}-headers"), "pacman -S");
+    }
+    match distribution.id.as_str() {
+        "alpine" => {
+            // `6.12.9-0-lts`: the flavour is the last word.
+            let flavour = k.rsplit('-').next().unwrap_or("lts");
+            Advice::install(format!("linux-{flavour}-dev"), "apk add")
+        }
+        "void" => {
+            // `6.12.9_1`: one package per series.
+            let series: Vec<&str> = k.splitn(3, '.').take(2).collect();
+            Advice::install(format!("linux{}-headers", series.join(".")), "xbps-install")
+        }
+        "gentoo" => Advice::words(
+            "keep the kernel's build tree: emerge the kernel (sys-kernel/gentoo-kernel or \
+             gentoo-kernel-bin) again, or run 'make modules_prepare' in the sources it was \
+             configured from",
+        ),
+        _ => Advice::words(
+            "install your distribution's kernel headers package for exactly this kernel",
+        ),
+    }
+}
+
+/// The name of the kernel package that mkinitcpio and Arch's packages keep beside the modules.
+pub fn pkgbase(modules_dir: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(modules_dir.join("pkgbase")).ok()?;
+    let base = text.trim();
+    (!base.is_empty()).then(|| base.to_owned())
+}
+
+/// `kernel-devel-<V>`; a variant stands behind `+` in the release and within the name of the
+/// package: `6.12.9-1.el10.x86_64+rt` is kernel-rt's.
+fn fedora(k: &str) -> String {
+    if let Some((plain, variant)) = k.split_once('+') {
+        let variant = variant.replace('+', "-");
+        return format!("kernel-{variant}-devel-{plain}");
+    }
+    // Oracle's kernel on the same base.
+    if k.contains("uek.") {
+        return format!("kernel-uek-devel-{k}");
+    }
+    // EL7-9's real-time kernels have `.rt` in the release proper.
+    if k.contains(".rt") {
+        return format!("kernel-rt-devel-{k}");
+    }
+    format!("kernel-devel-{k}")
+}
+
+/// `kernel-<flavour>-devel=<version>`. The package's release has one part more than the kernel's
+/// (`6.4.0-150600.21-default` comes from `kernel-default-6.4.0-150600.21.1`), so any build fits.
+fn suse(k: &str) -> Advice {
+    let Some((version, flavour)) = k.rsplit_once('-') else {
+        return Advice::words("install the kernel-…-devel package of exactly this kernel");
+    };
+    let package = format!("kernel-{flavour}-devel");
+    let command = format!("zypper install '{package}={version}'");
+    Advice {
+        text: format!("install the package {package}, version {version}: {command}"),
+        package: Some(package),
+        command: Some(command),
+    }
+}
+
+/// The package whose kernel bears this release, for want of a `pkgbase` file.
+fn arch_base(k: &str) -> &'static str {
+    [
+        ("-lts", "linux-lts"),
+        ("-zen", "linux-zen"),
+        ("-hardened", "linux-hardened"),
+        ("-rt-lts", "linux-rt-lts"),
+        ("-rt", "linux-rt"),
+    ]
+    .iter()
+    .find(|(mark, _)| k.contains(mark))
+    .map_or("linux", |(_, base)| base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands() {
+        let tmp = tempfile::tempdir().unwrap();
+        for (os, release, command) in [
+            (
+                "ID=debian",
+                "6.1.0-9-amd64",
+                "apt install linux-headers-6.1.0-9-amd64",
+            ),
+            (
+                "ID=ubuntu",
+                "6.8.0-31-generic",
+                "apt install linux-headers-6.8.0-31-generic",
+            ),
+            (
+                "ID=raspbian\nID_LIKE=debian",
+                "6.6.20+rpt-rpi-v8",
+                "apt install linux-headers-6.6.20+rpt-rpi-v8",
+            ),
+            (
+                "ID=fedora",
+                "6.12.9-200.fc41.x86_64",
+                "dnf install kernel-devel-6.12.9-200.fc41.x86_64",
+            ),
+            (
+                "ID=fedora",
+                "6.12.9-200.fc41.x86_64+debug",
+                "dnf install kernel-debug-devel-6.12.9-200.fc41.x86_64",
+            ),
+            (
+                "ID=rhel\nID_LIKE=fedora",
+                "6.12.0-55.el10.x86_64+rt",
+                "dnf install kernel-rt-devel-6.12.0-55.el10.x86_64",
+            ),
+            (
+                "ID=fedora",
+                "6.12.9-200.fc41.aarch64+64k+debug",
+                "dnf install kernel-64k-debug-devel-6.12.9-200.fc41.aarch64",
+            ),
+            (
+                "ID=ol\nID_LIKE=fedora",
+                "5.15.0-1.el9uek.x86_64",
+                "dnf install kernel-uek-devel-5.15.0-1.el9uek.x86_64",
+            ),
+            (
+                "ID=x\nID_LIKE=\"opensuse suse\"",
+                "6.12.9-1-default",
+                "zypper install 'kernel-default-devel=6.12.9-1'",
+            ),
+            ("ID=arch", "6.12.9-arch1-1", "pacman -S linux-headers"),
+            ("ID=arch", "6.12.9-1-lts", "pacman -S linux-lts-headers"),
+            ("ID=alpine", "6.12.9-0-virt", "apk add linux-virt-dev"),
+            ("ID=void", "6.12.9_1", "xbps-install linux6.12-headers"),
+        ] {
+            let release = Release::new(release).unwrap();
+            let advice = advise(&Distribution::parse(os), &release, tmp.path());
+            assert_eq!(advice.command.as_deref(), Some(command), "{os}");
+            assert!(advice.text.contains(command));
+        }
+        for os in ["ID=gentoo", "ID=plan9"] {
+            let release = Release::new("6.1").unwrap();
+            let advice = advise(&Distribution::parse(os), &release, tmp.path());
+            assert_eq!(advice.command, None);
+            assert!(!advice.text.is_empty());
+        }
+        fs_err::write(tmp.path().join("pkgbase"), "linux-tkg\n").unwrap();
+        let release = Release::new("6.12.9-1-tkg").unwrap();
+        let advice = advise(&Distribution::parse("ID=arch"), &release, tmp.path());
+        assert_eq!(advice.package.as_deref(), Some("linux-tkg-headers"));
+    }
+}

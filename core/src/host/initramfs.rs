@@ -1,0 +1,117 @@
+//! Which initramfs tool a root has, and where a kernel's image is.
+
+use std::path::{Path, PathBuf};
+
+use crate::names::Release;
+use crate::root::Root;
+
+/// An initramfs tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    /// initramfs-tools (Debian, Ubuntu).
+    InitramfsTools,
+    /// dracut (Fedora, openSUSE, Void; Debian's option).
+    Dracut,
+    /// mkinitcpio (Arch).
+    Mkinitcpio,
+}
+
+const TOOLS: [(Tool, &str); 3] = [
+    (Tool::InitramfsTools, "update-initramfs"),
+    (Tool::Mkinitcpio, "mkinitcpio"),
+    (Tool::Dracut, "dracut"),
+];
+
+impl Tool {
+    /// The tool's program.
+    pub fn program(self) -> &'static str {
+        TOOLS
+            .iter()
+            .find(|(tool, _)| *tool == self)
+            .map_or("", |(_, program)| program)
+    }
+
+    /// The tool installed in `root`. Debian's dracut brings an `update-initramfs` as well; where
+    /// both are found, initramfs-tools counts only with its own `mkinitramfs`.
+    pub fn of(root: &Root) -> Option<Self> {
+        let has = |program: &str| {
+            ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+                .iter()
+                .any(|dir| root.outer(&Path::new(dir).join(program)).is_file())
+        };
+        TOOLS
+            .iter()
+            .filter(|(tool, _)| *tool != Self::InitramfsTools || has("mkinitramfs"))
+            .find(|(_, program)| has(program))
+            .map(|(tool, _)| *tool)
+    }
+}
+
+/// The existing image of kernel `release`, as an outer path. Names of initramfs-tools, dracut and
+/// mkinitcpio (which names it after `pkgbase`, see kernel's directory), in this order.
+pub fn image(root: &Root, release: &Release, pkgbase: Option<&str>) -> Option<PathBuf> {
+    let mut names = vec![
+        format!("/boot/initrd.img-{release}"),
+        format!("/boot/initramfs-{release}.img"),
+        format!("/boot/initrd-{release}"),
+    ];
+    if let Some(base) = pkgbase {
+        names.push(format!("/boot/initramfs-{base}.img"));
+    }
+    names
+        .iter()
+        .map(|name| root.outer(Path::new(name)))
+        .find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root_with(files: &[&str]) -> (tempfile::TempDir, Root) {
+        let tmp = tempfile::tempdir().unwrap();
+        for file in files {
+            let file = tmp.path().join(file);
+            fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+            fs_err::write(file, "").unwrap();
+        }
+        let root = Root::at(tmp.path()).unwrap();
+        (tmp, root)
+    }
+
+    #[test]
+    fn tools() {
+        for (files, tool) in [
+            (vec![], None),
+            (
+                vec!["usr/sbin/update-initramfs", "usr/sbin/mkinitramfs"],
+                Some(Tool::InitramfsTools),
+            ),
+            (
+                vec!["usr/sbin/update-initramfs", "usr/bin/dracut"],
+                Some(Tool::Dracut),
+            ),
+            (vec!["usr/bin/mkinitcpio"], Some(Tool::Mkinitcpio)),
+        ] {
+            let (_tmp, root) = root_with(&files);
+            assert_eq!(Tool::of(&root), tool, "{files:?}");
+        }
+        assert_eq!(Tool::Dracut.program(), "dracut");
+    }
+
+    #[test]
+    fn images() {
+        let (_tmp, root) = root_with(&["boot/initrd.img-6.1", "boot/initramfs-linux.img"]);
+        let one = Release::new("6.1").unwrap();
+        let other = Release::new("6.2").unwrap();
+        assert_eq!(
+            image(&root, &one, None),
+            Some(root.dir().join("boot/initrd.img-6.1"))
+        );
+        assert_eq!(image(&root, &other, None), None);
+        assert_eq!(
+            image(&root, &other, Some("linux")),
+            Some(root.dir().join("boot/initramfs-linux.img"))
+        );
+    }
+}

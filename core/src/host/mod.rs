@@ -1,0 +1,7 @@
+//! The only room that names a distribution or a package manager.
+
+pub mod distro;
+pub mod headers_package;
+pub mod initramfs;
+
+pub use distro::{Distribution, Error};

@@ -1,0 +1,245 @@
+//! Which kernels are in the root.
+
+use std::path::{Path, PathBuf};
+
+use crate::kernel::{Error, version};
+use crate::names::Release;
+use crate::tree::Trees;
+use crate::tree::paths::KERNEL_MANIFEST;
+
+/// What a directory of the install tree stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// A kernel: `modules.order`, `modules.builtin`, `kernel/` or `vmlinuz` is there.
+    Installed,
+    /// No kernel, but its headers.
+    HeadersOnly,
+    /// Neither: what a kernel left behind.
+    Leftover,
+}
+
+/// A directory `<install tree>/<K>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The kernel's release.
+    pub release: Release,
+    /// What is there.
+    pub presence: Presence,
+    /// Unless installed: every file that is neither depmod's nor our manifest, relative to the
+    /// directory. If all of them are modules of ours, a leftover is an orphan to clean.
+    pub files: Vec<PathBuf>,
+}
+
+impl Found {
+    /// Whether only depmod's files and those for which `ours` holds are left of the kernel.
+    pub fn is_orphan(&self, ours: &dyn Fn(&Release, &Path) -> bool) -> bool {
+        self.presence == Presence::Leftover && self.files.iter().all(|f| ours(&self.release, f))
+    }
+}
+
+/// Looks at every directory of the install tree whose name can be a release, the newest first.
+/// `ours` tells whether a path relative to `<install tree>/<K>` is a module of ours: a `kernel/`
+/// that holds nothing else (where packages say their own place) makes no kernel.
+pub fn scan(trees: &Trees, ours: &dyn Fn(&Release, &Path) -> bool) -> Result<Vec<Found>, Error> {
+    let dir = &trees.install.outer;
+    let entries = match fs_err::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::read("the install tree", dir)(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::read("the install tree", dir))?;
+        let Some(release) = entry
+            .file_name()
+            .to_str()
+            .and_then(|n| Release::new(n).ok())
+        else {
+            continue;
+        };
+        if let Some(one) = look(trees, release, ours) {
+            found.push(one);
+        }
+    }
+    found.sort_by(|a, b| version::by_age(b.release.as_str(), a.release.as_str()));
+    Ok(found)
+}
+
+/// What there is of one kernel; `None` if it has no directory.
+pub fn look(
+    trees: &Trees,
+    release: Release,
+    ours: &dyn Fn(&Release, &Path) -> bool,
+) -> Option<Found> {
+    let dir = trees.outer(trees.install.inside.join(&release));
+    if !dir.is_dir() {
+        return None;
+    }
+    let is_kernel = ["modules.order", "modules.builtin", "vmlinuz"]
+        .iter()
+        .any(|name| dir.join(name).exists())
+        || has_kernel_dir(&dir, &|path| ours(&release, path));
+    if is_kernel {
+        return Some(Found {
+            release,
+            presence: Presence::Installed,
+            files: Vec::new(),
+        });
+    }
+    let mut files = Vec::new();
+    walk(&dir, Path::new(""), &mut |path| {
+        if !is_depmods(path) {
+            files.push(path.to_owned());
+        }
+        true
+    });
+    files.sort();
+    let headers = ["build", "source"].iter().any(|name| {
+        let inside = trees.install.inside.join(&release).join(name);
+        trees.outer(inside).join("include").is_dir()
+    });
+    let presence = if headers {
+        Presence::HeadersOnly
+    } else {
+        Presence::Leftover
+    };
+    Some(Found {
+        release,
+        presence,
+        files,
+    })
+}
+
+/// The newest installed kernel of a scan.
+pub fn newest(found: &[Found]) -> Option<&Release> {
+    found
+        .iter()
+        .filter(|f| f.presence == Presence::Installed)
+        .map(|f| &f.release)
+        .max_by(|a, b| version::by_age(a.as_str(), b.as_str()))
+}
+
+/// Whether `kernel/` is there and not merely full of our own modules.
+fn has_kernel_dir(dir: &Path, ours: &dyn Fn(&Path) -> bool) -> bool {
+    if !dir.join("kernel").is_dir() {
+        return false;
+    }
+    let (mut any, mut foreign) = (false, false);
+    walk(dir, Path::new("kernel"), &mut |path| {
+        any = true;
+        foreign = !ours(path);
+        !foreign
+    });
+    foreign || !any
+}
+
+/// What depmod writes (depmod(8), modules.dep(5)), our manifest, and changes under way.
+fn is_depmods(path: &Path) -> bool {
+    let Some(name) = path.to_str() else {
+        return false;
+    };
+    if name == KERNEL_MANIFEST || name.starts_with(".dkms-new-") {
+        return true;
+    }
+    name.strip_prefix("modules.").is_some_and(|kind| {
+        matches!(
+            kind,
+            "alias" | "dep" | "devname" | "softdep" | "symbols" | "weakdep"
+        ) || (kind.ends_with(".bin") && !kind.contains('/'))
+    })
+}
+
+/// Calls `see` with every file and link below `dir/below`, relative to `dir`, until it says no.
+fn walk(dir: &Path, below: &Path, see: &mut dyn FnMut(&Path) -> bool) -> bool {
+    let Ok(entries) = std::fs::read_dir(dir.join(below)) else {
+        return true;
+    };
+    for entry in entries.flatten() {
+        let path = below.join(entry.file_name());
+        // Headers may stand right here (Arch); they count as one.
+        let headers = path == Path::new("build") || path == Path::new("source");
+        let go_on = if !headers && entry.file_type().is_ok_and(|t| t.is_dir()) {
+            walk(dir, &path, see)
+        } else {
+            see(&path)
+        };
+        if !go_on {
+            return false;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::root::Root;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn kinds_of_directories() {
+        let tmp = tempfile::tempdir().unwrap();
+        let trees = Trees::new(Root::at(tmp.path()).unwrap());
+        let base = trees.install.outer.clone();
+        for file in [
+            "6.1-rc1/modules.order",
+            "6.1/kernel/fs/a.ko",
+            "6.0/modules.builtin",
+            "5.9/vmlinuz",
+            "5.8/modules.dep",
+            "5.8/modules.builtin.alias.bin",
+            "5.8/updates/dkms/ours.ko.xz",
+            "5.8/.dkms-manifest.json",
+            "5.7/updates/theirs.ko",
+            "5.6/kernel/fs/ours.ko",
+            ".hidden/modules.order",
+            "a b/modules.order",
+        ] {
+            let file = base.join(file);
+            fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+            fs_err::write(file, "").unwrap();
+        }
+        fs_err::write(base.join("file"), "").unwrap();
+        fs_err::create_dir_all(base.join("5.5/kernel")).unwrap();
+        for (release, target) in [("5.4", "/usr/src/h"), ("5.3", "/usr/src/gone")] {
+            fs_err::create_dir_all(base.join(release)).unwrap();
+            symlink(target, base.join(release).join("build")).unwrap();
+        }
+        fs_err::create_dir_all(tmp.path().join("usr/src/h/include")).unwrap();
+        fs_err::create_dir_all(base.join("5.2/build/include/linux")).unwrap();
+
+        let ours =
+            |_: &Release, path: &Path| path.ends_with("ours.ko") || path.ends_with("ours.ko.xz");
+        let found = scan(&trees, &ours).unwrap();
+        let shown: Vec<String> = found
+            .iter()
+            .map(|f| format!("{} {:?} {}", f.release, f.presence, f.is_orphan(&ours)))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "6.1 Installed false",
+                "6.1-rc1 Installed false",
+                "6.0 Installed false",
+                "5.9 Installed false",
+                "5.8 Leftover true",
+                "5.7 Leftover false",
+                "5.6 Leftover true",
+                "5.5 Installed false",
+                "5.4 HeadersOnly false",
+                "5.3 Leftover false",
+                "5.2 HeadersOnly false",
+            ]
+        );
+        assert_eq!(found.last().unwrap().files, [Path::new("build")]);
+        assert_eq!(newest(&found).unwrap().as_str(), "6.1");
+        assert_eq!(newest(&[]), None);
+    }
+
+    #[test]
+    fn no_install_tree_is_no_kernel() {
+        let tmp = tempfile::tempdir().unwrap();
+        let trees = Trees::new(Root::at(tmp.path()).unwrap());
+        assert_eq!(scan(&trees, &|_, _| false).unwrap(), []);
+    }
+}
