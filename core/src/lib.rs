@@ -3,6 +3,9 @@
 //! `ARCHITECTURE.md` in the project's top directory is the map of these rooms.
 
 pub mod digest;
+pub mod durable;
+pub mod journal;
+pub mod lock;
 pub mod names;
 pub mod process;
 pub mod report;
