@@ -1,5 +1,11 @@
 //! The DKMS tree: names of paths, what is in it, and how state is written.
 
+pub mod compare;
+pub mod glob;
+pub mod identity;
+pub mod manifest;
 pub mod paths;
+pub mod record;
+pub mod walk;
 
 pub use paths::{Place, Trees};

@@ -1,0 +1,280 @@
+//! Files that survive a kill and a power loss: write, fsync, rename, fsync the directory.
+
+use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+/// What begins the name of everything that is being put in place. Readers pass over dot names.
+pub const NEW: &str = ".dkms-new-";
+/// What begins the name of everything that is being taken away.
+pub const OLD: &str = ".dkms-old-";
+
+/// A file operation that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} {}: {source}{}", .path.display(), advice(.source))]
+pub struct FileError {
+    /// The operation, as it follows "cannot".
+    pub doing: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Gives an I/O error its operation and its path; made for `map_err`.
+pub fn at(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
+    let path = path.to_owned();
+    move |source| FileError {
+        doing,
+        path,
+        source,
+    }
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::ReadOnlyFilesystem => "; mount the file system writable and try again",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "; free some space on the file system and try again"
+        }
+        ErrorKind::PermissionDenied => "; this needs root",
+        _ => "",
+    }
+}
+
+/// A word that no other change, of any process, has: `<pid>-<16 hexadecimal digits>`.
+pub fn unique() -> String {
+    let random = RandomState::new().build_hasher().finish();
+    format!("{}-{random:016x}", std::process::id())
+}
+
+/// Writes a file under a name that does not exist yet, with exactly `mode`, without fsync.
+pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<fs::File, FileError> {
+    let mut file = create(path, mode)?;
+    file.write_all(bytes).map_err(at("write", path))?;
+    Ok(file)
+}
+
+/// Copies a regular file to a name that does not exist yet, with exactly `mode`, without fsync.
+pub fn copy_new(from: &Path, to: &Path, mode: u32) -> Result<fs::File, FileError> {
+    let mut source = fs::File::open(from).map_err(at("open", from))?;
+    let mut file = create(to, mode)?;
+    io::copy(&mut source, &mut file).map_err(at("write", to))?;
+    Ok(file)
+}
+
+/// Copies a regular file or a symbolic link with mode, modification time and, where allowed,
+/// owner, to a name that does not exist yet, without fsync.
+pub fn copy_as_is(from: &Path, to: &Path) -> Result<(), FileError> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = fs::symlink_metadata(from).map_err(at("look at", from))?;
+    if meta.is_symlink() {
+        let target = fs::read_link(from).map_err(at("read the link", from))?;
+        return std::os::unix::fs::symlink(target, to).map_err(at("create the link", to));
+    }
+    let file = copy_new(from, to, meta.permissions().mode() & 0o7777)?;
+    let _ = fchown(&file, Some(meta.uid()), Some(meta.gid()));
+    if let Ok(time) = meta.modified() {
+        file.set_modified(time).map_err(at("set the time of", to))?;
+    }
+    Ok(())
+}
+
+/// Copies a whole directory as it is, without fsync.
+pub fn copy_tree(from: &Path, to: &Path) -> Result<(), FileError> {
+    let meta = fs::symlink_metadata(from).map_err(at("look at", from))?;
+    if !meta.is_dir() {
+        return copy_as_is(from, to);
+    }
+    fs::create_dir(to).map_err(at("create the directory", to))?;
+    for entry in fs::read_dir(from).map_err(at("read", from))? {
+        let name = entry.map_err(at("read", from))?.file_name();
+        copy_tree(&from.join(&name), &to.join(&name))?;
+    }
+    fs::set_permissions(to, meta.permissions()).map_err(at("set the mode of", to))
+}
+
+fn create(path: &Path, mode: u32) -> Result<fs::File, FileError> {
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(at("create", path))?;
+    // Not left to open(2): the umask of whoever started us must not decide.
+    file.set_permissions(fs::Permissions::from_mode(mode))
+        .map_err(at("set the mode of", path))?;
+    Ok(file)
+}
+
+/// Replaces (or creates) a file so that it is there with the old content or the new, whatever
+/// happens. Its directory must exist.
+pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let temp = dir.join(format!("{NEW}{}", unique()));
+    let written = write_new(&temp, bytes, mode).and_then(|file| {
+        file.sync_all().map_err(at("write", &temp))?;
+        fs::rename(&temp, path).map_err(at("replace", path))
+    });
+    if let Err(error) = written {
+        let _ = fs::remove_file(&temp);
+        return Err(error);
+    }
+    sync(dir)
+}
+
+/// Makes a file's content, or a directory's list of names, survive a power loss.
+pub fn sync(path: &Path) -> Result<(), FileError> {
+    let file = fs::File::open(path).map_err(at("open", path))?;
+    match file.sync_all() {
+        // A file system that can't fsync a directory says so with EINVAL (fsync(2)).
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
+        end => end.map_err(at("write", path)),
+    }
+}
+
+/// As [`sync`], for a whole tree; symbolic links are not followed.
+pub fn sync_tree(path: &Path) -> Result<(), FileError> {
+    let meta = fs::symlink_metadata(path).map_err(at("look at", path))?;
+    if meta.is_dir() {
+        for entry in fs::read_dir(path).map_err(at("read", path))? {
+            sync_tree(&entry.map_err(at("read", path))?.path())?;
+        }
+    } else if !meta.is_file() {
+        return Ok(());
+    }
+    sync(path)
+}
+
+/// Makes the directory `path` and the missing ones above it. From a component called `.dkms` on
+/// they are for root alone (0700): build directories and journals are nobody else's business.
+pub fn own_dirs(path: &Path) -> Result<(), FileError> {
+    let mut here = PathBuf::new();
+    let mut private = false;
+    for part in path.components() {
+        private |= part.as_os_str() == ".dkms";
+        here.push(part);
+        let mode = if private { 0o700 } else { 0o755 };
+        match fs::DirBuilder::new().mode(mode).create(&here) {
+            // Whatever the umask is.
+            Ok(()) => fs::set_permissions(&here, fs::Permissions::from_mode(mode))
+                .map_err(at("set the mode of", &here))?,
+            Err(_) if here.is_dir() => {}
+            Err(error) => return Err(at("create the directory", &here)(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Deletes a file, a link or a whole directory; one that is not there is no error.
+pub fn remove_any(path: &Path) -> Result<(), FileError> {
+    let meta = match fs::symlink_metadata(path) {
+        Err(error) if missing(&error) => return Ok(()),
+        other => other.map_err(at("look at", path))?,
+    };
+    let gone = if meta.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+    match gone {
+        Err(error) if missing(&error) => Ok(()),
+        other => other.map_err(at("delete", path)),
+    }
+}
+
+/// Removes `dir` and the directories above it as long as they are empty; never `up_to` itself
+/// nor anything above or outside it.
+pub fn prune(dir: &Path, up_to: &Path) -> Result<(), FileError> {
+    for dir in dir.ancestors() {
+        if dir == up_to || !dir.starts_with(up_to) {
+            break;
+        }
+        match fs::remove_dir(dir) {
+            Ok(()) => {}
+            Err(error) if missing(&error) => {}
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => break,
+            // A link or a file where a directory was: not ours.
+            Err(error) if error.kind() == ErrorKind::NotADirectory => break,
+            Err(error) => return Err(at("remove the directory", dir)(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Whether an error means that the file is not there.
+pub fn missing(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound
+}
+
+/// Reads a file; `None` if it is not there.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if missing(&error) || error.kind() == ErrorKind::NotADirectory => Ok(None),
+        Err(error) => Err(at("read", path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn atomic_writing_replaces_and_leaves_nothing_else() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("a");
+        write_atomic(&path, b"1", 0o640).unwrap();
+        write_atomic(&path, b"2", 0o644).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"2");
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o644
+        );
+        assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failed_write_says_where_and_leaves_nothing() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("d");
+        fs::create_dir_all(path.join("full")).unwrap();
+        let error = write_atomic(&path, b"1", 0o644).unwrap_err();
+        assert!(
+            error.to_string().contains(path.to_str().unwrap()),
+            "{error}"
+        );
+        assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn pruning_stops_at_the_limit_and_at_company() {
+        let tmp = tempfile::tempdir().unwrap();
+        let top = tmp.path().join("m");
+        fs::create_dir_all(top.join("a/b/c")).unwrap();
+        prune(&top.join("a/b/c"), &top).unwrap();
+        assert!(top.is_dir() && !top.join("a").exists());
+        fs::create_dir_all(top.join("a/b/c")).unwrap();
+        fs::write(top.join("a/file"), "").unwrap();
+        prune(&top.join("a/b/c"), &top).unwrap();
+        assert!(top.join("a/file").exists() && !top.join("a/b").exists());
+    }
+
+    #[test]
+    fn own_directories_are_private() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = tmp.path().join("t/.dkms/journal");
+        own_dirs(&dir).unwrap();
+        let mode = |p: &str| {
+            fs::metadata(tmp.path().join(p))
+                .unwrap()
+                .permissions()
+                .mode()
+        };
+        assert_eq!(mode("t/.dkms") & 0o777, 0o700);
+        assert_eq!(mode("t/.dkms/journal") & 0o777, 0o700);
+        assert_eq!(mode("t") & 0o777, 0o755);
+    }
+}

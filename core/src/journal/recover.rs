@@ -1,0 +1,114 @@
+//! What the first changing command after a crash does before anything else.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::durable::{self, at};
+use crate::names::Release;
+use crate::tree::Trees;
+
+use super::state::{Direction, Journal};
+use super::step::Hands;
+use super::{JournalError, work};
+
+/// What was found and put right.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Changes that were carried out to the end, in words.
+    pub finished: Vec<String>,
+    /// Changes that were undone, in words.
+    pub undone: Vec<String>,
+    /// Kernels beside whose modules something changed: they need a depmod.
+    pub kernels: BTreeSet<Release>,
+    /// Build directories of dead processes that were removed.
+    pub work: Vec<PathBuf>,
+}
+
+/// Finishes or undoes the changes that killed processes left, and removes their build directories.
+/// The caller holds the tree lock. Errors leave the journals for the next time.
+pub fn recover(trees: &Trees) -> Result<Recovered, JournalError> {
+    recover_with(trees, &mut Hands::default())
+}
+
+pub(super) fn recover_with(trees: &Trees, hands: &mut Hands) -> Result<Recovered, JournalError> {
+    let mut recovered = Recovered::default();
+    for path in journals(trees)? {
+        one(trees, &path, hands, &mut recovered)?;
+    }
+    recovered.work = work::remove_dead(trees);
+    Ok(recovered)
+}
+
+fn one(
+    trees: &Trees,
+    path: &Path,
+    hands: &mut Hands,
+    recovered: &mut Recovered,
+) -> Result<(), JournalError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if name.starts_with(durable::NEW) {
+        // A journal that was never finished: nothing has been done yet.
+        return Ok(durable::remove_any(path)?);
+    }
+    if !name.ends_with(".json") {
+        return Ok(());
+    }
+    let file = match File::open(path) {
+        Err(error) if durable::missing(&error) => return Ok(()),
+        other => other.map_err(at("open", path))?,
+    };
+    // The process that swaps an artefact in while a script runs holds no tree lock, but this.
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(());
+    }
+    let bytes = durable::read(path)?.unwrap_or_default();
+    let mut journal = match Journal::parse(&bytes, trees) {
+        Ok(journal) => journal,
+        Err(why) => {
+            let bad = path.with_extension("bad");
+            log::error!(
+                "{} is put aside as {}: {why}",
+                path.display(),
+                bad.display()
+            );
+            return Ok(fs::rename(path, &bad).map_err(at("put aside", path))?);
+        }
+    };
+    recovered.kernels.extend(journal.kernels(trees));
+    if journal.direction == Direction::Forward {
+        match journal.forward(hands, true) {
+            Ok(()) => {
+                journal.finish(trees, hands, true)?;
+                recovered.finished.push(journal.what);
+                return Ok(());
+            }
+            // Somebody else's file is where one of ours should be: it has won.
+            Err(error @ JournalError::Changed(_)) => {
+                log::error!("{} can't be finished: {error}", journal.what);
+                journal.direction = Direction::Back;
+                journal.store(trees)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    journal.roll_back(trees, hands)?;
+    recovered.undone.push(journal.what);
+    Ok(())
+}
+
+fn journals(trees: &Trees) -> Result<Vec<PathBuf>, JournalError> {
+    let dir = trees.journals();
+    let entries = match fs::read_dir(&dir) {
+        Err(error) if durable::missing(&error) => return Ok(Vec::new()),
+        other => other.map_err(at("read", &dir))?,
+    };
+    let mut paths = entries
+        .map(|entry| entry.map(|e| e.path()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(at("read", &dir))?;
+    paths.sort();
+    Ok(paths)
+}

@@ -1,0 +1,236 @@
+//! The journal file, and doing or undoing what it says.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::durable::{self, FileError, at};
+use crate::names::Release;
+use crate::tree::Trees;
+use crate::tree::manifest::{self, KernelManifest};
+
+use super::JournalError;
+use super::step::{Hands, Put, Take};
+
+/// What whoever finds the journal is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Direction {
+    Forward,
+    Back,
+}
+
+/// A change under way. Its paths are those of this process; the file holds inside paths, so that
+/// a system that was worked on from outside recovers when it is booted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Journal {
+    pub id: String,
+    pub what: String,
+    pub direction: Direction,
+    /// Directories made for it, each before those in it.
+    pub made: Vec<PathBuf>,
+    pub puts: Vec<Put>,
+    pub takes: Vec<Take>,
+    /// Directories to remove while empty, each with the one above it that stays.
+    pub prunes: Vec<(PathBuf, PathBuf)>,
+    /// The kernel whose manifest is to be sealed.
+    pub seal: Option<Release>,
+}
+
+impl Journal {
+    pub fn path(&self, trees: &Trees) -> PathBuf {
+        trees.journals().join(format!("{}.json", self.id))
+    }
+
+    /// Writes the journal, durably, in place of its earlier state.
+    pub fn store(&self, trees: &Trees) -> Result<(), FileError> {
+        let path = self.path(trees);
+        let bytes = self
+            .bytes(trees)
+            .map_err(|e| at("write", &path)(e.into()))?;
+        durable::write_atomic(&path, &bytes, 0o600)
+    }
+
+    pub fn bytes(&self, trees: &Trees) -> Result<Vec<u8>, serde_json::Error> {
+        manifest::to_bytes(&self.clone().with_paths(|path| trees.shown(path)))
+    }
+
+    /// Parses a journal file; the error says what is wrong with it.
+    pub fn parse(bytes: &[u8], trees: &Trees) -> Result<Self, String> {
+        let journal: Self = manifest::from_bytes(bytes)?;
+        Ok(journal.with_paths(|inside| outer(trees, inside)))
+    }
+
+    fn with_paths(mut self, f: impl Fn(&Path) -> PathBuf) -> Self {
+        let puts = self.puts.iter_mut().flat_map(|put| {
+            let aside = put.old.as_mut().map(|(_, aside)| aside);
+            [&mut put.temp, &mut put.to].into_iter().chain(aside)
+        });
+        let takes = self.takes.iter_mut();
+        let prunes = self.prunes.iter_mut();
+        for path in puts
+            .chain(self.made.iter_mut())
+            .chain(takes.flat_map(|take| [&mut take.path, &mut take.aside]))
+            .chain(prunes.flat_map(|(dir, up_to)| [dir, up_to]))
+        {
+            *path = f(path);
+        }
+        self
+    }
+
+    /// Does every step that has not been done. `again`: this is a recovery; what is neither
+    /// prepared nor in place any more was put in place and replaced since: that is accepted.
+    pub fn forward(&self, hands: &mut Hands, again: bool) -> Result<(), JournalError> {
+        for put in &self.puts {
+            hands.tick()?;
+            match put.forward(hands) {
+                Err(JournalError::Lost(_)) if again => {
+                    log::info!("{} was replaced since", put.to.display());
+                }
+                other => other?,
+            }
+        }
+        for take in &self.takes {
+            hands.tick()?;
+            take.forward()?;
+        }
+        hands.tick()?;
+        self.sync_dirs()
+    }
+
+    /// After [`Journal::forward`]: seals, deletes what is left over, and the journal.
+    /// What can't be deleted is left, with the journal, for the next run: the change is made.
+    pub fn finish(
+        &self,
+        trees: &Trees,
+        hands: &mut Hands,
+        again: bool,
+    ) -> Result<(), JournalError> {
+        hands.stops_only();
+        hands.tick()?;
+        if let Some(release) = &self.seal {
+            if let Err(error) = seal(trees, release, again) {
+                // Only makes later comparisons slower.
+                log::warn!("{error}");
+            }
+        }
+        match self.clean(hands).and_then(|()| self.delete(trees)) {
+            Err(JournalError::File(error)) => {
+                log::warn!("left over from {}: {error}", self.what);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn clean(&self, hands: &mut Hands) -> Result<(), JournalError> {
+        for put in &self.puts {
+            hands.tick()?;
+            put.clean(true)?;
+        }
+        for take in &self.takes {
+            hands.tick()?;
+            take.clean()?;
+        }
+        self.sync_dirs()?;
+        for (dir, up_to) in &self.prunes {
+            hands.tick()?;
+            durable::prune(dir, up_to)?;
+            if let Some(stays) = dir.ancestors().find(|d| d.is_dir()) {
+                durable::sync(stays)?;
+            }
+        }
+        hands.tick()
+    }
+
+    /// Undoes everything that has been done, deletes the temporaries and the journal.
+    pub fn roll_back(&self, trees: &Trees, hands: &mut Hands) -> Result<(), JournalError> {
+        for take in self.takes.iter().rev() {
+            hands.tick()?;
+            match take.back() {
+                Err(JournalError::Changed(path)) => {
+                    log::warn!(
+                        "{} has come meanwhile; what was there is kept as {}",
+                        path.display(),
+                        take.aside.display()
+                    );
+                }
+                other => other?,
+            }
+        }
+        for put in self.puts.iter().rev() {
+            hands.tick()?;
+            put.back(hands)?;
+        }
+        self.sync_dirs()?;
+        for put in self.puts.iter().rev() {
+            hands.tick()?;
+            put.clean(false)?;
+        }
+        self.sync_dirs()?;
+        for dir in self.made.iter().rev() {
+            hands.tick()?;
+            // One that is not empty has found another use.
+            let _ = fs::remove_dir(dir);
+        }
+        hands.tick()?;
+        self.delete(trees)
+    }
+
+    pub fn delete(&self, trees: &Trees) -> Result<(), JournalError> {
+        durable::remove_any(&self.path(trees))?;
+        Ok(durable::sync(&trees.journals())?)
+    }
+
+    /// Makes all names in the directories involved, as they are now, survive a power loss.
+    pub fn sync_dirs(&self) -> Result<(), JournalError> {
+        let paths = self.puts.iter().flat_map(Put::paths);
+        let dirs: BTreeSet<&Path> = paths
+            .chain(self.takes.iter().map(|take| take.path.as_path()))
+            .chain(self.made.iter().map(PathBuf::as_path))
+            .filter_map(Path::parent)
+            .collect();
+        for dir in dirs {
+            if dir.is_dir() {
+                durable::sync(dir)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The kernels beside whose modules something changes.
+    pub fn kernels(&self, trees: &Trees) -> BTreeSet<Release> {
+        let paths = self.puts.iter().map(|put| &put.to);
+        paths
+            .chain(self.takes.iter().map(|take| &take.path))
+            .filter_map(|path| path.strip_prefix(&trees.install.outer).ok())
+            .filter_map(|rest| rest.iter().next()?.to_str()?.parse().ok())
+            .collect()
+    }
+}
+
+/// The path of this process for an inside path that [`Trees::shown`] gave.
+fn outer(trees: &Trees, inside: &Path) -> PathBuf {
+    for place in [&trees.dkms, &trees.source, &trees.install] {
+        if let Ok(rest) = inside.strip_prefix(&place.inside) {
+            return place.outer.join(rest);
+        }
+    }
+    trees.root.outer_nofollow(inside)
+}
+
+fn seal(trees: &Trees, release: &Release, verify: bool) -> Result<(), FileError> {
+    let path = trees.kernel_manifest(release);
+    let Some(mut manifest) = KernelManifest::load(&path)? else {
+        return Ok(());
+    };
+    if manifest.seal(trees, release, verify) {
+        let bytes = manifest
+            .to_bytes()
+            .map_err(|e| at("write", &path)(e.into()))?;
+        durable::write_atomic(&path, &bytes, 0o644)?;
+    }
+    Ok(())
+}

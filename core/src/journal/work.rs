@@ -1,0 +1,72 @@
+//! Private build directories, and how the dead ones are told from the living.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::durable::{self, FileError, at};
+use crate::tree::Trees;
+
+/// A private build directory, `<tree>/.dkms/work/<pid>-<random>`. While this lives, a flock on
+/// the directory keeps [`super::recover`] off; then it stays until it is removed or moved.
+#[derive(Debug)]
+pub struct WorkDir {
+    path: PathBuf,
+    _alive: File,
+}
+
+impl WorkDir {
+    /// Makes a new, empty one.
+    pub fn new(trees: &Trees) -> Result<Self, FileError> {
+        durable::own_dirs(&trees.work())?;
+        loop {
+            let path = trees.work().join(durable::unique());
+            durable::own_dirs(&path)?;
+            let Ok(dir) = File::open(&path) else { continue };
+            flock(&dir, FlockOperation::LockExclusive).map_err(|e| at("lock", &path)(e.into()))?;
+            // Taken for dead and removed in the moment before it was locked?
+            let there = fs::metadata(&path).map(|meta| meta.ino()).ok();
+            if there == dir.metadata().map(|meta| meta.ino()).ok() && there.is_some() {
+                return Ok(Self { path, _alive: dir });
+            }
+        }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Deletes it with all that is in it.
+    pub fn remove(self) -> Result<(), FileError> {
+        durable::remove_any(&self.path)
+    }
+}
+
+/// Removes the build directories that nobody locks and whose process is gone. (Either alone could
+/// err: a process id means nothing in another pid namespace, a lock nothing to a foreign program.)
+pub(super) fn remove_dead(trees: &Trees) -> Vec<PathBuf> {
+    let mut removed = Vec::new();
+    for entry in fs::read_dir(trees.work()).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if is_dead(&path) {
+            match durable::remove_any(&path) {
+                Ok(()) => removed.push(path),
+                Err(error) => log::warn!("{error}"),
+            }
+        }
+    }
+    removed.sort();
+    removed
+}
+
+fn is_dead(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let pid: String = name.chars().take_while(char::is_ascii_digit).collect();
+    if !pid.is_empty() && Path::new("/proc").join(&pid).exists() {
+        return false;
+    }
+    File::open(path).is_ok_and(|dir| flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok())
+}

@@ -1,0 +1,361 @@
+//! Locks between processes: flock(2) on a file that says who holds it.
+//!
+//! The kernel releases a lock when its holder ends, however it ends, and the file is not inherited
+//! by programs (close-on-exec), so no lock is ever stale. The words in the file only inform.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
+
+use crate::durable;
+
+/// Who holds a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id.
+    pub pid: u32,
+    /// Its command line.
+    pub command: String,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {} ({})", self.pid, self.command)
+    }
+}
+
+/// How long to wait for a lock that is taken.
+#[derive(Clone, Copy)]
+pub struct Patience<'a> {
+    /// At most this long; `None`: for ever; zero: not at all.
+    pub limit: Option<Duration>,
+    /// Told once whom we wait for, as soon as we know.
+    pub on_wait: &'a dyn Fn(&Holder),
+}
+
+impl std::fmt::Debug for Patience<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Patience({:?})", self.limit)
+    }
+}
+
+/// Why there is no lock.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else held it for too long.
+    #[error(
+        "{} is held by {}, which did not end within {} s; try again when it has",
+        .path.display(), who(.holder.as_ref()), .waited.as_secs()
+    )]
+    Timeout {
+        /// The lock's file.
+        path: PathBuf,
+        /// Who holds it, if known.
+        holder: Option<Holder>,
+        /// How long we waited.
+        waited: Duration,
+    },
+    /// One of the processes that started this one holds it: waiting would never end.
+    #[error(
+        "{} is held by {holder}, which started this command and waits for it; \
+         a module's script must not work on the package and kernel it runs for", .path.display()
+    )]
+    Nested {
+        /// The lock's file.
+        path: PathBuf,
+        /// Who holds it.
+        holder: Holder,
+    },
+    /// The tree can't be changed.
+    #[error("cannot lock {}: the file system is read-only; mount it writable and try again", .path.display())]
+    ReadOnly {
+        /// The lock's file.
+        path: PathBuf,
+    },
+    /// The tree may not be changed by this user.
+    #[error("cannot lock {}: permission denied; this needs root", .path.display())]
+    NotAllowed {
+        /// The lock's file.
+        path: PathBuf,
+    },
+    /// Something else.
+    #[error("cannot lock {}: {source}", .path.display())]
+    Io {
+        /// The lock's file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn who(holder: Option<&Holder>) -> String {
+    holder.map_or_else(|| "another process".to_owned(), ToString::to_string)
+}
+
+/// A lock that is held; dropping it releases it.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+/// The shortest and the longest pause between two tries. Polling, and not a blocking flock in a
+/// thread: a thread can't be called back, and the holder's name must be looked at again anyway.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+
+/// Takes the lock that the file at `path` stands for, waiting for another holder as `patience`
+/// says. The file and the directories above it are made; `.dkms` and below for root alone.
+pub fn lock(path: &Path, patience: Patience<'_>) -> Result<Lock, LockError> {
+    let fail = |error: io::Error| failure(path, error);
+    if let Some(dir) = path.parent() {
+        durable::own_dirs(dir).map_err(|e| fail(e.source))?;
+    }
+    let start = Instant::now();
+    let mut pause = PAUSES.0;
+    let mut told = false;
+    loop {
+        let file = open(path).map_err(fail)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {
+                // Unlinked or replaced since we opened it: a lock on nothing.
+                if is_at(&file, path).map_err(fail)? {
+                    return Lock::claim(file).map_err(fail);
+                }
+                continue;
+            }
+            Err(Errno::WOULDBLOCK) => {}
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(fail(error.into())),
+        }
+        let holder = holder(file);
+        if let Some(holder) = &holder {
+            if ancestors().contains(&holder.pid) {
+                return Err(LockError::Nested {
+                    path: path.to_owned(),
+                    holder: holder.clone(),
+                });
+            }
+        }
+        let waited = start.elapsed();
+        let left = patience.limit.map(|limit| limit.saturating_sub(waited));
+        if left == Some(Duration::ZERO) {
+            return Err(LockError::Timeout {
+                path: path.to_owned(),
+                holder,
+                waited,
+            });
+        }
+        if let (false, Some(holder)) = (told, &holder) {
+            (patience.on_wait)(holder);
+            told = true;
+        }
+        std::thread::sleep(left.map_or(pause, |left| pause.min(left)));
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+impl Lock {
+    fn claim(mut file: File) -> io::Result<Self> {
+        let command = std::env::args_os()
+            .map(|word| word.to_string_lossy().replace(char::is_control, " "))
+            .collect::<Vec<_>>()
+            .join(" ");
+        let text: String = format!("{} {command}", std::process::id())
+            .chars()
+            .take(500)
+            .collect();
+        file.set_len(0)?;
+        // A full disk must not keep anybody from removing things: the words only inform.
+        let _ = file.write_all(text.as_bytes());
+        Ok(Self { file })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Nobody may be told that we still hold it.
+        let _ = self.file.set_len(0);
+        // Explicitly: a child between fork and exec may still have the file open.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0))
+        .open(path)
+}
+
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(there) => Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino())),
+        Err(error) if durable::missing(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn holder(mut file: File) -> Option<Holder> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.read_to_string(&mut text).ok()?;
+    let (pid, command) = text.split_once(' ')?;
+    Some(Holder {
+        pid: pid.parse().ok()?,
+        command: command.to_owned(),
+    })
+}
+
+/// The processes that started this one, nearest first (proc_pid_stat(5), the field `ppid`).
+fn ancestors() -> Vec<u32> {
+    let mut found = Vec::new();
+    let mut pid = std::process::id();
+    while let Some(parent) = parent(pid) {
+        if parent == 0 || found.contains(&parent) {
+            break;
+        }
+        found.push(parent);
+        pid = parent;
+    }
+    found
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    // The command, in parentheses, may hold anything, also parentheses; then come state and ppid.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn failure(path: &Path, source: io::Error) -> LockError {
+    let path = path.to_owned();
+    match source.kind() {
+        ErrorKind::ReadOnlyFilesystem => LockError::ReadOnly { path },
+        ErrorKind::PermissionDenied => LockError::NotAllowed { path },
+        _ => LockError::Io { path, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::sync::mpsc;
+
+    const QUIET: Patience<'static> = Patience {
+        limit: Some(Duration::ZERO),
+        on_wait: &|_| {},
+    };
+
+    fn place() -> (tempfile::TempDir, PathBuf) {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join(".dkms/locks/a@1");
+        (tmp, path)
+    }
+
+    #[test]
+    fn one_holder_at_a_time_and_its_name_is_known() {
+        let (_tmp, path) = place();
+        let first = lock(&path, QUIET).unwrap();
+        let told = RefCell::new(Vec::new());
+        let patience = Patience {
+            limit: Some(Duration::from_millis(10)),
+            on_wait: &|holder| told.borrow_mut().push(holder.pid),
+        };
+        let error = lock(&path, patience).unwrap_err();
+        let LockError::Timeout {
+            holder: Some(holder),
+            ..
+        } = error
+        else {
+            unreachable!("{error}")
+        };
+        assert_eq!(holder.pid, std::process::id());
+        assert!(!holder.command.is_empty());
+        assert_eq!(*told.borrow(), [std::process::id()]);
+        drop(first);
+        assert_eq!(fs::read(&path).unwrap(), b"");
+        lock(&path, QUIET).unwrap();
+    }
+
+    #[test]
+    fn whoever_waits_gets_it() {
+        let (_tmp, path) = place();
+        let first = lock(&path, QUIET).unwrap();
+        let (waiting, is_waiting) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let patience = Patience {
+                limit: None,
+                on_wait: &|_| waiting.send(()).unwrap(),
+            };
+            lock(&path, patience).unwrap();
+        });
+        is_waiting.recv().unwrap();
+        drop(first);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn our_parents_lock_is_an_error_at_once() {
+        let (_tmp, path) = place();
+        durable::own_dirs(path.parent().unwrap()).unwrap();
+        let mut held = open(&path).unwrap();
+        flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+        write!(held, "{} make all", std::os::unix::process::parent_id()).unwrap();
+        let forever = Patience {
+            limit: None,
+            on_wait: &|_| {},
+        };
+        let error = lock(&path, forever).unwrap_err();
+        assert!(matches!(error, LockError::Nested { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_file_unlinked_by_somebody_is_no_lock() {
+        let (_tmp, path) = place();
+        let first = lock(&path, QUIET).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(!is_at(&first.file, &path).unwrap());
+        let second = lock(&path, QUIET).unwrap();
+        assert!(is_at(&second.file, &path).unwrap());
+    }
+
+    #[test]
+    fn a_program_does_not_inherit_it() {
+        let (_tmp, path) = place();
+        let held = lock(&path, QUIET).unwrap();
+        let mut child = crate::process::command("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Without the explicit unlock of drop: closing must be enough when nobody inherited it.
+        let file = held.file.try_clone().unwrap();
+        std::mem::forget(held);
+        let fds = fs::read_dir(format!("/proc/{}/fd", child.id())).unwrap();
+        let inherited = fds
+            .filter_map(|fd| fs::read_link(fd.unwrap().path()).ok())
+            .any(|target| target == path);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(!inherited);
+        drop(file);
+    }
+
+    #[test]
+    fn a_read_only_place_is_named() {
+        let error = failure(Path::new("/x/lock"), ErrorKind::ReadOnlyFilesystem.into());
+        assert!(error.to_string().contains("read-only"), "{error}");
+        let error = lock(Path::new("/proc/.dkms/lock"), QUIET).unwrap_err();
+        assert!(error.to_string().contains("/proc/.dkms/lock"), "{error}");
+    }
+}

@@ -1,0 +1,351 @@
+//! The formats of manifests: what an artefact is made of, and what was put beside a kernel's
+//! modules. One JSON object a file, with `"format": 1`; unknown fields are passed over.
+//!
+//! A manifest that can't be understood counts as absent (and a line in the log says so):
+//! it is a cache of what the files say, and whoever needs it looks at the files then.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::durable::{self, FileError};
+use crate::names::Kernel;
+use crate::names::{Arch, Name, Package, Release};
+
+use super::identity::Identity;
+use super::paths::Trees;
+
+/// The format that this program writes and reads.
+pub const FORMAT: u32 = 1;
+
+/// Who signed modules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signer {
+    /// The certificate's serial number or key identifier, in hexadecimal.
+    pub key_id: String,
+    /// The hash algorithm (`sha512`).
+    pub hash: String,
+    /// The certificate's subject, as a person reads it.
+    pub subject: String,
+}
+
+/// One module of an artefact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuiltModule {
+    /// Its name as installed, without `.ko`.
+    pub name: String,
+    /// Its file name, in `module/` and where it is installed: `hello.ko.xz`.
+    pub file: String,
+    /// The directory it is to be installed in, below `<install tree>/<K>`: `updates/dkms`.
+    pub location: PathBuf,
+    /// The directory that dkms.conf's `DEST_MODULE_LOCATION` names, below `<install tree>/<K>`.
+    pub own_location: PathBuf,
+    /// The digest of the file in `module/`.
+    pub digest: Digest,
+    /// The stat identity of the file in `module/`.
+    #[serde(default)]
+    pub identity: Option<Identity>,
+    /// modinfo's `version`, or empty.
+    #[serde(default)]
+    pub version: String,
+    /// modinfo's `srcversion`.
+    #[serde(default)]
+    pub srcversion: Option<String>,
+}
+
+/// The manifest of an artefact, in `<tree>/<m>/<v>/<K>/<A>/`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The package.
+    pub package: Package,
+    /// The kernel it was built for.
+    pub kernel: Kernel,
+    /// Its modules, in the order of dkms.conf.
+    pub modules: Vec<BuiltModule>,
+    /// The digest of the package's source.
+    pub source_digest: Digest,
+    /// The digest of the overrides in `/etc/dkms` that counted; `None` without any.
+    #[serde(default)]
+    pub overrides_digest: Option<Digest>,
+    /// The digest of the kernel's headers.
+    #[serde(default)]
+    pub headers_digest: Option<Digest>,
+    /// A cheap token that changes when the headers are replaced.
+    #[serde(default)]
+    pub headers_stamp: Option<String>,
+    /// What tells this kernel from another of the same release (build id, version line).
+    #[serde(default)]
+    pub kernel_identity: Option<String>,
+    /// The compiler and linker, as they name themselves.
+    #[serde(default)]
+    pub toolchain: String,
+    /// Who signed the modules; `None` if nobody.
+    #[serde(default)]
+    pub signer: Option<Signer>,
+    /// dkms.conf's `AUTOINSTALL` is set.
+    #[serde(default)]
+    pub autoinstall: bool,
+    /// dkms.conf's `BUILD_DEPENDS`.
+    #[serde(default)]
+    pub build_depends: Vec<String>,
+    /// dkms.conf's `BUILD_DEPENDS_REBUILD` is set.
+    #[serde(default)]
+    pub build_depends_rebuild: bool,
+    /// The versions of the dependencies that it was built against, by name.
+    #[serde(default)]
+    pub dependency_versions: BTreeMap<String, String>,
+    /// dkms.conf's `POST_REMOVE`.
+    #[serde(default)]
+    pub post_remove: Option<String>,
+    /// dkms.conf's `NO_WEAK_MODULES` is set.
+    #[serde(default)]
+    pub no_weak_modules: bool,
+    /// Some `BUILD_EXCLUSIVE_*` is set.
+    #[serde(default)]
+    pub has_exclusive: bool,
+    /// Files that `POST_BUILD` added to the artefact, below its directory.
+    #[serde(default)]
+    pub extra_files: Vec<PathBuf>,
+    /// When it was built, in seconds since 1970.
+    pub built_at: i64,
+    /// The version of this program.
+    #[serde(default)]
+    pub dkms_version: String,
+}
+
+/// One file beside a kernel's modules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstalledFile {
+    /// Its directory, below `<install tree>/<K>`: `updates/dkms`.
+    pub path: PathBuf,
+    /// The module's name, without `.ko`.
+    pub name: String,
+    /// The file name, the same in the artefact's `module/`: `hello.ko.xz`.
+    pub file: String,
+    /// The digest of its content.
+    pub digest: Digest,
+    /// The stat identity of the installed file; `None` until sealed: compare the bytes.
+    #[serde(default)]
+    pub identity: Option<Identity>,
+    /// The stat identity of the artefact's copy; `None` until sealed: compare the bytes.
+    #[serde(default)]
+    pub tree_identity: Option<Identity>,
+    /// It is a symbolic link to the artefact's file.
+    #[serde(default)]
+    pub symlink: bool,
+}
+
+/// What is installed of one package beside a kernel's modules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installed {
+    /// The package.
+    pub package: Package,
+    /// The kernel's architecture label.
+    pub arch: Arch,
+    /// Its files.
+    pub files: Vec<InstalledFile>,
+    /// The digest of the artefact.
+    #[serde(default)]
+    pub artefact_digest: Option<Digest>,
+    /// As in [`Manifest::kernel_identity`].
+    #[serde(default)]
+    pub kernel_identity: Option<String>,
+    /// As in [`Manifest::source_digest`]; `None` if it was built by the classic.
+    #[serde(default)]
+    pub source_digest: Option<Digest>,
+    /// As in [`Manifest::headers_digest`].
+    #[serde(default)]
+    pub headers_digest: Option<Digest>,
+    /// As in [`Manifest::build_depends`].
+    #[serde(default)]
+    pub build_depends: Vec<String>,
+    /// As in [`Manifest::post_remove`].
+    #[serde(default)]
+    pub post_remove: Option<String>,
+    /// As in [`Manifest::no_weak_modules`].
+    #[serde(default)]
+    pub no_weak_modules: bool,
+    /// As in [`Manifest::has_exclusive`].
+    #[serde(default)]
+    pub has_exclusive: bool,
+    /// As in [`Manifest::signer`].
+    #[serde(default)]
+    pub signer: Option<Signer>,
+    /// When it was installed, in seconds since 1970.
+    pub installed_at: i64,
+}
+
+/// The manifest beside a kernel's modules, in `<install tree>/<K>/`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelManifest {
+    /// One entry a package and architecture.
+    pub installed: Vec<Installed>,
+}
+
+/// The envelope that every file of ours has.
+#[derive(Serialize)]
+struct Written<'a, T> {
+    format: u32,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    format: u32,
+}
+
+/// Serialises one of our formats compactly, with its format number and an end of line.
+pub(crate) fn to_bytes<T: Serialize>(body: &T) -> Result<Vec<u8>, serde_json::Error> {
+    let mut bytes = serde_json::to_vec(&Written {
+        format: FORMAT,
+        body,
+    })?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Parses one of our formats; the error says why it counts as absent.
+pub(crate) fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let header: Header = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    if header.format != FORMAT {
+        return Err(format!(
+            "it has format {}, this program knows format {FORMAT}",
+            header.format
+        ));
+    }
+    serde_json::from_slice(bytes).map_err(|e| e.to_string())
+}
+
+/// Reads one of our formats; `None` if it is not there or (after a line in the log) not
+/// understood, an error if it is there and can't be read.
+pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileError> {
+    let Some(bytes) = durable::read(path)? else {
+        return Ok(None);
+    };
+    match from_bytes(&bytes) {
+        Ok(body) => Ok(Some(body)),
+        Err(why) => {
+            log::warn!("{} is passed over: {why}", path.display());
+            Ok(None)
+        }
+    }
+}
+
+macro_rules! format_methods {
+    ($type:ty) => {
+        impl $type {
+            /// Parses the file's content; the error says what is wrong with it.
+            pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+                from_bytes(bytes)
+            }
+
+            /// The file's content.
+            pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+                to_bytes(self)
+            }
+
+            /// Reads the file; `None` if it is not there or not understood.
+            pub fn load(path: &Path) -> Result<Option<Self>, FileError> {
+                load(path)
+            }
+        }
+    };
+}
+format_methods!(Manifest);
+format_methods!(KernelManifest);
+
+impl KernelManifest {
+    /// The entry of `package` on `arch`.
+    pub fn find(&self, package: &Package, arch: &Arch) -> Option<&Installed> {
+        self.installed
+            .iter()
+            .find(|i| i.package == *package && i.arch == *arch)
+    }
+
+    /// The entry of whichever version of `name` is installed on `arch`.
+    pub fn find_name(&self, name: &Name, arch: &Arch) -> Option<&Installed> {
+        self.installed
+            .iter()
+            .find(|i| i.package.name == *name && i.arch == *arch)
+    }
+
+    /// Puts an entry in, in place of any version of the package on the same architecture.
+    pub fn put(&mut self, entry: Installed) {
+        self.drop(&entry.package.name, &entry.arch);
+        self.installed.push(entry);
+        self.installed
+            .sort_by(|a, b| (&a.package, &a.arch).cmp(&(&b.package, &b.arch)));
+    }
+
+    /// Takes the entry of `name` on `arch` out.
+    pub fn drop(&mut self, name: &Name, arch: &Arch) -> Option<Installed> {
+        let place = self
+            .installed
+            .iter()
+            .position(|i| i.package.name == *name && i.arch == *arch)?;
+        Some(self.installed.remove(place))
+    }
+
+    /// Drops the entries that a spell of the classic has made stale: none of their files is left,
+    /// or the active link names another version. (An empty `/var`, without links, proves nothing.)
+    pub fn drop_stale(&mut self, trees: &Trees, release: &Release) {
+        let modules = trees.modules_dir(release);
+        self.installed.retain(|entry| {
+            let kernel = Kernel {
+                release: release.clone(),
+                arch: entry.arch.clone(),
+            };
+            let link = trees.active_link(&entry.package.name, &kernel);
+            let elsewhere = std::fs::symlink_metadata(&link).is_ok()
+                && !super::walk::is_active(trees, &entry.package, &kernel);
+            let left = entry
+                .files
+                .iter()
+                .any(|f| std::fs::symlink_metadata(f.outer(&modules)).is_ok());
+            left && !elsewhere
+        });
+    }
+
+    /// Fills in the identities that are missing, as the files are now. With `verify`, only where
+    /// the file's digest is the recorded one. Gives whether anything was filled in.
+    pub fn seal(&mut self, trees: &Trees, release: &Release, verify: bool) -> bool {
+        let modules = trees.modules_dir(release);
+        let mut changed = false;
+        for entry in &mut self.installed {
+            let kernel = Kernel {
+                release: release.clone(),
+                arch: entry.arch.clone(),
+            };
+            let artefact = trees.artefact_modules(&entry.package, &kernel);
+            for file in &mut entry.files {
+                let (installed, built) = (file.outer(&modules), artefact.join(&file.file));
+                let (digest, symlink) = (file.digest.clone(), file.symlink);
+                let genuine = |path: &Path| {
+                    !verify || Digest::of_file(path).is_ok_and(|found| found == digest)
+                };
+                // What a link leads to is the artefact's copy.
+                let content = if symlink { &built } else { &installed };
+                if file.identity.is_none() && genuine(content) {
+                    file.identity = Identity::of_path(&installed).ok();
+                    changed |= file.identity.is_some();
+                }
+                if file.tree_identity.is_none() && genuine(&built) {
+                    file.tree_identity = Identity::of_path(&built).ok();
+                    changed |= file.tree_identity.is_some();
+                }
+            }
+        }
+        changed
+    }
+}
+
+impl InstalledFile {
+    /// Its path, given the kernel's modules directory.
+    pub fn outer(&self, modules_dir: &Path) -> PathBuf {
+        modules_dir.join(&self.path).join(&self.file)
+    }
+}

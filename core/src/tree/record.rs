@@ -1,0 +1,225 @@
+//! Records: the latest result for a package on a kernel. History, never proof of state.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::durable::{self, FileError, at};
+use crate::names::{Arch, Kernel, Name, Package, Release, Version};
+
+use super::manifest;
+use super::paths::Trees;
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+pub enum Outcome {
+    /// Its modules are beside the kernel's.
+    Installed,
+    /// It has an artefact.
+    Built,
+    /// It is registered, with no artefact for this kernel.
+    Added,
+    /// It is not meant for this kernel.
+    Skipped {
+        /// Why, as a person reads it.
+        why: String,
+    },
+    /// Something must come first.
+    Waiting {
+        /// What, as a person reads it ("headers of 6.12.1", "zfs/2.3").
+        #[serde(rename = "for")]
+        what: String,
+    },
+    /// A step failed.
+    Failed {
+        /// The step: "build", "sign", "install", …
+        step: String,
+        /// The exit code that the classic has for it.
+        code: i32,
+        /// The first compiler error, `file:line: message`.
+        #[serde(default)]
+        diagnostic: Option<String>,
+        /// Where the log is, as an inside path.
+        #[serde(default)]
+        log: Option<PathBuf>,
+        /// What all the inputs of the failed step were: the same again fails again.
+        #[serde(default)]
+        remembered_key: Option<Digest>,
+    },
+}
+
+/// The latest result for a package on a kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The package.
+    pub package: Package,
+    /// The kernel.
+    pub kernel: Kernel,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// When, in seconds since 1970.
+    pub at: i64,
+}
+
+impl Record {
+    /// Reads the record of a package on a kernel; `None` if there is none, or none of any use.
+    pub fn load(
+        trees: &Trees,
+        package: &Package,
+        kernel: &Kernel,
+    ) -> Result<Option<Self>, FileError> {
+        manifest::load(&trees.record(package, kernel))
+    }
+
+    /// Writes the record in place of an older one.
+    pub fn store(&self, trees: &Trees) -> Result<(), FileError> {
+        let path = trees.record(&self.package, &self.kernel);
+        if let Some(dir) = path.parent() {
+            durable::own_dirs(dir)?;
+        }
+        let bytes = manifest::to_bytes(self).map_err(|e| at("write", &path)(e.into()))?;
+        durable::write_atomic(&path, &bytes, 0o644)
+    }
+
+    /// All records, or those of one kernel release, by package and kernel in byte order.
+    pub fn list(trees: &Trees, release: Option<&Release>) -> Result<Vec<Self>, FileError> {
+        let mut found = Vec::new();
+        let top = top(trees);
+        for name in names::<Name>(&top)? {
+            let dir = top.join(&name);
+            for version in names::<Version>(&dir)? {
+                let dir = dir.join(&version);
+                let releases = match release {
+                    Some(release) => vec![release.clone()],
+                    None => names::<Release>(&dir)?,
+                };
+                for release in releases {
+                    for file in names::<Arch>(&dir.join(&release))? {
+                        if file.as_str().ends_with(".json") {
+                            found.extend(manifest::load(&dir.join(&release).join(&file))?);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes the record of a package on a kernel, and the directories that become empty.
+    pub fn remove(trees: &Trees, package: &Package, kernel: &Kernel) -> Result<(), FileError> {
+        let path = trees.record(package, kernel);
+        durable::remove_any(&path)?;
+        path.parent()
+            .map_or(Ok(()), |dir| durable::prune(dir, &top(trees)))
+    }
+
+    /// Removes all records of a package, on every kernel.
+    pub fn remove_package(trees: &Trees, package: &Package) -> Result<(), FileError> {
+        let dir = top(trees).join(&package.name);
+        durable::remove_any(&dir.join(&package.version))?;
+        durable::prune(&dir, &top(trees))
+    }
+}
+
+fn top(trees: &Trees) -> PathBuf {
+    trees.own().join("records")
+}
+
+/// The usable names in a directory, sorted; none if it is not there.
+fn names<T: TryFrom<String> + Ord>(dir: &Path) -> Result<Vec<T>, FileError> {
+    let entries = match fs::read_dir(dir) {
+        Err(error)
+            if durable::missing(&error) || error.kind() == std::io::ErrorKind::NotADirectory =>
+        {
+            return Ok(Vec::new());
+        }
+        other => other.map_err(at("read", dir))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(at("read", dir))?.file_name();
+        names.extend(name.into_string().ok().and_then(|n| T::try_from(n).ok()));
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::root::Root;
+
+    fn record(name: &str, release: &str, outcome: Outcome) -> Record {
+        Record {
+            package: Package::new(name, "1.0").unwrap(),
+            kernel: Kernel::new(release, "x86_64").unwrap(),
+            outcome,
+            at: 1_763_000_000,
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_loaded_listed_and_removed() {
+        let tmp = tempfile::tempdir().unwrap();
+        let trees = Trees::new(Root::at(tmp.path()).unwrap());
+        assert!(Record::list(&trees, None).unwrap().is_empty());
+        let failed = record(
+            "zfs",
+            "6.1",
+            Outcome::Failed {
+                step: "build".into(),
+                code: 10,
+                diagnostic: Some("a.c:3: no such thing".into()),
+                log: Some("/var/lib/dkms/zfs/1.0/build/make.log".into()),
+                remembered_key: Some(Digest::of(b"x")),
+            },
+        );
+        let waiting = record(
+            "nvidia",
+            "6.1",
+            Outcome::Waiting {
+                what: "headers".into(),
+            },
+        );
+        let built = record("nvidia", "6.2", Outcome::Built);
+        for record in [&failed, &waiting, &built] {
+            record.store(&trees).unwrap();
+            let back = Record::load(&trees, &record.package, &record.kernel).unwrap();
+            assert_eq!(back.as_ref(), Some(record));
+        }
+        assert_eq!(
+            Record::list(&trees, Some(&failed.kernel.release)).unwrap(),
+            [waiting.clone(), failed.clone()]
+        );
+        assert_eq!(Record::list(&trees, None).unwrap().len(), 3);
+        Record::remove(&trees, &built.package, &built.kernel).unwrap();
+        Record::remove_package(&trees, &failed.package).unwrap();
+        assert_eq!(
+            Record::list(&trees, None).unwrap(),
+            std::slice::from_ref(&waiting)
+        );
+        assert!(!top(&trees).join("zfs").exists());
+        Record::remove(&trees, &waiting.package, &waiting.kernel).unwrap();
+        assert_eq!(fs::read_dir(top(&trees)).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn formats_of_the_future_and_rubbish_count_as_absent() {
+        let tmp = tempfile::tempdir().unwrap();
+        let trees = Trees::new(Root::at(tmp.path()).unwrap());
+        let record = record("a", "6.1", Outcome::Added);
+        record.store(&trees).unwrap();
+        let path = trees.record(&record.package, &record.kernel);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("\"at\"", "\"news\":[1],\"at\"")).unwrap();
+        assert_eq!(Record::list(&trees, None).unwrap(), [record]);
+        fs::write(&path, text.replace("\"format\":1", "\"format\":2")).unwrap();
+        assert!(Record::list(&trees, None).unwrap().is_empty());
+        fs::write(&path, "").unwrap();
+        assert!(Record::list(&trees, None).unwrap().is_empty());
+    }
+}

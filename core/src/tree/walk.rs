@@ -1,0 +1,333 @@
+//! What is added, built and installed: one walk over the DKMS tree, without locks or processes.
+//!
+//! The predicates are behaviour.md 1.3, but paths are compared after following links, so that a
+//! tree reached through a link works. Anything that can't be read is reported beside the rest.
+
+use std::fs::{self, DirEntry};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use crate::names::{Arch, Kernel, Name, NameError, Package, Release, Version};
+
+use super::glob;
+use super::paths::Trees;
+
+/// What the walk found.
+#[derive(Debug, Default)]
+pub struct Walk {
+    /// The packages, by name and version in byte order.
+    pub packages: Vec<PackageEntry>,
+    /// What could not be looked at.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A version directory in the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageEntry {
+    /// The package.
+    pub package: Package,
+    /// What its `source` says.
+    pub source: Source,
+    /// What is built, by kernel release and architecture in byte order; only what the filter wants.
+    pub built: Vec<Built>,
+}
+
+/// What the `source` of a version directory says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A link to a directory: the package is added.
+    Added,
+    /// A dangling link, or no link though the source tree has the package: broken.
+    Broken,
+    /// Neither: not added (a binaries-only tarball, or the remains of something).
+    None,
+}
+
+/// An artefact in the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// The kernel it is for.
+    pub kernel: Kernel,
+    /// It is the active one: installed.
+    pub installed: bool,
+    /// Somebody else's modules are archived for this package and kernel.
+    pub original_modules: bool,
+}
+
+/// An entry of the tree that could not be looked at.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Its path.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub why: Why,
+}
+
+/// Why an entry can't be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum Why {
+    /// The system refuses.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Its name is of no use.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
+/// Which entries are wanted. Words are shell patterns; nothing given means everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The package's name.
+    pub name: Option<String>,
+    /// The package's version.
+    pub version: Option<String>,
+    /// Kernels: release and, if given, architecture. One match suffices; empty: every kernel.
+    pub kernels: Vec<(String, Option<String>)>,
+}
+
+impl Filter {
+    /// Exactly one package, on every kernel.
+    pub fn package(package: &Package) -> Self {
+        // Names can't hold characters that are special in patterns.
+        Self {
+            name: Some(package.name.to_string()),
+            version: Some(package.version.to_string()),
+            kernels: Vec::new(),
+        }
+    }
+
+    fn wants_release(&self, release: &str) -> bool {
+        self.kernels.is_empty() || self.kernels.iter().any(|(r, _)| glob::matches(r, release))
+    }
+
+    fn wants_kernel(&self, release: &str, arch: &str) -> bool {
+        self.kernels.is_empty()
+            || self.kernels.iter().any(|(r, a)| {
+                glob::matches(r, release) && a.as_ref().is_none_or(|a| glob::matches(a, arch))
+            })
+    }
+}
+
+fn wants(pattern: Option<&String>, word: &str) -> bool {
+    pattern.is_none_or(|p| glob::matches(p, word))
+}
+
+/// Directories of a version directory that are not kernels.
+const NOT_KERNELS: [&str; 6] = ["build", "source", "tarball", "driver_disk", "rpm", "deb"];
+/// Directories of a package's directory that are not versions.
+const ORIGINALS: &str = "original_module";
+
+/// Walks the tree. A tree that is not there is empty.
+pub fn walk(trees: &Trees, filter: &Filter) -> Walk {
+    let mut walk = Walk::default();
+    for name in walk.directories(&trees.dkms.outer) {
+        if !wants(filter.name.as_ref(), &name) {
+            continue;
+        }
+        let dir = trees.dkms.outer.join(&name);
+        let Some(name) = walk.checked(&dir, Name::new(name)) else {
+            continue;
+        };
+        let versions = walk.directories(&dir);
+        let originals = versions.iter().any(|v| v == ORIGINALS);
+        for version in versions {
+            if version == ORIGINALS || !wants(filter.version.as_ref(), &version) {
+                continue;
+            }
+            let Some(version) = walk.checked(&dir.join(&version), Version::new(version)) else {
+                continue;
+            };
+            let package = Package {
+                name: name.clone(),
+                version,
+            };
+            let entry = walk.package(trees, filter, package, originals);
+            walk.packages.push(entry);
+        }
+    }
+    walk
+}
+
+/// Whether the active link of `package` on `kernel` leads to this package's artefact.
+pub fn is_active(trees: &Trees, package: &Package, kernel: &Kernel) -> bool {
+    let Ok(target) = fs::read_link(trees.active_link(&package.name, kernel)) else {
+        return false;
+    };
+    let usual = Path::new(package.version.as_str())
+        .join(&kernel.release)
+        .join(&kernel.arch);
+    if target == usual {
+        return true;
+    }
+    let inside = |outer: PathBuf| trees.root.canonical(&trees.shown(&outer));
+    match (
+        inside(trees.active_link(&package.name, kernel)),
+        inside(trees.artefact(package, kernel)),
+    ) {
+        (Ok(active), Ok(artefact)) => active == artefact,
+        _ => false,
+    }
+}
+
+impl Walk {
+    fn package(
+        &mut self,
+        trees: &Trees,
+        filter: &Filter,
+        package: Package,
+        originals: bool,
+    ) -> PackageEntry {
+        let dir = trees.package_dir(&package);
+        let mut link = false;
+        let mut releases = Vec::new();
+        for entry in self.entries(&dir) {
+            let name = entry.file_name();
+            let Some(text) = name.to_str() else {
+                self.not_text(&entry);
+                continue;
+            };
+            if text == "source" {
+                link = entry.file_type().is_ok_and(|t| t.is_symlink());
+            } else if !text.starts_with('.')
+                && !NOT_KERNELS.contains(&text)
+                && filter.wants_release(text)
+                && is_dir(&entry)
+            {
+                releases.push(text.to_owned());
+            }
+        }
+        releases.sort();
+        let mut built = Vec::new();
+        for release in releases {
+            self.kernels(trees, filter, &package, &release, originals, &mut built);
+        }
+        PackageEntry {
+            source: self.source(trees, &package, link),
+            package,
+            built,
+        }
+    }
+
+    fn kernels(
+        &mut self,
+        trees: &Trees,
+        filter: &Filter,
+        package: &Package,
+        release: &str,
+        originals: bool,
+        built: &mut Vec<Built>,
+    ) {
+        let dir = trees.package_dir(package).join(release);
+        for arch in self.directories(&dir) {
+            let artefact = dir.join(&arch);
+            if !filter.wants_kernel(release, &arch) || !self.is_dir(&artefact.join("module")) {
+                continue;
+            }
+            let kernel = Release::new(release).and_then(|release| {
+                Ok(Kernel {
+                    release,
+                    arch: Arch::new(arch)?,
+                })
+            });
+            let Some(kernel) = self.checked(&artefact, kernel) else {
+                continue;
+            };
+            built.push(Built {
+                installed: is_active(trees, package, &kernel),
+                original_modules: originals
+                    && self.is_dir(&trees.originals(&package.name, &kernel)),
+                kernel,
+            });
+        }
+    }
+
+    fn source(&mut self, trees: &Trees, package: &Package, link: bool) -> Source {
+        if link {
+            return if self.is_dir(&trees.source_of(package)) {
+                Source::Added
+            } else {
+                Source::Broken
+            };
+        }
+        let unpacked = format!("{}-{}", package.name, package.version);
+        if self.is_dir(&trees.source.outer.join(unpacked)) {
+            Source::Broken
+        } else {
+            Source::None
+        }
+    }
+
+    /// The names of the directories in `dir`, sorted; those with a dot are nobody's business.
+    fn directories(&mut self, dir: &Path) -> Vec<String> {
+        let mut names = Vec::new();
+        for entry in self.entries(dir) {
+            match entry.file_name().into_string() {
+                // The active links beside the versions: a stat less for each.
+                Ok(name)
+                    if name.starts_with('.') || name.starts_with("kernel-") && is_link(&entry) => {}
+                Ok(name) if is_dir(&entry) => names.push(name),
+                Ok(_) => {}
+                Err(_) => self.not_text(&entry),
+            }
+        }
+        names.sort();
+        names
+    }
+
+    fn entries(&mut self, dir: &Path) -> Vec<DirEntry> {
+        let read = fs::read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        match read {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => {
+                self.cannot(dir, error);
+                Vec::new()
+            }
+        }
+    }
+
+    fn is_dir(&mut self, path: &Path) -> bool {
+        match fs::metadata(path) {
+            Ok(meta) => meta.is_dir(),
+            Err(error) => {
+                if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
+                    self.cannot(path, error);
+                }
+                false
+            }
+        }
+    }
+
+    fn checked<T>(&mut self, path: &Path, name: Result<T, NameError>) -> Option<T> {
+        name.map_err(|error| self.cannot(path, error)).ok()
+    }
+
+    fn not_text(&mut self, entry: &DirEntry) {
+        self.cannot(
+            &entry.path(),
+            io::Error::new(ErrorKind::InvalidData, "its name is not UTF-8"),
+        );
+    }
+
+    fn cannot(&mut self, path: &Path, why: impl Into<Why>) {
+        self.unreadable.push(Unreadable {
+            path: path.to_owned(),
+            why: why.into(),
+        });
+    }
+}
+
+fn is_link(entry: &DirEntry) -> bool {
+    entry.file_type().is_ok_and(|t| t.is_symlink())
+}
+
+/// Whether an entry is a directory or leads to one; asks the system only about links.
+fn is_dir(entry: &DirEntry) -> bool {
+    entry.file_type().is_ok_and(|kind| {
+        kind.is_dir() || kind.is_symlink() && fs::metadata(entry.path()).is_ok_and(|m| m.is_dir())
+    })
+}
+
+#[cfg(test)]
+#[path = "walk_tests.rs"]
+mod tests;
