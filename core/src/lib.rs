@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` in the project's top directory is the map of these rooms.
 
+pub mod conf;
 pub mod digest;
 pub mod names;
 pub mod process;
