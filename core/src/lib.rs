@@ -4,6 +4,7 @@
 
 pub mod build;
 pub mod cli;
+pub mod conf;
 pub mod digest;
 pub mod files;
 pub mod host;

@@ -1,0 +1,284 @@
+//! framework.conf: the options of the whole installation.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::bash::{Evaluator, Kind, Request};
+use super::directive::Raw;
+use super::error::ConfError;
+use super::files::framework_files;
+use crate::tree::Trees;
+
+/// The options of framework.conf and framework.conf.d (behaviour contract 5). Defaults are filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Framework {
+    /// Where module sources are, if not in the default place.
+    pub source_tree: Option<PathBuf>,
+    /// The DKMS tree, if not in the default place.
+    pub dkms_tree: Option<PathBuf>,
+    /// Where kernels keep their modules, if not in the default place.
+    pub install_tree: Option<PathBuf>,
+    /// Where temporary files go, if not to the default place.
+    pub tmp_location: Option<PathBuf>,
+    /// More output.
+    pub verbose: bool,
+    /// Install links into the tree instead of copies.
+    pub symlink_modules: bool,
+    /// common.postinst builds for all kernels.
+    pub autoinstall_all_kernels: bool,
+    /// common.postinst goes on after a failure.
+    pub continue_on_error: bool,
+    /// Load modules after their installation.
+    pub modprobe_on_install: bool,
+    /// How many jobs make runs, if the file says so and says a number above 0.
+    pub parallel_jobs: Option<usize>,
+    /// Options of gzip, one word each.
+    pub compress_gzip_opts: Vec<String>,
+    /// Options of xz, one word each.
+    pub compress_xz_opts: Vec<String>,
+    /// Options of zstd, one word each.
+    pub compress_zstd_opts: Vec<String>,
+    /// A file of shell code whose exported variables builds get.
+    pub build_environment: Option<String>,
+    /// A command to be run after changes.
+    pub post_transaction: Option<String>,
+    /// How to sign; depends on the kernel: ask [`Framework::load`] again with its variables.
+    pub signing: Signing,
+    /// What a failure means inside a package manager (ours).
+    pub policy: Policy,
+    /// Options whose value is none of the possible ones: name and value. The default counts.
+    pub unusable: Vec<(&'static str, String)>,
+    /// What the files said on standard error.
+    pub stderr: String,
+}
+
+/// The signing options.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signing {
+    /// The program that signs.
+    pub sign_file: Option<String>,
+    /// The private key: a file or a `pkcs11:` URI.
+    pub key: Option<String>,
+    /// The certificate.
+    pub certificate: Option<String>,
+    /// Whether to sign.
+    pub when: TrySign,
+}
+
+/// Whether modules are to be signed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TrySign {
+    /// Unless this is a chroot.
+    #[default]
+    NotInChroot,
+    /// Yes.
+    Always,
+    /// No.
+    Never,
+}
+
+/// What a failure means inside a package manager.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// It is warned about.
+    #[default]
+    Warn,
+    /// It fails.
+    Fail,
+}
+
+impl Framework {
+    /// Reads the framework's files. `seen_by_bash` gives the path under which bash finds an inside
+    /// path's file; `variables` are what the files may use: none of a kernel at start, `kernelver`
+    /// and its like when signing options are wanted for a kernel.
+    /// Without files, or with nothing but comments in them, no bash is started.
+    pub fn load(
+        evaluator: &mut Evaluator,
+        trees: &Trees,
+        seen_by_bash: &dyn Fn(&Path) -> PathBuf,
+        variables: BTreeMap<String, String>,
+    ) -> Result<Self, ConfError> {
+        let files = framework_files(trees).map_err(|source| ConfError::Read {
+            file: PathBuf::from("/etc/dkms/framework.conf.d"),
+            source,
+        })?;
+        let mut speaking = Vec::new();
+        for file in &files {
+            match fs_err::read(&file.outer) {
+                Ok(text) if is_silent(&text) => {}
+                Ok(_) => speaking.push(seen_by_bash(&file.inside)),
+                Err(source) => {
+                    return Err(ConfError::Read {
+                        file: file.inside.clone(),
+                        source,
+                    });
+                }
+            }
+        }
+        if speaking.is_empty() {
+            return Ok(Self::default());
+        }
+        let answer = evaluator.evaluate(&Request {
+            kind: Kind::Framework,
+            files: speaking,
+            variables,
+            ..Request::default()
+        })?;
+        Ok(Self {
+            stderr: answer.stderr,
+            ..Self::from_raw(&answer.raw)
+        })
+    }
+
+    /// Types the options; empty text is the default, as in the classic.
+    pub fn from_raw(raw: &Raw) -> Self {
+        let text = |name| raw.text(name, 0).map(str::to_owned);
+        let path = |name| raw.text(name, 0).map(PathBuf::from);
+        let on = |name| raw.text(name, 0).is_some();
+        let words = |name, default: &[&str]| match raw.text(name, 0) {
+            Some(text) => text.split_whitespace().map(str::to_owned).collect(),
+            None => default.iter().map(|word| (*word).to_owned()).collect(),
+        };
+        let mut unusable = Vec::new();
+        let parallel_jobs = raw.text("parallel_jobs", 0).and_then(|jobs| {
+            let number = jobs.trim().parse().ok().filter(|number| *number > 0);
+            if number.is_none() {
+                unusable.push(("parallel_jobs", jobs.to_owned()));
+            }
+            number
+        });
+        let policy = match raw.text("policy", 0) {
+            None | Some("warn") => Policy::Warn,
+            Some("fail") => Policy::Fail,
+            Some(other) => {
+                unusable.push(("policy", other.to_owned()));
+                Policy::Warn
+            }
+        };
+        Self {
+            source_tree: path("source_tree"),
+            dkms_tree: path("dkms_tree"),
+            install_tree: path("install_tree"),
+            tmp_location: path("tmp_location"),
+            verbose: on("verbose"),
+            symlink_modules: on("symlink_modules"),
+            autoinstall_all_kernels: on("autoinstall_all_kernels"),
+            // Used by common.postinst only, where `true` is the default.
+            continue_on_error: raw.text("continue_on_error", 0).is_none_or(|text| text == "true"),
+            modprobe_on_install: on("modprobe_on_install"),
+            parallel_jobs,
+            compress_gzip_opts: words("compress_gzip_opts", &[]),
+            compress_xz_opts: words("compress_xz_opts", &["--check=crc32", "--lzma2=dict=1MiB"]),
+            compress_zstd_opts: words("compress_zstd_opts", &["-q", "--rm", "-T0"]),
+            build_environment: text("build_environment"),
+            post_transaction: text("post_transaction"),
+            signing: Signing {
+                sign_file: text("sign_file"),
+                key: text("mok_signing_key"),
+                certificate: text("mok_certificate"),
+                when: match raw.text("try_sign_modules", 0) {
+                    Some("true") => TrySign::Always,
+                    Some("false") => TrySign::Never,
+                    _ => TrySign::NotInChroot,
+                },
+            },
+            policy,
+            unusable,
+            stderr: String::new(),
+        }
+    }
+}
+
+impl Default for Framework {
+    fn default() -> Self {
+        Self::from_raw(&Raw::default())
+    }
+}
+
+/// Whether a file has nothing but comments and blank lines.
+fn is_silent(text: &[u8]) -> bool {
+    text.split(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii)
+        .all(|line| line.is_empty() || line.starts_with(b"#"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::Launcher;
+    use crate::root::Root;
+
+    fn framework(files: &[(&str, &str)], variables: &[(&str, &str)], program: &str) -> Framework {
+        let tmp = tempfile::tempdir().unwrap();
+        let directory = tmp.path().join("etc/dkms/framework.conf.d");
+        fs_err::create_dir_all(&directory).unwrap();
+        for (name, text) in files {
+            fs_err::write(tmp.path().join("etc/dkms").join(name), text).unwrap();
+        }
+        let trees = Trees::new(Root::at(tmp.path()).unwrap());
+        let mut launcher = Launcher::new(BTreeMap::new());
+        launcher.argv = vec![program.into()];
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        Framework::load(
+            &mut Evaluator::new(launcher),
+            &trees,
+            &|inside| trees.outer(inside),
+            variables,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn no_bash_for_comments() {
+        let files = [
+            ("framework.conf", "# verbose=1\n\n  # x\n"),
+            ("framework.conf.d/a.conf", ""),
+        ];
+        let defaults = framework(&files, &[], "/no/bash/here");
+        assert_eq!(defaults, Framework::default());
+        assert_eq!(defaults.compress_zstd_opts, ["-q", "--rm", "-T0"]);
+        assert_eq!(defaults.signing.when, TrySign::NotInChroot);
+        assert!(!defaults.verbose && defaults.continue_on_error);
+    }
+
+    #[test]
+    fn fragments_come_later_and_in_order() {
+        let given = framework(
+            &[
+                ("framework.conf", "verbose=no\nparallel_jobs=3\npolicy=fail\nsource_tree=/a\n"),
+                ("framework.conf.d/b.conf", "source_tree=$source_tree/b\n"),
+                ("framework.conf.d/a.conf", "source_tree=$source_tree/c\nPACKAGE_NAME=x\n"),
+                ("framework.conf.d/z.txt", "source_tree=/z\n"),
+                ("framework.conf.d/.z.conf", "source_tree=/z\n"),
+            ],
+            &[],
+            "bash",
+        );
+        assert!(given.verbose, "any text is on");
+        assert_eq!((given.parallel_jobs, given.policy), (Some(3), Policy::Fail));
+        assert_eq!(given.source_tree, Some(PathBuf::from("/a/c/b")));
+    }
+
+    #[test]
+    fn signing_options_know_the_kernel() {
+        let files = [(
+            "framework.conf",
+            "sign_file='/s/${kernelver}/sign'\nmok_signing_key=\"/k/$kernelver\"\ntry_sign_modules=true\n",
+        )];
+        let signing = framework(&files, &[("kernelver", "6.1")], "bash").signing;
+        assert_eq!(signing.sign_file.as_deref(), Some("/s/6.1/sign"));
+        assert_eq!(signing.key.as_deref(), Some("/k/6.1"));
+        assert_eq!(signing.when, TrySign::Always);
+    }
+
+    #[test]
+    fn senseless_values_are_told() {
+        let files = [("framework.conf", "parallel_jobs=many\npolicy=maybe\n")];
+        let given = framework(&files, &[], "bash");
+        assert_eq!((given.parallel_jobs, given.policy), (None, Policy::Warn));
+        assert_eq!(given.unusable.len(), 2);
+    }
+}

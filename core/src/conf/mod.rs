@@ -1,0 +1,25 @@
+//! dkms.conf, its overrides and framework.conf: from files to decisions.
+//!
+//! Data flows from top to bottom: `files` names what is to be read, `bash` has it evaluated by a real
+//! bash into raw directives (`directive`), `typed` checks them and gives a [`Conf`], `recipe` resolves
+//! that for one kernel, `exclusive` decides what a kernel is excluded from. `framework` is the same
+//! for framework.conf.
+
+pub mod bash;
+pub mod directive;
+pub mod error;
+pub mod exclusive;
+pub mod files;
+pub mod framework;
+pub mod recipe;
+mod session;
+pub mod typed;
+
+pub use bash::{Answer, Evaluator, Kind, Launcher, Request};
+pub use directive::{Directive, Raw};
+pub use error::ConfError;
+pub use exclusive::{Facts, Reason};
+pub use files::{Source, package_files};
+pub use framework::Framework;
+pub use recipe::{MakeCommand, Recipe};
+pub use typed::{Conf, Problem};

@@ -1,0 +1,397 @@
+//! A package's directives, checked and typed.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::bash::Answer;
+use super::directive::Raw;
+use super::exclusive::{Conditions, Exclusive, Pattern};
+
+/// A package's conf. Values that depend on the kernel are those for the request's kernel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conf {
+    /// PACKAGE_NAME as in the file; need not be the name it was added under.
+    pub name: String,
+    /// PACKAGE_VERSION as in the file.
+    pub version: String,
+    /// The modules, by record number.
+    pub records: Vec<Record>,
+    /// MAKE and MAKE_MATCH, in index order; only indices with a command.
+    pub make: Vec<Make>,
+    /// PATCH and PATCH_MATCH, in index order; only indices with a patch.
+    pub patches: Vec<Patch>,
+    /// The scripts.
+    pub scripts: Scripts,
+    /// AUTOINSTALL.
+    pub autoinstall: bool,
+    /// BUILD_DEPENDS: names of packages, also where one element held several.
+    pub build_depends: Vec<String>,
+    /// BUILD_DEPENDS_REBUILD.
+    pub build_depends_rebuild: bool,
+    /// NO_WEAK_MODULES.
+    pub no_weak_modules: bool,
+    /// BUILD_EXCLUSIVE_*.
+    pub exclusive: Exclusive,
+    /// OBSOLETE_BY, for the check at installation.
+    pub obsolete_by: Option<String>,
+    /// DKMS_POLICY, which is ours.
+    pub policy: Option<Wish>,
+    /// All directives as they were set.
+    pub raw: Raw,
+}
+
+/// One module of a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// BUILT_MODULE_NAME: the file's name in the build directory, without `.ko`.
+    pub built_name: String,
+    /// BUILT_MODULE_LOCATION: its directory below the build directory, ending in `/`; or empty.
+    pub built_location: String,
+    /// DEST_MODULE_NAME: its name where it is installed, without `.ko`.
+    pub dest_name: String,
+    /// DEST_MODULE_LOCATION, as in the file.
+    pub dest_location: String,
+    /// STRIP.
+    pub strip: bool,
+}
+
+/// A make command that may be chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Make {
+    /// Its index.
+    pub index: usize,
+    /// The command.
+    pub text: String,
+    /// MAKE_MATCH at that index.
+    pub pattern: Option<Pattern>,
+}
+
+/// A patch that may apply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Patch {
+    /// Its index.
+    pub index: usize,
+    /// Its file, below `patches/`.
+    pub file: String,
+    /// PATCH_MATCH at that index.
+    pub pattern: Option<Pattern>,
+}
+
+/// The scripts: each a file and its arguments in one text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scripts {
+    /// POST_ADD.
+    pub post_add: Option<String>,
+    /// PRE_BUILD.
+    pub pre_build: Option<String>,
+    /// POST_BUILD.
+    pub post_build: Option<String>,
+    /// PRE_INSTALL.
+    pub pre_install: Option<String>,
+    /// POST_INSTALL.
+    pub post_install: Option<String>,
+    /// POST_REMOVE.
+    pub post_remove: Option<String>,
+}
+
+/// How much the administrator cares about a package: `DKMS_POLICY` in `/etc/dkms/<m>.conf`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// A failure is not worth a warning's exit code.
+    Optional,
+    /// The default.
+    Wanted,
+    /// A failure fails.
+    Required,
+}
+
+/// Something wrong with a conf; displayed as the classic's line (behaviour contract 4.5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// No modules: the one problem that is only a warning.
+    ZeroModules,
+    /// A required directive is not set.
+    Missing(&'static str),
+    /// A required directive is not set for a record.
+    MissingFor(&'static str, usize),
+    /// A module's name ends in `.o` or `.ko`.
+    Suffix(&'static str, usize),
+    /// DEST_MODULE_LOCATION is none of the places modules may go to.
+    Location(usize),
+    /// A yes or no is neither.
+    Value(&'static str, String),
+    /// Two records build or install the same module.
+    Duplicate(&'static str, String, usize),
+}
+
+impl Problem {
+    /// Whether the conf can't be used.
+    pub fn is_error(&self) -> bool {
+        *self != Self::ZeroModules
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("dkms.conf: ")?;
+        match self {
+            Self::ZeroModules => write!(f, "Warning! Zero modules specified."),
+            Self::Missing(name) => write!(f, "Error! No '{name}' directive specified."),
+            Self::MissingFor(name, record) => write!(
+                f,
+                "Error! No '{name}' directive specified for record #{record}."
+            ),
+            Self::Suffix(name, record) => write!(
+                f,
+                "Error! '{name}' directive ends in '.o' or '.ko' in record #{record}."
+            ),
+            Self::Location(record) => write!(
+                f,
+                "Error! Directive 'DEST_MODULE_LOCATION' does not begin with\n\
+                 '/kernel', '/updates', or '/extra' in record #{record}."
+            ),
+            Self::Value(name, value) => write!(f, "Error! Unsupported {name} value '{value}'"),
+            Self::Duplicate(name, module, record) => write!(
+                f,
+                "Error! Duplicate module '{module}' in '{name}[{record}]'."
+            ),
+        }
+    }
+}
+
+impl Conf {
+    /// Checks an answer. `strict` is how add, build and install read: duplicates are errors, too.
+    /// Gives the conf and its warnings, or all of its problems in the classic's order.
+    pub fn check(answer: &Answer, strict: bool) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        let raw = &answer.raw;
+        let mut problems = Vec::new();
+        let first = |name| raw.text(name, 0).map(str::to_owned);
+        let name = required(raw, "PACKAGE_NAME", &mut problems);
+        let version = required(raw, "PACKAGE_VERSION", &mut problems);
+        let records = records(raw, &name, strict, &mut problems);
+        let autoinstall = yes(raw, "AUTOINSTALL", &mut problems);
+        let build_depends_rebuild = yes(raw, "BUILD_DEPENDS_REBUILD", &mut problems);
+        let no_weak_modules = yes(raw, "NO_WEAK_MODULES", &mut problems);
+        let policy = policy(raw, &mut problems);
+        if problems.iter().any(Problem::is_error) {
+            return Err(problems);
+        }
+        let conf = Self {
+            name,
+            version,
+            records,
+            make: chosen(answer, "MAKE", "MAKE_MATCH")
+                .map(|(index, text, pattern)| Make {
+                    index,
+                    text,
+                    pattern,
+                })
+                .collect(),
+            patches: chosen(answer, "PATCH", "PATCH_MATCH")
+                .map(|(index, file, pattern)| Patch {
+                    index,
+                    file,
+                    pattern,
+                })
+                .collect(),
+            scripts: Scripts {
+                post_add: first("POST_ADD"),
+                pre_build: first("PRE_BUILD"),
+                post_build: first("POST_BUILD"),
+                pre_install: first("PRE_INSTALL"),
+                post_install: first("POST_INSTALL"),
+                post_remove: first("POST_REMOVE"),
+            },
+            autoinstall,
+            build_depends: raw
+                .all("BUILD_DEPENDS")
+                .flat_map(|(_, names)| names.split_whitespace())
+                .map(str::to_owned)
+                .collect(),
+            build_depends_rebuild,
+            no_weak_modules,
+            exclusive: exclusive(answer),
+            obsolete_by: first("OBSOLETE_BY"),
+            policy,
+            raw: raw.clone(),
+        };
+        Ok((conf, problems))
+    }
+}
+
+fn required(raw: &Raw, name: &'static str, problems: &mut Vec<Problem>) -> String {
+    let text = raw.text(name, 0);
+    if text.is_none() {
+        problems.push(Problem::Missing(name));
+    }
+    text.unwrap_or_default().to_owned()
+}
+
+fn records(raw: &Raw, package: &str, strict: bool, problems: &mut Vec<Problem>) -> Vec<Record> {
+    const ARRAYS: [&str; 4] = [
+        "BUILT_MODULE_NAME",
+        "BUILT_MODULE_LOCATION",
+        "DEST_MODULE_NAME",
+        "DEST_MODULE_LOCATION",
+    ];
+    // An index far out is a slip; without a bound it would be a loop for ever.
+    const MOST: usize = 4096;
+    let count = ARRAYS
+        .iter()
+        .filter_map(|name| raw.all(name).last())
+        .map(|(index, _)| index.saturating_add(1).min(MOST))
+        .max()
+        .unwrap_or(0);
+    if count == 0 {
+        problems.push(Problem::ZeroModules);
+    }
+    let (mut built, mut installed) = (BTreeSet::new(), BTreeSet::new());
+    let strip_first = strip(raw, 0).unwrap_or(true);
+    let mut records = Vec::new();
+    for index in 0..count {
+        let mut built_name = raw.text("BUILT_MODULE_NAME", index).unwrap_or_default();
+        if built_name.is_empty() && count == 1 {
+            built_name = package;
+        }
+        if built_name.is_empty() {
+            problems.push(Problem::MissingFor("BUILT_MODULE_NAME", index));
+        }
+        if has_suffix(built_name) {
+            problems.push(Problem::Suffix("BUILT_MODULE_NAME", index));
+        }
+        let dest_name = raw.text("DEST_MODULE_NAME", index).unwrap_or(built_name);
+        // The built name's suffix is inherited and was reported already.
+        if has_suffix(raw.text("DEST_MODULE_NAME", index).unwrap_or_default()) {
+            problems.push(Problem::Suffix("DEST_MODULE_NAME", index));
+        }
+        let dest_location = raw.text("DEST_MODULE_LOCATION", index).unwrap_or_default();
+        if dest_location.is_empty() {
+            problems.push(Problem::MissingFor("DEST_MODULE_LOCATION", index));
+        } else if !["/kernel", "/updates", "/extra"]
+            .iter()
+            .any(|place| dest_location.starts_with(place))
+        {
+            problems.push(Problem::Location(index));
+        }
+        let mut built_location = raw
+            .text("BUILT_MODULE_LOCATION", index)
+            .unwrap_or_default()
+            .to_owned();
+        if !built_location.is_empty() && !built_location.ends_with('/') {
+            built_location.push('/');
+        }
+        if strict {
+            let module = format!("{built_location}{built_name}");
+            if !built_name.is_empty() && !built.insert(module.clone()) {
+                problems.push(Problem::Duplicate("BUILT_MODULE_NAME", module, index));
+            }
+            if !dest_name.is_empty() && !installed.insert(dest_name) {
+                let module = dest_name.to_owned();
+                problems.push(Problem::Duplicate("DEST_MODULE_NAME", module, index));
+            }
+        }
+        records.push(Record {
+            built_name: built_name.to_owned(),
+            built_location,
+            dest_name: dest_name.to_owned(),
+            dest_location: dest_location.to_owned(),
+            strip: strip(raw, index).unwrap_or(strip_first),
+        });
+    }
+    records
+}
+
+fn has_suffix(name: &str) -> bool {
+    name.ends_with(".o") || name.ends_with(".ko")
+}
+
+fn strip(raw: &Raw, index: usize) -> Option<bool> {
+    match raw.text("STRIP", index)?.as_bytes().first()? {
+        b'n' | b'N' => Some(false),
+        b'y' | b'Y' => Some(true),
+        _ => None,
+    }
+}
+
+fn yes(raw: &Raw, name: &'static str, problems: &mut Vec<Problem>) -> bool {
+    match raw.text(name, 0) {
+        Some(text) if text.eq_ignore_ascii_case("yes") => true,
+        Some(text) if !text.eq_ignore_ascii_case("no") => {
+            problems.push(Problem::Value(name, text.to_owned()));
+            false
+        }
+        _ => false,
+    }
+}
+
+fn policy(raw: &Raw, problems: &mut Vec<Problem>) -> Option<Wish> {
+    match raw.text("DKMS_POLICY", 0)? {
+        "optional" => Some(Wish::Optional),
+        "wanted" => Some(Wish::Wanted),
+        "required" => Some(Wish::Required),
+        other => {
+            problems.push(Problem::Value("DKMS_POLICY", other.to_owned()));
+            None
+        }
+    }
+}
+
+/// The pattern `name[index]`, if there is one.
+fn pattern(answer: &Answer, name: &str, index: usize) -> Option<Pattern> {
+    answer.raw.text(name, index).map(|text| Pattern {
+        text: text.to_owned(),
+        matches: answer.matches(name, index),
+    })
+}
+
+/// Every value of a directive with the pattern it depends on.
+fn chosen<'a>(
+    answer: &'a Answer,
+    name: &str,
+    patterns: &'a str,
+) -> impl Iterator<Item = (usize, String, Option<Pattern>)> + 'a {
+    answer
+        .raw
+        .all(name)
+        .filter(|(_, text)| !text.is_empty())
+        .map(|(index, text)| (index, text.to_owned(), pattern(answer, patterns, index)))
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+fn exclusive(answer: &Answer) -> Exclusive {
+    let raw = &answer.raw;
+    let mut exclusive = Exclusive::new();
+    let indices: BTreeSet<usize> = ["KERNEL", "ARCH", "KERNEL_MIN", "KERNEL_MAX", "CONFIG"]
+        .iter()
+        .flat_map(|part| {
+            raw.all(&format!("BUILD_EXCLUSIVE_{part}"))
+                .filter(|(_, text)| !text.is_empty())
+                .map(|(index, _)| index)
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    for index in indices {
+        let bound = |name| raw.text(name, index).map(str::to_owned);
+        let conditions = Conditions {
+            kernel: pattern(answer, "BUILD_EXCLUSIVE_KERNEL", index),
+            arch: pattern(answer, "BUILD_EXCLUSIVE_ARCH", index),
+            min: bound("BUILD_EXCLUSIVE_KERNEL_MIN"),
+            max: bound("BUILD_EXCLUSIVE_KERNEL_MAX"),
+            config: raw
+                .text("BUILD_EXCLUSIVE_CONFIG", index)
+                .unwrap_or_default()
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect(),
+        };
+        exclusive.insert(index, conditions);
+    }
+    // The older spelling counts where the newer one is not used at all.
+    if let Some(max) = raw.text("OBSOLETE_BY", 0) {
+        if exclusive.values().all(|conditions| conditions.max.is_none()) {
+            exclusive.entry(0).or_default().max = Some(max.to_owned());
+        }
+    }
+    exclusive
+}
