@@ -96,6 +96,11 @@ impl Context {
         Ok(lock::lock(&self.trees.lock(), Patience { limit: Some(TREE_PATIENCE), on_wait: &on_wait })?)
     }
 
+    /// Takes the lock of a package's build directory, where builds can't have private ones.
+    pub fn lock_build(&self, package: &Package, on_wait: &dyn Fn(&lock::Holder)) -> Result<Lock, Error> {
+        Ok(lock::lock(&self.trees.build_lock(package), Patience { limit: self.options.lock_patience, on_wait })?)
+    }
+
     /// Takes the lock of a package on a kernel: held during its build. `on_wait` is told whom we wait for.
     pub fn lock_pair(&self, package: &Package, kernel: &Kernel, on_wait: &dyn Fn(&lock::Holder)) -> Result<Lock, Error> {
         Ok(lock::lock(&self.trees.pair_lock(package, kernel), Patience { limit: self.options.lock_patience, on_wait })?)

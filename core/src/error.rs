@@ -294,6 +294,21 @@ impl Error {
         }
     }
 
+    /// Which step failed, for records: `conf`, `patch`, `build`, `sign`, `install`, ….
+    pub fn step(&self) -> &'static str {
+        match self {
+            Self::BadConf { .. } | Self::Conf(_) | Self::ConfMissing(_) => "conf",
+            Self::PatchPath(_) | Self::PatchMissing { .. } | Self::PatchFailed { .. } => "patch",
+            Self::Script { script, .. } => script,
+            Self::PreInstall => "pre_install",
+            Self::Make { .. } | Self::NotProduced { .. } | Self::NotAModule { .. } | Self::NoTool { .. } | Self::EmptySource(_) => "build",
+            Self::NoModulesDir(_) | Self::MissingModule { .. } | Self::NothingInstalled(_) => "install",
+            Self::Depmod { .. } => "depmod",
+            Self::Lock(_) => "lock",
+            _ => "prepare",
+        }
+    }
+
     /// The lines to print: the first follows `Error! `.
     pub fn lines(&self) -> Vec<String> {
         self.to_string().lines().map(str::to_owned).collect()

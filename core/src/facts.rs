@@ -141,7 +141,7 @@ impl<'a> Facts<'a> {
             config_file,
             config,
             toolchain,
-            compression: Compression::from(kernel::compression::of_kernel(&ctx.trees.modules_dir(&kernel.release))),
+            compression: kernel::compression::of_kernel(&ctx.trees.modules_dir(&kernel.release)),
             identity: KernelIdentity::of_installed(&ctx.trees, &kernel.release),
             build_environment: build_environment(ctx)?,
             stamp: OnceLock::new(),
@@ -172,10 +172,7 @@ impl<'a> Facts<'a> {
         if !answer.stderr.trim().is_empty() {
             said.push(crate::report::Event::Note(answer.stderr.trim_end().to_owned()));
         }
-        let (conf, warnings) = Conf::check(&answer, strict).map_err(|problems| Error::BadConf {
-            file: ctx.trees.shown(&own),
-            why: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
-        })?;
+        let (conf, warnings) = Conf::check(&answer, strict).map_err(|problems| bad_conf(ctx.trees.shown(&own), &problems))?;
         said.extend(warnings.iter().map(|warning| crate::report::Event::Note(warning.to_string())));
         said.extend(answer.deprecated.iter().map(|feature| crate::report::Event::Deprecated(feature.to_string())));
         let value = |name: &str| kernel.config.as_ref().and_then(|config| config.value(name)).and_then(|value| value.chars().next());
@@ -188,6 +185,25 @@ impl<'a> Facts<'a> {
         let recipe = Recipe::new(&conf, &facts, &kernel.source_dir.to_string_lossy(), &build.to_string_lossy());
         let overrides = overrides_digest(&files[1..], &ctx.options.directives)?;
         Ok(Evaluated { conf, recipe, overrides, said })
+    }
+
+    /// Evaluates a dkms.conf that belongs to no package yet, at an outer path anywhere: only its name and
+    /// version are of interest.
+    pub fn evaluate_at(&self, package: &Package, kernel: &KernelFacts, file: &Path) -> Result<Evaluated, Error> {
+        let mut launcher = Launcher::new(self.ctx.world.environment().clone());
+        launcher.dir = Some(PathBuf::from("/"));
+        let request = conf::Request {
+            kind: conf::Kind::Package,
+            files: vec![file.to_owned()],
+            variables: self.variables(package, kernel),
+            directives: self.directives.clone(),
+            kernel: Some((kernel.kernel.release.to_string(), kernel.kernel.arch.to_string())),
+        };
+        let answer = Evaluator::new(launcher).evaluate(&request)?;
+        let (conf, _) = Conf::check(&answer, true).map_err(|problems| bad_conf(file.to_owned(), &problems))?;
+        let facts = conf::Facts { release: kernel.kernel.release.as_str(), arch: kernel.kernel.arch.as_str(), config: None };
+        let recipe = Recipe::new(&conf, &facts, "", "");
+        Ok(Evaluated { conf, recipe, overrides: None, said: Vec::new() })
     }
 
     fn variables(&self, package: &Package, kernel: &KernelFacts) -> BTreeMap<String, String> {
@@ -216,6 +232,16 @@ impl<'a> Facts<'a> {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+    }
+
+    /// The framework's signing options as they stand for `kernel`: `${kernelver}` may occur in them.
+    pub fn signing_options(&self, kernel: &KernelFacts) -> Result<conf::framework::Signing, Error> {
+        let ctx = self.ctx;
+        let mut evaluator = self.evaluator.lock().unwrap_or_else(PoisonError::into_inner);
+        let variables = [("kernelver", &kernel.kernel.release.to_string()), ("arch", &kernel.kernel.arch.to_string())]
+            .map(|(name, value)| (name.to_owned(), value.clone()));
+        let seen = |inside: &Path| ctx.world.called(&ctx.trees, &ctx.trees.outer(inside));
+        Ok(conf::Framework::load(&mut evaluator, &ctx.trees, &seen, variables.into_iter().collect())?.signing)
     }
 
     /// The error for a kernel whose headers are not there, with what this distribution would install.
@@ -286,6 +312,10 @@ impl KernelFacts {
             })
         })
     }
+}
+
+fn bad_conf(file: PathBuf, problems: &[conf::Problem]) -> Error {
+    Error::BadConf { file, why: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n") }
 }
 
 /// The evaluator of conf files in the world of `ctx`.

@@ -4,19 +4,31 @@
 
 pub mod build;
 pub mod cli;
+pub mod clock;
+pub mod command;
+pub mod compress;
 pub mod conf;
+pub mod context;
 pub mod digest;
-pub mod files;
-pub mod host;
-pub mod kernel;
 pub mod durable;
+pub mod elf;
+pub mod error;
+pub mod execute;
+pub mod facts;
+pub mod files;
+pub mod finish;
+pub mod host;
+pub mod install;
 pub mod journal;
+pub mod kernel;
 pub mod lock;
 pub mod names;
 pub mod process;
 pub mod report;
 pub mod root;
+pub mod sign;
 pub mod tree;
+pub mod world;
 
 /// What this program calls itself: compared by packages that need `dkms (>= …)`.
 pub const VERSION: &str = concat!("dkms-", env!("CARGO_PKG_VERSION"));

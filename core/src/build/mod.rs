@@ -1,4 +1,11 @@
 //! From source to modules: the work directory, patches, scripts and make.
 
+pub mod command;
 pub mod diagnostic;
 pub mod log;
+mod run;
+pub mod script;
+pub mod target;
+mod workdir;
+
+pub use run::build;

@@ -72,6 +72,12 @@ fn environment(ctx: &Context, target: &Target) -> Environment {
     let mut env = ctx.world.environment().clone();
     env.extend(target.facts.toolchain_environment());
     env.extend(script::environment(&target.package, &target.kernel));
+    // kbuild reads the exports of other external modules from here (Documentation/kbuild/modules.rst).
+    let symvers: Vec<String> =
+        target.dependencies.iter().filter_map(|dep| dep.symvers.as_deref()).map(|file| ctx.world.called(&ctx.trees, file).display().to_string()).collect();
+    if !symvers.is_empty() {
+        env.entry("KBUILD_EXTRA_SYMBOLS".into()).or_insert_with(|| symvers.join(" ").into());
+    }
     for directive in &target.directives {
         env.insert(directive.name.clone().into(), directive.value.clone().into());
     }

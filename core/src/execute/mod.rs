@@ -1,3 +1,10 @@
 //! Running a plan under the job budget.
 
 pub mod budget;
+pub mod run;
+pub mod session;
+pub mod work;
+
+pub use run::{Job, run};
+pub use session::Session;
+pub use work::{Done, Want};

@@ -14,11 +14,11 @@ use crate::digest::Digest;
 use crate::elf;
 use crate::error::Error;
 use crate::journal::{self, Swap, WorkDir, swap_in};
-use crate::process::Environment;
 use crate::report::Reporter;
 use crate::tree::identity::Identity;
 use crate::tree::manifest::{BuiltModule, Manifest};
 use crate::tree::paths::MANIFEST;
+use crate::install::artefact::relative;
 use signing::Signing;
 
 /// A finished artefact that is not yet in place.
@@ -69,8 +69,8 @@ pub fn finish(ctx: &Context, target: &Target, work: &Path, signing: &Signing, re
         signing.sign(&path, &ctx.world.called(&ctx.trees, &ctx.trees.build_dir(&target.package)).join(path.strip_prefix(work).unwrap_or(&path)), reporter);
         let bytes = fs::read(&path)?;
         let facts = elf::Module::parse(&bytes).map_err(|error| Error::NotAModule { module: path.clone(), why: error.to_string() })?;
-        let compressed = compress(&bytes, target.facts.compression, &options).map_err(|error| Error::Io(std::io::Error::other(error)))?;
-        if let Some(why) = &compressed.fallback {
+        let compressed = compress(&bytes, target.facts.compression, &options, room.path()).map_err(|error| Error::Io(std::io::Error::other(error)))?;
+        if let Some(why) = &compressed.fell_back {
             reporter.warning(&[why]);
         }
         let file = format!("{}.ko{suffix}", module.record.dest_name);
@@ -88,6 +88,14 @@ pub fn finish(ctx: &Context, target: &Target, work: &Path, signing: &Signing, re
             srcversion: facts.field("srcversion").map(str::to_owned),
         });
     }
+    if target.evaluated.conf.build_depends_rebuild && !ctx.options.force {
+        // As the classic notes what a package was built against (behaviour.md 1.2).
+        for dependency in &target.dependencies {
+            if let Some(version) = &dependency.version {
+                fs::write(stage.join(format!(".dep_{}", dependency.name)), format!("{version}\n"))?;
+            }
+        }
+    }
     Ok(Finished { manifest: manifest(ctx, target, modules, signing)?, stage, work: room })
 }
 
@@ -100,7 +108,7 @@ fn manifest(ctx: &Context, target: &Target, modules: Vec<BuiltModule>, signing: 
         modules,
         source_digest: Digest::of_tree(&ctx.trees.source_of(&target.package))?,
         overrides_digest: target.evaluated.overrides.clone(),
-        headers_digest: facts.headers_digest(ctx).map(|digest| digest.as_digest().clone()),
+        headers_digest: facts.headers_digest(ctx).map(|digest| digest.digest().clone()),
         headers_stamp: facts.headers_stamp(ctx).map(ToString::to_string),
         kernel_identity: facts.identity.as_ref().map(ToString::to_string),
         toolchain: facts.toolchain.text.clone().unwrap_or_default(),
@@ -108,7 +116,11 @@ fn manifest(ctx: &Context, target: &Target, modules: Vec<BuiltModule>, signing: 
         autoinstall: conf.autoinstall,
         build_depends: conf.build_depends.clone(),
         build_depends_rebuild: conf.build_depends_rebuild,
-        dependency_versions: std::collections::BTreeMap::new(),
+        dependency_versions: target
+            .dependencies
+            .iter()
+            .filter_map(|dep| Some((dep.name.to_string(), dep.version.clone()?)))
+            .collect(),
         post_remove: conf.scripts.post_remove.clone(),
         no_weak_modules: conf.no_weak_modules,
         has_exclusive: !conf.exclusive.is_empty(),
@@ -116,11 +128,6 @@ fn manifest(ctx: &Context, target: &Target, modules: Vec<BuiltModule>, signing: 
         built_at: i64::try_from(ctx.now).unwrap_or(i64::MAX),
         dkms_version: crate::VERSION.to_owned(),
     })
-}
-
-/// `/updates/dkms` or `/kernel//drivers/` as a relative path without empty parts.
-fn relative(location: &str) -> PathBuf {
-    location.split('/').filter(|part| !part.is_empty()).collect()
 }
 
 impl Finished {

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::conf::framework::TrySign;
 use crate::context::Context;
 use crate::facts::KernelFacts;
 use crate::process::{self, Output};
@@ -29,8 +30,7 @@ enum Means {
 
 impl Signing {
     /// Decides for a kernel, making keys where the policy says so.
-    pub fn prepare(ctx: &Context, kernel: &KernelFacts) -> Self {
-        let framework = crate::conf::Framework::signing_for(ctx, kernel);
+    pub fn prepare(ctx: &Context, kernel: &KernelFacts, framework: &crate::conf::framework::Signing) -> Self {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let (sign_file, key, cert) = (text(&framework.sign_file), text(&framework.key), text(&framework.certificate));
         let env = |name: &str| ctx.environment.get(OsStr::new(name)).map(|value| value.to_string_lossy().into_owned());
@@ -39,7 +39,11 @@ impl Signing {
         let facts = policy::Facts {
             release: kernel.kernel.release.as_str(),
             distribution: &ctx.distribution.family,
-            try_sign_modules: framework.when.word(),
+            try_sign_modules: match framework.when {
+                TrySign::Always => "true",
+                TrySign::Never => "false",
+                TrySign::NotInChroot => "",
+            },
             in_chroot: ctx.machine.in_chroot,
             kernel_config: kernel.config_file.as_deref().unwrap_or(Path::new("")),
             sig_hash: config("CONFIG_MODULE_SIG_HASH"),

@@ -3,5 +3,6 @@
 pub mod distro;
 pub mod headers_package;
 pub mod initramfs;
+pub mod tools;
 
 pub use distro::{Distribution, Error};

@@ -151,6 +151,7 @@ fn put(
             path: module.location.clone(),
             name: module.name.clone(),
             file: module.file.clone(),
+            srcversion: module.srcversion.clone(),
             digest: module.digest.clone(),
             identity: None,
             tree_identity: None,

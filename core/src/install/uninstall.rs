@@ -94,6 +94,7 @@ fn as_classic(ctx: &Context, package: &Package, kernel: &Kernel, evaluated: &Eva
                 path: place.unwrap_or(&module.location).clone(),
                 name: module.name,
                 file: module.file,
+                srcversion: module.srcversion,
                 digest: module.digest,
                 identity: None,
                 tree_identity: None,

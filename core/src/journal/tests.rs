@@ -80,6 +80,7 @@ impl Bed {
             package: package(),
             arch: kernel().arch,
             files: vec![InstalledFile {
+                srcversion: None,
                 path: dir.into(),
                 name: "a".into(),
                 file: "a.ko.xz".into(),

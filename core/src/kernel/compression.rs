@@ -2,51 +2,17 @@
 
 use std::path::Path;
 
-/// A way to compress modules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Kind {
-    /// Not at all.
-    #[default]
-    None,
-    /// gzip.
-    Gzip,
-    /// xz.
-    Xz,
-    /// Zstandard.
-    Zstd,
-}
-
-impl Kind {
-    /// What follows `.ko`.
-    pub fn suffix(self) -> &'static str {
-        match self {
-            Self::None => "",
-            Self::Gzip => ".gz",
-            Self::Xz => ".xz",
-            Self::Zstd => ".zst",
-        }
-    }
-
-    /// The kind that a module's file name shows; `None` if it is no module's name.
-    pub fn of_name(name: &str) -> Option<Self> {
-        [Self::Zstd, Self::Xz, Self::Gzip, Self::None]
-            .into_iter()
-            .find(|kind| {
-                name.strip_suffix(kind.suffix())
-                    .is_some_and(|rest| rest.ends_with(".ko"))
-            })
-    }
-}
+use crate::compress::Compression;
 
 /// The kind used below `kernel/` of `modules_dir` (`<install tree>/<K>`, outer). Where several are
 /// found the last of gzip, xz, Zstandard wins, as for the classic. Read from depmod's list if there
 /// is one, else from the directory. Nothing found means none.
-pub fn of_kernel(modules_dir: &Path) -> Kind {
+pub fn of_kernel(modules_dir: &Path) -> Compression {
     let listed = std::fs::read(modules_dir.join("modules.dep"))
         .ok()
         .and_then(|bytes| of_list(&String::from_utf8_lossy(&bytes)));
     listed.unwrap_or_else(|| {
-        let mut best = Kind::None;
+        let mut best = Compression::None;
         walk(&modules_dir.join("kernel"), &mut best);
         best
     })
@@ -54,24 +20,24 @@ pub fn of_kernel(modules_dir: &Path) -> Kind {
 
 /// The kind that the text of a modules.dep (modules.dep(5)) shows for `kernel/`; `None` if it
 /// lists nothing there.
-pub fn of_list(text: &str) -> Option<Kind> {
+pub fn of_list(text: &str) -> Option<Compression> {
     text.lines()
         .filter(|line| line.starts_with("kernel/"))
-        .filter_map(|line| Kind::of_name(line.split(':').next()?))
+        .filter_map(|line| Compression::of_file(Path::new(line.split(':').next()?)))
         .max()
 }
 
-fn walk(dir: &Path, best: &mut Kind) {
+fn walk(dir: &Path, best: &mut Compression) {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return;
     };
     for entry in entries.flatten() {
-        if *best == Kind::Zstd {
+        if *best == Compression::Zstd {
             return;
         }
         if entry.file_type().is_ok_and(|t| t.is_dir()) {
             walk(&entry.path(), best);
-        } else if let Some(kind) = entry.file_name().to_str().and_then(Kind::of_name) {
+        } else if let Some(kind) = entry.file_name().to_str().and_then(|name| Compression::of_file(Path::new(name))) {
             *best = kind.max(*best);
         }
     }
@@ -84,15 +50,15 @@ mod tests {
     #[test]
     fn names() {
         for (name, kind) in [
-            ("a.ko", Some(Kind::None)),
-            ("a.ko.gz", Some(Kind::Gzip)),
-            ("a.ko.xz", Some(Kind::Xz)),
-            ("a.ko.zst", Some(Kind::Zstd)),
+            ("a.ko", Some(Compression::None)),
+            ("a.ko.gz", Some(Compression::Gzip)),
+            ("a.ko.xz", Some(Compression::Xz)),
+            ("a.ko.zst", Some(Compression::Zstd)),
             ("a.o", None),
             ("modules.dep", None),
             ("a.xz", None),
         ] {
-            assert_eq!(Kind::of_name(name), kind, "{name}");
+            assert_eq!(Compression::of_file(Path::new(name)), kind, "{name}");
         }
     }
 
@@ -102,11 +68,11 @@ mod tests {
         assert_eq!(of_list("updates/dkms/a.ko.zst:\n"), None);
         assert_eq!(
             of_list("kernel/a.ko.xz: kernel/b.ko.xz\nextra/c.ko:\n"),
-            Some(Kind::Xz)
+            Some(Compression::Xz)
         );
         assert_eq!(
             of_list("kernel/a.ko.xz:\nkernel/b.ko.gz:\n"),
-            Some(Kind::Xz)
+            Some(Compression::Xz)
         );
     }
 
@@ -117,12 +83,12 @@ mod tests {
             fs_err::create_dir_all(tmp.path().join(dir)).unwrap();
             fs_err::write(tmp.path().join(dir).join(name), "").unwrap();
         }
-        assert_eq!(of_kernel(tmp.path()), Kind::None);
+        assert_eq!(of_kernel(tmp.path()), Compression::None);
         fs_err::write(tmp.path().join("kernel/fs/c.ko.gz"), "").unwrap();
-        assert_eq!(of_kernel(tmp.path()), Kind::Gzip);
+        assert_eq!(of_kernel(tmp.path()), Compression::Gzip);
         // depmod's list is believed.
         fs_err::write(tmp.path().join("modules.dep"), "kernel/fs/a.ko.zst:\n").unwrap();
-        assert_eq!(of_kernel(tmp.path()), Kind::Zstd);
-        assert_eq!(of_kernel(&tmp.path().join("missing")), Kind::None);
+        assert_eq!(of_kernel(tmp.path()), Compression::Zstd);
+        assert_eq!(of_kernel(&tmp.path().join("missing")), Compression::None);
     }
 }

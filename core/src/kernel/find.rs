@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use crate::compress::Compression;
 use crate::kernel::Error;
-use crate::kernel::compression::Kind;
+
 
 /// Every module file below `<install tree>/<K>`, as paths relative to it.
 #[derive(Debug, Clone, Default)]
@@ -83,7 +84,7 @@ fn module_name(file: &str) -> Option<&str> {
     if file.starts_with(".dkms-new-") {
         return None;
     }
-    let kind = Kind::of_name(file)?;
+    let kind = Compression::of_file(Path::new(file))?;
     file.strip_suffix(kind.suffix())?.strip_suffix(".ko")
 }
 

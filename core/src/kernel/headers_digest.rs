@@ -45,6 +45,19 @@ const TELLING: [&str; 11] = [
     "vmlinux",
 ];
 
+impl std::fmt::Display for HeadersStamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl HeadersDigest {
+    /// The digest itself, for manifests.
+    pub fn digest(&self) -> &Digest {
+        &self.0
+    }
+}
+
 impl HeadersStamp {
     /// Looks at the telling files, and at the directories of `include/`, in the headers and their
     /// common part.

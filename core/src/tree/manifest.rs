@@ -125,6 +125,9 @@ pub struct InstalledFile {
     pub name: String,
     /// The file name, the same in the artefact's `module/`: `hello.ko.xz`.
     pub file: String,
+    /// modinfo's `srcversion`: tells our module, even signed anew, from somebody else's.
+    #[serde(default)]
+    pub srcversion: Option<String>,
     /// The digest of its content.
     pub digest: Digest,
     /// The stat identity of the installed file; `None` until sealed: compare the bytes.

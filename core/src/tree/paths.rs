@@ -73,6 +73,11 @@ impl Trees {
         ))
     }
 
+    /// The lock file of a package's build directory.
+    pub fn build_lock(&self, package: &Package) -> PathBuf {
+        self.own().join("locks").join(format!("{}@{}", package.name, package.version))
+    }
+
     /// The directory of the journals of changes under way.
     pub fn journals(&self) -> PathBuf {
         self.own().join("journal")

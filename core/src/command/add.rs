@@ -1,0 +1,162 @@
+//! `dkms add`: register a package's source.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use super::{check_access, default_kernel, package, source_dir, source_state};
+use crate::build::script;
+use crate::cli::args::Args;
+use crate::context::Context;
+use crate::error::Error;
+use crate::execute::Session;
+use crate::files::copy_tree;
+use crate::journal::{Change, JournalError, WorkDir};
+use crate::names::{Arch, Kernel, Package, Release};
+use crate::process::Environment;
+use crate::report::Reporter;
+use crate::tree::walk::Source;
+
+pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+    check_access(ctx, args)?;
+    let session = Session::new(ctx)?;
+    if ctx.options.dry_run {
+        let package = resolve_dry(ctx, args, &session)?;
+        reporter.line(&format!("Would add {package}."));
+        return Ok(0);
+    }
+    session.heal(reporter)?;
+    let package = resolve(ctx, args, &session, reporter)?;
+    add(ctx, args, &session, &package, reporter)
+}
+
+/// The package that the words name; a source directory is copied to its place first.
+pub(super) fn resolve(ctx: &Context, args: &Args, session: &Session<'_>, reporter: &dyn Reporter) -> Result<Package, Error> {
+    if args.module.is_some() || args.version.is_some() {
+        return package(args);
+    }
+    match (&args.source, &args.archive) {
+        (Some(source), _) => add_source_tree(ctx, args, session, source, reporter),
+        (None, Some(archive)) => Err(not_yet(archive)),
+        (None, None) => package(args),
+    }
+}
+
+fn resolve_dry(ctx: &Context, args: &Args, session: &Session<'_>) -> Result<Package, Error> {
+    match &args.source {
+        Some(source) if args.module.is_none() => named_by(ctx, args, session, source),
+        _ => package(args),
+    }
+}
+
+fn not_yet(archive: &Path) -> Error {
+    Error::BadSource(format!("{} is an archive; unpack it and add the directory with the dkms.conf.", archive.display()))
+}
+
+/// Registers `package`, whose source is at its place; gives the exit code: that of POST_ADD.
+pub(super) fn add(ctx: &Context, args: &Args, session: &Session<'_>, package: &Package, reporter: &dyn Reporter) -> Result<u8, Error> {
+    if source_state(ctx, package) == Source::Added {
+        return Err(Error::AlreadyAdded(package.clone()));
+    }
+    let source = source_dir(ctx, package);
+    if !ctx.trees.outer(&source).is_dir() {
+        return Err(Error::NoSource(source));
+    }
+    let kernel = session.facts.kernel(&some_kernel(ctx, args)?)?;
+    let evaluated = session.facts.evaluate(package, &kernel, Some(&source.join("dkms.conf")), true)?;
+    for event in &evaluated.said {
+        reporter.report(event.clone());
+    }
+    let link = ctx.trees.source_link(package);
+    reporter.line(&format!("Creating symlink {} -> {}", ctx.trees.shown(&link).display(), source.display()));
+    {
+        let _lock = ctx.lock_tree()?;
+        let mut change = Change::new(&ctx.trees, format!("add {package}"));
+        change.stage_symlink(&source, &link);
+        change.commit()?;
+        fs::create_dir_all(ctx.trees.build_dir(package))?;
+    }
+    let Some(line) = &evaluated.recipe.scripts.post_add else { return Ok(0) };
+    let code = script::run(ctx, package, "post_add", line, &Environment::new(), reporter)?;
+    Ok(u8::try_from(code).unwrap_or(1))
+}
+
+/// Any kernel to read a dkms.conf for, when which one does not matter.
+fn some_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
+    if !args.kernels.is_empty() {
+        return Ok(super::kernels(ctx, args)?.remove(0));
+    }
+    if let Ok(kernel) = default_kernel(ctx, args) {
+        return Ok(kernel);
+    }
+    let found = crate::kernel::installed::scan(&ctx.trees, &|_, _| false)?;
+    let release = match crate::kernel::installed::newest(&found) {
+        Some(release) => release.clone(),
+        None => Release::new("0")?,
+    };
+    let arch = Arch::new(ctx.distribution.arch_label(&release, &ctx.machine.name))?;
+    Ok(Kernel { release, arch })
+}
+
+/// The package that a source directory's dkms.conf names.
+fn named_by(ctx: &Context, args: &Args, session: &Session<'_>, source: &Path) -> Result<Package, Error> {
+    let conf = source.join("dkms.conf");
+    if !conf.is_file() {
+        return Err(Error::NoConf(source.to_owned()));
+    }
+    // The directory may be anywhere, the root's programs can't see it: it is read outside of them.
+    let nameless = Package::new("unknown", "0")?;
+    let kernel = session.facts.kernel(&some_kernel(ctx, args)?)?;
+    let evaluated = session.facts.evaluate_at(&nameless, &kernel, &conf)?;
+    Ok(Package::new(&evaluated.conf.name, &evaluated.conf.version)?)
+}
+
+/// Copies a source directory to `<source tree>/<m>-<v>`, as one change; gives the package it is.
+fn add_source_tree(ctx: &Context, args: &Args, session: &Session<'_>, source: &Path, reporter: &dyn Reporter) -> Result<Package, Error> {
+    if !ctx.machine.root && ctx.trees.root.is_host() {
+        return Err(Error::NotRoot);
+    }
+    let from = fs::canonicalize(source)?;
+    let package = named_by(ctx, args, session, &from)?;
+    let inside = source_dir(ctx, &package);
+    let to = ctx.trees.outer(&inside);
+    let in_place = [to.clone(), ctx.trees.source_of(&package), ctx.trees.build_dir(&package)];
+    if in_place.iter().any(|place| std::fs::canonicalize(place).is_ok_and(|place| place == from)) {
+        return Ok(package);
+    }
+    // Before anything is written: a second add must not overwrite the source of the first.
+    if source_state(ctx, &package) == Source::Added && !ctx.options.force {
+        return Err(Error::AlreadyAdded(package));
+    }
+    if to.exists() && ctx.options.force {
+        reporter.line(&format!("Forcing install of {package}"));
+    }
+    stage_source(ctx, &package, &from, &to)?;
+    Ok(package)
+}
+
+fn stage_source(ctx: &Context, package: &Package, from: &Path, to: &Path) -> Result<(), Error> {
+    let parent = to.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
+    fs::create_dir_all(&parent)?;
+    // Beside its place, since that may be another file system than the DKMS tree's; the work directory's
+    // lock tells a later run that this one is alive.
+    let work = WorkDir::new(&ctx.trees).map_err(JournalError::File)?;
+    let id = work.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let stage = parent.join(format!("{}{id}", crate::durable::NEW));
+    let staged = (|| {
+        if to.is_dir() && !ctx.options.force {
+            copy_tree(to, &stage)?;
+        }
+        copy_tree(from, &stage)?;
+        let _lock = ctx.lock_tree()?;
+        let mut change = Change::new(&ctx.trees, format!("copy the source of {package}"));
+        change.replace_dir(&stage, to);
+        change.commit()?;
+        Ok(())
+    })();
+    if staged.is_err() {
+        let _ = std::fs::remove_dir_all(&stage);
+    }
+    work.remove().map_err(JournalError::File)?;
+    staged
+}

@@ -1,0 +1,72 @@
+//! `dkms build` and `dkms install`: one or more kernels, adding the package first where needed.
+
+use super::{add, check_access, check_not_broken, kernels, post_transaction, source_state};
+use crate::cli::args::Args;
+use crate::context::Context;
+use crate::error::Error;
+use crate::execute::{self, Done, Job, Session, Want};
+use crate::install;
+use crate::report::Reporter;
+use crate::tree::walk::Source;
+
+pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+    check_access(ctx, args)?;
+    let session = Session::new(ctx)?;
+    let want = if args.verb_name() == "install" { Want::Installed } else { Want::Built };
+    if ctx.options.dry_run {
+        return dry_run(ctx, args, want, reporter);
+    }
+    session.heal(reporter)?;
+    let package = add::resolve(ctx, args, &session, reporter)?;
+    check_not_broken(ctx, &package)?;
+    let kernels = kernels(ctx, args)?;
+    // Built already, it may have come without its source: nothing to add then.
+    let known = source_state(ctx, &package) == Source::Added || kernels.iter().all(|kernel| install::is_built(ctx, &package, kernel));
+    if !known {
+        let code = add::add(ctx, args, &session, &package, reporter)?;
+        if code != 0 {
+            return Ok(code);
+        }
+        reporter.line(&"");
+    }
+    let jobs: Vec<Job> = kernels
+        .into_iter()
+        .map(|kernel| Job { package: package.clone(), kernel, want, rebuild: false, announce: None, after: Vec::new() })
+        .collect();
+    let results = execute::run(&session, &jobs, reporter);
+    if want == Want::Installed && results.iter().any(|result| matches!(result, Ok(Done::Installed))) {
+        post_transaction(ctx, reporter)?;
+    }
+    Ok(code(&results))
+}
+
+/// One exit code for several kernels: the first failure's; 77 only if every kernel is excluded.
+/// (The classic returned the last kernel's, whatever had become of the others.)
+fn code(results: &[Result<Done, Error>]) -> u8 {
+    let codes: Vec<u8> = results.iter().map(|result| result.as_ref().err().map_or(0, Error::code)).collect();
+    if let Some(failure) = codes.iter().find(|code| **code != 0 && **code != 77) {
+        return *failure;
+    }
+    if !codes.is_empty() && codes.iter().all(|code| *code == 77) { 77 } else { 0 }
+}
+
+fn dry_run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporter) -> Result<u8, Error> {
+    let package = super::package(args)?;
+    for kernel in kernels(ctx, args)? {
+        let built = install::is_built(ctx, &package, &kernel);
+        if install::is_installed(ctx, &package, &kernel) && !ctx.options.force {
+            reporter.line(&format!("{package} is installed for kernel {kernel} already."));
+            continue;
+        }
+        if source_state(ctx, &package) != Source::Added {
+            reporter.line(&format!("Would add {package}: it is not registered."));
+        }
+        if !built || (want == Want::Built && ctx.options.force) {
+            reporter.line(&format!("Would build {package} for kernel {kernel}."));
+        }
+        if want == Want::Installed {
+            reporter.line(&format!("Would install {package} for kernel {kernel}."));
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,175 @@
+//! The verbs, one file each, and what they share: checks, defaults, exit codes.
+
+mod add;
+mod build;
+mod remove;
+mod status;
+
+use std::path::PathBuf;
+
+use crate::cli::args::Args;
+use crate::context::Context;
+use crate::error::Error;
+use crate::kernel::installed;
+use crate::names::{Arch, Kernel, Package, Release};
+use crate::report::{Event, Reporter};
+use crate::tree::walk::{self, Filter, Source};
+
+/// Runs the verb that `args` name; gives the exit code. Errors are reported here.
+pub fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> u8 {
+    match dispatch(ctx, args, reporter) {
+        Ok(code) => code,
+        Err(error) => {
+            reporter.report(event(&error));
+            error.code()
+        }
+    }
+}
+
+/// An error as it is told.
+pub fn event(error: &Error) -> Event {
+    match error {
+        Error::Excluded { .. } => Event::Warning(error.lines()),
+        _ => Event::Error(error.lines()),
+    }
+}
+
+fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+    check_words(args)?;
+    match args.verb_name() {
+        "add" => add::run(ctx, args, reporter),
+        "build" | "install" => build::run(ctx, args, reporter),
+        "uninstall" | "unbuild" | "remove" => remove::run(ctx, args, reporter),
+        "status" => status::run(ctx, args, reporter),
+        other => Err(Error::Usage(crate::cli::args::UsageError::BadValue(format!("The action {other:?} is not known.")))),
+    }
+}
+
+/// What can be said of the words without looking at anything.
+fn check_words(args: &Args) -> Result<(), Error> {
+    if args.flag("binaries-only") && args.flag("source-only") {
+        return Err(Error::Conflict("--binaries-only", "--source-only", 8));
+    }
+    if args.arches.len() > 1 && args.arches.len() != args.kernels.len() {
+        return Err(Error::ArchCount { arches: args.arches.len(), kernels: args.kernels.len() });
+    }
+    if args.flag("all") && !args.kernels.is_empty() {
+        return Err(Error::Conflict("--all", "-k", 2));
+    }
+    if args.flag("all") && !args.arches.is_empty() {
+        return Err(Error::Conflict("--all", "-a", 3));
+    }
+    let Some(verb) = args.verb else { return Ok(()) };
+    if args.flag("all") && !verb.rules.all {
+        return Err(Error::NoAll(verb.name));
+    }
+    if verb.rules.one_kernel && args.kernels.len() != 1 {
+        return Err(Error::OneKernel(verb.name));
+    }
+    Ok(())
+}
+
+/// The package that the words name.
+fn package(args: &Args) -> Result<Package, Error> {
+    let verb = if matches!(args.verb_name(), "build" | "install") { "add" } else { args.verb_name() };
+    match (args.module.as_deref(), args.version.as_deref()) {
+        (Some(name), Some(version)) if !name.is_empty() && !version.is_empty() => Ok(Package::new(name, version)?),
+        _ => Err(Error::NoPackage { verb }),
+    }
+}
+
+/// The caller may do this, and the tree can be written to.
+fn check_access(ctx: &Context, args: &Args) -> Result<(), Error> {
+    let Some(verb) = args.verb else { return Ok(()) };
+    if ctx.options.dry_run {
+        return Ok(());
+    }
+    // With another root, whoever may write to it is as good as root.
+    if verb.rules.root && !ctx.machine.root && ctx.trees.root.is_host() {
+        return Err(Error::NotRoot);
+    }
+    if verb.rules.writes {
+        let tree = &ctx.trees.dkms.outer;
+        if !tree.exists() {
+            fs_err::create_dir_all(tree).map_err(|_| Error::ReadOnlyTree { tree: ctx.trees.dkms.inside.clone() })?;
+        }
+        if rustix::fs::access(tree, rustix::fs::Access::WRITE_OK).is_err() {
+            return Err(Error::ReadOnlyTree { tree: ctx.trees.dkms.inside.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// What the tree says of a package.
+fn source_state(ctx: &Context, package: &Package) -> Source {
+    let filter = Filter { kernels: vec![(String::new(), None)], ..Filter::package(package) };
+    walk::walk(&ctx.trees, &filter).packages.first().map_or(Source::None, |entry| entry.source)
+}
+
+/// The package is not broken.
+fn check_not_broken(ctx: &Context, package: &Package) -> Result<(), Error> {
+    if source_state(ctx, package) == Source::Broken {
+        return Err(Error::Broken { package: package.clone(), source_dir: source_dir(ctx, package) });
+    }
+    Ok(())
+}
+
+/// Where a package's source belongs: `<source tree>/<m>-<v>`, inside the root.
+fn source_dir(ctx: &Context, package: &Package) -> PathBuf {
+    ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version))
+}
+
+/// The kernels that the words name, with their architectures; the default one if they name none.
+fn kernels(ctx: &Context, args: &Args) -> Result<Vec<Kernel>, Error> {
+    if args.kernels.is_empty() {
+        return Ok(vec![default_kernel(ctx, args)?]);
+    }
+    let mut kernels = Vec::new();
+    for (index, release) in args.kernels.iter().enumerate() {
+        let release = Release::new(release.as_str())?;
+        let arch = match args.arches.len() {
+            0 => Arch::new(ctx.distribution.arch_label(&release, &ctx.machine.name))?,
+            1 => Arch::new(args.arches[0].as_str())?,
+            _ => Arch::new(args.arches[index].as_str())?,
+        };
+        kernels.push(Kernel { release, arch });
+    }
+    Ok(kernels)
+}
+
+/// The kernel meant when none is named: the running one. In another root nobody knows what will run:
+/// there it is the only one installed, if there is just one.
+fn default_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
+    let running = ctx.machine.running.clone().filter(|_| ctx.trees.root.is_host());
+    let only = || {
+        let found = installed::scan(&ctx.trees, &|_, _| false).ok()?;
+        let mut there = found.iter().filter(|kernel| kernel.presence == installed::Presence::Installed);
+        let first = there.next()?.release.clone();
+        there.next().is_none().then_some(first)
+    };
+    let Some(release) = running.or_else(only) else {
+        return Err(Error::NoKernel { root: ctx.trees.root.dir().to_owned() });
+    };
+    let arch = match args.arches.first() {
+        Some(arch) => Arch::new(arch.as_str())?,
+        None => Arch::new(ctx.distribution.arch_label(&release, &ctx.machine.name))?,
+    };
+    Ok(Kernel { release, arch })
+}
+
+/// Runs the framework's `post_transaction` command (behaviour.md 2.14). Its status never counts.
+fn post_transaction(ctx: &Context, reporter: &dyn Reporter) -> Result<(), Error> {
+    let Some(text) = &ctx.framework.post_transaction else { return Ok(()) };
+    let path = ctx.trees.dkms.outer.join("post_transaction.log");
+    let log = fs_err::File::create(path)?.into_parts().0;
+    reporter.report(Event::Part("Executing post-transaction command...".to_owned()));
+    let argv = ["bash", "--norc", "--noprofile", "-c", text.as_str()];
+    let mut task = ctx.world.task(argv, std::path::Path::new("/"));
+    task.output = crate::process::Output::File(log);
+    match crate::process::run(task) {
+        Ok(end) if end.status.success() => reporter.line(&" done."),
+        Ok(end) => reporter.line(&format!("(bad exit status: {})", end.code())),
+        Err(error) => reporter.warning(&[&error]),
+    }
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! `dkms uninstall`, `dkms unbuild` and `dkms remove`: three depths of the same.
+
+use super::{check_access, check_not_broken, kernels, package, post_transaction, source_state};
+use crate::cli::args::Args;
+use crate::context::Context;
+use crate::error::Error;
+use crate::execute::{Session, run::depmods};
+use crate::install;
+use crate::names::{Kernel, Package};
+use crate::report::Reporter;
+use crate::tree::walk::{self, Built, Filter, Source};
+
+pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+    let verb = args.verb_name();
+    let package = package(args)?;
+    check_not_broken(ctx, &package)?;
+    let built = built_for(ctx, &package);
+    // Binaries without source are no less there: the classic could not get rid of them.
+    if source_state(ctx, &package) != Source::Added && built.is_empty() {
+        return Err(Error::NotAdded(package));
+    }
+    check_access(ctx, args)?;
+    let kernels = if args.flag("all") { all(&built) } else { kernels(ctx, args)? };
+    if ctx.options.dry_run {
+        dry_run(ctx, verb, &package, &kernels, &built, reporter);
+        return Ok(0);
+    }
+    let session = Session::new(ctx)?;
+    session.heal(reporter)?;
+    let mut first = true;
+    for kernel in &kernels {
+        if !first && verb != "remove" {
+            reporter.line(&"");
+        }
+        first = false;
+        let _lock = ctx.lock_pair(&package, kernel, &|holder| log::info!("waiting for {holder}"))?;
+        let evaluate = || {
+            let facts = session.facts.kernel(kernel)?;
+            session.facts.evaluate(&package, &facts, None, false)
+        };
+        let changed = match verb {
+            "uninstall" => install::uninstall(ctx, &package, kernel, &evaluate, reporter)?,
+            "unbuild" => install::unbuild(ctx, &package, kernel, &evaluate, reporter)?,
+            _ => {
+                let changed = remove_kernel(ctx, &package, kernel, &evaluate, reporter)?;
+                reporter.line(&"");
+                changed
+            }
+        };
+        if changed {
+            session.touched(&kernel.release);
+            depmods(&session, reporter);
+        }
+    }
+    if verb == "remove" && built_for(ctx, &package).is_empty() {
+        reporter.line(&format!("Deleting module {package} completely from the DKMS tree."));
+        install::forget(ctx, &package)?;
+    }
+    post_transaction(ctx, reporter)?;
+    Ok(0)
+}
+
+fn remove_kernel(ctx: &Context, package: &Package, kernel: &Kernel, evaluate: install::Evaluate<'_>, reporter: &dyn Reporter) -> Result<bool, Error> {
+    if install::is_built(ctx, package, kernel) {
+        return install::unbuild(ctx, package, kernel, evaluate, reporter);
+    }
+    install::uninstall(ctx, package, kernel, evaluate, reporter)
+}
+
+/// What the tree holds of a package, by kernel.
+fn built_for(ctx: &Context, package: &Package) -> Vec<Built> {
+    walk::walk(&ctx.trees, &Filter::package(package)).packages.into_iter().flat_map(|entry| entry.built).collect()
+}
+
+/// As the classic ordered them: all that are only built, then all that are installed.
+fn all(built: &[Built]) -> Vec<Kernel> {
+    let (installed, only_built): (Vec<&Built>, Vec<&Built>) = built.iter().partition(|built| built.installed);
+    only_built.into_iter().chain(installed).map(|built| built.kernel.clone()).collect()
+}
+
+fn dry_run(ctx: &Context, verb: &str, package: &Package, kernels: &[Kernel], built: &[Built], reporter: &dyn Reporter) {
+    for kernel in kernels {
+        if install::is_installed(ctx, package, kernel) {
+            reporter.line(&format!("Would uninstall {package} from kernel {kernel}."));
+        }
+        if verb != "uninstall" && install::is_built(ctx, package, kernel) {
+            reporter.line(&format!("Would delete what was built of {package} for kernel {kernel}."));
+        }
+    }
+    if verb == "remove" && built.iter().all(|built| kernels.contains(&built.kernel)) {
+        reporter.line(&format!("Would delete {package} from the DKMS tree."));
+    }
+}

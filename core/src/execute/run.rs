@@ -1,0 +1,203 @@
+//! Jobs side by side: each begins when those before it are done, as many at once as the budget allows.
+
+use std::collections::BTreeSet;
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use super::session::Session;
+use super::work::{Done, Want, work};
+use crate::error::Error;
+use crate::install::depmod::{self, Depmod};
+use crate::names::{Kernel, Package, Release};
+use crate::report::{Buffer, Event, Reporter};
+
+/// One package on one kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// The package.
+    pub package: Package,
+    /// The kernel.
+    pub kernel: Kernel,
+    /// What is wanted.
+    pub want: Want,
+    /// Build although there is an artefact: it is stale.
+    pub rebuild: bool,
+    /// What is said before it begins.
+    pub announce: Option<String>,
+    /// The jobs (indices of earlier ones in the list) whose modules it needs.
+    pub after: Vec<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Running,
+    Done,
+    Failed,
+}
+
+struct Board {
+    states: Vec<State>,
+    results: Vec<Option<Result<Done, Error>>>,
+    /// How many jobs' words were passed on: they are said in the order of the list.
+    said: usize,
+}
+
+/// Runs `jobs`, then depmod once for each kernel that changed. Gives one result a job, in their order.
+/// A job whose predecessor failed is not tried: it misses a dependency. When depmod fails after modules
+/// were installed, their jobs have failed.
+pub fn run(session: &Session<'_>, jobs: &[Job], reporter: &dyn Reporter) -> Vec<Result<Done, Error>> {
+    let board = Mutex::new(Board {
+        states: vec![State::Waiting; jobs.len()],
+        results: jobs.iter().map(|_| None).collect(),
+        said: 0,
+    });
+    let moved = Condvar::new();
+    let workers = session.budget.total().min(jobs.len());
+    // Alone, a job speaks for itself at once; side by side, they take turns.
+    let buffers: Vec<Buffer> = jobs.iter().map(|_| Buffer::default()).collect();
+    if workers <= 1 {
+        one_by_one(session, jobs, &board, reporter);
+    } else {
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| worker(session, jobs, &board, &moved, &buffers, reporter));
+            }
+        });
+    }
+    let mut results: Vec<Result<Done, Error>> = board
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+        .results
+        .into_iter()
+        .zip(jobs)
+        .map(|(result, job)| result.unwrap_or_else(|| Err(unmet(jobs, job))))
+        .collect();
+    for (release, error) in depmods(session, reporter) {
+        for (result, job) in results.iter_mut().zip(jobs) {
+            if job.kernel.release == release && matches!(result, Ok(Done::Installed)) {
+                *result = Err(error());
+            }
+        }
+    }
+    results
+}
+
+fn one_by_one(session: &Session<'_>, jobs: &[Job], board: &Mutex<Board>, reporter: &dyn Reporter) {
+    while let Some(index) = take(jobs, board) {
+        let result = one(session, &jobs[index], reporter);
+        finish(board, index, result);
+    }
+}
+
+fn worker(session: &Session<'_>, jobs: &[Job], board: &Mutex<Board>, moved: &Condvar, buffers: &[Buffer], reporter: &dyn Reporter) {
+    loop {
+        let index = {
+            let mut state = board.lock().unwrap_or_else(PoisonError::into_inner);
+            loop {
+                if let Some(index) = ready(jobs, &mut state) {
+                    break index;
+                }
+                if !state.states.iter().any(|state| *state == State::Running) {
+                    moved.notify_all();
+                    return;
+                }
+                state = moved.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        };
+        let result = one(session, &jobs[index], &buffers[index]);
+        finish(board, index, result);
+        let mut state = board.lock().unwrap_or_else(PoisonError::into_inner);
+        while state.said < jobs.len() && matches!(state.states[state.said], State::Done | State::Failed) {
+            buffers[state.said].replay(reporter);
+            state.said += 1;
+        }
+        drop(state);
+        moved.notify_all();
+    }
+}
+
+fn take(jobs: &[Job], board: &Mutex<Board>) -> Option<usize> {
+    ready(jobs, &mut board.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The first job that can begin, which is then running. Jobs that never can are marked failed.
+fn ready(jobs: &[Job], board: &mut Board) -> Option<usize> {
+    for index in 0..jobs.len() {
+        if board.states[index] != State::Waiting {
+            continue;
+        }
+        if jobs[index].after.iter().any(|before| board.states[*before] == State::Failed) {
+            board.states[index] = State::Failed;
+            continue;
+        }
+        if jobs[index].after.iter().all(|before| board.states[*before] == State::Done) {
+            board.states[index] = State::Running;
+            return Some(index);
+        }
+    }
+    None
+}
+
+fn finish(board: &Mutex<Board>, index: usize, result: Result<Done, Error>) {
+    let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
+    // Excluded counts as satisfied: dependants were told so by their author (behaviour.md 8).
+    let satisfied = matches!(&result, Ok(_) | Err(Error::Excluded { .. }));
+    board.states[index] = if satisfied { State::Done } else { State::Failed };
+    board.results[index] = Some(result);
+}
+
+fn one(session: &Session<'_>, job: &Job, reporter: &dyn Reporter) -> Result<Done, Error> {
+    if let Some(text) = &job.announce {
+        reporter.line(text);
+    }
+    let result = work(session, &job.package, &job.kernel, job.want, job.rebuild, reporter);
+    if let Err(error) = &result {
+        let lines = error.lines();
+        reporter.report(match error {
+            Error::Excluded { .. } => Event::Warning(lines),
+            _ => Event::Error(lines),
+        });
+    }
+    if job.announce.is_some() {
+        reporter.line(&"");
+    }
+    result
+}
+
+fn unmet(jobs: &[Job], job: &Job) -> Error {
+    let missing: BTreeSet<String> = job.after.iter().map(|before| jobs[*before].package.name.to_string()).collect();
+    Error::MissingDependencies { package: job.package.clone(), kernel: job.kernel.clone(), missing: missing.into_iter().collect() }
+}
+
+/// A kernel whose depmod failed, and how to say so.
+type DepmodFailure = (Release, Box<dyn Fn() -> Error>);
+
+/// Runs depmod for every kernel that changed since the last time, unless `--no-depmod`. What was installed
+/// stays installed when it fails: the files are right, only the lists are old, and the next run makes them.
+pub fn depmods(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFailure> {
+    let mut failures: Vec<DepmodFailure> = Vec::new();
+    for release in session.take_touched() {
+        if session.ctx.options.no_depmod {
+            continue;
+        }
+        reporter.report(Event::Part("Running depmod...".to_owned()));
+        let why = match depmod::run(session.ctx, &release) {
+            Ok(Depmod::Done | Depmod::Skipped) => {
+                reporter.line(&" done.");
+                continue;
+            }
+            Ok(Depmod::Failed(why)) => why,
+            Err(error) => error.to_string(),
+        };
+        reporter.line(&" failed.");
+        let name = release.to_string();
+        let error = move || Error::Depmod {
+            release: name.clone(),
+            why: why.clone(),
+            after: "The modules are in place, but modprobe does not know them yet. Mend what depmod complains of, then run: depmod -a",
+        };
+        reporter.report(Event::Error(error().lines()));
+        failures.push((release, Box::new(error)));
+    }
+    failures
+}

@@ -1,0 +1,84 @@
+//! What the jobs of one run share.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::budget::Budget;
+use crate::context::Context;
+use crate::error::Error;
+use crate::facts::{Facts, KernelFacts};
+use crate::finish::signing::Signing;
+use crate::journal;
+use crate::names::{Kernel, Release};
+use crate::report::Reporter;
+
+/// One run's shared state.
+#[derive(Debug)]
+pub struct Session<'a> {
+    /// Its surroundings.
+    pub ctx: &'a Context,
+    /// What it has learnt.
+    pub facts: Facts<'a>,
+    /// Its jobs.
+    pub budget: Budget,
+    signing: Mutex<HashMap<Kernel, Arc<Signing>>>,
+    /// Kernels beside whose modules something changed.
+    changed: Mutex<BTreeSet<Release>>,
+}
+
+impl<'a> Session<'a> {
+    /// A session in `ctx`.
+    pub fn new(ctx: &'a Context) -> Result<Self, Error> {
+        Ok(Self {
+            ctx,
+            facts: Facts::new(ctx),
+            budget: Budget::new(ctx.machine.jobs)?,
+            signing: Mutex::default(),
+            changed: Mutex::default(),
+        })
+    }
+
+    /// Finishes or undoes what a killed run left; what every command does that changes something.
+    pub fn heal(&self, reporter: &dyn Reporter) -> Result<(), Error> {
+        if !self.ctx.trees.own().is_dir() {
+            return Ok(());
+        }
+        let _lock = self.ctx.lock_tree()?;
+        let healed = journal::recover(&self.ctx.trees)?;
+        for what in &healed.finished {
+            reporter.warning(&[&format!("An earlier run was interrupted; its change ({what}) has been completed.")]);
+        }
+        for what in &healed.undone {
+            reporter.warning(&[&format!("An earlier run was interrupted; its change ({what}) has been undone.")]);
+        }
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).extend(healed.kernels);
+        Ok(())
+    }
+
+    /// How this kernel's modules are signed. Decided, and said, before the first build for it.
+    pub fn signing(&self, kernel: &KernelFacts, reporter: &dyn Reporter) -> Result<Arc<Signing>, Error> {
+        let mut known = self.signing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(signing) = known.get(&kernel.kernel) {
+            return Ok(Arc::clone(signing));
+        }
+        let signing = Arc::new(Signing::prepare(self.ctx, kernel, &self.facts.signing_options(kernel)?));
+        for event in signing.said() {
+            reporter.report(event.clone());
+        }
+        if !signing.said().is_empty() {
+            reporter.line(&"");
+        }
+        known.insert(kernel.kernel.clone(), Arc::clone(&signing));
+        Ok(signing)
+    }
+
+    /// Notes that this kernel needs a depmod.
+    pub fn touched(&self, release: &Release) {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).insert(release.clone());
+    }
+
+    /// The kernels that need a depmod, which are then forgotten.
+    pub fn take_touched(&self) -> BTreeSet<Release> {
+        std::mem::take(&mut self.changed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,206 @@
+//! One package on one kernel: built, or built and installed.
+
+use std::sync::Arc;
+
+use super::session::Session;
+use crate::build::{self, target::Target};
+use crate::error::Error;
+use crate::facts::{Evaluated, KernelFacts};
+use crate::host::tools;
+use crate::install;
+use crate::journal::JournalError;
+use crate::lock::Holder;
+use crate::names::{Kernel, Package};
+use crate::report::{Event, Reporter};
+use crate::tree::manifest::KernelManifest;
+use crate::tree::record::{Outcome, Record};
+
+/// What is wanted of a package on a kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// Its artefact.
+    Built,
+    /// Its modules beside the kernel's.
+    Installed,
+}
+
+/// How far a package got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// Nothing was to be done.
+    Already,
+    /// It was built.
+    Built,
+    /// It was installed.
+    Installed,
+}
+
+/// Does what is wanted, and records how it ended. depmod is left to the caller. `rebuild`: build even if
+/// that was done already.
+pub fn work(session: &Session<'_>, package: &Package, kernel: &Kernel, want: Want, rebuild: bool, reporter: &dyn Reporter) -> Result<Done, Error> {
+    let done = try_work(session, package, kernel, want, rebuild, reporter);
+    record(session, package, kernel, &done);
+    done
+}
+
+fn try_work(session: &Session<'_>, package: &Package, kernel: &Kernel, want: Want, rebuild: bool, reporter: &dyn Reporter) -> Result<Done, Error> {
+    let ctx = session.ctx;
+    let force = ctx.options.force || (ctx.options.rpm_safe_upgrade && want == Want::Installed);
+    if want == Want::Installed && install::is_installed(ctx, package, kernel) && !force && !rebuild {
+        reporter.line(&format!("Module {package} already installed on kernel {kernel}, skip. You may override by specifying --force."));
+        return Ok(Done::Already);
+    }
+    let built = install::is_built(ctx, package, kernel);
+    let build = rebuild || !built || (want == Want::Built && ctx.options.force);
+    if want == Want::Built && !build {
+        reporter.line(&format!("Module {package} already built for kernel {kernel}, skip. You may override by specifying --force."));
+        return Ok(Done::Already);
+    }
+    let on_wait = |holder: &Holder| {
+        reporter.report(Event::Note(format!("Waiting for {holder}, which works on {package} for kernel {kernel}.")));
+    };
+    let _lock = ctx.lock_pair(package, kernel, &on_wait)?;
+    let facts = session.facts.kernel(kernel)?;
+    let evaluated = session.facts.evaluate(package, &facts, None, true)?;
+    for event in &evaluated.said {
+        reporter.report(event.clone());
+    }
+    if build {
+        check(session, package, &facts, &evaluated, reporter)?;
+        let signing = session.signing(&facts, reporter)?;
+        let target = Target {
+            package: package.clone(),
+            kernel: kernel.clone(),
+            facts: Arc::clone(&facts),
+            evaluated: evaluated.clone(),
+            directives: session.facts.directives().to_vec(),
+            dependencies: dependencies(session, kernel, &evaluated)?,
+        };
+        // Without private mounts all builds of a package happen in one directory, one after the other.
+        let _alone = if ctx.world.has_private_mounts() { None } else { Some(ctx.lock_build(package, &on_wait)?) };
+        build::build(ctx, &target, &signing, &session.budget, reporter)?;
+    }
+    if want == Want::Built {
+        return Ok(Done::Built);
+    }
+    install::install(ctx, &facts, package, Some(&evaluated), reporter)?;
+    session.touched(&kernel.release);
+    Ok(Done::Installed)
+}
+
+/// Everything that must hold before a build begins.
+fn check(session: &Session<'_>, package: &Package, facts: &KernelFacts, evaluated: &Evaluated, reporter: &dyn Reporter) -> Result<(), Error> {
+    let ctx = session.ctx;
+    let kernel = &facts.kernel;
+    let artefact = ctx.trees.artefact(package, kernel);
+    if artefact.exists() && !artefact.join("module").is_dir() && !ctx.options.force {
+        return Err(Error::BuildInTheWay { package: package.clone(), kernel: kernel.clone(), dir: ctx.trees.shown(&artefact) });
+    }
+    if evaluated.recipe.is_excluded() {
+        let why = evaluated.recipe.excluded_wholly.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        return Err(Error::Excluded { package: package.clone(), file: ctx.trees.shown(&ctx.trees.source_link(package)).join("dkms.conf"), why });
+    }
+    let source = ctx.trees.source_of(package);
+    let visible = std::fs::read_dir(&source).map_or(0, |entries| entries.flatten().filter(|entry| !entry.file_name().to_string_lossy().starts_with('.')).count());
+    if visible < 2 {
+        return Err(Error::EmptySource(ctx.trees.shown(&ctx.trees.source_link(package))));
+    }
+    if let Some(error) = session.facts.no_headers(facts) {
+        return Err(error);
+    }
+    let compiler = facts.toolchain.cc.as_deref().and_then(|cc| cc.split_whitespace().next()).unwrap_or("gcc");
+    let prefixed = facts.toolchain.cross.as_ref().and_then(|cross| cross.prefix).map(|prefix| format!("{prefix}gcc"));
+    for program in ["make", prefixed.as_deref().unwrap_or(compiler)] {
+        if !ctx.world.has(program) {
+            let advice = tools::advise(&ctx.distribution, program);
+            return Err(Error::NoTool { program: program.to_owned(), kernel: kernel.clone(), advice });
+        }
+    }
+    let missing = missing_dependencies(session, kernel, evaluated);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let error = Error::MissingDependencies { package: package.clone(), kernel: kernel.clone(), missing };
+    if !ctx.options.force {
+        return Err(error);
+    }
+    reporter.warning(&[&format!("Building although something is missing: {}", error.lines().first().cloned().unwrap_or_default())]);
+    Ok(())
+}
+
+/// The names in BUILD_DEPENDS of which no version is installed for the kernel.
+fn missing_dependencies(session: &Session<'_>, kernel: &Kernel, evaluated: &Evaluated) -> Vec<String> {
+    let ctx = session.ctx;
+    let installed = |name: &str| {
+        crate::names::Name::new(name).is_ok_and(|name| {
+            // The link alone tells the classic's mind; what it leads to must be there.
+            ctx.trees.active_link(&name, kernel).join("module").is_dir()
+        })
+    };
+    evaluated.conf.build_depends.iter().filter(|name| !installed(name)).cloned().collect()
+}
+
+/// The installed dependencies, with their versions and, where they export symbols, the file that lists them.
+fn dependencies(session: &Session<'_>, kernel: &Kernel, evaluated: &Evaluated) -> Result<Vec<build::target::Dependency>, Error> {
+    let trees = &session.ctx.trees;
+    let mut found = Vec::new();
+    let beside = KernelManifest::load(&trees.kernel_manifest(&kernel.release)).map_err(JournalError::File)?.unwrap_or_default();
+    for name in &evaluated.conf.build_depends {
+        let Ok(name) = crate::names::Name::new(name.as_str()) else { continue };
+        let link = trees.active_link(&name, kernel);
+        let version = std::fs::read_link(&link)
+            .ok()
+            .and_then(|target| target.components().next().map(|part| part.as_os_str().to_string_lossy().into_owned()))
+            .or_else(|| beside.find_name(&name, &kernel.arch).map(|entry| entry.package.version.to_string()));
+        let symvers = link.join("module/Module.symvers");
+        found.push(build::target::Dependency { name, version, symvers: symvers.is_file().then_some(symvers) });
+    }
+    Ok(found)
+}
+
+/// Records how it ended. A record that can't be written is worth a line in the log, no more.
+fn record(session: &Session<'_>, package: &Package, kernel: &Kernel, done: &Result<Done, Error>) {
+    let ctx = session.ctx;
+    let outcome = match done {
+        Ok(Done::Already) if install::is_installed(ctx, package, kernel) => Outcome::Installed,
+        Ok(Done::Already | Done::Built) => Outcome::Built,
+        Ok(Done::Installed) => Outcome::Installed,
+        Err(Error::Excluded { why, .. }) => Outcome::Skipped { why: why.clone() },
+        Err(Error::NoHeaders { kernel, .. }) => Outcome::Waiting { what: format!("headers of {}", kernel.release) },
+        Err(Error::MissingDependencies { missing, .. }) => Outcome::Waiting { what: missing.join(" ") },
+        Err(error) => failure(session, package, kernel, error),
+    };
+    let record = Record { package: package.clone(), kernel: kernel.clone(), outcome, at: i64::try_from(ctx.now).unwrap_or(i64::MAX) };
+    if !ctx.trees.package_dir(package).is_dir() {
+        return;
+    }
+    if let Err(error) = record.store(&ctx.trees) {
+        log::warn!("{error}");
+    }
+}
+
+fn failure(session: &Session<'_>, package: &Package, kernel: &Kernel, error: &Error) -> Outcome {
+    let (diagnostic, log, about_source) = match error {
+        Error::Make { diagnostic, log, .. } => {
+            (diagnostic.as_ref().map(|d| d.text.clone()), Some(log.clone()), diagnostic.as_ref().is_some_and(|d| d.about_source))
+        }
+        Error::PatchFailed { log, .. } | Error::NotProduced { log, .. } => (error.lines().first().cloned(), Some(log.clone()), false),
+        Error::Script { log, .. } => (error.lines().first().cloned(), log.clone(), false),
+        _ => (error.lines().first().cloned(), None, false),
+    };
+    let remembered_key = if about_source { inputs(session, package, kernel) } else { None };
+    Outcome::Failed { step: error.step().to_owned(), code: i32::from(error.code()), diagnostic, log, remembered_key }
+}
+
+/// The digest of everything that a build's result follows from: source, overrides, headers, toolchain.
+pub fn inputs(session: &Session<'_>, package: &Package, kernel: &Kernel) -> Option<crate::digest::Digest> {
+    let ctx = session.ctx;
+    let facts = session.facts.kernel(kernel).ok()?;
+    let evaluated = session.facts.evaluate(package, &facts, None, false).ok()?;
+    let mut hasher = crate::digest::Hasher::default();
+    hasher.field(crate::digest::Digest::of_tree(&ctx.trees.source_of(package)).ok()?.to_string().as_bytes());
+    hasher.field(evaluated.overrides.map(|digest| digest.to_string()).unwrap_or_default().as_bytes());
+    hasher.field(facts.headers_digest(ctx)?.digest().to_string().as_bytes());
+    hasher.field(facts.toolchain.text.as_deref().unwrap_or_default().as_bytes());
+    Some(hasher.finish())
+}
