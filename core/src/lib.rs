@@ -4,13 +4,14 @@
 
 pub mod build;
 pub mod cli;
+pub mod compress;
 pub mod conf;
 pub mod digest;
+pub mod durable;
 pub mod files;
 pub mod host;
-pub mod kernel;
-pub mod durable;
 pub mod journal;
+pub mod kernel;
 pub mod lock;
 pub mod names;
 pub mod process;
