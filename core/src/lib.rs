@@ -17,6 +17,7 @@ pub mod names;
 pub mod process;
 pub mod report;
 pub mod root;
+pub mod sign;
 pub mod tree;
 
 /// What this program calls itself: compared by packages that need `dkms (>= …)`.
