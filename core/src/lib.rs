@@ -8,6 +8,7 @@ pub mod compress;
 pub mod conf;
 pub mod digest;
 pub mod durable;
+pub mod elf;
 pub mod files;
 pub mod host;
 pub mod journal;
