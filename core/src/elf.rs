@@ -1,0 +1,264 @@
+//! What a kernel module says about itself.
+
+use std::path::Path;
+
+use object::{Object, ObjectKind, ObjectSection, ObjectSymbol};
+
+use crate::compress::{self, CompressError};
+use crate::sign::{self, Message, Untrusted};
+
+/// Why a file's facts can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ElfError {
+    /// It does not begin like an ELF file.
+    #[error("not an ELF file")]
+    NotElf,
+    /// An ELF file, but not a relocatable object.
+    #[error("an ELF file, but not a kernel module (not relocatable)")]
+    NotRelocatable,
+    /// An ELF file that is cut or malformed.
+    #[error("a damaged or cut ELF file: {0}")]
+    Damaged(
+        /// What is wrong.
+        String,
+    ),
+    /// The file can't be read or decompressed.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: CompressError,
+    },
+}
+
+/// The signature appended to a module, unchecked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signature {
+    /// None.
+    None,
+    /// The magic line is there, the signature is garbage.
+    Broken,
+    /// What it says.
+    Signed(Message),
+}
+
+/// The facts of one module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Module {
+    /// The machine it runs on, in the words of `uname -m` ("x86_64", "aarch64", "ppc64le",
+    /// "i686", "arm"); "unknown" if we have no word for it.
+    pub machine: &'static str,
+    /// All of `.modinfo` in order, `key` and `value`.
+    pub modinfo: Vec<(String, String)>,
+    /// Whether there are debug sections.
+    pub has_debug: bool,
+    /// Symbols it needs, sorted.
+    pub imports: Vec<String>,
+    /// Symbols it offers to other modules, sorted.
+    pub exports: Vec<String>,
+    /// Its appended signature.
+    pub signature: Signature,
+}
+
+impl Module {
+    /// Reads a module file, decompressed by its suffix.
+    pub fn read(path: &Path) -> Result<Self, ElfError> {
+        let bytes = compress::read_module(path).map_err(|source| ElfError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&bytes)
+    }
+
+    /// Reads the facts from a module's bytes (not compressed).
+    pub fn parse(bytes: &[u8]) -> Result<Self, ElfError> {
+        if !bytes.starts_with(b"\x7fELF") {
+            return Err(ElfError::NotElf);
+        }
+        let damaged = |error: object::Error| ElfError::Damaged(error.to_string());
+        let file = object::File::parse(bytes).map_err(damaged)?;
+        if file.kind() != ObjectKind::Relocatable {
+            return Err(ElfError::NotRelocatable);
+        }
+        let mut modinfo = Vec::new();
+        let mut has_debug = false;
+        for section in file.sections() {
+            let name = section.name_bytes().map_err(damaged)?;
+            has_debug |= name.starts_with(b".debug_") || name.starts_with(b".zdebug_");
+            if name == b".modinfo" {
+                modinfo = fields(section.data().map_err(damaged)?);
+            }
+        }
+        let (mut imports, mut exports) = (Vec::new(), Vec::new());
+        for symbol in file.symbols() {
+            let name = String::from_utf8_lossy(symbol.name_bytes().map_err(damaged)?);
+            if let Some(exported) = name.strip_prefix("__ksymtab_") {
+                exports.push(exported.to_owned());
+            } else if symbol.is_undefined() && !name.is_empty() {
+                imports.push(name.into_owned());
+            }
+        }
+        imports.sort();
+        exports.sort();
+        Ok(Self {
+            machine: machine(&file),
+            modinfo,
+            has_debug,
+            imports,
+            exports,
+            signature: match sign::facts(bytes) {
+                Ok(message) => Signature::Signed(message),
+                Err(Untrusted::Unsigned) => Signature::None,
+                Err(_) => Signature::Broken,
+            },
+        })
+    }
+
+    /// The first value of a `.modinfo` field.
+    pub fn field(&self, key: &str) -> Option<&str> {
+        self.modinfo
+            .iter()
+            .find(|(found, _)| found == key)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// All values of a `.modinfo` field (`alias`, `firmware`, …).
+    pub fn fields<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        self.modinfo
+            .iter()
+            .filter(move |(found, _)| found == key)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Modules this one depends on.
+    pub fn depends(&self) -> Vec<&str> {
+        self.field("depends")
+            .unwrap_or_default()
+            .split(',')
+            .filter(|name| !name.is_empty())
+            .collect()
+    }
+
+    /// Whether this module can run on a machine that `uname -m` or a distribution calls `label`.
+    /// Labels or machines we do not know are given the benefit of the doubt.
+    pub fn runs_on(&self, label: &str) -> bool {
+        self.machine == "unknown" || machine_of_label(label).is_none_or(|is| is == self.machine)
+    }
+}
+
+/// Our word for a machine or architecture label ("amd64" and "x86_64" are one, as are the i?86);
+/// `None` if we do not know it.
+pub fn machine_of_label(label: &str) -> Option<&'static str> {
+    Some(match label {
+        "x86_64" | "amd64" => "x86_64",
+        "i386" | "i486" | "i586" | "i686" | "x86" => "i686",
+        "aarch64" | "arm64" => "aarch64",
+        "ppc64le" | "ppc64el" => "ppc64le",
+        "ppc64" => "ppc64",
+        "ppc" | "powerpc" => "ppc",
+        "riscv64" => "riscv64",
+        "riscv32" => "riscv32",
+        "s390x" => "s390x",
+        "loongarch64" | "loong64" => "loongarch64",
+        label if label.starts_with("arm") => "arm",
+        _ => return None,
+    })
+}
+
+fn machine(file: &object::File<'_>) -> &'static str {
+    use object::Architecture as A;
+    match (file.architecture(), file.is_little_endian()) {
+        (A::X86_64, _) => "x86_64",
+        (A::I386, _) => "i686",
+        (A::Aarch64, _) => "aarch64",
+        (A::Arm, _) => "arm",
+        (A::PowerPc64, true) => "ppc64le",
+        (A::PowerPc64, false) => "ppc64",
+        (A::PowerPc, _) => "ppc",
+        (A::Riscv64, _) => "riscv64",
+        (A::Riscv32, _) => "riscv32",
+        (A::S390x, _) => "s390x",
+        (A::LoongArch64, _) => "loongarch64",
+        _ => "unknown",
+    }
+}
+
+/// `.modinfo` is `key=value` texts, each ended by one or more NULs.
+fn fields(section: &[u8]) -> Vec<(String, String)> {
+    section
+        .split(|byte| *byte == 0)
+        .filter(|text| !text.is_empty())
+        .map(|text| {
+            let text = String::from_utf8_lossy(text);
+            let (key, value) = text.split_once('=').unwrap_or((&text, ""));
+            (key.to_owned(), value.to_owned())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compress::{Compression, Options};
+
+    fn fixture(name: &str) -> Vec<u8> {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sign");
+        fs_err::read(dir.join(name)).unwrap()
+    }
+
+    #[test]
+    fn a_module_says_what_it_is() {
+        let module = Module::parse(&fixture("module.ko")).unwrap();
+        assert_eq!(module.machine, "x86_64");
+        assert_eq!(module.field("version"), Some("1.2-test"));
+        assert_eq!(module.field("srcversion"), Some("0123456789ABCDEF0123456"));
+        assert_eq!(module.field("name"), Some("tiny"));
+        assert_eq!(
+            module.field("vermagic"),
+            Some("6.12.117+deb13-amd64 SMP preempt mod_unload modversions ")
+        );
+        assert_eq!(module.fields("alias").count(), 2);
+        assert_eq!(module.depends(), ["usbcore", "videodev"]);
+        assert_eq!(module.field("nothing"), None);
+        assert!(module.has_debug);
+        assert_eq!(module.imports, ["_printk"]);
+        assert_eq!(module.exports, ["tiny_answer"]);
+        assert_eq!(module.signature, Signature::None);
+        assert!(module.runs_on("amd64") && module.runs_on("a-label-of-tomorrow"));
+        assert!(!module.runs_on("i686") && !module.runs_on("arm64"));
+    }
+
+    #[test]
+    fn a_signed_and_compressed_one_too() {
+        let signed = fixture("rsa4096.sha384.signed");
+        let tmp = tempfile::tempdir().unwrap();
+        let xz =
+            crate::compress::compress(&signed, Compression::Xz, &Options::default(), tmp.path())
+                .unwrap();
+        let path = tmp.path().join("m.ko.xz");
+        fs_err::write(&path, &xz.bytes).unwrap();
+        let module = Module::read(&path).unwrap();
+        let Signature::Signed(message) = &module.signature else {
+            panic!("{module:?}")
+        };
+        assert_eq!(message.hash, "sha384");
+        assert_eq!(message.signer_name().unwrap(), "dkms test rsa4096");
+        assert_eq!(module.field("name"), Some("tiny"));
+    }
+
+    #[test]
+    fn other_files_are_typed_errors() {
+        assert!(matches!(Module::parse(b""), Err(ElfError::NotElf)));
+        assert!(matches!(Module::parse(b"#!/bin/sh"), Err(ElfError::NotElf)));
+        let own = fs_err::read("/proc/self/exe").unwrap();
+        assert!(matches!(Module::parse(&own), Err(ElfError::NotRelocatable)));
+        let whole = fixture("module.ko");
+        for cut in [4, 63, 64, 1000, whole.len() / 2, whole.len() - 1] {
+            let error = Module::parse(&whole[..cut]).unwrap_err();
+            assert!(matches!(error, ElfError::Damaged(_)), "{cut}: {error}");
+        }
+        let error = Module::read(Path::new("/nowhere/x.ko")).unwrap_err();
+        assert!(error.to_string().contains("/nowhere/x.ko"));
+    }
+}

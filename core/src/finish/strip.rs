@@ -1,0 +1,113 @@
+//! Taking debug sections out of modules.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+/// Why modules keep their debug sections. The modules are usable as they are; the caller warns.
+#[derive(Debug, thiserror::Error)]
+pub enum StripError {
+    /// The program can't be started.
+    #[error("can't run {} ({source}); the modules keep their debug information", program.display())]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The program failed on some module.
+    #[error("{} failed ({status}): {output}", program.display())]
+    Failed {
+        /// The program.
+        program: PathBuf,
+        /// How it ended.
+        status: String,
+        /// What it said, trimmed.
+        output: String,
+    },
+}
+
+/// The program to strip with: `llvm-strip` if the compiler `cc` is exactly `clang`, else `strip`,
+/// with the prefix of a cross toolchain ("aarch64-linux-gnu-") if there is one.
+pub fn program(cc: Option<&str>, cross_prefix: &str) -> OsString {
+    if cc == Some("clang") {
+        return OsString::from("llvm-strip");
+    }
+    OsString::from(format!("{cross_prefix}strip"))
+}
+
+/// Strips debug sections from all `modules` in place, in one process: `program -g FILE…`.
+/// Modules that the program can't handle stay as they are.
+pub fn strip<P: AsRef<Path>>(program: &OsStr, modules: &[P]) -> Result<(), StripError> {
+    if modules.is_empty() {
+        return Ok(());
+    }
+    let ended = crate::process::command(program)
+        .arg("-g")
+        .args(modules.iter().map(AsRef::as_ref))
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| StripError::Start {
+            program: PathBuf::from(program),
+            source,
+        })?;
+    if ended.status.success() {
+        return Ok(());
+    }
+    Err(StripError::Failed {
+        program: PathBuf::from(program),
+        status: ended.status.to_string(),
+        output: String::from_utf8_lossy(&ended.stderr).trim().to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elf::Module;
+
+    fn fixture() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sign/module.ko")
+    }
+
+    #[test]
+    fn debug_sections_go_and_the_rest_stays() {
+        let tmp = tempfile::tempdir().unwrap();
+        let files = [tmp.path().join("a.ko"), tmp.path().join("b.ko")];
+        for file in &files {
+            fs_err::copy(fixture(), file).unwrap();
+        }
+        let before = Module::parse(&fs_err::read(fixture()).unwrap()).unwrap();
+        assert!(before.has_debug);
+        strip(&program(None, ""), &files).unwrap();
+        for file in &files {
+            let after = Module::parse(&fs_err::read(file).unwrap()).unwrap();
+            assert!(!after.has_debug);
+            assert_eq!(after.modinfo, before.modinfo);
+            assert_eq!(after.imports, before.imports);
+            assert_eq!(after.exports, before.exports);
+        }
+    }
+
+    #[test]
+    fn one_bad_module_does_not_spoil_the_others() {
+        let tmp = tempfile::tempdir().unwrap();
+        let files = [tmp.path().join("bad.ko"), tmp.path().join("good.ko")];
+        fs_err::write(&files[0], "no module").unwrap();
+        fs_err::copy(fixture(), &files[1]).unwrap();
+        let error = strip(OsStr::new("strip"), &files).unwrap_err();
+        assert!(error.to_string().contains("bad.ko"), "{error}");
+        let good = Module::parse(&fs_err::read(&files[1]).unwrap()).unwrap();
+        assert!(!good.has_debug);
+        assert_eq!(fs_err::read(&files[0]).unwrap(), b"no module");
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = strip(&program(None, "nowhere-linux-gnu-"), &[fixture()]).unwrap_err();
+        assert!(error.to_string().contains("nowhere-linux-gnu-strip"));
+        assert_eq!(program(Some("clang"), "x-"), "llvm-strip");
+        assert_eq!(program(Some("clang-19"), ""), "strip");
+    }
+}

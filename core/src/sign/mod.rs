@@ -1,0 +1,59 @@
+//! Module signatures: deciding, keys, signing, verifying, and who trusts them.
+//!
+//! Private keys are opened close-on-exec by this process only; they are never put into an argument,
+//! the environment or a log.
+
+mod append;
+mod cert;
+mod der;
+mod error;
+mod hash;
+mod key;
+mod pem;
+mod pkcs7;
+mod signer;
+mod verify;
+
+pub mod chroot;
+pub mod mok;
+pub mod policy;
+pub mod program;
+pub mod trust;
+
+pub use append::{MAGIC, Split, split, strip_signature};
+pub use cert::Certificate;
+pub use error::SignError;
+pub use hash::Hash;
+pub use pkcs7::{Message, SignerId, colons};
+pub use signer::Signer;
+pub use verify::{Untrusted, facts, verify};
+
+use std::io::Read;
+use std::path::Path;
+
+/// No key, certificate or EFI variable we read is larger.
+const SMALL: u64 = 1 << 20;
+
+/// Reads a small regular file; `what` names it in errors.
+fn read_small(what: &'static str, path: &Path) -> Result<Vec<u8>, SignError> {
+    let fail = |source| SignError::Read {
+        what,
+        path: path.to_owned(),
+        source,
+    };
+    // std opens close-on-exec.
+    let file = std::fs::File::open(path).map_err(fail)?;
+    let meta = file.metadata().map_err(fail)?;
+    if !meta.is_file() || meta.len() > SMALL {
+        return Err(SignError::NotAFile {
+            what,
+            path: path.to_owned(),
+        });
+    }
+    let mut bytes = Vec::new();
+    file.take(SMALL).read_to_end(&mut bytes).map_err(fail)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;
