@@ -48,7 +48,8 @@ impl Tool {
 }
 
 /// The existing image of kernel `release`, as an outer path. Names of initramfs-tools, dracut and
-/// mkinitcpio (which names it after `pkgbase`, see kernel's directory), in this order.
+/// mkinitcpio (which names it after [`pkgbase`](super::headers_package::pkgbase)), then the place
+/// of boot loader entries (kernel-install(8)).
 pub fn image(root: &Root, release: &Release, pkgbase: Option<&str>) -> Option<PathBuf> {
     let mut names = vec![
         format!("/boot/initrd.img-{release}"),
@@ -57,6 +58,10 @@ pub fn image(root: &Root, release: &Release, pkgbase: Option<&str>) -> Option<Pa
     ];
     if let Some(base) = pkgbase {
         names.push(format!("/boot/initramfs-{base}.img"));
+    }
+    let machine = root.outer(Path::new("/etc/machine-id"));
+    if let Ok(id) = std::fs::read_to_string(machine) {
+        names.push(format!("/boot/{}/{release}/initrd", id.trim()));
     }
     names
         .iter()
@@ -101,7 +106,18 @@ mod tests {
 
     #[test]
     fn images() {
-        let (_tmp, root) = root_with(&["boot/initrd.img-6.1", "boot/initramfs-linux.img"]);
+        let (_tmp, root) = root_with(&[
+            "boot/initrd.img-6.1",
+            "boot/initramfs-linux.img",
+            "boot/0123/6.3/initrd",
+        ]);
+        fs_err::create_dir(root.dir().join("etc")).unwrap();
+        fs_err::write(root.dir().join("etc/machine-id"), "0123\n").unwrap();
+        let third = Release::new("6.3").unwrap();
+        assert_eq!(
+            image(&root, &third, None),
+            Some(root.dir().join("boot/0123/6.3/initrd"))
+        );
         let one = Release::new("6.1").unwrap();
         let other = Release::new("6.2").unwrap();
         assert_eq!(
