@@ -132,7 +132,7 @@ pub(super) struct Put {
 
 impl Put {
     /// Does it, if it has not been done.
-    pub fn forward(&self, hands: &Hands) -> Result<(), JournalError> {
+    pub fn forward(&self, hands: &mut Hands) -> Result<(), JournalError> {
         let there = object_at(&self.to)?;
         if there.is_some() && there == self.new {
             return Ok(());
@@ -142,14 +142,12 @@ impl Put {
         }
         match (&there, &self.old) {
             (None, _) => Ok(rename(&self.temp, &self.to)?),
-            (Some(there), Some((old, aside))) if there == old => {
-                Ok(self.replace(old, aside, hands)?)
-            }
+            (Some(there), Some((old, aside))) if there == old => self.replace(old, aside, hands),
             _ => Err(JournalError::Changed(self.to.clone())),
         }
     }
 
-    fn replace(&self, old: &Object, aside: &Path, hands: &Hands) -> Result<(), FileError> {
+    fn replace(&self, old: &Object, aside: &Path, hands: &mut Hands) -> Result<(), JournalError> {
         if hands.exchange
             && renameat_with(CWD, &self.temp, CWD, &self.to, RenameFlags::EXCHANGE).is_ok()
         {
@@ -164,7 +162,8 @@ impl Put {
                 rename(&self.to, aside)?;
             }
         }
-        rename(&self.temp, &self.to)
+        hands.tick()?;
+        Ok(rename(&self.temp, &self.to)?)
     }
 
     /// Undoes it, as far as it has been done.
