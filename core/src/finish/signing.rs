@@ -119,7 +119,9 @@ fn sign_in_process(signer: &Signer, path: &Path) -> Result<(), SignError> {
 
 fn load(ctx: &Context, plan: &Plan, said: &mut Vec<Event>) -> Means {
     let (key, cert) = (ctx.trees.outer(&plan.key), ctx.trees.outer(&plan.cert));
-    let by_program = |program: &Path| Means::Program { program: ctx.trees.outer(program), hash: plan.hash.clone(), key: plan.key.clone(), cert: cert.clone() };
+    // A pkcs11: URI is no file.
+    let named = if plan.key.is_absolute() { key.clone() } else { plan.key.clone() };
+    let by_program = |program: &Path| Means::Program { program: ctx.trees.outer(program), hash: plan.hash.clone(), key: named.clone(), cert: cert.clone() };
     match &plan.how {
         How::Program(program) => by_program(program),
         How::InProcess(hash) => match signer(ctx, &key, &cert, *hash) {
@@ -154,7 +156,9 @@ fn make_key(ctx: &Context, plan: &Plan, maker: &Maker, said: &mut Vec<Event>) ->
         },
         Maker::UpdateSecureBootPolicy { program, move_away } => {
             if let Some(file) = move_away {
-                let _ = fs_err::remove_file(ctx.trees.outer(file));
+                // The program refuses to start while it is there; without its key it is of no use.
+                let file = ctx.trees.outer(file);
+                let _ = fs_err::rename(&file, file.with_extension("der.old"));
             }
             for option in ["--new-key", "--enroll-key"] {
                 let mut task = ctx.world.task([program.as_os_str(), OsStr::new(option)], Path::new("/"));

@@ -22,7 +22,7 @@ use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifes
 use crate::tree::{compare, walk};
 use sanity::Verdict;
 
-pub use uninstall::{forget, unbuild, uninstall};
+pub use uninstall::{Evaluate, forget, unbuild, uninstall};
 
 /// Installs the artefact of `package` for the kernel of `facts`. The caller holds the pair's lock, and
 /// runs depmod when everything for that kernel is in place. A version that was installed before is

@@ -1,0 +1,163 @@
+//! The edge: the one place that reads this process's environment, the machine and the clock, and makes
+//! of them, and of the command line, what the rest works with.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::args::Args;
+use crate::conf::{Evaluator, Framework, Launcher};
+use crate::context::{Context, Machine, Options};
+use crate::error::Error;
+use crate::host::Distribution;
+use crate::names::Release;
+use crate::process::{Environment, Namespaces};
+use crate::root::Root;
+use crate::sign::chroot::in_chroot;
+use crate::tree::{Place, Trees};
+use crate::world::{World, clean_environment};
+
+/// How much memory a compiler of kernel modules may need, in bytes: a job more than fits is one too many.
+const MEMORY_PER_JOB: u64 = 512 * 1024 * 1024;
+/// How many descriptors a job may need: make, the compiler and our pipes.
+const FILES_PER_JOB: u64 = 16;
+
+/// Makes the context of a run.
+pub fn context(args: &Args) -> Result<Context, Error> {
+    let caller: Environment = environment();
+    let root = match args.path("root") {
+        Some(dir) => Root::at(&dir)?,
+        None => Root::host(),
+    };
+    let distribution = Distribution::of(&root)?;
+    let environment = clean_environment(caller.clone());
+    let mut trees = Trees::new(root);
+    // Namespaces are found out by a child that tries; who only reads does not need to know.
+    let changes = args.verb.is_some_and(|verb| verb.rules.writes);
+    let namespaces = if changes || !trees.root.is_host() { Namespaces::available() } else { Namespaces::default() };
+    let world = World::of(&trees.root, environment.clone(), namespaces);
+    let framework = framework(&trees, &world)?;
+    place_trees(&mut trees, args, &framework)?;
+    let now = now();
+    Ok(Context {
+        machine: machine(args, &caller, &framework),
+        options: options(args, &framework)?,
+        trees,
+        distribution,
+        framework,
+        world,
+        environment: caller,
+        now,
+    })
+}
+
+#[allow(clippy::disallowed_methods)] // the one place that reads the environment
+fn environment() -> Environment {
+    std::env::vars_os().collect()
+}
+
+#[allow(clippy::disallowed_methods)] // the one place that reads the clock
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+fn framework(trees: &Trees, world: &World) -> Result<Framework, Error> {
+    let mut launcher = Launcher::new(world.environment().clone());
+    let mut argv = world.prefix();
+    argv.append(&mut launcher.argv);
+    launcher.argv = argv;
+    launcher.dir = Some(PathBuf::from("/"));
+    let seen = |inside: &Path| world.called(trees, &trees.outer(inside));
+    Ok(Framework::load(&mut Evaluator::new(launcher), trees, &seen, std::collections::BTreeMap::new())?)
+}
+
+/// The command line wins over framework.conf. Paths are inside the root.
+fn place_trees(trees: &mut Trees, args: &Args, framework: &Framework) -> Result<(), Error> {
+    let chosen = |option: &str, configured: &Option<PathBuf>| args.path(option).or_else(|| configured.clone());
+    let root = trees.root.clone();
+    for (place, path) in [
+        (&mut trees.dkms, chosen("dkmstree", &framework.dkms_tree)),
+        (&mut trees.source, chosen("sourcetree", &framework.source_tree)),
+        (&mut trees.install, chosen("installtree", &framework.install_tree)),
+    ] {
+        if let Some(path) = path {
+            // A relative one is meant from where the user is, as long as that is this system.
+            let path = if path.is_absolute() { path } else { std::env::current_dir()?.join(path) };
+            *place = Place::new(&root, path);
+        }
+    }
+    Ok(())
+}
+
+fn machine(args: &Args, caller: &Environment, framework: &Framework) -> Machine {
+    let uname = rustix::system::uname();
+    let text = |key: &str| caller.get(OsStr::new(key)).map(|value| value.to_string_lossy().into_owned());
+    let fakechroot = caller.keys().any(|key| key.to_string_lossy().starts_with("FAKECHROOT"));
+    let asked = args.value("jobs").and_then(|jobs| jobs.parse().ok());
+    let configured = framework.parallel_jobs.or_else(|| text("parallel_jobs").and_then(|jobs| jobs.parse().ok()));
+    Machine {
+        name: uname.machine().to_string_lossy().into_owned(),
+        running: Release::new(uname.release().to_string_lossy()).ok(),
+        jobs: jobs(asked.or(configured)),
+        in_chroot: in_chroot(Path::new("/proc"), Path::new("/"), fakechroot),
+        root: rustix::process::geteuid().is_root(),
+        addon_modules_dir: text("ADDON_MODULES_DIR"),
+        no_weak_modules: text("NO_WEAK_MODULES").is_some_and(|value| !value.is_empty()),
+    }
+}
+
+/// How many jobs may run at once: what was asked for, or one a processor; never more than memory and file
+/// descriptors allow. "No limit" (0) is as many as those allow.
+fn jobs(asked: Option<usize>) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let wanted = match asked {
+        Some(0) => usize::MAX,
+        Some(jobs) => jobs,
+        None => processors,
+    };
+    let memory = available_memory().map_or(u64::MAX, |bytes| bytes / MEMORY_PER_JOB);
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.map_or(u64::MAX, |limit| limit / FILES_PER_JOB);
+    let allowed = usize::try_from(memory.min(files)).unwrap_or(usize::MAX);
+    wanted.min(allowed).clamp(1, 4096)
+}
+
+/// `MemAvailable` of /proc/meminfo (proc_meminfo(5)), in bytes.
+fn available_memory() -> Option<u64> {
+    let text = fs_err::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+fn options(args: &Args, framework: &Framework) -> Result<Options, Error> {
+    let absolute = |option: &str| args.path(option).map(std::path::absolute).transpose();
+    Ok(Options {
+        force: args.flag("force"),
+        force_version_override: args.flag("force-version-override"),
+        no_depmod: args.flag("no-depmod"),
+        symlink_modules: args.flag("symlink-modules") || framework.symlink_modules,
+        modprobe_on_install: args.flag("modprobe-on-install") || framework.modprobe_on_install,
+        rpm_safe_upgrade: args.flag("rpm_safe_upgrade"),
+        verbose: args.flag("verbose") || framework.verbose,
+        quiet: args.flag("quiet"),
+        dry_run: args.flag("dry-run"),
+        conf: absolute("conf")?,
+        directives: args.values("directive"),
+        kernel_source_dir: absolute("kernelsourcedir")?,
+        kernel_config: absolute("config")?,
+        lock_patience: Some(Duration::from_secs(3600)),
+        jobs: args.value("jobs").and_then(|jobs| jobs.parse().ok()),
+    })
+}
+
+/// Whether standard error is a terminal that shows colours (no-color.org, and `TERM=dumb`).
+pub fn wants_colour() -> bool {
+    let caller = environment();
+    let set = |key: &str| caller.get(OsStr::new(key)).filter(|value| !value.is_empty());
+    rustix::termios::isatty(std::io::stderr()) && set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != OsStr::new("dumb"))
+}
+
+/// The words of the command line, without the program's name.
+pub fn words() -> Vec<OsString> {
+    std::env::args_os().skip(1).collect()
+}
