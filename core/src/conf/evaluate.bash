@@ -87,10 +87,11 @@ __dkms_dump() {
 }
 
 # Whether "$__dkms_text" between double quotes is exactly one word. Two readings at once, neither of
-# them run: what could end the one early is a parse error in the other.
+# them run: what could end the one early is a parse error in the other. (No [[ ]] and no array here:
+# errors in them derange bash's parser or end the shell.)
 __dkms_is_word() {
-    builtin eval "if false; then [[ -n \"$__dkms_text\" ]]; __dkms_words=( \"$__dkms_text\" ); fi" \
-        2>/dev/null
+    builtin eval "if false; then case \"$__dkms_text\" in *) ;; esac
+        for __dkms_word in \"$__dkms_text\"; do :; done; fi" 2>/dev/null
 }
 
 # Second stage: __dkms_value is expanded as if it stood between double quotes. Where its own quotes
@@ -166,7 +167,7 @@ __dkms_match() {
 
 # One request, in a process of its own: an expansion that fails ends only this one.
 __dkms_request() {
-    builtin declare -A __dkms_before=()
+    builtin declare -A __dkms_before
     for __dkms_name in $__dkms_names; do
         builtin unset -v "$__dkms_name"
     done

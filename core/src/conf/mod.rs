@@ -23,3 +23,6 @@ pub use files::{Source, package_files};
 pub use framework::Framework;
 pub use recipe::{MakeCommand, Recipe};
 pub use typed::{Conf, Problem};
+
+#[cfg(test)]
+mod tests;
