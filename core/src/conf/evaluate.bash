@@ -47,7 +47,7 @@ __dkms_source() {
     for __dkms_name in $__dkms_names; do
         builtin local -n __dkms_ref=$__dkms_name
         for __dkms_i in "${!__dkms_ref[@]}"; do
-            [[ $__dkms_i == +([0-9]) ]] || continue
+            [[ $__dkms_i == *[!0-9]* ]] && continue
             __dkms_value=${__dkms_ref[$__dkms_i]}
             # What an earlier file set and this one left alone has been expanded already.
             if [[ -n ${__dkms_before[$__dkms_name $__dkms_i]+set} &&
@@ -168,9 +168,7 @@ __dkms_match() {
 # One request, in a process of its own: an expansion that fails ends only this one.
 __dkms_request() {
     builtin declare -A __dkms_before
-    for __dkms_name in $__dkms_names; do
-        builtin unset -v "$__dkms_name"
-    done
+    builtin unset -v $__dkms_names
     for (( __dkms_n = 0; __dkms_n < ${#__dkms_variables[@]}; __dkms_n += 2 )); do
         builtin printf -v "${__dkms_variables[__dkms_n]}" %s "${__dkms_variables[__dkms_n + 1]}"
     done

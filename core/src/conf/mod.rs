@@ -18,7 +18,7 @@ pub mod typed;
 pub use bash::{Answer, Evaluator, Kind, Launcher, Request};
 pub use directive::{Directive, Raw};
 pub use error::ConfError;
-pub use exclusive::{Facts, Reason};
+pub use exclusive::{Facts, Lookup, Reason};
 pub use files::{Source, package_files};
 pub use framework::Framework;
 pub use recipe::{MakeCommand, Recipe};
@@ -26,3 +26,5 @@ pub use typed::{Conf, Problem};
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_typed;
