@@ -70,7 +70,7 @@ __dkms_source() {
 
 # First stage: every run of white space becomes one blank, and one carriage return at the end goes.
 __dkms_dump() {
-    (( __dkms_total += ${#__dkms_value} ))
+    (( __dkms_total += ${#__dkms_value} + 16 )) # 16: empty ones count, too
     if (( __dkms_total > __dkms_limit )); then
         __dkms_say e large '' z
         exit 0
