@@ -135,7 +135,12 @@ impl Evaluator {
         let mut session = match self.session.take() {
             Some(session) => session,
             None => Session::start(&self.launcher).map_err(|source| ConfError::Start {
-                program: self.launcher.argv.first().map(PathBuf::from).unwrap_or_default(),
+                program: self
+                    .launcher
+                    .argv
+                    .first()
+                    .map(PathBuf::from)
+                    .unwrap_or_default(),
                 file: reading.file.clone(),
                 source,
             })?,
@@ -304,7 +309,12 @@ impl Reading {
             let harmless = |value: &str| {
                 *name == "CLEAN" && matches!(value, "true" | "/bin/true" | "/usr/bin/true")
             };
-            if self.answer.raw.all(name).any(|(_, value)| !value.is_empty() && !harmless(value)) {
+            if self
+                .answer
+                .raw
+                .all(name)
+                .any(|(_, value)| !value.is_empty() && !harmless(value))
+            {
                 self.answer.deprecated.push(Deprecation {
                     directive: name,
                     file: self.file.clone(),
@@ -368,4 +378,3 @@ fn syntax_line(stderr: &str, file: &Path) -> String {
         .find(|line| !line.contains(": `"))
         .map_or_else(|| first_line(stderr), str::to_owned)
 }
-

@@ -171,7 +171,9 @@ mod tests {
         assert_eq!(parsed("MAKE[12]=x"), given("MAKE", 12, false, "x"));
         assert_eq!(parsed("MAKE+= x"), given("MAKE", 0, true, " x"));
         assert_eq!(parsed("STRIP="), given("STRIP", 0, false, ""));
-        for bad in ["nonsense", "=x", "1A=x", "A-B=x", "A[x]=y", "A]=y", "A[1=y", "A[-1]=y"] {
+        for bad in [
+            "nonsense", "=x", "1A=x", "A-B=x", "A[x]=y", "A]=y", "A[1=y", "A[-1]=y",
+        ] {
             assert_eq!(parsed(bad), None, "{bad}");
         }
     }

@@ -47,7 +47,7 @@ __dkms_source() {
     for __dkms_name in $__dkms_names; do
         builtin local -n __dkms_ref=$__dkms_name
         for __dkms_i in "${!__dkms_ref[@]}"; do
-            [[ $__dkms_i == +([0-9]) ]] || continue
+            [[ $__dkms_i == *[!0-9]* ]] && continue
             __dkms_value=${__dkms_ref[$__dkms_i]}
             # What an earlier file set and this one left alone has been expanded already.
             if [[ -n ${__dkms_before[$__dkms_name $__dkms_i]+set} &&
@@ -70,7 +70,7 @@ __dkms_source() {
 
 # First stage: every run of white space becomes one blank, and one carriage return at the end goes.
 __dkms_dump() {
-    (( __dkms_total += ${#__dkms_value} ))
+    (( __dkms_total += ${#__dkms_value} + 16 )) # 16: empty ones count, too
     if (( __dkms_total > __dkms_limit )); then
         __dkms_say e large '' z
         exit 0
@@ -87,10 +87,11 @@ __dkms_dump() {
 }
 
 # Whether "$__dkms_text" between double quotes is exactly one word. Two readings at once, neither of
-# them run: what could end the one early is a parse error in the other.
+# them run: what could end the one early is a parse error in the other. (No [[ ]] and no array here:
+# errors in them derange bash's parser or end the shell.)
 __dkms_is_word() {
-    builtin eval "if false; then [[ -n \"$__dkms_text\" ]]; __dkms_words=( \"$__dkms_text\" ); fi" \
-        2>/dev/null
+    builtin eval "if false; then case \"$__dkms_text\" in *) ;; esac
+        for __dkms_word in \"$__dkms_text\"; do :; done; fi" 2>/dev/null
 }
 
 # Second stage: __dkms_value is expanded as if it stood between double quotes. Where its own quotes
@@ -166,10 +167,8 @@ __dkms_match() {
 
 # One request, in a process of its own: an expansion that fails ends only this one.
 __dkms_request() {
-    builtin declare -A __dkms_before=()
-    for __dkms_name in $__dkms_names; do
-        builtin unset -v "$__dkms_name"
-    done
+    builtin declare -A __dkms_before
+    builtin unset -v $__dkms_names
     for (( __dkms_n = 0; __dkms_n < ${#__dkms_variables[@]}; __dkms_n += 2 )); do
         builtin printf -v "${__dkms_variables[__dkms_n]}" %s "${__dkms_variables[__dkms_n + 1]}"
     done

@@ -4,6 +4,9 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// Looks a `CONFIG_…` option of a kernel up: `y`, `m`, or the first character of any other value.
+pub type Lookup<'a> = dyn Fn(&str) -> Option<char> + 'a;
+
 /// What is known of the kernel that decides about exclusion.
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {
@@ -11,9 +14,8 @@ pub struct Facts<'a> {
     pub release: &'a str,
     /// Its architecture label.
     pub arch: &'a str,
-    /// The value of a `CONFIG_…` option in its configuration (`y`, `m`, or the first character of
-    /// anything else); the whole is `None` if there is no configuration, and nothing is checked then.
-    pub config: Option<&'a dyn Fn(&str) -> Option<char>>,
+    /// Its configuration; `None` if there is none, and then nothing about it is checked.
+    pub config: Option<&'a Lookup<'a>>,
 }
 
 impl fmt::Debug for Facts<'_> {

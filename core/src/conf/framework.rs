@@ -164,7 +164,9 @@ impl Framework {
             symlink_modules: on("symlink_modules"),
             autoinstall_all_kernels: on("autoinstall_all_kernels"),
             // Used by common.postinst only, where `true` is the default.
-            continue_on_error: raw.text("continue_on_error", 0).is_none_or(|text| text == "true"),
+            continue_on_error: raw
+                .text("continue_on_error", 0)
+                .is_none_or(|text| text == "true"),
             modprobe_on_install: on("modprobe_on_install"),
             parallel_jobs,
             compress_gzip_opts: words("compress_gzip_opts", &[]),
@@ -248,9 +250,15 @@ mod tests {
     fn fragments_come_later_and_in_order() {
         let given = framework(
             &[
-                ("framework.conf", "verbose=no\nparallel_jobs=3\npolicy=fail\nsource_tree=/a\n"),
+                (
+                    "framework.conf",
+                    "verbose=no\nparallel_jobs=3\npolicy=fail\nsource_tree=/a\n",
+                ),
                 ("framework.conf.d/b.conf", "source_tree=$source_tree/b\n"),
-                ("framework.conf.d/a.conf", "source_tree=$source_tree/c\nPACKAGE_NAME=x\n"),
+                (
+                    "framework.conf.d/a.conf",
+                    "source_tree=$source_tree/c\nPACKAGE_NAME=x\n",
+                ),
                 ("framework.conf.d/z.txt", "source_tree=/z\n"),
                 ("framework.conf.d/.z.conf", "source_tree=/z\n"),
             ],

@@ -19,7 +19,14 @@ const KEPT: usize = 64 * 1024;
 /// How long an answer may be: the script's own limit for each of the files, and some air.
 const LONGEST: usize = 16 * 1024 * 1024;
 /// Variables that would make bash run or be something else than asked for (bash(1), "INVOCATION").
-const UNWANTED: &[&str] = &["BASH_ENV", "ENV", "SHELLOPTS", "BASHOPTS", "POSIXLY_CORRECT", "BASH_XTRACEFD"];
+const UNWANTED: &[&str] = &[
+    "BASH_ENV",
+    "ENV",
+    "SHELLOPTS",
+    "BASHOPTS",
+    "POSIXLY_CORRECT",
+    "BASH_XTRACEFD",
+];
 
 /// Why no answer came to its end. The session must be killed then.
 #[derive(Debug)]

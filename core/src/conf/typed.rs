@@ -389,7 +389,10 @@ fn exclusive(answer: &Answer) -> Exclusive {
     }
     // The older spelling counts where the newer one is not used at all.
     if let Some(max) = raw.text("OBSOLETE_BY", 0) {
-        if exclusive.values().all(|conditions| conditions.max.is_none()) {
+        if exclusive
+            .values()
+            .all(|conditions| conditions.max.is_none())
+        {
             exclusive.entry(0).or_default().max = Some(max.to_owned());
         }
     }
