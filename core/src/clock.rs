@@ -7,7 +7,13 @@ pub fn date(seconds: u64) -> String {
     let week = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let weekday = week[usize::try_from(days % 7).unwrap_or(0)];
-    format!("{weekday} {} {day:>2} {:02}:{:02}:{:02} UTC {year}", months[month - 1], rest / 3600, rest / 60 % 60, rest % 60)
+    format!(
+        "{weekday} {} {day:>2} {:02}:{:02}:{:02} UTC {year}",
+        months[month - 1],
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
 }
 
 /// Year, month (1 to 12) and day of the `days`th day after 1 January 1970 (Gregorian calendar).

@@ -39,10 +39,7 @@ impl Compression {
         let name = name.file_name()?.to_str()?;
         [Self::None, Self::Gzip, Self::Xz, Self::Zstd]
             .into_iter()
-            .find(|kind| {
-                name.strip_suffix(kind.suffix())
-                    .is_some_and(|stem| stem.ends_with(".ko"))
-            })
+            .find(|kind| name.strip_suffix(kind.suffix()).is_some_and(|stem| stem.ends_with(".ko")))
     }
 
     /// From "", "none", "gzip", "xz", "zstd" or a suffix with or without its dot.
@@ -90,11 +87,7 @@ impl Default for Options {
     /// The classic's defaults.
     fn default() -> Self {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        Self {
-            gzip: Vec::new(),
-            xz: words(&XZ_DEFAULT),
-            zstd: words(&["-q", "--rm", "-T0"]),
-        }
+        Self { gzip: Vec::new(), xz: words(&XZ_DEFAULT), zstd: words(&["-q", "--rm", "-T0"]) }
     }
 }
 
@@ -155,27 +148,18 @@ pub fn compress(
     if how.is_none() {
         match with_program(bytes, kind, words, scratch) {
             Ok(bytes) => {
-                return Ok(Compressed {
-                    bytes,
-                    fell_back: None,
-                });
+                return Ok(Compressed { bytes, fell_back: None });
             }
             Err(why) => {
-                fell_back = Some(format!(
-                    "{kind} {} failed, the default options were used instead: {why}",
-                    words.join(" ")
-                ));
+                fell_back =
+                    Some(format!("{kind} {} failed, the default options were used instead: {why}", words.join(" ")));
             }
         }
     }
     let bytes = how
         .unwrap_or_else(|| Builtin::default_of(kind))
         .run(bytes)
-        .map_err(|source| CompressError::Library {
-            doing: "compress",
-            kind,
-            source,
-        })?;
+        .map_err(|source| CompressError::Library { doing: "compress", kind, source })?;
     Ok(Compressed { bytes, fell_back })
 }
 
@@ -184,11 +168,7 @@ pub fn compress(
 enum Builtin {
     None,
     Gzip(u32),
-    Xz {
-        preset: u32,
-        small: bool,
-        crc32: bool,
-    },
+    Xz { preset: u32, small: bool, crc32: bool },
     Zstd(i32),
 }
 
@@ -197,11 +177,7 @@ impl Builtin {
         match kind {
             Compression::None => Self::None,
             Compression::Gzip => Self::Gzip(6),
-            Compression::Xz => Self::Xz {
-                preset: 6,
-                small: true,
-                crc32: true,
-            },
+            Compression::Xz => Self::Xz { preset: 6, small: true, crc32: true },
             Compression::Zstd => Self::Zstd(zstd::DEFAULT_COMPRESSION_LEVEL),
         }
     }
@@ -215,11 +191,7 @@ impl Builtin {
                 out.write_all(bytes)?;
                 out.finish()
             }
-            Self::Xz {
-                preset,
-                small,
-                crc32,
-            } => {
+            Self::Xz { preset, small, crc32 } => {
                 let mut lzma = LzmaOptions::new_preset(preset)?;
                 if small {
                     lzma.dict_size(1 << 20);
@@ -282,11 +254,7 @@ fn xz_builtin(words: &[String]) -> Option<Builtin> {
             _ => return None,
         }
     }
-    Some(Builtin::Xz {
-        preset,
-        small: false,
-        crc32,
-    })
+    Some(Builtin::Xz { preset, small: false, crc32 })
 }
 
 fn zstd_builtin(words: &[String]) -> Option<Builtin> {
@@ -304,17 +272,10 @@ fn zstd_builtin(words: &[String]) -> Option<Builtin> {
 }
 
 /// Runs `<program> <words> -f FILE`, as the classic does.
-fn with_program(
-    bytes: &[u8],
-    kind: Compression,
-    words: &[String],
-    scratch: &Path,
-) -> Result<Vec<u8>, String> {
+fn with_program(bytes: &[u8], kind: Compression, words: &[String], scratch: &Path) -> Result<Vec<u8>, String> {
     let program = kind.program().ok_or("no program")?;
-    let dir = tempfile::Builder::new()
-        .prefix(".dkms-compress-")
-        .tempdir_in(scratch)
-        .map_err(|error| error.to_string())?;
+    let dir =
+        tempfile::Builder::new().prefix(".dkms-compress-").tempdir_in(scratch).map_err(|error| error.to_string())?;
     let file = dir.path().join("module.ko");
     fs_err::write(&file, bytes).map_err(|error| error.to_string())?;
     let ended = crate::process::command(program)
@@ -339,32 +300,23 @@ fn with_program(
 
 /// Undoes [`compress`]; at most [`MAX_SIZE`] bytes.
 pub fn decompress(bytes: &[u8], kind: Compression) -> Result<Vec<u8>, CompressError> {
-    let failed = |source| CompressError::Library {
-        doing: "decompress",
-        kind,
-        source,
-    };
+    let failed = |source| CompressError::Library { doing: "decompress", kind, source };
     let mut reader: Box<dyn Read + '_> = match kind {
         Compression::None => Box::new(bytes),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
         Compression::Xz => Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(bytes)),
-        Compression::Zstd => {
-            Box::new(zstd::stream::read::Decoder::with_buffer(bytes).map_err(failed)?)
-        }
+        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(bytes).map_err(failed)?),
     };
     bounded(&mut reader, kind, MAX_SIZE)
 }
 
 fn bounded(reader: &mut dyn Read, kind: Compression, limit: u64) -> Result<Vec<u8>, CompressError> {
     let mut out = Vec::new();
-    reader
-        .take(limit + 1)
-        .read_to_end(&mut out)
-        .map_err(|source| CompressError::Library {
-            doing: "decompress",
-            kind,
-            source,
-        })?;
+    reader.take(limit + 1).read_to_end(&mut out).map_err(|source| CompressError::Library {
+        doing: "decompress",
+        kind,
+        source,
+    })?;
     if out.len() as u64 > limit {
         return Err(CompressError::TooLarge { kind });
     }
@@ -376,9 +328,7 @@ pub fn read_module(path: &Path) -> Result<Vec<u8>, CompressError> {
     let kind = Compression::of_file(path).unwrap_or(Compression::None);
     let file = fs_err::File::open(path).map_err(CompressError::Read)?;
     let mut bytes = Vec::new();
-    file.take(MAX_SIZE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(CompressError::Read)?;
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(CompressError::Read)?;
     if bytes.len() as u64 > MAX_SIZE {
         return Err(CompressError::TooLarge { kind });
     }

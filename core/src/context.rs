@@ -102,7 +102,12 @@ impl Context {
     }
 
     /// Takes the lock of a package on a kernel: held during its build. `on_wait` is told whom we wait for.
-    pub fn lock_pair(&self, package: &Package, kernel: &Kernel, on_wait: &dyn Fn(&lock::Holder)) -> Result<Lock, Error> {
+    pub fn lock_pair(
+        &self,
+        package: &Package,
+        kernel: &Kernel,
+        on_wait: &dyn Fn(&lock::Holder),
+    ) -> Result<Lock, Error> {
         Ok(lock::lock(&self.trees.pair_lock(package, kernel), Patience { limit: self.options.lock_patience, on_wait })?)
     }
 }

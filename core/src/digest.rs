@@ -97,9 +97,7 @@ fn add_tree(hasher: &mut Hasher, path: &Path) -> io::Result<()> {
         hasher.field(fs_err::read_link(path)?.as_os_str().as_bytes());
     } else if meta.is_dir() {
         hasher.field(b"dir");
-        let mut names = fs_err::read_dir(path)?
-            .map(|e| e.map(|e| e.file_name()))
-            .collect::<io::Result<Vec<_>>>()?;
+        let mut names = fs_err::read_dir(path)?.map(|e| e.map(|e| e.file_name())).collect::<io::Result<Vec<_>>>()?;
         names.sort();
         for name in names {
             hasher.field(name.as_bytes());
@@ -107,11 +105,7 @@ fn add_tree(hasher: &mut Hasher, path: &Path) -> io::Result<()> {
         }
         hasher.field(b"end");
     } else if meta.is_file() {
-        hasher.field(if meta.permissions().mode() & 0o111 == 0 {
-            b"file"
-        } else {
-            b"prog"
-        });
+        hasher.field(if meta.permissions().mode() & 0o111 == 0 { b"file" } else { b"prog" });
         hasher.field(Digest::of_file(path)?.0.as_bytes());
     } else {
         hasher.field(b"other");
@@ -125,10 +119,7 @@ mod tests {
 
     #[test]
     fn known_value() {
-        assert_eq!(
-            Digest::of(b"abc").to_string(),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+        assert_eq!(Digest::of(b"abc").to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 
     #[test]

@@ -26,19 +26,13 @@ pub struct FileError {
 /// Gives an I/O error its operation and its path; made for `map_err`.
 pub fn at(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
     let path = path.to_owned();
-    move |source| FileError {
-        doing,
-        path,
-        source,
-    }
+    move |source| FileError { doing, path, source }
 }
 
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         ErrorKind::ReadOnlyFilesystem => "; mount the file system writable and try again",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "; free some space on the file system and try again"
-        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some space on the file system and try again",
         ErrorKind::PermissionDenied => "; this needs root",
         _ => "",
     }
@@ -97,15 +91,10 @@ pub fn copy_tree(from: &Path, to: &Path) -> Result<(), FileError> {
 }
 
 fn create(path: &Path, mode: u32) -> Result<fs::File, FileError> {
-    let file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(at("create", path))?;
+    let file =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(at("create", path))?;
     // Not left to open(2): the umask of whoever started us must not decide.
-    file.set_permissions(fs::Permissions::from_mode(mode))
-        .map_err(at("set the mode of", path))?;
+    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(at("set the mode of", path))?;
     Ok(file)
 }
 
@@ -159,8 +148,9 @@ pub fn own_dirs(path: &Path) -> Result<(), FileError> {
         let mode = if private { 0o700 } else { 0o755 };
         match fs::DirBuilder::new().mode(mode).create(&here) {
             // Whatever the umask is.
-            Ok(()) => fs::set_permissions(&here, fs::Permissions::from_mode(mode))
-                .map_err(at("set the mode of", &here))?,
+            Ok(()) => {
+                fs::set_permissions(&here, fs::Permissions::from_mode(mode)).map_err(at("set the mode of", &here))?
+            }
             Err(_) if here.is_dir() => {}
             Err(error) => return Err(at("create the directory", &here)(error)),
         }
@@ -174,11 +164,7 @@ pub fn remove_any(path: &Path) -> Result<(), FileError> {
         Err(error) if missing(&error) => return Ok(()),
         other => other.map_err(at("look at", path))?,
     };
-    let gone = if meta.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    };
+    let gone = if meta.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match gone {
         Err(error) if missing(&error) => Ok(()),
         other => other.map_err(at("delete", path)),
@@ -229,10 +215,7 @@ mod tests {
         write_atomic(&path, b"1", 0o640).unwrap();
         write_atomic(&path, b"2", 0o644).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"2");
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o644
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
         assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 1);
     }
 
@@ -242,10 +225,7 @@ mod tests {
         let path = tmp.path().join("d");
         fs::create_dir_all(path.join("full")).unwrap();
         let error = write_atomic(&path, b"1", 0o644).unwrap_err();
-        assert!(
-            error.to_string().contains(path.to_str().unwrap()),
-            "{error}"
-        );
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
         assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 1);
     }
 
@@ -267,12 +247,7 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let dir = tmp.path().join("t/.dkms/journal");
         own_dirs(&dir).unwrap();
-        let mode = |p: &str| {
-            fs::metadata(tmp.path().join(p))
-                .unwrap()
-                .permissions()
-                .mode()
-        };
+        let mode = |p: &str| fs::metadata(tmp.path().join(p)).unwrap().permissions().mode();
         assert_eq!(mode("t/.dkms") & 0o777, 0o700);
         assert_eq!(mode("t/.dkms/journal") & 0o777, 0o700);
         assert_eq!(mode("t") & 0o777, 0o755);

@@ -64,10 +64,7 @@ pub struct Module {
 impl Module {
     /// Reads a module file, decompressed by its suffix.
     pub fn read(path: &Path) -> Result<Self, ElfError> {
-        let bytes = compress::read_module(path).map_err(|source| ElfError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let bytes = compress::read_module(path).map_err(|source| ElfError::Read { path: path.to_owned(), source })?;
         Self::parse(&bytes)
     }
 
@@ -117,27 +114,17 @@ impl Module {
 
     /// The first value of a `.modinfo` field.
     pub fn field(&self, key: &str) -> Option<&str> {
-        self.modinfo
-            .iter()
-            .find(|(found, _)| found == key)
-            .map(|(_, value)| value.as_str())
+        self.modinfo.iter().find(|(found, _)| found == key).map(|(_, value)| value.as_str())
     }
 
     /// All values of a `.modinfo` field (`alias`, `firmware`, …).
     pub fn fields<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
-        self.modinfo
-            .iter()
-            .filter(move |(found, _)| found == key)
-            .map(|(_, value)| value.as_str())
+        self.modinfo.iter().filter(move |(found, _)| found == key).map(|(_, value)| value.as_str())
     }
 
     /// Modules this one depends on.
     pub fn depends(&self) -> Vec<&str> {
-        self.field("depends")
-            .unwrap_or_default()
-            .split(',')
-            .filter(|name| !name.is_empty())
-            .collect()
+        self.field("depends").unwrap_or_default().split(',').filter(|name| !name.is_empty()).collect()
     }
 
     /// Whether this module can run on a machine that `uname -m` or a distribution calls `label`.
@@ -214,10 +201,7 @@ mod tests {
         assert_eq!(module.field("version"), Some("1.2-test"));
         assert_eq!(module.field("srcversion"), Some("0123456789ABCDEF0123456"));
         assert_eq!(module.field("name"), Some("tiny"));
-        assert_eq!(
-            module.field("vermagic"),
-            Some("6.12.117+deb13-amd64 SMP preempt mod_unload modversions ")
-        );
+        assert_eq!(module.field("vermagic"), Some("6.12.117+deb13-amd64 SMP preempt mod_unload modversions "));
         assert_eq!(module.fields("alias").count(), 2);
         assert_eq!(module.depends(), ["usbcore", "videodev"]);
         assert_eq!(module.field("nothing"), None);
@@ -233,15 +217,11 @@ mod tests {
     fn a_signed_and_compressed_one_too() {
         let signed = fixture("rsa4096.sha384.signed");
         let tmp = tempfile::tempdir().unwrap();
-        let xz =
-            crate::compress::compress(&signed, Compression::Xz, &Options::default(), tmp.path())
-                .unwrap();
+        let xz = crate::compress::compress(&signed, Compression::Xz, &Options::default(), tmp.path()).unwrap();
         let path = tmp.path().join("m.ko.xz");
         fs_err::write(&path, &xz.bytes).unwrap();
         let module = Module::read(&path).unwrap();
-        let Signature::Signed(message) = &module.signature else {
-            panic!("{module:?}")
-        };
+        let Signature::Signed(message) = &module.signature else { panic!("{module:?}") };
         assert_eq!(message.hash, "sha384");
         assert_eq!(message.signer_name().unwrap(), "dkms test rsa4096");
         assert_eq!(module.field("name"), Some("tiny"));

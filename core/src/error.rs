@@ -25,7 +25,9 @@ pub enum Error {
         verb: &'static str,
     },
     /// Architectures and kernels don't pair.
-    #[error("{arches} architectures were given for {kernels} kernels.\nGive one architecture for all kernels, or one for each of them, in the same order.")]
+    #[error(
+        "{arches} architectures were given for {kernels} kernels.\nGive one architecture for all kernels, or one for each of them, in the same order."
+    )]
     ArchCount {
         /// How many architectures.
         arches: usize,
@@ -270,9 +272,17 @@ impl Error {
     /// The exit code of the classic for this, or ours where it had none.
     pub fn code(&self) -> u8 {
         match self {
-            Self::Usage(cli::args::UsageError::TwoVerbs(..)) | Self::Broken { .. } | Self::OneKernel(_) | Self::ConfMissing(_) | Self::Host(_) => 4,
+            Self::Usage(cli::args::UsageError::TwoVerbs(..))
+            | Self::Broken { .. }
+            | Self::OneKernel(_)
+            | Self::ConfMissing(_)
+            | Self::Host(_) => 4,
             Self::Usage(_) | Self::NoSource(_) => 2,
-            Self::Name(_) | Self::NoPackage { .. } | Self::ArchCount { .. } | Self::NotRoot | Self::ReadOnlyTree { .. } => 1,
+            Self::Name(_)
+            | Self::NoPackage { .. }
+            | Self::ArchCount { .. }
+            | Self::NotRoot
+            | Self::ReadOnlyTree { .. } => 1,
             Self::Conflict(_, _, code) => *code,
             Self::NoAll(_) | Self::PatchPath(_) | Self::PatchMissing { .. } => 5,
             Self::NoKernel { .. } => 16,
@@ -282,7 +292,11 @@ impl Error {
             Self::Excluded { .. } => 77,
             Self::NoHeaders { .. } => 21,
             Self::MissingDependencies { .. } => 13,
-            Self::PatchFailed { .. } | Self::NoModulesDir(_) | Self::MissingModule { .. } | Self::NothingInstalled(_) | Self::Depmod { .. } => 6,
+            Self::PatchFailed { .. }
+            | Self::NoModulesDir(_)
+            | Self::MissingModule { .. }
+            | Self::NothingInstalled(_)
+            | Self::Depmod { .. } => 6,
             Self::Script { code, .. } => u8::try_from(*code).unwrap_or(1),
             Self::PreInstall => 101,
             Self::Make { .. } | Self::NoTool { .. } => 10,
@@ -301,7 +315,11 @@ impl Error {
             Self::PatchPath(_) | Self::PatchMissing { .. } | Self::PatchFailed { .. } => "patch",
             Self::Script { script, .. } => script,
             Self::PreInstall => "pre_install",
-            Self::Make { .. } | Self::NotProduced { .. } | Self::NotAModule { .. } | Self::NoTool { .. } | Self::EmptySource(_) => "build",
+            Self::Make { .. }
+            | Self::NotProduced { .. }
+            | Self::NotAModule { .. }
+            | Self::NoTool { .. }
+            | Self::EmptySource(_) => "build",
             Self::NoModulesDir(_) | Self::MissingModule { .. } | Self::NothingInstalled(_) => "install",
             Self::Depmod { .. } => "depmod",
             Self::Lock(_) => "lock",

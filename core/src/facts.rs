@@ -106,7 +106,8 @@ impl<'a> Facts<'a> {
             }
             Err(other) => return Err(other.into()),
         };
-        let default_dir = given.map_or_else(|| ctx.trees.install.inside.join(&kernel.release).join("build"), Path::to_owned);
+        let default_dir =
+            given.map_or_else(|| ctx.trees.install.inside.join(&kernel.release).join("build"), Path::to_owned);
         let mut source_dir = headers.as_ref().map_or(default_dir, |headers| headers.inside.clone());
         let config_file = match (&ctx.options.kernel_config, &headers) {
             (Some(file), _) => Some(file.clone()),
@@ -152,7 +153,13 @@ impl<'a> Facts<'a> {
 
     /// Evaluates the dkms.conf of `package` for `kernel`. `conf_file` is that of a source that is not yet
     /// registered, as an inside path. `strict` as add, build and install read.
-    pub fn evaluate(&self, package: &Package, kernel: &KernelFacts, conf_file: Option<&Path>, strict: bool) -> Result<Evaluated, Error> {
+    pub fn evaluate(
+        &self,
+        package: &Package,
+        kernel: &KernelFacts,
+        conf_file: Option<&Path>,
+        strict: bool,
+    ) -> Result<Evaluated, Error> {
         let ctx = self.ctx;
         let given = ctx.options.conf.as_deref().and_then(|file| ctx.trees.root.inside(file));
         let files = conf::package_files(&ctx.trees, package, conf_file.or(given.as_deref()), Some(&kernel.kernel));
@@ -172,10 +179,13 @@ impl<'a> Facts<'a> {
         if !answer.stderr.trim().is_empty() {
             said.push(crate::report::Event::Note(answer.stderr.trim_end().to_owned()));
         }
-        let (conf, warnings) = Conf::check(&answer, strict).map_err(|problems| bad_conf(ctx.trees.shown(&own), &problems))?;
+        let (conf, warnings) =
+            Conf::check(&answer, strict).map_err(|problems| bad_conf(ctx.trees.shown(&own), &problems))?;
         said.extend(warnings.iter().map(|warning| crate::report::Event::Note(warning.to_string())));
         said.extend(answer.deprecated.iter().map(|feature| crate::report::Event::Deprecated(feature.to_string())));
-        let value = |name: &str| kernel.config.as_ref().and_then(|config| config.value(name)).and_then(|value| value.chars().next());
+        let value = |name: &str| {
+            kernel.config.as_ref().and_then(|config| config.value(name)).and_then(|value| value.chars().next())
+        };
         let facts = conf::Facts {
             release: kernel.kernel.release.as_str(),
             arch: kernel.kernel.arch.as_str(),
@@ -201,7 +211,8 @@ impl<'a> Facts<'a> {
         };
         let answer = Evaluator::new(launcher).evaluate(&request)?;
         let (conf, _) = Conf::check(&answer, true).map_err(|problems| bad_conf(file.to_owned(), &problems))?;
-        let facts = conf::Facts { release: kernel.kernel.release.as_str(), arch: kernel.kernel.arch.as_str(), config: None };
+        let facts =
+            conf::Facts { release: kernel.kernel.release.as_str(), arch: kernel.kernel.arch.as_str(), config: None };
         let recipe = Recipe::new(&conf, &facts, "", "");
         Ok(Evaluated { conf, recipe, overrides: None, said: Vec::new() })
     }
@@ -221,7 +232,10 @@ impl<'a> Facts<'a> {
             ("install_tree", called(&ctx.trees.install.outer)),
             ("module", package.name.to_string()),
             ("module_version", package.version.to_string()),
-            ("tmp_location", ctx.framework.tmp_location.as_ref().map_or_else(|| "/tmp".to_owned(), |dir| dir.display().to_string())),
+            (
+                "tmp_location",
+                ctx.framework.tmp_location.as_ref().map_or_else(|| "/tmp".to_owned(), |dir| dir.display().to_string()),
+            ),
             ("parallel_jobs", jobs),
             ("running_distribution", ctx.distribution.family.clone()),
             ("current_kernel", running),
@@ -247,7 +261,11 @@ impl<'a> Facts<'a> {
     /// The error for a kernel whose headers are not there, with what this distribution would install.
     pub fn no_headers(&self, kernel: &KernelFacts) -> Option<Error> {
         let looked_for = kernel.headers.as_ref().err()?.clone();
-        let advice = headers_package::advise(&self.ctx.distribution, &kernel.kernel.release, &self.ctx.trees.modules_dir(&kernel.kernel.release));
+        let advice = headers_package::advise(
+            &self.ctx.distribution,
+            &kernel.kernel.release,
+            &self.ctx.trees.modules_dir(&kernel.kernel.release),
+        );
         Some(Error::NoHeaders {
             kernel: kernel.kernel.clone(),
             looked_for,
@@ -290,7 +308,9 @@ impl KernelFacts {
 
     /// The cheap token of the headers; `None` without headers.
     pub fn headers_stamp(&self, ctx: &Context) -> Option<&HeadersStamp> {
-        self.stamp.get_or_init(|| self.headers.as_ref().ok().map(|headers| HeadersStamp::take(&ctx.trees.root, headers))).as_ref()
+        self.stamp
+            .get_or_init(|| self.headers.as_ref().ok().map(|headers| HeadersStamp::take(&ctx.trees.root, headers)))
+            .as_ref()
     }
 
     /// The digest of the headers; `None` without headers, or when they can't be read.
@@ -354,7 +374,9 @@ fn build_environment(ctx: &Context) -> Result<Environment, Error> {
             let at = entry.iter().position(|byte| *byte == b'=')?;
             Some((OsStr::from_bytes(&entry[..at]).to_owned(), OsStr::from_bytes(&entry[at + 1..]).to_owned()))
         })
-        .filter(|(key, value)| before.get(key) != Some(value) && !["_", "SHLVL", "PWD", "OLDPWD"].iter().any(|own| key == own))
+        .filter(|(key, value)| {
+            before.get(key) != Some(value) && !["_", "SHLVL", "PWD", "OLDPWD"].iter().any(|own| key == own)
+        })
         .collect())
 }
 

@@ -42,14 +42,20 @@ pub fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     } else if meta.is_file() {
         fs::copy(from, to)?;
     } else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is no file, directory or link", from.display())));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{} is no file, directory or link", from.display()),
+        ));
     }
     keep(&meta, to)
 }
 
 fn keep(meta: &std::fs::Metadata, to: &Path) -> io::Result<()> {
     let time = |sec, nsec| Timespec { tv_sec: sec, tv_nsec: nsec };
-    let times = Timestamps { last_access: time(meta.atime(), meta.atime_nsec()), last_modification: time(meta.mtime(), meta.mtime_nsec()) };
+    let times = Timestamps {
+        last_access: time(meta.atime(), meta.atime_nsec()),
+        last_modification: time(meta.mtime(), meta.mtime_nsec()),
+    };
     utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)?;
     if rustix::process::geteuid().is_root() {
         // Not everywhere allowed (user namespaces, some network file systems), and not worth failing for.
@@ -71,7 +77,10 @@ mod tests {
         fs::set_permissions(from.join("sub/x"), std::fs::Permissions::from_mode(0o755)).unwrap();
         symlink("sub/x", from.join("link")).unwrap();
         symlink("/nowhere", from.join("dangling")).unwrap();
-        let old = Timestamps { last_access: Timespec { tv_sec: 5, tv_nsec: 0 }, last_modification: Timespec { tv_sec: 7, tv_nsec: 9 } };
+        let old = Timestamps {
+            last_access: Timespec { tv_sec: 5, tv_nsec: 0 },
+            last_modification: Timespec { tv_sec: 7, tv_nsec: 9 },
+        };
         utimensat(CWD, from.join("sub/x"), &old, AtFlags::empty()).unwrap();
         copy_tree(&from, &to).unwrap();
         copy_tree(&from, &to).unwrap();

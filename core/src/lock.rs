@@ -134,20 +134,13 @@ pub fn lock(path: &Path, patience: Patience<'_>) -> Result<Lock, LockError> {
         let holder = holder(file);
         if let Some(holder) = &holder {
             if ancestors().contains(&holder.pid) {
-                return Err(LockError::Nested {
-                    path: path.to_owned(),
-                    holder: holder.clone(),
-                });
+                return Err(LockError::Nested { path: path.to_owned(), holder: holder.clone() });
             }
         }
         let waited = start.elapsed();
         let left = patience.limit.map(|limit| limit.saturating_sub(waited));
         if left == Some(Duration::ZERO) {
-            return Err(LockError::Timeout {
-                path: path.to_owned(),
-                holder,
-                waited,
-            });
+            return Err(LockError::Timeout { path: path.to_owned(), holder, waited });
         }
         if let (false, Some(holder)) = (told, &holder) {
             (patience.on_wait)(holder);
@@ -164,10 +157,7 @@ impl Lock {
             .map(|word| word.to_string_lossy().replace(char::is_control, " "))
             .collect::<Vec<_>>()
             .join(" ");
-        let text: String = format!("{} {command}", std::process::id())
-            .chars()
-            .take(500)
-            .collect();
+        let text: String = format!("{} {command}", std::process::id()).chars().take(500).collect();
         file.set_len(0)?;
         // A full disk must not keep anybody from removing things: the words only inform.
         let _ = file.write_all(text.as_bytes());
@@ -209,10 +199,7 @@ fn holder(mut file: File) -> Option<Holder> {
     file.rewind().ok()?;
     file.read_to_string(&mut text).ok()?;
     let (pid, command) = text.split_once(' ')?;
-    Some(Holder {
-        pid: pid.parse().ok()?,
-        command: command.to_owned(),
-    })
+    Some(Holder { pid: pid.parse().ok()?, command: command.to_owned() })
 }
 
 /// The processes that started this one, nearest first (proc_pid_stat(5), the field `ppid`).
@@ -252,10 +239,7 @@ mod tests {
     use std::cell::RefCell;
     use std::sync::mpsc;
 
-    const QUIET: Patience<'static> = Patience {
-        limit: Some(Duration::ZERO),
-        on_wait: &|_| {},
-    };
+    const QUIET: Patience<'static> = Patience { limit: Some(Duration::ZERO), on_wait: &|_| {} };
 
     fn place() -> (tempfile::TempDir, PathBuf) {
         let tmp = tempfile::tempdir().unwrap();
@@ -268,18 +252,10 @@ mod tests {
         let (_tmp, path) = place();
         let first = lock(&path, QUIET).unwrap();
         let told = RefCell::new(Vec::new());
-        let patience = Patience {
-            limit: Some(Duration::from_millis(10)),
-            on_wait: &|holder| told.borrow_mut().push(holder.pid),
-        };
+        let patience =
+            Patience { limit: Some(Duration::from_millis(10)), on_wait: &|holder| told.borrow_mut().push(holder.pid) };
         let error = lock(&path, patience).unwrap_err();
-        let LockError::Timeout {
-            holder: Some(holder),
-            ..
-        } = error
-        else {
-            unreachable!("{error}")
-        };
+        let LockError::Timeout { holder: Some(holder), .. } = error else { unreachable!("{error}") };
         assert_eq!(holder.pid, std::process::id());
         assert!(!holder.command.is_empty());
         assert_eq!(*told.borrow(), [std::process::id()]);
@@ -294,10 +270,7 @@ mod tests {
         let first = lock(&path, QUIET).unwrap();
         let (waiting, is_waiting) = mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let patience = Patience {
-                limit: None,
-                on_wait: &|_| waiting.send(()).unwrap(),
-            };
+            let patience = Patience { limit: None, on_wait: &|_| waiting.send(()).unwrap() };
             lock(&path, patience).unwrap();
         });
         is_waiting.recv().unwrap();
@@ -312,10 +285,7 @@ mod tests {
         let mut held = open(&path).unwrap();
         flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
         write!(held, "{} make all", std::os::unix::process::parent_id()).unwrap();
-        let forever = Patience {
-            limit: None,
-            on_wait: &|_| {},
-        };
+        let forever = Patience { limit: None, on_wait: &|_| {} };
         let error = lock(&path, forever).unwrap_err();
         assert!(matches!(error, LockError::Nested { .. }), "{error}");
     }
@@ -334,17 +304,12 @@ mod tests {
     fn a_program_does_not_inherit_it() {
         let (_tmp, path) = place();
         let held = lock(&path, QUIET).unwrap();
-        let mut child = crate::process::command("cat")
-            .stdin(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = crate::process::command("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
         // Without the explicit unlock of drop: closing must be enough when nobody inherited it.
         let file = held.file.try_clone().unwrap();
         std::mem::forget(held);
         let fds = fs::read_dir(format!("/proc/{}/fd", child.id())).unwrap();
-        let inherited = fds
-            .filter_map(|fd| fs::read_link(fd.unwrap().path()).ok())
-            .any(|target| target == path);
+        let inherited = fds.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok()).any(|target| target == path);
         drop(child.stdin.take());
         child.wait().unwrap();
         assert!(!inherited);

@@ -34,20 +34,14 @@ fn check(what: &'static str, text: &str) -> Result<(), NameError> {
         "it begins with a dash"
     } else if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
         "it contains white space or a control character"
-    } else if text.contains([
-        '*', '?', '[', ']', '"', '\'', '\\', '`', '$', ';', '&', '|', '<', '>', '(', ')',
-    ]) {
+    } else if text.contains(['*', '?', '[', ']', '"', '\'', '\\', '`', '$', ';', '&', '|', '<', '>', '(', ')']) {
         "it contains a character that the shell or a glob would interpret"
     } else if text.len() > 200 {
         "it is longer than 200 bytes"
     } else {
         return Ok(());
     };
-    Err(NameError {
-        what,
-        text: text.to_owned(),
-        why,
-    })
+    Err(NameError { what, text: text.to_owned(), why })
 }
 
 macro_rules! name_type {
@@ -138,10 +132,7 @@ pub struct Package {
 impl Package {
     /// Checks both words and puts them together.
     pub fn new(name: &str, version: &str) -> Result<Self, NameError> {
-        Ok(Self {
-            name: Name::new(name)?,
-            version: Version::new(version)?,
-        })
+        Ok(Self { name: Name::new(name)?, version: Version::new(version)? })
     }
 }
 
@@ -163,10 +154,7 @@ pub struct Kernel {
 impl Kernel {
     /// Checks both words and puts them together.
     pub fn new(release: &str, arch: &str) -> Result<Self, NameError> {
-        Ok(Self {
-            release: Release::new(release)?,
-            arch: Arch::new(arch)?,
-        })
+        Ok(Self { release: Release::new(release)?, arch: Arch::new(arch)? })
     }
 }
 
@@ -182,23 +170,14 @@ mod tests {
 
     #[test]
     fn usual_names_pass() {
-        for text in [
-            "zfs",
-            "v4l2loopback",
-            "rtl8812au",
-            "6.12.117+deb13-cloud-amd64",
-            "1:2.0~rc1",
-            "5.15.0-1020_x",
-        ] {
+        for text in ["zfs", "v4l2loopback", "rtl8812au", "6.12.117+deb13-cloud-amd64", "1:2.0~rc1", "5.15.0-1020_x"] {
             assert!(Name::new(text).is_ok(), "{text}");
         }
     }
 
     #[test]
     fn names_that_would_leave_the_tree_are_refused() {
-        for text in [
-            "", ".", "..", "a/b", "../x", ".dkms", "a b", "a\nb", "*", "-k", "a$(b)", "a\0b",
-        ] {
+        for text in ["", ".", "..", "a/b", "../x", ".dkms", "a b", "a\nb", "*", "-k", "a$(b)", "a\0b"] {
             assert!(Name::new(text).is_err(), "{text:?}");
         }
     }

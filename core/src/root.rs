@@ -21,19 +21,14 @@ const MAX_LINKS: usize = 40;
 impl Root {
     /// The running system.
     pub fn host() -> Self {
-        Self {
-            dir: PathBuf::from("/"),
-        }
+        Self { dir: PathBuf::from("/") }
     }
 
     /// The system below `dir`; `dir` must be an existing directory. `/` gives [`Root::host`].
     pub fn at(dir: &Path) -> io::Result<Self> {
         let dir = fs_err::canonicalize(dir)?;
         if !dir.is_dir() {
-            return Err(io::Error::new(
-                io::ErrorKind::NotADirectory,
-                format!("{} is not a directory", dir.display()),
-            ));
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, format!("{} is not a directory", dir.display())));
         }
         Ok(Self { dir })
     }
@@ -68,10 +63,7 @@ impl Root {
 
     /// The inside path of an outer one; `None` if `outer` is not below this root.
     pub fn inside(&self, outer: &Path) -> Option<PathBuf> {
-        outer
-            .strip_prefix(&self.dir)
-            .ok()
-            .map(|rest| Path::new("/").join(rest))
+        outer.strip_prefix(&self.dir).ok().map(|rest| Path::new("/").join(rest))
     }
 
     /// Follows every link of an inside path, also on the host, and gives the inside path reached;
@@ -140,27 +132,14 @@ mod tests {
         let root = Root::at(tmp.path()).unwrap();
         fs_err::create_dir_all(root.dir().join("usr/lib/modules/6.1/x")).unwrap();
         symlink("/usr/lib", root.dir().join("lib")).unwrap();
-        symlink(
-            "/usr/src/headers",
-            root.dir().join("usr/lib/modules/6.1/build"),
-        )
-        .unwrap();
-        assert_eq!(
-            root.outer(Path::new("/lib/modules/6.1/x")),
-            root.dir().join("usr/lib/modules/6.1/x")
-        );
-        assert_eq!(
-            root.outer(Path::new("/lib/modules/6.1/build")),
-            root.dir().join("usr/src/headers")
-        );
+        symlink("/usr/src/headers", root.dir().join("usr/lib/modules/6.1/build")).unwrap();
+        assert_eq!(root.outer(Path::new("/lib/modules/6.1/x")), root.dir().join("usr/lib/modules/6.1/x"));
+        assert_eq!(root.outer(Path::new("/lib/modules/6.1/build")), root.dir().join("usr/src/headers"));
         assert_eq!(
             root.outer_nofollow(Path::new("/lib/modules/6.1/build")),
             root.dir().join("usr/lib/modules/6.1/build")
         );
-        assert_eq!(
-            root.outer(Path::new("/../../etc/passwd")),
-            root.dir().join("etc/passwd")
-        );
+        assert_eq!(root.outer(Path::new("/../../etc/passwd")), root.dir().join("etc/passwd"));
     }
 
     #[test]

@@ -38,7 +38,9 @@ impl World {
     pub fn of(root: &Root, mut environment: Environment, namespaces: Namespaces) -> Self {
         let kind = if root.is_host() {
             Kind::Host
-        } else if namespaces.mounts && ["bash", "make"].iter().all(|program| in_path(Some(root), DEFAULT_PATH.as_ref(), program).is_some()) {
+        } else if namespaces.mounts
+            && ["bash", "make"].iter().all(|program| in_path(Some(root), DEFAULT_PATH.as_ref(), program).is_some())
+        {
             Kind::Inside(root.clone())
         } else {
             Kind::Outside
@@ -141,7 +143,9 @@ impl World {
 /// The program `name` on `path`, as an outer path; below `root` if there is one.
 fn in_path(root: Option<&Root>, path: &OsStr, name: &str) -> Option<PathBuf> {
     let outer = |inside: &Path| root.map_or_else(|| inside.to_owned(), |root| root.outer(inside));
-    let runs = |file: &Path| std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
+    let runs = |file: &Path| {
+        std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
     if name.contains('/') {
         let file = outer(Path::new(name));
         return runs(&file).then_some(file);
@@ -153,7 +157,22 @@ fn in_path(root: Option<&Root>, path: &OsStr, name: &str) -> Option<PathBuf> {
 /// shell start-up files, the dynamic loader's variables (issue 3), and compiler settings (behaviour.md 3).
 /// Messages are English, since the first compiler error is looked for in them.
 pub fn clean_environment(caller: impl IntoIterator<Item = (OsString, OsString)>) -> Environment {
-    let dropped = ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "BASH_ENV", "ENV", "CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS", "SHELLOPTS", "BASHOPTS", "CDPATH"];
+    let dropped = [
+        "MAKEFLAGS",
+        "MFLAGS",
+        "MAKELEVEL",
+        "MAKEOVERRIDES",
+        "BASH_ENV",
+        "ENV",
+        "CC",
+        "CXX",
+        "CFLAGS",
+        "CXXFLAGS",
+        "LDFLAGS",
+        "SHELLOPTS",
+        "BASHOPTS",
+        "CDPATH",
+    ];
     let mut environment: Environment = caller
         .into_iter()
         .filter(|(key, _)| {
@@ -171,7 +190,14 @@ mod tests {
 
     #[test]
     fn foreign_flags_do_not_reach_a_build() {
-        let caller = [("MAKEFLAGS", "-j9"), ("LD_PRELOAD", "x"), ("BASH_ENV", "y"), ("CC", "z"), ("HOME", "/root"), ("BASH_FUNC_make%%", "()")];
+        let caller = [
+            ("MAKEFLAGS", "-j9"),
+            ("LD_PRELOAD", "x"),
+            ("BASH_ENV", "y"),
+            ("CC", "z"),
+            ("HOME", "/root"),
+            ("BASH_FUNC_make%%", "()"),
+        ];
         let env = clean_environment(caller.map(|(key, value)| (key.into(), value.into())));
         assert_eq!(env.keys().collect::<Vec<_>>(), ["HOME", "LC_ALL"]);
     }

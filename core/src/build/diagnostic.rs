@@ -15,9 +15,17 @@ pub struct Diagnostic {
 /// The first diagnostic in `log`; paths below `build` are shown relative to it.
 pub fn first(log: &str, build: &Path) -> Option<Diagnostic> {
     // What stops a machine comes before what it makes the compiler say.
-    let broken = ["No space left on device", "Killed", "Cannot allocate memory", "out of memory", "Input/output error", "Too many open files"];
+    let broken = [
+        "No space left on device",
+        "Killed",
+        "Cannot allocate memory",
+        "out of memory",
+        "Input/output error",
+        "Too many open files",
+    ];
     let machine = log.lines().find(|line| broken.iter().any(|sign| line.contains(sign)));
-    let source = log.lines().find(|line| compiler_error(line) || line.contains("ERROR: modpost:") || modpost_before_5_9(line));
+    let source =
+        log.lines().find(|line| compiler_error(line) || line.contains("ERROR: modpost:") || modpost_before_5_9(line));
     let (line, about_source) = match (machine, source) {
         (Some(line), _) => (line, false),
         (None, Some(line)) => (line, true),
@@ -31,7 +39,9 @@ pub fn first(log: &str, build: &Path) -> Option<Diagnostic> {
 /// `file:line[:column]: [fatal ]error: …`, as gcc and clang write it (and rustc's `error[E…]`).
 fn compiler_error(line: &str) -> bool {
     let marked = [": error: ", ": fatal error: "].iter().filter_map(|mark| line.find(mark)).min();
-    let located = marked.is_some_and(|at| line[..at].rsplit(':').next().is_some_and(|part| part.chars().all(|c| c.is_ascii_digit()) && !part.is_empty()));
+    let located = marked.is_some_and(|at| {
+        line[..at].rsplit(':').next().is_some_and(|part| part.chars().all(|c| c.is_ascii_digit()) && !part.is_empty())
+    });
     located || line.starts_with("error[E") || line.contains("undefined reference to")
 }
 
@@ -61,14 +71,30 @@ mod tests {
     #[test]
     fn table() {
         let cases: &[(&str, &str, bool)] = &[
-            ("  CC [M]  x.o\n/var/lib/dkms/m/1/build/x.c:5:2: error: unknown type\nmake[1]: *** [x] Error 1", "x.c:5:2: error: unknown type", true),
+            (
+                "  CC [M]  x.o\n/var/lib/dkms/m/1/build/x.c:5:2: error: unknown type\nmake[1]: *** [x] Error 1",
+                "x.c:5:2: error: unknown type",
+                true,
+            ),
             ("x.c:7: fatal error: linux/foo.h: No such file", "x.c:7: fatal error: linux/foo.h: No such file", true),
-            ("ERROR: modpost: \"snmp_fold_field\" [x.ko] undefined!\nmake: *** x", "ERROR: modpost: \"snmp_fold_field\" [x.ko] undefined!", true),
+            (
+                "ERROR: modpost: \"snmp_fold_field\" [x.ko] undefined!\nmake: *** x",
+                "ERROR: modpost: \"snmp_fold_field\" [x.ko] undefined!",
+                true,
+            ),
             ("ERROR: \"sym\" [x.ko] undefined!", "ERROR: \"sym\" [x.ko] undefined!", true),
             ("x.c:5:2: error: a\nx.s: No space left on device", "x.s: No space left on device", false),
-            ("make: *** /lib/modules/x/build: No such file or directory.  Stop.", "make: *** /lib/modules/x/build: No such file or directory.  Stop.", false),
+            (
+                "make: *** /lib/modules/x/build: No such file or directory.  Stop.",
+                "make: *** /lib/modules/x/build: No such file or directory.  Stop.",
+                false,
+            ),
             ("/bin/sh: 1: gcc-14: not found\nmake: *** [x] Error 127", "/bin/sh: 1: gcc-14: not found", false),
-            ("gcc: fatal error: Killed signal terminated program cc1", "gcc: fatal error: Killed signal terminated program cc1", false),
+            (
+                "gcc: fatal error: Killed signal terminated program cc1",
+                "gcc: fatal error: Killed signal terminated program cc1",
+                false,
+            ),
         ];
         for (log, line, about_source) in cases {
             assert_eq!(text(log), Some(((*line).to_owned(), *about_source)), "{log}");

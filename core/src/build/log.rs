@@ -46,7 +46,11 @@ impl Log {
     pub fn end(&mut self, code: i32, elapsed: Duration) -> io::Result<()> {
         let seconds = elapsed.as_secs();
         let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        writeln!(self.file, "\n# exit code: {code}\n# elapsed time: {hours:02}:{minutes:02}:{seconds:02}\n{}", "-".repeat(64))
+        writeln!(
+            self.file,
+            "\n# exit code: {code}\n# elapsed time: {hours:02}:{minutes:02}:{seconds:02}\n{}",
+            "-".repeat(64)
+        )
     }
 
     /// A line of our own.
@@ -63,7 +67,9 @@ mod tests {
     fn the_skeleton() {
         let tmp = tempfile::tempdir().unwrap();
         let path = tmp.path().join("make.log");
-        let mut log = Log::begin(&path, &Package::new("m", "1").unwrap(), &Kernel::new("6.1", "x86_64").unwrap(), "today").unwrap();
+        let mut log =
+            Log::begin(&path, &Package::new("m", "1").unwrap(), &Kernel::new("6.1", "x86_64").unwrap(), "today")
+                .unwrap();
         log.command("Building module(s)", "make x").unwrap();
         writeln!(log.handle().unwrap(), "output").unwrap();
         log.end(2, Duration::from_secs(3723)).unwrap();

@@ -23,7 +23,13 @@ use crate::tree::manifest::Manifest;
 ///
 /// On failure the previous artefact, if there was one, is still there, and the build directory with its
 /// log is left at `<tree>/<m>/<v>/build`.
-pub fn build(ctx: &Context, target: &Target, signing: &Signing, budget: &Budget, reporter: &dyn Reporter) -> Result<Manifest, Error> {
+pub fn build(
+    ctx: &Context,
+    target: &Target,
+    signing: &Signing,
+    budget: &Budget,
+    reporter: &dyn Reporter,
+) -> Result<Manifest, Error> {
     let work = WorkDir::make(&ctx.trees, &ctx.world, &target.package)?;
     match steps(ctx, target, &work, signing, budget, reporter) {
         Ok(manifest) => Ok(manifest),
@@ -34,7 +40,14 @@ pub fn build(ctx: &Context, target: &Target, signing: &Signing, budget: &Budget,
     }
 }
 
-fn steps(ctx: &Context, target: &Target, work: &WorkDir, signing: &Signing, budget: &Budget, reporter: &dyn Reporter) -> Result<Manifest, Error> {
+fn steps(
+    ctx: &Context,
+    target: &Target,
+    work: &WorkDir,
+    signing: &Signing,
+    budget: &Budget,
+    reporter: &dyn Reporter,
+) -> Result<Manifest, Error> {
     work.fill(&ctx.trees, &target.package)?;
     let log_path = work.path().join("make.log");
     let mut run = Run {
@@ -73,8 +86,12 @@ fn environment(ctx: &Context, target: &Target) -> Environment {
     env.extend(target.facts.toolchain_environment());
     env.extend(script::environment(&target.package, &target.kernel));
     // kbuild reads the exports of other external modules from here (Documentation/kbuild/modules.rst).
-    let symvers: Vec<String> =
-        target.dependencies.iter().filter_map(|dep| dep.symvers.as_deref()).map(|file| ctx.world.called(&ctx.trees, file).display().to_string()).collect();
+    let symvers: Vec<String> = target
+        .dependencies
+        .iter()
+        .filter_map(|dep| dep.symvers.as_deref())
+        .map(|file| ctx.world.called(&ctx.trees, file).display().to_string())
+        .collect();
     if !symvers.is_empty() {
         env.entry("KBUILD_EXTRA_SYMBOLS".into()).or_insert_with(|| symvers.join(" ").into());
     }
@@ -101,7 +118,10 @@ impl Run<'_> {
                 return Err(Error::PatchPath(patch.clone()));
             }
             if !self.work.path().join("patches").join(patch).is_file() {
-                return Err(Error::PatchMissing { patch: patch.clone(), dir: self.ctx.trees.shown(self.work.seen_at()).join("patches") });
+                return Err(Error::PatchMissing {
+                    patch: patch.clone(),
+                    dir: self.ctx.trees.shown(self.work.seen_at()).join("patches"),
+                });
             }
             let shown = format!("patch -p1 < ./patches/{patch}");
             let argv = ["patch", "-p1", "-i", &format!("./patches/{patch}")].map(String::from);
@@ -115,20 +135,35 @@ impl Run<'_> {
 
     fn script(&mut self, which: &'static str, line: Option<&str>) -> Result<(), Error> {
         let Some(line) = line.filter(|line| !line.trim().is_empty()) else { return Ok(()) };
-        let Some(found) = script::find(self.ctx, &self.target.package, which, line, self.work.path(), self.reporter) else {
+        let Some(found) = script::find(self.ctx, &self.target.package, which, line, self.work.path(), self.reporter)
+        else {
             return Ok(());
         };
-        let dir = if found.dir == self.work.path() { self.called_build() } else { self.ctx.world.called(&self.ctx.trees, &found.dir) };
+        let dir = if found.dir == self.work.path() {
+            self.called_build()
+        } else {
+            self.ctx.world.called(&self.ctx.trees, &found.dir)
+        };
         let text = format!("{}/{}", dir.display(), found.line.trim_start());
         let code = self.command(&format!("Running the {which} script"), &text, bash(&text), None)?;
         if code != 0 {
-            return Err(Error::Script { script: which, package: self.target.package.clone(), code, log: Some(self.shown_log()) });
+            return Err(Error::Script {
+                script: which,
+                package: self.target.package.clone(),
+                code,
+                log: Some(self.shown_log()),
+            });
         }
         Ok(())
     }
 
     fn make(&mut self) -> Result<(), Error> {
-        let line: MakeLine = make_line(&self.target.evaluated.recipe.make, &self.target.kernel.release, self.budget.total(), self.target.facts.toolchain.llvm);
+        let line: MakeLine = make_line(
+            &self.target.evaluated.recipe.make,
+            &self.target.kernel.release,
+            self.budget.total(),
+            self.target.facts.toolchain.llvm,
+        );
         let tokens = self.budget.acquire(line.jobs)?;
         if let Some(variables) = &line.variables {
             self.env.insert("MAKEFLAGS".into(), variables.into());
@@ -139,13 +174,23 @@ impl Run<'_> {
         if code? != 0 {
             let text = String::from_utf8_lossy(&fs::read(self.log.path())?).into_owned();
             let build = self.called_build();
-            return Err(Error::Make { kernel: self.target.kernel.clone(), diagnostic: diagnostic::first(&text, &build), log: self.shown_log() });
+            return Err(Error::Make {
+                kernel: self.target.kernel.clone(),
+                diagnostic: diagnostic::first(&text, &build),
+                log: self.shown_log(),
+            });
         }
         Ok(())
     }
 
     /// Runs one logged command in the build directory, and says so; gives its exit status.
-    fn command(&mut self, description: &str, shown: &str, argv: Vec<String>, jobs: Option<jobserver::Client>) -> Result<i32, Error> {
+    fn command(
+        &mut self,
+        description: &str,
+        shown: &str,
+        argv: Vec<String>,
+        jobs: Option<jobserver::Client>,
+    ) -> Result<i32, Error> {
         let verbose = self.ctx.options.verbose;
         if verbose {
             self.reporter.line(&shown);

@@ -21,9 +21,18 @@ pub struct Script {
 
 /// Finds the script that `line` names: in `/etc/dkms/<m>/` if it is executable there, else in `dir`.
 /// `None`, after a warning, if it is not executable or not there: that is no failure.
-pub fn find(ctx: &Context, package: &Package, which: &str, line: &str, dir: &Path, reporter: &dyn Reporter) -> Option<Script> {
+pub fn find(
+    ctx: &Context,
+    package: &Package,
+    which: &str,
+    line: &str,
+    dir: &Path,
+    reporter: &dyn Reporter,
+) -> Option<Script> {
     let file = line.split_whitespace().next()?;
-    let runs = |dir: &Path| std::fs::metadata(dir.join(file)).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
+    let runs = |dir: &Path| {
+        std::fs::metadata(dir.join(file)).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
     let local = ctx.trees.outer(Path::new("/etc/dkms").join(&package.name));
     for dir in [&local, dir] {
         if runs(dir) {
@@ -49,7 +58,14 @@ pub fn environment(package: &Package, kernel: &crate::names::Kernel) -> Environm
 }
 
 /// Runs one of the scripts whose output goes to the terminal, in the source directory; gives its exit status.
-pub fn run(ctx: &Context, package: &Package, which: &'static str, line: &str, extra: &Environment, reporter: &dyn Reporter) -> Result<i32, Error> {
+pub fn run(
+    ctx: &Context,
+    package: &Package,
+    which: &'static str,
+    line: &str,
+    extra: &Environment,
+    reporter: &dyn Reporter,
+) -> Result<i32, Error> {
     let source = ctx.trees.source_of(package);
     let Some(script) = find(ctx, package, which, line, &source, reporter) else { return Ok(0) };
     reporter.line(&format!("\nRunning the {which} script:"));

@@ -82,7 +82,9 @@ impl Args {
     pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, UsageError> {
         let mut texts = Vec::new();
         for word in words {
-            texts.push(word.into_string().map_err(|word| UsageError::BadValue(format!("{} is not UTF-8.", word.display())))?);
+            texts.push(
+                word.into_string().map_err(|word| UsageError::BadValue(format!("{} is not UTF-8.", word.display())))?,
+            );
         }
         let matches = table::parser().try_get_matches_from(normalise(texts)).map_err(|error| explain(&error))?;
         let mut args = Self::default();
@@ -130,7 +132,10 @@ impl Args {
         }
         for (name, allowed) in [("format", &["text", "json"][..]), ("initramfs", &["auto", "later", "never"][..])] {
             if let Some(value) = self.value(name).filter(|value| !allowed.contains(value)) {
-                return Err(UsageError::BadValue(format!("--{name} takes one of {}, not {value:?}.", allowed.join(", "))));
+                return Err(UsageError::BadValue(format!(
+                    "--{name} takes one of {}, not {value:?}.",
+                    allowed.join(", ")
+                )));
             }
         }
         if let Some(jobs) = self.value("jobs").filter(|jobs| jobs.parse::<u32>().is_err()) {
@@ -165,7 +170,8 @@ impl Args {
         let path = Path::new(&word);
         if path.is_file() {
             if word.ends_with("dkms.conf") {
-                self.source = Some(path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new(".")).to_owned());
+                self.source =
+                    Some(path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new(".")).to_owned());
             } else {
                 self.archive = Some(path.to_owned());
             }
@@ -230,9 +236,16 @@ mod tests {
 
     #[test]
     fn the_verb_may_stand_anywhere() {
-        for words in [&["build", "hello/1.0", "-k", "6.1"][..], &["-k", "6.1", "hello/1.0", "build"], &["-k6.1", "-m", "hello", "build", "-v", "1.0"]] {
+        for words in [
+            &["build", "hello/1.0", "-k", "6.1"][..],
+            &["-k", "6.1", "hello/1.0", "build"],
+            &["-k6.1", "-m", "hello", "build", "-v", "1.0"],
+        ] {
             let args = parse(words).unwrap();
-            assert_eq!((args.verb_name(), args.module.as_deref(), args.version.as_deref()), ("build", Some("hello"), Some("1.0")));
+            assert_eq!(
+                (args.verb_name(), args.module.as_deref(), args.version.as_deref()),
+                ("build", Some("hello"), Some("1.0"))
+            );
             assert_eq!(args.kernels, ["6.1"]);
         }
     }
@@ -262,7 +275,9 @@ mod tests {
 
     #[test]
     fn directives_repeat_and_trees_override() {
-        let args = parse(&["build", "--directive", "MAKE=x", "--directive=STRIP=no", "--dkmstree", "/a", "--dkmstree", "/b"]).unwrap();
+        let args =
+            parse(&["build", "--directive", "MAKE=x", "--directive=STRIP=no", "--dkmstree", "/a", "--dkmstree", "/b"])
+                .unwrap();
         assert_eq!(args.values("directive"), ["MAKE=x", "STRIP=no"]);
         assert_eq!(args.value("dkmstree"), Some("/b"));
     }

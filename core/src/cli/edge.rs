@@ -116,7 +116,9 @@ fn jobs(asked: Option<usize>) -> usize {
         None => processors,
     };
     let memory = available_memory().map_or(u64::MAX, |bytes| bytes / MEMORY_PER_JOB);
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.map_or(u64::MAX, |limit| limit / FILES_PER_JOB);
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile)
+        .current
+        .map_or(u64::MAX, |limit| limit / FILES_PER_JOB);
     let allowed = usize::try_from(memory.min(files)).unwrap_or(usize::MAX);
     wanted.min(allowed).clamp(1, 4096)
 }
@@ -154,7 +156,9 @@ fn options(args: &Args, framework: &Framework) -> Result<Options, Error> {
 pub fn wants_colour() -> bool {
     let caller = environment();
     let set = |key: &str| caller.get(OsStr::new(key)).filter(|value| !value.is_empty());
-    rustix::termios::isatty(std::io::stderr()) && set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != OsStr::new("dumb"))
+    rustix::termios::isatty(std::io::stderr())
+        && set("NO_COLOR").is_none()
+        && set("TERM").is_none_or(|term| term != OsStr::new("dumb"))
 }
 
 /// The words of the command line, without the program's name.

@@ -51,7 +51,10 @@ fn run(words: Vec<OsString>) -> u8 {
     if args.flag("debug") {
         env_logger::Builder::new().filter_level(log::LevelFilter::Debug).init();
     } else {
-        env_logger::Builder::new().filter_level(log::LevelFilter::Warn).format(|out, record| writeln!(out, "Warning: {}", record.args())).init();
+        env_logger::Builder::new()
+            .filter_level(log::LevelFilter::Warn)
+            .format(|out, record| writeln!(out, "Warning: {}", record.args()))
+            .init();
     }
     for option in &args.deprecated {
         reporter.report(Event::Deprecated(format!("--{option}")));

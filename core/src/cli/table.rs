@@ -115,8 +115,18 @@ const WRITES: Rules = Rules { writes: true, ..PLAIN };
 
 const PACKAGE: &str = "NAME/VERSION";
 const SOURCE: &str = "NAME/VERSION | DIR | dkms.conf | TARBALL";
-const BUILDING: &[&str] =
-    &["kernelver", "arch", "conf", "directive", "kernelsourcedir", "config", "jobs", "force", "dry-run", "rpm_safe_upgrade"];
+const BUILDING: &[&str] = &[
+    "kernelver",
+    "arch",
+    "conf",
+    "directive",
+    "kernelsourcedir",
+    "config",
+    "jobs",
+    "force",
+    "dry-run",
+    "rpm_safe_upgrade",
+];
 const INSTALLING: &[&str] = &[
     "kernelver",
     "arch",
@@ -143,7 +153,13 @@ pub const VERBS: &[Verb] = &[
         options: &["conf", "force", "rpm_safe_upgrade", "dry-run"],
         rules: WRITES,
     },
-    Verb { name: "build", about: "Build a package's modules for a kernel", operands: SOURCE, options: BUILDING, rules: WRITES },
+    Verb {
+        name: "build",
+        about: "Build a package's modules for a kernel",
+        operands: SOURCE,
+        options: BUILDING,
+        rules: WRITES,
+    },
     Verb {
         name: "install",
         about: "Put a package's modules into a kernel's module tree",
@@ -187,7 +203,19 @@ pub fn verb(name: &str) -> Option<&'static Verb> {
 }
 
 /// What every verb understands.
-const GENERAL: &[&str] = &["root", "dkmstree", "sourcetree", "installtree", "module", "package-version", "quiet", "verbose", "debug", "help", "version"];
+const GENERAL: &[&str] = &[
+    "root",
+    "dkmstree",
+    "sourcetree",
+    "installtree",
+    "module",
+    "package-version",
+    "quiet",
+    "verbose",
+    "debug",
+    "help",
+    "version",
+];
 
 fn argument(opt: &Opt) -> Arg {
     let mut arg = Arg::new(opt.long).long(opt.long).help(opt.help).hide(opt.deprecated);
@@ -212,7 +240,8 @@ pub fn parser() -> Command {
 
 /// The same table as a tree of commands: what help, man pages and completions are made from.
 pub fn documentation() -> Command {
-    let pick = |names: &[&str]| OPTIONS.iter().filter(|opt| names.contains(&opt.long)).map(argument).collect::<Vec<_>>();
+    let pick =
+        |names: &[&str]| OPTIONS.iter().filter(|opt| names.contains(&opt.long)).map(argument).collect::<Vec<_>>();
     Command::new("dkms")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Keep kernel modules that live outside the kernel built for every kernel installed")

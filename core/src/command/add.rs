@@ -31,7 +31,12 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
 }
 
 /// The package that the words name; a source directory is copied to its place first.
-pub(super) fn resolve(ctx: &Context, args: &Args, session: &Session<'_>, reporter: &dyn Reporter) -> Result<Package, Error> {
+pub(super) fn resolve(
+    ctx: &Context,
+    args: &Args,
+    session: &Session<'_>,
+    reporter: &dyn Reporter,
+) -> Result<Package, Error> {
     if args.module.is_some() || args.version.is_some() {
         return package(args);
     }
@@ -50,11 +55,20 @@ fn resolve_dry(ctx: &Context, args: &Args, session: &Session<'_>) -> Result<Pack
 }
 
 fn not_yet(archive: &Path) -> Error {
-    Error::BadSource(format!("{} is an archive; unpack it and add the directory with the dkms.conf.", archive.display()))
+    Error::BadSource(format!(
+        "{} is an archive; unpack it and add the directory with the dkms.conf.",
+        archive.display()
+    ))
 }
 
 /// Registers `package`, whose source is at its place; gives the exit code: that of POST_ADD.
-pub(super) fn add(ctx: &Context, args: &Args, session: &Session<'_>, package: &Package, reporter: &dyn Reporter) -> Result<u8, Error> {
+pub(super) fn add(
+    ctx: &Context,
+    args: &Args,
+    session: &Session<'_>,
+    package: &Package,
+    reporter: &dyn Reporter,
+) -> Result<u8, Error> {
     if source_state(ctx, package) == Source::Added {
         return Err(Error::AlreadyAdded(package.clone()));
     }
@@ -112,7 +126,13 @@ fn named_by(ctx: &Context, args: &Args, session: &Session<'_>, source: &Path) ->
 }
 
 /// Copies a source directory to `<source tree>/<m>-<v>`, as one change; gives the package it is.
-fn add_source_tree(ctx: &Context, args: &Args, session: &Session<'_>, source: &Path, reporter: &dyn Reporter) -> Result<Package, Error> {
+fn add_source_tree(
+    ctx: &Context,
+    args: &Args,
+    session: &Session<'_>,
+    source: &Path,
+    reporter: &dyn Reporter,
+) -> Result<Package, Error> {
     if !ctx.machine.root && ctx.trees.root.is_host() {
         return Err(Error::NotRoot);
     }

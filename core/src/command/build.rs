@@ -21,7 +21,8 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     check_not_broken(ctx, &package)?;
     let kernels = kernels(ctx, args)?;
     // Built already, it may have come without its source: nothing to add then.
-    let known = source_state(ctx, &package) == Source::Added || kernels.iter().all(|kernel| install::is_built(ctx, &package, kernel));
+    let known = source_state(ctx, &package) == Source::Added
+        || kernels.iter().all(|kernel| install::is_built(ctx, &package, kernel));
     if !known {
         let code = add::add(ctx, args, &session, &package, reporter)?;
         if code != 0 {

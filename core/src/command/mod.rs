@@ -41,7 +41,9 @@ fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, E
         "build" | "install" => build::run(ctx, args, reporter),
         "uninstall" | "unbuild" | "remove" => remove::run(ctx, args, reporter),
         "status" => status::run(ctx, args, reporter),
-        other => Err(Error::Usage(crate::cli::args::UsageError::BadValue(format!("The action {other:?} is not known.")))),
+        other => {
+            Err(Error::Usage(crate::cli::args::UsageError::BadValue(format!("The action {other:?} is not known."))))
+        }
     }
 }
 

@@ -60,7 +60,13 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     Ok(0)
 }
 
-fn remove_kernel(ctx: &Context, package: &Package, kernel: &Kernel, evaluate: install::Evaluate<'_>, reporter: &dyn Reporter) -> Result<bool, Error> {
+fn remove_kernel(
+    ctx: &Context,
+    package: &Package,
+    kernel: &Kernel,
+    evaluate: install::Evaluate<'_>,
+    reporter: &dyn Reporter,
+) -> Result<bool, Error> {
     if install::is_built(ctx, package, kernel) {
         return install::unbuild(ctx, package, kernel, evaluate, reporter);
     }

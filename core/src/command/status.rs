@@ -17,7 +17,13 @@ use crate::tree::walk::{self, Built, Filter, PackageEntry, Source};
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
     let walk = walk::walk(&ctx.trees, &filter(args));
-    let mut rows = Rows { ctx, comparer: Comparer::new(&ctx.trees), session: OnceCell::new(), long: args.flag("long"), rows: Vec::new() };
+    let mut rows = Rows {
+        ctx,
+        comparer: Comparer::new(&ctx.trees),
+        session: OnceCell::new(),
+        long: args.flag("long"),
+        rows: Vec::new(),
+    };
     for entry in &walk.packages {
         rows.package(entry)?;
     }
@@ -40,7 +46,8 @@ fn filter(args: &Args) -> Filter {
         1 => Some(args.arches[0].clone()),
         _ => args.arches.get(index).cloned(),
     };
-    let mut kernels: Vec<_> = args.kernels.iter().enumerate().map(|(index, release)| (release.clone(), arch(index))).collect();
+    let mut kernels: Vec<_> =
+        args.kernels.iter().enumerate().map(|(index, release)| (release.clone(), arch(index))).collect();
     if kernels.is_empty() && !args.arches.is_empty() {
         kernels.push(("*".to_owned(), arch(0)));
     }
@@ -155,7 +162,8 @@ impl<'a> Rows<'a> {
             let _ = self.session.set(Session::new(self.ctx)?);
         }
         let Some(session) = self.session.get() else { return Ok(None) };
-        let evaluated = session.facts.kernel(&built.kernel).and_then(|facts| session.facts.evaluate(package, &facts, None, false));
+        let evaluated =
+            session.facts.kernel(&built.kernel).and_then(|facts| session.facts.evaluate(package, &facts, None, false));
         let evaluated = match evaluated {
             Ok(evaluated) => evaluated,
             Err(error) => {
@@ -213,5 +221,9 @@ fn describe(record: &Record, with_kernel: bool) -> Option<String> {
         }
     };
     let at = crate::clock::date(u64::try_from(record.at).unwrap_or(0));
-    Some(if with_kernel { format!("kernel {}: {text}, {at}", record.kernel) } else { format!("last try: {text}, {at}") })
+    Some(if with_kernel {
+        format!("kernel {}: {text}, {at}", record.kernel)
+    } else {
+        format!("last try: {text}, {at}")
+    })
 }

@@ -2,9 +2,7 @@ use super::*;
 
 /// A real module many times over: about 1.4 MB, more than the xz dictionary.
 fn large() -> Vec<u8> {
-    let module =
-        fs_err::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sign/module.ko"))
-            .unwrap();
+    let module = fs_err::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sign/module.ko")).unwrap();
     let mut out = Vec::new();
     for i in 0_u32..280 {
         out.extend_from_slice(&module);
@@ -22,12 +20,7 @@ fn real(program: &str, options: &str, bytes: &[u8]) -> Vec<u8> {
     let tmp = tempfile::tempdir().unwrap();
     let file = tmp.path().join("m.ko");
     fs_err::write(&file, bytes).unwrap();
-    let ended = crate::process::command(program)
-        .args(words(options))
-        .arg("-c")
-        .arg(&file)
-        .output()
-        .unwrap();
+    let ended = crate::process::command(program).args(words(options)).arg("-c").arg(&file).output().unwrap();
     assert!(ended.status.success(), "{ended:?}");
     ended.stdout
 }
@@ -36,16 +29,8 @@ fn real(program: &str, options: &str, bytes: &[u8]) -> Vec<u8> {
 fn xz_is_byte_identical_to_the_program() {
     let tmp = tempfile::tempdir().unwrap();
     for bytes in [Vec::new(), b"short".to_vec(), large()] {
-        for options in [
-            "--check=crc32 --lzma2=dict=1MiB",
-            "--check=crc32 -9",
-            "-2",
-            "",
-        ] {
-            let ours = Options {
-                xz: words(options),
-                ..Options::default()
-            };
+        for options in ["--check=crc32 --lzma2=dict=1MiB", "--check=crc32 -9", "-2", ""] {
+            let ours = Options { xz: words(options), ..Options::default() };
             let ours = compress(&bytes, Compression::Xz, &ours, tmp.path()).unwrap();
             assert_eq!(ours.fell_back, None);
             assert!(
@@ -61,23 +46,14 @@ fn xz_is_byte_identical_to_the_program() {
 fn every_format_comes_back_and_the_programs_can_read_it() {
     let tmp = tempfile::tempdir().unwrap();
     for bytes in [Vec::new(), large()] {
-        for kind in [
-            Compression::None,
-            Compression::Gzip,
-            Compression::Xz,
-            Compression::Zstd,
-        ] {
+        for kind in [Compression::None, Compression::Gzip, Compression::Xz, Compression::Zstd] {
             let out = compress(&bytes, kind, &Options::default(), tmp.path()).unwrap();
             assert!(decompress(&out.bytes, kind).unwrap() == bytes, "{kind}");
             let path = tmp.path().join(format!("m.ko{}", kind.suffix()));
             fs_err::write(&path, &out.bytes).unwrap();
             assert!(read_module(&path).unwrap() == bytes, "{kind}");
             if let Some(program) = kind.program() {
-                let ended = crate::process::command(program)
-                    .arg("-dc")
-                    .arg(&path)
-                    .output()
-                    .unwrap();
+                let ended = crate::process::command(program).arg("-dc").arg(&path).output().unwrap();
                 assert!(ended.status.success() && ended.stdout == bytes, "{kind}");
                 let theirs = real(program, "-q", &bytes);
                 assert!(decompress(&theirs, kind).unwrap() == bytes, "{kind}");
@@ -121,21 +97,12 @@ fn odd_options_go_to_the_program_and_failures_fall_back() {
 
 #[test]
 fn names_and_levels() {
-    assert_eq!(
-        Compression::of_file(Path::new("/a/b.ko.xz")),
-        Some(Compression::Xz)
-    );
-    assert_eq!(
-        Compression::of_file(Path::new("b.ko")),
-        Some(Compression::None)
-    );
+    assert_eq!(Compression::of_file(Path::new("/a/b.ko.xz")), Some(Compression::Xz));
+    assert_eq!(Compression::of_file(Path::new("b.ko")), Some(Compression::None));
     assert_eq!(Compression::of_file(Path::new("b.xz")), None);
     assert_eq!(Compression::from_name(".zst"), Some(Compression::Zstd));
     assert_eq!(gzip_builtin(&words("-9")), Some(Builtin::Gzip(9)));
-    assert_eq!(
-        zstd_builtin(&words("-q --rm -T0 -19")),
-        Some(Builtin::Zstd(19))
-    );
+    assert_eq!(zstd_builtin(&words("-q --rm -T0 -19")), Some(Builtin::Zstd(19)));
     assert_eq!(zstd_builtin(&words("--ultra -22")), None);
     assert_eq!(zstd_builtin(&words("-22")), None);
     assert_eq!(xz_builtin(&words("-9e")), None);
@@ -147,10 +114,7 @@ fn garbage_cut_data_and_bombs_are_errors() {
     for kind in [Compression::Gzip, Compression::Xz, Compression::Zstd] {
         assert!(decompress(b"garbage, not data", kind).is_err());
         let out = compress(&large(), kind, &Options::default(), tmp.path()).unwrap();
-        assert!(
-            decompress(&out.bytes[..out.bytes.len() / 2], kind).is_err(),
-            "{kind}"
-        );
+        assert!(decompress(&out.bytes[..out.bytes.len() / 2], kind).is_err(), "{kind}");
     }
     let error = bounded(&mut io::repeat(0), Compression::Xz, 1000).unwrap_err();
     assert!(matches!(error, CompressError::TooLarge { .. }));

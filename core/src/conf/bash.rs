@@ -34,12 +34,7 @@ pub struct Launcher {
 impl Launcher {
     /// Plain `bash` with this environment, in this process's directory, with [`PATIENCE`].
     pub fn new(env: BTreeMap<OsString, OsString>) -> Self {
-        Self {
-            argv: vec!["bash".into()],
-            env,
-            dir: None,
-            timeout: PATIENCE,
-        }
+        Self { argv: vec!["bash".into()], env, dir: None, timeout: PATIENCE }
     }
 }
 
@@ -122,10 +117,7 @@ pub struct Evaluator {
 impl Evaluator {
     /// An evaluator; bash is started with the first request.
     pub fn new(launcher: Launcher) -> Self {
-        Self {
-            launcher,
-            session: None,
-        }
+        Self { launcher, session: None }
     }
 
     /// Evaluates one request. A failure leaves the evaluator usable.
@@ -135,12 +127,7 @@ impl Evaluator {
         let mut session = match self.session.take() {
             Some(session) => session,
             None => Session::start(&self.launcher).map_err(|source| ConfError::Start {
-                program: self
-                    .launcher
-                    .argv
-                    .first()
-                    .map(PathBuf::from)
-                    .unwrap_or_default(),
+                program: self.launcher.argv.first().map(PathBuf::from).unwrap_or_default(),
                 file: reading.file.clone(),
                 source,
             })?,
@@ -157,15 +144,9 @@ impl Evaluator {
                 session.kill();
                 let file = reading.file;
                 Err(match stop {
-                    Stop::Deadline => ConfError::TimedOut {
-                        file,
-                        limit: self.launcher.timeout,
-                    },
+                    Stop::Deadline => ConfError::TimedOut { file, limit: self.launcher.timeout },
                     Stop::Flood => ConfError::TooLarge { file },
-                    Stop::Ended => ConfError::Died {
-                        file,
-                        message: first_line(&stderr),
-                    },
+                    Stop::Ended => ConfError::Died { file, message: first_line(&stderr) },
                     Stop::Failed(source) => ConfError::Talk { file, source },
                 })
             }
@@ -184,11 +165,7 @@ fn words(request: &Request) -> Result<Vec<u8>, ConfError> {
     for file in &request.files {
         words.add(file)?;
     }
-    let variables: Vec<_> = request
-        .variables
-        .iter()
-        .filter(|(name, _)| directive::is_variable(name))
-        .collect();
+    let variables: Vec<_> = request.variables.iter().filter(|(name, _)| directive::is_variable(name)).collect();
     words.count(variables.len())?;
     for (name, value) in variables {
         words.add(name)?;
@@ -198,11 +175,8 @@ fn words(request: &Request) -> Result<Vec<u8>, ConfError> {
         Kind::Package => directive::PACKAGE,
         Kind::Framework => directive::FRAMEWORK,
     };
-    let directives: Vec<_> = request
-        .directives
-        .iter()
-        .filter(|directive| known.contains(&directive.name.as_str()))
-        .collect();
+    let directives: Vec<_> =
+        request.directives.iter().filter(|directive| known.contains(&directive.name.as_str())).collect();
     words.count(directives.len())?;
     for directive in directives {
         words.add(&directive.name)?;
@@ -226,9 +200,7 @@ impl Words {
     fn add(&mut self, word: impl AsRef<OsStr>) -> Result<(), ConfError> {
         let word = word.as_ref();
         if word.as_bytes().contains(&0) {
-            return Err(ConfError::Nul {
-                what: format!("{word:?}"),
-            });
+            return Err(ConfError::Nul { what: format!("{word:?}") });
         }
         self.0.extend_from_slice(word.as_bytes());
         self.0.push(0);
@@ -306,19 +278,9 @@ impl Reading {
             return;
         }
         for name in directive::DEPRECATED {
-            let harmless = |value: &str| {
-                *name == "CLEAN" && matches!(value, "true" | "/bin/true" | "/usr/bin/true")
-            };
-            if self
-                .answer
-                .raw
-                .all(name)
-                .any(|(_, value)| !value.is_empty() && !harmless(value))
-            {
-                self.answer.deprecated.push(Deprecation {
-                    directive: name,
-                    file: self.file.clone(),
-                });
+            let harmless = |value: &str| *name == "CLEAN" && matches!(value, "true" | "/bin/true" | "/usr/bin/true");
+            if self.answer.raw.all(name).any(|(_, value)| !value.is_empty() && !harmless(value)) {
+                self.answer.deprecated.push(Deprecation { directive: name, file: self.file.clone() });
             }
         }
     }
@@ -328,32 +290,15 @@ impl Reading {
         if let Some((kind, text)) = self.error {
             return Err(match kind.as_str() {
                 "unreadable" => ConfError::Unreadable { file },
-                "syntax" => ConfError::Syntax {
-                    message: syntax_line(&stderr, &file),
-                    file,
-                },
+                "syntax" => ConfError::Syntax { message: syntax_line(&stderr, &file), file },
                 "large" => ConfError::TooLarge { file },
-                _ => ConfError::Exited {
-                    file,
-                    status: text.parse().unwrap_or(-1),
-                    message: first_line(&stderr),
-                },
+                _ => ConfError::Exited { file, status: text.parse().unwrap_or(-1), message: first_line(&stderr) },
             });
         }
         match (self.status, self.expanding) {
-            (Some(0), _) => Ok(Answer {
-                stderr,
-                ..self.answer
-            }),
-            (_, Some(directive)) => Err(ConfError::Expansion {
-                file,
-                directive,
-                message: first_line(&stderr),
-            }),
-            _ => Err(ConfError::Died {
-                file,
-                message: first_line(&stderr),
-            }),
+            (Some(0), _) => Ok(Answer { stderr, ..self.answer }),
+            (_, Some(directive)) => Err(ConfError::Expansion { file, directive, message: first_line(&stderr) }),
+            _ => Err(ConfError::Died { file, message: first_line(&stderr) }),
         }
     }
 }

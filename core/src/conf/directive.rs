@@ -83,10 +83,7 @@ pub struct Raw(BTreeMap<String, BTreeMap<usize, String>>);
 impl Raw {
     /// Sets one value.
     pub fn set(&mut self, name: &str, index: usize, value: &str) {
-        self.0
-            .entry(name.to_owned())
-            .or_default()
-            .insert(index, value.to_owned());
+        self.0.entry(name.to_owned()).or_default().insert(index, value.to_owned());
     }
 
     /// The value at `index`, also when it is empty; `None` if it is not set.
@@ -101,11 +98,7 @@ impl Raw {
 
     /// Every index and value of a directive that is set, in index order.
     pub fn all(&self, name: &str) -> impl Iterator<Item = (usize, &str)> + '_ {
-        self.0
-            .get(name)
-            .into_iter()
-            .flatten()
-            .map(|(index, value)| (*index, value.as_str()))
+        self.0.get(name).into_iter().flatten().map(|(index, value)| (*index, value.as_str()))
     }
 
     /// Every directive that is set, with its values.
@@ -142,12 +135,7 @@ impl Directive {
             }
             None => (left, 0),
         };
-        is_variable(name).then(|| Self {
-            name: name.to_owned(),
-            index,
-            append,
-            value: value.to_owned(),
-        })
+        is_variable(name).then(|| Self { name: name.to_owned(), index, append, value: value.to_owned() })
     }
 }
 
@@ -164,16 +152,12 @@ mod tests {
     #[test]
     fn directives_of_the_command_line() {
         let parsed = |text| Directive::parse(text).map(|d| (d.name, d.index, d.append, d.value));
-        let given = |name: &str, index, append, value: &str| {
-            Some((name.to_owned(), index, append, value.to_owned()))
-        };
+        let given = |name: &str, index, append, value: &str| Some((name.to_owned(), index, append, value.to_owned()));
         assert_eq!(parsed("MAKE=a=b  c"), given("MAKE", 0, false, "a=b  c"));
         assert_eq!(parsed("MAKE[12]=x"), given("MAKE", 12, false, "x"));
         assert_eq!(parsed("MAKE+= x"), given("MAKE", 0, true, " x"));
         assert_eq!(parsed("STRIP="), given("STRIP", 0, false, ""));
-        for bad in [
-            "nonsense", "=x", "1A=x", "A-B=x", "A[x]=y", "A]=y", "A[1=y", "A[-1]=y",
-        ] {
+        for bad in ["nonsense", "=x", "1A=x", "A-B=x", "A[x]=y", "A]=y", "A[1=y", "A[-1]=y"] {
             assert_eq!(parsed(bad), None, "{bad}");
         }
     }

@@ -104,9 +104,5 @@ pub enum ConfError {
 
 /// `: MESSAGE`, or nothing.
 fn said(message: &str) -> String {
-    if message.is_empty() {
-        String::new()
-    } else {
-        format!(": {message}")
-    }
+    if message.is_empty() { String::new() } else { format!(": {message}") }
 }

@@ -97,22 +97,14 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Kernel { release, pattern } => write!(
-                f,
-                "kernel {release} does not match BUILD_EXCLUSIVE_KERNEL={pattern}"
-            ),
-            Self::Arch { arch, pattern } => write!(
-                f,
-                "architecture {arch} does not match BUILD_EXCLUSIVE_ARCH={pattern}"
-            ),
-            Self::Min { release, min } => write!(
-                f,
-                "kernel {release} is older than BUILD_EXCLUSIVE_KERNEL_MIN={min}"
-            ),
-            Self::Max { release, max } => write!(
-                f,
-                "kernel {release} is newer than BUILD_EXCLUSIVE_KERNEL_MAX={max}"
-            ),
+            Self::Kernel { release, pattern } => {
+                write!(f, "kernel {release} does not match BUILD_EXCLUSIVE_KERNEL={pattern}")
+            }
+            Self::Arch { arch, pattern } => {
+                write!(f, "architecture {arch} does not match BUILD_EXCLUSIVE_ARCH={pattern}")
+            }
+            Self::Min { release, min } => write!(f, "kernel {release} is older than BUILD_EXCLUSIVE_KERNEL_MIN={min}"),
+            Self::Max { release, max } => write!(f, "kernel {release} is newer than BUILD_EXCLUSIVE_KERNEL_MAX={max}"),
             Self::Config { wanted } => match wanted.strip_prefix('!') {
                 Some(name) => write!(f, "the kernel has {name}, which excludes it"),
                 None => write!(f, "the kernel has no {wanted}"),
@@ -127,31 +119,19 @@ impl Conditions {
         let release = || facts.release.to_owned();
         let mut reasons = Vec::new();
         if let Some(pattern) = self.kernel.as_ref().filter(|pattern| !pattern.matches) {
-            reasons.push(Reason::Kernel {
-                release: release(),
-                pattern: pattern.text.clone(),
-            });
+            reasons.push(Reason::Kernel { release: release(), pattern: pattern.text.clone() });
         }
         if let Some(pattern) = self.arch.as_ref().filter(|pattern| !pattern.matches) {
-            reasons.push(Reason::Arch {
-                arch: facts.arch.to_owned(),
-                pattern: pattern.text.clone(),
-            });
+            reasons.push(Reason::Arch { arch: facts.arch.to_owned(), pattern: pattern.text.clone() });
         }
         if let Some(min) = &self.min {
             if order(facts.release, min) == Ordering::Less {
-                reasons.push(Reason::Min {
-                    release: release(),
-                    min: min.clone(),
-                });
+                reasons.push(Reason::Min { release: release(), min: min.clone() });
             }
         }
         if let Some(max) = &self.max {
             if order(facts.release, max) == Ordering::Greater {
-                reasons.push(Reason::Max {
-                    release: release(),
-                    max: max.clone(),
-                });
+                reasons.push(Reason::Max { release: release(), max: max.clone() });
             }
         }
         if let Some(config) = facts.config {
@@ -162,9 +142,7 @@ impl Conditions {
                     None => on(wanted),
                 };
                 if !holds {
-                    reasons.push(Reason::Config {
-                        wanted: wanted.clone(),
-                    });
+                    reasons.push(Reason::Config { wanted: wanted.clone() });
                 }
             }
         }
@@ -176,22 +154,14 @@ impl Conditions {
 pub fn failing(exclusive: &Exclusive, index: usize, facts: &Facts<'_>) -> Vec<Reason> {
     let mut reasons = general(exclusive, facts);
     if index != 0 {
-        reasons.extend(
-            exclusive
-                .get(&index)
-                .map(|conditions| conditions.failing(facts))
-                .unwrap_or_default(),
-        );
+        reasons.extend(exclusive.get(&index).map(|conditions| conditions.failing(facts)).unwrap_or_default());
     }
     reasons
 }
 
 /// The conditions for all modules that fail.
 pub fn general(exclusive: &Exclusive, facts: &Facts<'_>) -> Vec<Reason> {
-    exclusive
-        .get(&0)
-        .map(|conditions| conditions.failing(facts))
-        .unwrap_or_default()
+    exclusive.get(&0).map(|conditions| conditions.failing(facts)).unwrap_or_default()
 }
 
 /// Orders two kernel versions for the bounds: runs of digits by their value, everything else byte
@@ -268,11 +238,7 @@ mod tests {
             "CONFIG_N" => Some('n'),
             _ => None,
         };
-        let facts = Facts {
-            release: "6.12.117+deb13-amd64",
-            arch: "x86_64",
-            config: Some(&config),
-        };
+        let facts = Facts { release: "6.12.117+deb13-amd64", arch: "x86_64", config: Some(&config) };
         let bounds = |min: &str, max: &str| Conditions {
             min: (!min.is_empty()).then(|| min.to_owned()),
             max: (!max.is_empty()).then(|| max.to_owned()),
@@ -282,12 +248,7 @@ mod tests {
             config: words.split_whitespace().map(str::to_owned).collect(),
             ..Conditions::default()
         };
-        let pattern = |matches| {
-            Some(Pattern {
-                text: "x".to_owned(),
-                matches,
-            })
-        };
+        let pattern = |matches| Some(Pattern { text: "x".to_owned(), matches });
         for (conditions, count) in [
             (Conditions::default(), 0),
             (bounds("6.12", ""), 0),
@@ -300,43 +261,20 @@ mod tests {
             (configured("CONFIG_Y CONFIG_M !CONFIG_N !CONFIG_GONE"), 0),
             (configured("CONFIG_N"), 1),
             (configured("CONFIG_GONE !CONFIG_Y !CONFIG_M"), 3),
-            (
-                Conditions {
-                    kernel: pattern(true),
-                    arch: pattern(false),
-                    ..Conditions::default()
-                },
-                1,
-            ),
-            (
-                Conditions {
-                    kernel: pattern(false),
-                    ..Conditions::default()
-                },
-                1,
-            ),
+            (Conditions { kernel: pattern(true), arch: pattern(false), ..Conditions::default() }, 1),
+            (Conditions { kernel: pattern(false), ..Conditions::default() }, 1),
         ] {
             let reasons = conditions.failing(&facts);
             assert_eq!(reasons.len(), count, "{conditions:?}: {reasons:?}");
         }
-        let without = Facts {
-            config: None,
-            ..facts
-        };
+        let without = Facts { config: None, ..facts };
         assert_eq!(configured("CONFIG_GONE").failing(&without), []);
     }
 
     #[test]
     fn index_zero_is_for_all() {
-        let facts = Facts {
-            release: "6.1",
-            arch: "x86_64",
-            config: None,
-        };
-        let min = |version: &str| Conditions {
-            min: Some(version.to_owned()),
-            ..Conditions::default()
-        };
+        let facts = Facts { release: "6.1", arch: "x86_64", config: None };
+        let min = |version: &str| Conditions { min: Some(version.to_owned()), ..Conditions::default() };
         let exclusive = Exclusive::from([(0, min("6.0")), (2, min("6.2"))]);
         let count = |index| failing(&exclusive, index, &facts).len();
         assert_eq!((count(0), count(1), count(2)), (0, 0, 1));

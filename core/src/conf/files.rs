@@ -32,12 +32,7 @@ impl Source {
 /// path, where the user gave another than `<tree>/<m>/<v>/source/dkms.conf`), which need not exist,
 /// then those of the six overrides that exist (behaviour contract 1.4). Those that name a kernel
 /// are looked for only when there is one.
-pub fn package_files(
-    trees: &Trees,
-    package: &Package,
-    conf: Option<&Path>,
-    kernel: Option<&Kernel>,
-) -> Vec<Source> {
+pub fn package_files(trees: &Trees, package: &Package, conf: Option<&Path>, kernel: Option<&Kernel>) -> Vec<Source> {
     let own = match conf {
         Some(conf) => conf.to_owned(),
         None => trees.shown(&trees.source_link(package)).join("dkms.conf"),
@@ -56,9 +51,7 @@ pub fn package_files(
         .into_iter()
         .map(|name| Source::new(trees, Path::new(OVERRIDES).join(name)))
         .filter(|source| source.outer.is_file());
-    std::iter::once(Source::new(trees, own))
-        .chain(overrides)
-        .collect()
+    std::iter::once(Source::new(trees, own)).chain(overrides).collect()
 }
 
 /// The request for a package's conf on `kernel`: its files (see [`package_files`]) under the paths
@@ -72,10 +65,7 @@ pub fn package_request(
     variables: BTreeMap<String, String>,
 ) -> Request {
     Request {
-        files: package_files(trees, package, conf, kernel)
-            .iter()
-            .map(|source| seen_by_bash(&source.inside))
-            .collect(),
+        files: package_files(trees, package, conf, kernel).iter().map(|source| seen_by_bash(&source.inside)).collect(),
         variables,
         kernel: kernel.map(|kernel| (kernel.release.to_string(), kernel.arch.to_string())),
         ..Request::default()
@@ -97,18 +87,10 @@ pub fn framework_files(trees: &Trees) -> std::io::Result<Vec<Source>> {
         Err(error) => return Err(error),
     }
     // As the shell's `*.conf` does: no dot files.
-    names.retain(|name| {
-        name.extension().is_some_and(|end| end == "conf")
-            && !name.to_string_lossy().starts_with('.')
-    });
+    names.retain(|name| name.extension().is_some_and(|end| end == "conf") && !name.to_string_lossy().starts_with('.'));
     names.sort();
-    let fragments = names
-        .into_iter()
-        .map(|name| Source::new(trees, directory.join(name)));
-    Ok(std::iter::once(main)
-        .chain(fragments)
-        .filter(|source| source.outer.is_file())
-        .collect())
+    let fragments = names.into_iter().map(|name| Source::new(trees, directory.join(name)));
+    Ok(std::iter::once(main).chain(fragments).filter(|source| source.outer.is_file()).collect())
 }
 
 #[cfg(test)]
@@ -155,20 +137,11 @@ mod tests {
                 "/etc/dkms/m--6.1-x86_64.conf",
             ]
         );
-        let request = package_request(
-            &trees,
-            &package,
-            None,
-            Some(&kernel),
-            &|inside| trees.outer(inside),
-            BTreeMap::new(),
-        );
+        let request =
+            package_request(&trees, &package, None, Some(&kernel), &|inside| trees.outer(inside), BTreeMap::new());
         assert_eq!(request.files.len(), 7);
         assert_eq!(request.files[1], etc.join("m.conf"));
         assert_eq!(request.kernel, Some(("6.1".into(), "x86_64".into())));
-        assert_eq!(
-            names(Some("/tmp/x.conf"), None),
-            ["/tmp/x.conf", "/etc/dkms/m.conf", "/etc/dkms/m-1.conf"]
-        );
+        assert_eq!(names(Some("/tmp/x.conf"), None), ["/tmp/x.conf", "/etc/dkms/m.conf", "/etc/dkms/m-1.conf"]);
     }
 }

@@ -98,36 +98,24 @@ impl Framework {
         seen_by_bash: &dyn Fn(&Path) -> PathBuf,
         variables: BTreeMap<String, String>,
     ) -> Result<Self, ConfError> {
-        let files = framework_files(trees).map_err(|source| ConfError::Read {
-            file: PathBuf::from("/etc/dkms/framework.conf.d"),
-            source,
-        })?;
+        let files = framework_files(trees)
+            .map_err(|source| ConfError::Read { file: PathBuf::from("/etc/dkms/framework.conf.d"), source })?;
         let mut speaking = Vec::new();
         for file in &files {
             match fs_err::read(&file.outer) {
                 Ok(text) if is_silent(&text) => {}
                 Ok(_) => speaking.push(seen_by_bash(&file.inside)),
                 Err(source) => {
-                    return Err(ConfError::Read {
-                        file: file.inside.clone(),
-                        source,
-                    });
+                    return Err(ConfError::Read { file: file.inside.clone(), source });
                 }
             }
         }
         if speaking.is_empty() {
             return Ok(Self::default());
         }
-        let answer = evaluator.evaluate(&Request {
-            kind: Kind::Framework,
-            files: speaking,
-            variables,
-            ..Request::default()
-        })?;
-        Ok(Self {
-            stderr: answer.stderr,
-            ..Self::from_raw(&answer.raw)
-        })
+        let answer =
+            evaluator.evaluate(&Request { kind: Kind::Framework, files: speaking, variables, ..Request::default() })?;
+        Ok(Self { stderr: answer.stderr, ..Self::from_raw(&answer.raw) })
     }
 
     /// Types the options; empty text is the default, as in the classic.
@@ -164,9 +152,7 @@ impl Framework {
             symlink_modules: on("symlink_modules"),
             autoinstall_all_kernels: on("autoinstall_all_kernels"),
             // Used by common.postinst only, where `true` is the default.
-            continue_on_error: raw
-                .text("continue_on_error", 0)
-                .is_none_or(|text| text == "true"),
+            continue_on_error: raw.text("continue_on_error", 0).is_none_or(|text| text == "true"),
             modprobe_on_install: on("modprobe_on_install"),
             parallel_jobs,
             compress_gzip_opts: words("compress_gzip_opts", &[]),
@@ -199,9 +185,7 @@ impl Default for Framework {
 
 /// Whether a file has nothing but comments and blank lines.
 fn is_silent(text: &[u8]) -> bool {
-    text.split(|byte| *byte == b'\n')
-        .map(<[u8]>::trim_ascii)
-        .all(|line| line.is_empty() || line.starts_with(b"#"))
+    text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).all(|line| line.is_empty() || line.starts_with(b"#"))
 }
 
 #[cfg(test)]
@@ -220,25 +204,13 @@ mod tests {
         let trees = Trees::new(Root::at(tmp.path()).unwrap());
         let mut launcher = Launcher::new(BTreeMap::new());
         launcher.argv = vec![program.into()];
-        let variables = variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        Framework::load(
-            &mut Evaluator::new(launcher),
-            &trees,
-            &|inside| trees.outer(inside),
-            variables,
-        )
-        .unwrap()
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Framework::load(&mut Evaluator::new(launcher), &trees, &|inside| trees.outer(inside), variables).unwrap()
     }
 
     #[test]
     fn no_bash_for_comments() {
-        let files = [
-            ("framework.conf", "# verbose=1\n\n  # x\n"),
-            ("framework.conf.d/a.conf", ""),
-        ];
+        let files = [("framework.conf", "# verbose=1\n\n  # x\n"), ("framework.conf.d/a.conf", "")];
         let defaults = framework(&files, &[], "/no/bash/here");
         assert_eq!(defaults, Framework::default());
         assert_eq!(defaults.compress_zstd_opts, ["-q", "--rm", "-T0"]);
@@ -250,15 +222,9 @@ mod tests {
     fn fragments_come_later_and_in_order() {
         let given = framework(
             &[
-                (
-                    "framework.conf",
-                    "verbose=no\nparallel_jobs=3\npolicy=fail\nsource_tree=/a\n",
-                ),
+                ("framework.conf", "verbose=no\nparallel_jobs=3\npolicy=fail\nsource_tree=/a\n"),
                 ("framework.conf.d/b.conf", "source_tree=$source_tree/b\n"),
-                (
-                    "framework.conf.d/a.conf",
-                    "source_tree=$source_tree/c\nPACKAGE_NAME=x\n",
-                ),
+                ("framework.conf.d/a.conf", "source_tree=$source_tree/c\nPACKAGE_NAME=x\n"),
                 ("framework.conf.d/z.txt", "source_tree=/z\n"),
                 ("framework.conf.d/.z.conf", "source_tree=/z\n"),
             ],

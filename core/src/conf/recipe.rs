@@ -52,10 +52,7 @@ pub struct MakeCommand {
 
 impl MakeCommand {
     fn new(text: String) -> Self {
-        Self {
-            prefixed: text.starts_with("make"),
-            text,
-        }
+        Self { prefixed: text.starts_with("make"), text }
     }
 }
 
@@ -71,11 +68,7 @@ impl Recipe {
             if reasons.is_empty() {
                 modules.push(Module { index, record });
             } else {
-                excluded.push(Excluded {
-                    index,
-                    record,
-                    reasons,
-                });
+                excluded.push(Excluded { index, record, reasons });
             }
         }
         let excluded_wholly = if modules.is_empty() {
@@ -93,9 +86,7 @@ impl Recipe {
             modules,
             excluded,
             excluded_wholly,
-            make: make(conf).unwrap_or_else(|| {
-                MakeCommand::new(format!("make -C {kernel_source_dir} M={build_dir}"))
-            }),
+            make: make(conf).unwrap_or_else(|| MakeCommand::new(format!("make -C {kernel_source_dir} M={build_dir}"))),
             patches: conf
                 .patches
                 .iter()
@@ -114,16 +105,7 @@ impl Recipe {
 
 /// The last command whose pattern matches, else the first one if that has no pattern.
 fn make(conf: &Conf) -> Option<MakeCommand> {
-    let matching = conf
-        .make
-        .iter()
-        .rev()
-        .find(|make| make.pattern.as_ref().is_some_and(|pattern| pattern.matches));
-    let plain = conf
-        .make
-        .iter()
-        .find(|make| make.index == 0 && make.pattern.is_none());
-    matching
-        .or(plain)
-        .map(|make| MakeCommand::new(make.text.clone()))
+    let matching = conf.make.iter().rev().find(|make| make.pattern.as_ref().is_some_and(|pattern| pattern.matches));
+    let plain = conf.make.iter().find(|make| make.index == 0 && make.pattern.is_none());
+    matching.or(plain).map(|make| MakeCommand::new(make.text.clone()))
 }

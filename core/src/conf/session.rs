@@ -19,14 +19,7 @@ const KEPT: usize = 64 * 1024;
 /// How long an answer may be: the script's own limit for each of the files, and some air.
 const LONGEST: usize = 16 * 1024 * 1024;
 /// Variables that would make bash run or be something else than asked for (bash(1), "INVOCATION").
-const UNWANTED: &[&str] = &[
-    "BASH_ENV",
-    "ENV",
-    "SHELLOPTS",
-    "BASHOPTS",
-    "POSIXLY_CORRECT",
-    "BASH_XTRACEFD",
-];
+const UNWANTED: &[&str] = &["BASH_ENV", "ENV", "SHELLOPTS", "BASHOPTS", "POSIXLY_CORRECT", "BASH_XTRACEFD"];
 
 /// Why no answer came to its end. The session must be killed then.
 #[derive(Debug)]
@@ -73,8 +66,7 @@ impl Session {
             .arg(directive::FRAMEWORK.join(" "))
             .env_clear()
             .envs(launcher.env.iter().filter(|(name, _)| {
-                !UNWANTED.iter().any(|unwanted| name == unwanted)
-                    && !name.to_string_lossy().starts_with("BASH_FUNC_")
+                !UNWANTED.iter().any(|unwanted| name == unwanted) && !name.to_string_lossy().starts_with("BASH_FUNC_")
             }))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -85,18 +77,11 @@ impl Session {
             command.current_dir(dir);
         }
         let mut child = command.spawn()?;
-        let (Some(stdin), Some(stdout), Some(stderr)) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(io::Error::other("the pipes to bash are missing"));
         };
-        let session = Self {
-            child,
-            stdin: Some(stdin),
-            stdout,
-            stderr: Some(stderr),
-            said: Vec::new(),
-        };
+        let session = Self { child, stdin: Some(stdin), stdout, stderr: Some(stderr), said: Vec::new() };
         if let (Some(stdin), Some(stderr)) = (&session.stdin, &session.stderr) {
             unblock(stdin)?;
             unblock(stderr)?;
@@ -234,8 +219,5 @@ fn unblock(pipe: impl AsFd) -> io::Result<()> {
 }
 
 fn again(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

@@ -22,11 +22,7 @@ impl Bench {
             ("MAKE".into(), "must not leak in".into()),
             ("BASH_ENV".into(), "/dev/stdin".into()),
         ]));
-        Self {
-            dir: tempfile::tempdir().unwrap(),
-            evaluator: Evaluator::new(launcher),
-            count: 0,
-        }
+        Self { dir: tempfile::tempdir().unwrap(), evaluator: Evaluator::new(launcher), count: 0 }
     }
 
     fn request(&mut self, files: &[&str]) -> Request {
@@ -49,10 +45,7 @@ impl Bench {
         ];
         Request {
             files,
-            variables: variables
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
+            variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             kernel: Some(("6.12.117+deb13-amd64".into(), "x86_64".into())),
             ..Request::default()
         }
@@ -69,11 +62,7 @@ fn shown(answer: &Answer) -> Vec<String> {
     answer
         .raw
         .directives()
-        .flat_map(|(name, values)| {
-            values
-                .iter()
-                .map(move |(index, value)| format!("{name}[{index}]={value}"))
-        })
+        .flat_map(|(name, values)| values.iter().map(move |(index, value)| format!("{name}[{index}]={value}")))
         .collect()
 }
 
@@ -93,23 +82,14 @@ fn one_file() {
         ("MAKE='*'", &["MAKE[0]=*"]),
         ("MAKE='/etc/host* ? [a-z]'", &["MAKE[0]=/etc/host* ? [a-z]"]),
         ("MAKE='-n'", &["MAKE[0]=-n"]),
-        (
-            "MAKE='a;b & c | d > e < f (g) {h,i} ~ !j #k'",
-            &["MAKE[0]=a;b & c | d > e < f (g) {h,i} ~ !j #k"],
-        ),
+        ("MAKE='a;b & c | d > e < f (g) {h,i} ~ !j #k'", &["MAKE[0]=a;b & c | d > e < f (g) {h,i} ~ !j #k"]),
         // White space.
-        (
-            "MAKE='  lead  and   trail  '",
-            &["MAKE[0]= lead and trail "],
-        ),
+        ("MAKE='  lead  and   trail  '", &["MAKE[0]= lead and trail "]),
         ("MAKE='  '", &["MAKE[0]= "]),
         ("MAKE=$'a\\t\\tb\\nc\\n'", &["MAKE[0]=a b c "]),
         ("MAKE=\"one \\\n  two\"", &["MAKE[0]=one two"]),
         ("MAKE=\"one\n  two\n\"", &["MAKE[0]=one two "]),
-        (
-            "MAKE=x\r\nPATCH=\"y\"\r\nMAKE[1]='z'\r\n",
-            &["MAKE[0]=x", "MAKE[1]=z", "PATCH[0]=y"],
-        ),
+        ("MAKE=x\r\nPATCH=\"y\"\r\nMAKE[1]='z'\r\n", &["MAKE[0]=x", "MAKE[1]=z", "PATCH[0]=y"]),
         ("MAKE=$'cr\\r\\r'", &["MAKE[0]=cr\r"]),
         ("MAKE=$'a\\r b\\r'", &["MAKE[0]=a\r b"]),
         ("IFS=:; MAKE='a:b  c'", &["MAKE[0]=a:b c"]),
@@ -120,32 +100,14 @@ fn one_file() {
             "MAKE=\"make -C ${kernel_source_dir} M=$dkms_tree/$module/build\"",
             &["MAKE[0]=make -C /lib/modules/K/build M=/var/lib/dkms/m/build"],
         ),
-        (
-            "PACKAGE_NAME=p; MAKE=\"$PACKAGE_NAME ${PACKAGE_NAME[0]}\"",
-            &["MAKE[0]=p p", "PACKAGE_NAME[0]=p"],
-        ),
-        (
-            "MAKE='$PACKAGE_NAME'; PACKAGE_NAME=p",
-            &["MAKE[0]=p", "PACKAGE_NAME[0]=p"],
-        ),
-        (
-            "own=x; MAKE=\"$own\" ; PATCH='[$own]'",
-            &["MAKE[0]=x", "PATCH[0]=[]"],
-        ),
+        ("PACKAGE_NAME=p; MAKE=\"$PACKAGE_NAME ${PACKAGE_NAME[0]}\"", &["MAKE[0]=p p", "PACKAGE_NAME[0]=p"]),
+        ("MAKE='$PACKAGE_NAME'; PACKAGE_NAME=p", &["MAKE[0]=p", "PACKAGE_NAME[0]=p"]),
+        ("own=x; MAKE=\"$own\" ; PATCH='[$own]'", &["MAKE[0]=x", "PATCH[0]=[]"]),
         ("MAKE=$FROM_ENV", &["MAKE[0]=env value"]),
         ("MAKE=\"$MAKE+\"", &["MAKE[0]=+"]),
-        (
-            "MAKE=\"$1$*[$#]\"; PATCH='$1'",
-            &["MAKE[0]=[0]", "PATCH[0]="],
-        ),
-        (
-            "MAKE=${kernelver%%-*}; PATCH=${kernelver/+*/}",
-            &["MAKE[0]=6.12.117+deb13", "PATCH[0]=6.12.117"],
-        ),
-        (
-            "MAKE=${_conf_file##*.}; PATCH=${read_conf_file##*.}",
-            &["MAKE[0]=conf", "PATCH[0]=conf"],
-        ),
+        ("MAKE=\"$1$*[$#]\"; PATCH='$1'", &["MAKE[0]=[0]", "PATCH[0]="]),
+        ("MAKE=${kernelver%%-*}; PATCH=${kernelver/+*/}", &["MAKE[0]=6.12.117+deb13", "PATCH[0]=6.12.117"]),
+        ("MAKE=${_conf_file##*.}; PATCH=${read_conf_file##*.}", &["MAKE[0]=conf", "PATCH[0]=conf"]),
         ("MAKE=$UNSET_VARIABLE", &["MAKE[0]="]),
         // Commands.
         ("MAKE=$(echo 'p  q')", &["MAKE[0]=p q"]),
@@ -155,49 +117,25 @@ fn one_file() {
         ("echo noise; echo more >&2; MAKE=x", &["MAKE[0]=x"]),
         ("MAKE=$(cat; echo $?)", &["MAKE[0]=0"]),
         ("read -r MAKE; MAKE=\"[$MAKE]\"", &["MAKE[0]=[]"]),
-        (
-            "if [[ $kernelver =~ ^6\\. ]]; then MAKE=six; else MAKE=other; fi",
-            &["MAKE[0]=six"],
-        ),
-        (
-            "case $arch in x86*) MAKE=x86;; *) MAKE=other;; esac",
-            &["MAKE[0]=x86"],
-        ),
+        ("if [[ $kernelver =~ ^6\\. ]]; then MAKE=six; else MAKE=other; fi", &["MAKE[0]=six"]),
+        ("case $arch in x86*) MAKE=x86;; *) MAKE=other;; esac", &["MAKE[0]=x86"]),
         ("f() { local x=2; MAKE[x]=in; }; f", &["MAKE[2]=in"]),
         ("local x=1; MAKE=$x; return 3; MAKE=late", &["MAKE[0]=1"]),
-        (
-            "declare -a PATCH=(a b); typeset MAKE=x",
-            &["MAKE[0]=x", "PATCH[0]=a", "PATCH[1]=b"],
-        ),
+        ("declare -a PATCH=(a b); typeset MAKE=x", &["MAKE[0]=x", "PATCH[0]=a", "PATCH[1]=b"]),
         ("[[ $arch == +(x)86* ]] && MAKE=ext", &["MAKE[0]=ext"]),
         ("MAKE=x; false", &["MAKE[0]=x"]),
         ("set -u; MAKE=x", &["MAKE[0]=x"]),
         ("set -f; set -x; set -v; MAKE='a  *'", &["MAKE[0]=a *"]),
-        (
-            "printf() { :; }; read() { :; }; set() { :; }; MAKE=x",
-            &["MAKE[0]=x"],
-        ),
+        ("printf() { :; }; read() { :; }; set() { :; }; MAKE=x", &["MAKE[0]=x"]),
         ("sleep 60 & MAKE=x", &["MAKE[0]=x"]),
         ("trap 'echo bye' EXIT; MAKE=x", &["MAKE[0]=x"]),
         ("readonly PACKAGE_NAME=p", &["PACKAGE_NAME[0]=p"]),
         // Arrays.
-        (
-            "PATCH=(a b [7]=c d)",
-            &["PATCH[0]=a", "PATCH[1]=b", "PATCH[7]=c", "PATCH[8]=d"],
-        ),
+        ("PATCH=(a b [7]=c d)", &["PATCH[0]=a", "PATCH[1]=b", "PATCH[7]=c", "PATCH[8]=d"]),
         ("PATCH[3]=x; PATCH[10]=y", &["PATCH[3]=x", "PATCH[10]=y"]),
-        (
-            "i=4; PATCH[i++]=a; PATCH[$((i*2))]=b",
-            &["PATCH[4]=a", "PATCH[10]=b"],
-        ),
-        (
-            "PATCH=(a); PATCH+=(b c); MAKE=x; MAKE+=y",
-            &["MAKE[0]=xy", "PATCH[0]=a", "PATCH[1]=b", "PATCH[2]=c"],
-        ),
-        (
-            "n=0; for p in x y; do PATCH[n]=$p.patch; ((n++)); done",
-            &["PATCH[0]=x.patch", "PATCH[1]=y.patch"],
-        ),
+        ("i=4; PATCH[i++]=a; PATCH[$((i*2))]=b", &["PATCH[4]=a", "PATCH[10]=b"]),
+        ("PATCH=(a); PATCH+=(b c); MAKE=x; MAKE+=y", &["MAKE[0]=xy", "PATCH[0]=a", "PATCH[1]=b", "PATCH[2]=c"]),
+        ("n=0; for p in x y; do PATCH[n]=$p.patch; ((n++)); done", &["PATCH[0]=x.patch", "PATCH[1]=y.patch"]),
         ("PATCH=(a b); unset 'PATCH[0]'", &["PATCH[1]=b"]),
         ("declare -A PATCH; PATCH[foo]=x; MAKE=y", &["MAKE[0]=y"]),
         // Backslashes in the second expansion.
@@ -209,51 +147,25 @@ fn one_file() {
         ("MAKE='x=$(echo \"p  q\") \"y\"'", &["MAKE[0]=x=p q y"]),
         ("MAKE='a \\\"b c\\\" d'", &["MAKE[0]=a \"b c\" d"]),
         ("MAKE='a\"b c\"d'", &["MAKE[0]=a\"b c\"d"]),
-        (
-            "MAKE=\"echo \\\"a b\\\" $arch\"",
-            &["MAKE[0]=echo \"a b\" x86_64"],
-        ),
+        ("MAKE=\"echo \\\"a b\\\" $arch\"", &["MAKE[0]=echo \"a b\" x86_64"]),
         ("MAKE='a\"b'", &["MAKE[0]=a\"b"]),
-        (
-            "MAKE='sh -c \"touch /nonexistent/x; b\"'",
-            &["MAKE[0]=sh -c \"touch /nonexistent/x; b\""],
-        ),
+        ("MAKE='sh -c \"touch /nonexistent/x; b\"'", &["MAKE[0]=sh -c \"touch /nonexistent/x; b\""]),
         ("MAKE='\"; MAKE=hurt; \"'", &["MAKE[0]=\"; MAKE=hurt; \""]),
-        (
-            "MAKE='\" ]]; MAKE=hurt; [[ -n \"'",
-            &["MAKE[0]=\" ]]; MAKE=hurt; [[ -n \""],
-        ),
-        (
-            "MAKE='\" ); MAKE=hurt; x=( \"'",
-            &["MAKE[0]=\" ); MAKE=hurt; x=( \""],
-        ),
-        (
-            "MAKE='\"; fi; MAKE=hurt; if \"'",
-            &["MAKE[0]=\"; fi; MAKE=hurt; if \""],
-        ),
-        (
-            "MAKE='\" in esac; MAKE=hurt; case \"'",
-            &["MAKE[0]=\" in esac; MAKE=hurt; case \""],
-        ),
+        ("MAKE='\" ]]; MAKE=hurt; [[ -n \"'", &["MAKE[0]=\" ]]; MAKE=hurt; [[ -n \""]),
+        ("MAKE='\" ); MAKE=hurt; x=( \"'", &["MAKE[0]=\" ); MAKE=hurt; x=( \""]),
+        ("MAKE='\"; fi; MAKE=hurt; if \"'", &["MAKE[0]=\"; fi; MAKE=hurt; if \""]),
+        ("MAKE='\" in esac; MAKE=hurt; case \"'", &["MAKE[0]=\" in esac; MAKE=hurt; case \""]),
         ("MAKE='a \" b $(unclosed'", &["MAKE[0]=a \" b $(unclosed"]),
         ("MAKE='$(unclosed'", &["MAKE[0]=$(unclosed"]),
         // The way around the names.
-        (
-            "DKMS_DIRECTIVE_1=STRIP=no; DKMS_DIRECTIVE2='MAKE[2]=a b'",
-            &["MAKE[2]=a b", "STRIP[0]=no"],
-        ),
-        (
-            "for i in 1 2; do declare DKMS_DIRECTIVE$i=\"PATCH[$i]=p$i\"; done",
-            &["PATCH[1]=p1", "PATCH[2]=p2"],
-        ),
+        ("DKMS_DIRECTIVE_1=STRIP=no; DKMS_DIRECTIVE2='MAKE[2]=a b'", &["MAKE[2]=a b", "STRIP[0]=no"]),
+        ("for i in 1 2; do declare DKMS_DIRECTIVE$i=\"PATCH[$i]=p$i\"; done", &["PATCH[1]=p1", "PATCH[2]=p2"]),
         ("DKMS_DIRECTIVE_1='UNKNOWN=x'; DKMS_DIRECTIVE_2=junk", &[]),
         ("DKMS_POLICY=required", &["DKMS_POLICY[0]=required"]),
     ];
     let mut bench = Bench::new();
     for (text, expected) in table {
-        let answer = bench
-            .run(&[text])
-            .unwrap_or_else(|error| panic!("{text}: {error}"));
+        let answer = bench.run(&[text]).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(shown(&answer), *expected, "{text}\nsaid: {}", answer.stderr);
     }
 }
@@ -263,36 +175,18 @@ fn overrides() {
     let table: &[(&[&str], &[&str])] = &[
         (&["MAKE=a; PATCH=x", "MAKE=b"], &["MAKE[0]=b", "PATCH[0]=x"]),
         // Single elements, and nothing can be taken away.
-        (
-            &["PATCH=(a b c)", "PATCH[1]=z; unset 'PATCH[0]'"],
-            &["PATCH[0]=a", "PATCH[1]=z", "PATCH[2]=c"],
-        ),
+        (&["PATCH=(a b c)", "PATCH[1]=z; unset 'PATCH[0]'"], &["PATCH[0]=a", "PATCH[1]=z", "PATCH[2]=c"]),
         (&["MAKE=a", "MAKE="], &["MAKE[0]="]),
         // Directives of earlier files are seen, their private variables are not.
         (
             &["own=p; MAKE='$kernelver'", "PATCH=\"[$own] $MAKE\""],
-            &[
-                "MAKE[0]=6.12.117+deb13-amd64",
-                "PATCH[0]=[] 6.12.117+deb13-amd64",
-            ],
+            &["MAKE[0]=6.12.117+deb13-amd64", "PATCH[0]=[] 6.12.117+deb13-amd64"],
         ),
-        (
-            &["MAKE=make", "MAKE+=' V=1'", "MAKE+=' W=1'"],
-            &["MAKE[0]=make V=1 W=1"],
-        ),
+        (&["MAKE=make", "MAKE+=' V=1'", "MAKE+=' W=1'"], &["MAKE[0]=make V=1 W=1"]),
         // What an override leaves alone is not expanded once more.
-        (
-            &["MAKE='\\$x \\\\'", "PATCH=y", "PATCH[1]=z"],
-            &["MAKE[0]=$x \\", "PATCH[0]=y", "PATCH[1]=z"],
-        ),
-        (
-            &["DKMS_DIRECTIVE_1=STRIP=no", "STRIP[1]=$STRIP"],
-            &["STRIP[0]=no", "STRIP[1]=no"],
-        ),
-        (
-            &["set -e; MAKE=a", "false; PATCH=b"],
-            &["MAKE[0]=a", "PATCH[0]=b"],
-        ),
+        (&["MAKE='\\$x \\\\'", "PATCH=y", "PATCH[1]=z"], &["MAKE[0]=$x \\", "PATCH[0]=y", "PATCH[1]=z"]),
+        (&["DKMS_DIRECTIVE_1=STRIP=no", "STRIP[1]=$STRIP"], &["STRIP[0]=no", "STRIP[1]=no"]),
+        (&["set -e; MAKE=a", "false; PATCH=b"], &["MAKE[0]=a", "PATCH[0]=b"]),
     ];
     let mut bench = Bench::new();
     for (files, expected) in table {
@@ -306,25 +200,12 @@ fn overrides() {
 fn command_line_directives_come_last_and_are_literal() {
     let mut bench = Bench::new();
     let mut request = bench.request(&["MAKE=make; PATCH=(a b); MAKE_MATCH[1]=x"]);
-    request.directives = [
-        "MAKE+= \"$x\"  \\",
-        "PATCH[1]=z",
-        "MAKE_MATCH[1]=^6",
-        "BOGUS=1",
-    ]
-    .iter()
-    .filter_map(|text| Directive::parse(text))
-    .collect();
+    request.directives = ["MAKE+= \"$x\"  \\", "PATCH[1]=z", "MAKE_MATCH[1]=^6", "BOGUS=1"]
+        .iter()
+        .filter_map(|text| Directive::parse(text))
+        .collect();
     let answer = bench.evaluator.evaluate(&request).unwrap();
-    assert_eq!(
-        shown(&answer),
-        [
-            "MAKE[0]=make \"$x\"  \\",
-            "MAKE_MATCH[1]=^6",
-            "PATCH[0]=a",
-            "PATCH[1]=z"
-        ]
-    );
+    assert_eq!(shown(&answer), ["MAKE[0]=make \"$x\"  \\", "MAKE_MATCH[1]=^6", "PATCH[0]=a", "PATCH[1]=z"]);
     assert!(answer.matches("MAKE_MATCH", 1));
 }
 
@@ -345,20 +226,14 @@ fn patterns_are_bashs() {
         pair("PATCH_MATCH", 9),
     ];
     assert_eq!(answer.matching.into_iter().collect::<Vec<_>>(), matching);
-    assert_eq!(
-        answer.invalid.into_iter().collect::<Vec<_>>(),
-        [pair("MAKE_MATCH", 3)]
-    );
+    assert_eq!(answer.invalid.into_iter().collect::<Vec<_>>(), [pair("MAKE_MATCH", 3)]);
 }
 
 #[test]
 fn deprecations_for_each_file() {
     let mut bench = Bench::new();
     let answer = bench
-        .run(&[
-            "CLEAN=true; REMAKE_INITRD=yes; OBSOLETE_BY=6.5",
-            "CLEAN='make clean'; MODULES_CONF[2]=x",
-        ])
+        .run(&["CLEAN=true; REMAKE_INITRD=yes; OBSOLETE_BY=6.5", "CLEAN='make clean'; MODULES_CONF[2]=x"])
         .unwrap();
     let (one, two) = (answer.files[0].display(), answer.files[1].display());
     let shown: Vec<String> = answer.deprecated.iter().map(ToString::to_string).collect();
@@ -380,49 +255,22 @@ fn failures_are_told_apart_and_end_one_request_only() {
     let mut bench = Bench::new();
     let said = |result: Result<Answer, ConfError>| result.unwrap_err().to_string();
     let error = said(bench.run(&["MAKE=x; echo why >&2; exit 4"]));
-    assert!(
-        error.contains("called exit (status 4)") && error.contains("why"),
-        "{error}"
-    );
+    assert!(error.contains("called exit (status 4)") && error.contains("why"), "{error}");
     let error = said(bench.run(&["MAKE=x", "set -e; false"]));
-    assert!(
-        error.contains("2.conf called exit") || error.contains("3.conf called exit"),
-        "{error}"
-    );
+    assert!(error.contains("2.conf called exit") || error.contains("3.conf called exit"), "{error}");
     let error = said(bench.run(&["MAKE=x\nif true; then\n"]));
     assert!(error.contains("is not valid bash: line 3"), "{error}");
     let error = said(bench.run(&["MAKE=x\nPATCH=(a b))\nSTRIP=no"]));
     assert!(error.contains("is not valid bash: line 2"), "{error}");
     let error = said(bench.run(&["MAKE='${bad subst}'"]));
-    assert!(
-        error.contains("MAKE[0]") && error.contains("bad substitution"),
-        "{error}"
-    );
+    assert!(error.contains("MAKE[0]") && error.contains("bad substitution"), "{error}");
     let error = said(bench.run(&["MAKE='${x?is not set}'"]));
-    assert!(
-        error.contains("MAKE[0]") && error.contains("is not set"),
-        "{error}"
-    );
-    assert!(matches!(
-        bench.run(&["kill -9 $$"]),
-        Err(ConfError::Died { .. })
-    ));
-    let request = Request {
-        files: vec![PathBuf::from("/nonexistent/dkms.conf")],
-        ..Request::default()
-    };
-    assert!(matches!(
-        bench.evaluator.evaluate(&request),
-        Err(ConfError::Unreadable { .. })
-    ));
-    let request = Request {
-        files: vec![bench.dir.path().to_owned()],
-        ..Request::default()
-    };
-    assert!(matches!(
-        bench.evaluator.evaluate(&request),
-        Err(ConfError::Unreadable { .. })
-    ));
+    assert!(error.contains("MAKE[0]") && error.contains("is not set"), "{error}");
+    assert!(matches!(bench.run(&["kill -9 $$"]), Err(ConfError::Died { .. })));
+    let request = Request { files: vec![PathBuf::from("/nonexistent/dkms.conf")], ..Request::default() };
+    assert!(matches!(bench.evaluator.evaluate(&request), Err(ConfError::Unreadable { .. })));
+    let request = Request { files: vec![bench.dir.path().to_owned()], ..Request::default() };
+    assert!(matches!(bench.evaluator.evaluate(&request), Err(ConfError::Unreadable { .. })));
     assert_eq!(shown(&bench.run(&["MAKE=fine"]).unwrap()), ["MAKE[0]=fine"]);
 }
 
@@ -434,24 +282,12 @@ fn the_endless_are_killed_with_what_they_started() {
         ..Launcher::new(BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]))
     });
     let pid = bench.dir.path().join("pid");
-    let text = format!(
-        "sh -c 'echo $$ > {}; exec sleep 1000'; MAKE=x",
-        pid.display()
-    );
-    assert!(matches!(
-        bench.run(&[&text]),
-        Err(ConfError::TimedOut { .. })
-    ));
+    let text = format!("sh -c 'echo $$ > {}; exec sleep 1000'; MAKE=x", pid.display());
+    assert!(matches!(bench.run(&[&text]), Err(ConfError::TimedOut { .. })));
     let pid = fs_err::read_to_string(pid).unwrap();
     let status = fs_err::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-    assert!(
-        status.is_empty() || status.contains(") Z "),
-        "still alive: {status}"
-    );
-    assert!(matches!(
-        bench.run(&["while :; do echo x; echo y >&2; done"]),
-        Err(ConfError::TimedOut { .. })
-    ));
+    assert!(status.is_empty() || status.contains(") Z "), "still alive: {status}");
+    assert!(matches!(bench.run(&["while :; do echo x; echo y >&2; done"]), Err(ConfError::TimedOut { .. })));
     assert_eq!(shown(&bench.run(&["MAKE=fine"]).unwrap()), ["MAKE[0]=fine"]);
 }
 
@@ -459,23 +295,19 @@ fn the_endless_are_killed_with_what_they_started() {
 fn floods_are_bounded() {
     let mut bench = Bench::new();
     let answer = bench
-        .run(&["for ((i = 0; i < 3000; i++)); do echo \"$i 0123456789012345678901234567890123456789\" >&2; done; MAKE=x"])
+        .run(&[
+            "for ((i = 0; i < 3000; i++)); do echo \"$i 0123456789012345678901234567890123456789\" >&2; done; MAKE=x",
+        ])
         .unwrap();
     assert_eq!(answer.stderr.len(), 64 * 1024);
     assert!(answer.stderr.starts_with("0 0123"));
     let answer = bench.run(&["head -c 3000000 /dev/zero; MAKE=x"]).unwrap();
     assert_eq!((shown(&answer).len(), answer.stderr.as_str()), (1, ""));
-    assert!(matches!(
-        bench.run(&["printf -v MAKE '%02000000d' 0"]),
-        Err(ConfError::TooLarge { .. })
-    ));
+    assert!(matches!(bench.run(&["printf -v MAKE '%02000000d' 0"]), Err(ConfError::TooLarge { .. })));
     let long = "a".repeat(300_000);
     let mut request = bench.request(&["MAKE=${#LONG}"]);
     request.variables.insert("LONG".to_owned(), long);
-    assert_eq!(
-        shown(&bench.evaluator.evaluate(&request).unwrap()),
-        ["MAKE[0]=300000"]
-    );
+    assert_eq!(shown(&bench.evaluator.evaluate(&request).unwrap()), ["MAKE[0]=300000"]);
 }
 
 #[test]
@@ -484,8 +316,5 @@ fn a_missing_bash_is_told() {
     launcher.argv = vec!["/nonexistent/bash".into()];
     let mut bench = Bench::new();
     bench.evaluator = Evaluator::new(launcher);
-    assert!(matches!(
-        bench.run(&["MAKE=x"]),
-        Err(ConfError::Start { .. })
-    ));
+    assert!(matches!(bench.run(&["MAKE=x"]), Err(ConfError::Start { .. })));
 }

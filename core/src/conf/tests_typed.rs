@@ -6,11 +6,7 @@ use super::*;
 #[test]
 fn problems_are_the_classics_lines() {
     let table: &[(&str, bool, &[&str])] = &[
-        (
-            "PACKAGE_NAME=t;PACKAGE_VERSION=1;DEST_MODULE_LOCATION=/extra",
-            true,
-            &[],
-        ),
+        ("PACKAGE_NAME=t;PACKAGE_VERSION=1;DEST_MODULE_LOCATION=/extra", true, &[]),
         (
             "BUILT_MODULE_NAME[0]=x",
             false,
@@ -50,23 +46,12 @@ fn problems_are_the_classics_lines() {
                 "dkms.conf: Error! Duplicate module 'p' in 'DEST_MODULE_NAME[2]'.",
             ],
         ),
-        (
-            "PACKAGE_NAME=t;PACKAGE_VERSION=1;BUILT_MODULE_NAME=(a a);DEST_MODULE_LOCATION=(/extra /extra)",
-            false,
-            &[],
-        ),
-        (
-            "PACKAGE_NAME=t;PACKAGE_VERSION=1",
-            true,
-            &["dkms.conf: Warning! Zero modules specified."],
-        ),
+        ("PACKAGE_NAME=t;PACKAGE_VERSION=1;BUILT_MODULE_NAME=(a a);DEST_MODULE_LOCATION=(/extra /extra)", false, &[]),
+        ("PACKAGE_NAME=t;PACKAGE_VERSION=1", true, &["dkms.conf: Warning! Zero modules specified."]),
         (
             "PACKAGE_NAME=t;PACKAGE_VERSION=1;AUTOINSTALL=YES;DKMS_POLICY=x",
             true,
-            &[
-                "dkms.conf: Warning! Zero modules specified.",
-                "dkms.conf: Error! Unsupported DKMS_POLICY value 'x'",
-            ],
+            &["dkms.conf: Warning! Zero modules specified.", "dkms.conf: Error! Unsupported DKMS_POLICY value 'x'"],
         ),
     ];
     let mut bench = Bench::new();
@@ -95,23 +80,11 @@ fn conf_is_typed() {
     let records: Vec<_> = conf
         .records
         .iter()
-        .map(|r| {
-            (
-                &*r.built_location,
-                &*r.built_name,
-                &*r.dest_name,
-                &*r.dest_location,
-                r.strip,
-            )
-        })
+        .map(|r| (&*r.built_location, &*r.built_name, &*r.dest_name, &*r.dest_location, r.strip))
         .collect();
     assert_eq!(
         records,
-        [
-            ("src/", "a", "a", "/kernel/a", false),
-            ("", "b", "bb", "/updates/", true),
-            ("x/", "c", "c", "/extra", false),
-        ]
+        [("src/", "a", "a", "/kernel/a", false), ("", "b", "bb", "/updates/", true), ("x/", "c", "c", "/extra", false),]
     );
     assert_eq!(conf.build_depends, ["x", "y", "z"]);
     assert!(conf.autoinstall && !conf.no_weak_modules && !conf.build_depends_rebuild);
@@ -120,21 +93,14 @@ fn conf_is_typed() {
     assert_eq!(conf.exclusive[&0].max.as_deref(), Some("6.5"));
     let single = "PACKAGE_NAME=t;PACKAGE_VERSION=1;DEST_MODULE_LOCATION=/extra";
     let (conf, _) = Conf::check(&Bench::new().run(&[single]).unwrap(), true).unwrap();
-    assert_eq!(
-        (&*conf.records[0].built_name, conf.records[0].strip),
-        ("t", true)
-    );
+    assert_eq!((&*conf.records[0].built_name, conf.records[0].strip), ("t", true));
 }
 
 fn recipe(bench: &mut Bench, text: &str) -> Recipe {
     let text = format!("PACKAGE_NAME=t;PACKAGE_VERSION=1;{text}");
     let (conf, _) = Conf::check(&bench.run(&[&text]).unwrap(), true).unwrap();
     let config = |name: &str| (name == "CONFIG_ON").then_some('y');
-    let facts = Facts {
-        release: "6.12.117+deb13-amd64",
-        arch: "x86_64",
-        config: Some(&config),
-    };
+    let facts = Facts { release: "6.12.117+deb13-amd64", arch: "x86_64", config: Some(&config) };
     Recipe::new(&conf, &facts, "/K/build", "/T/t/1/build")
 }
 
@@ -147,22 +113,10 @@ fn make_is_chosen() {
         ("MAKE=\"make -C src\"", "make -C src", true),
         ("MAKE=\"'make' -C src\"", "'make' -C src", false),
         ("MAKE='./build.sh'", "./build.sh", false),
-        (
-            "MAKE=zero;MAKE_MATCH=^5",
-            "make -C /K/build M=/T/t/1/build",
-            true,
-        ),
+        ("MAKE=zero;MAKE_MATCH=^5", "make -C /K/build M=/T/t/1/build", true),
         ("MAKE=zero;MAKE_MATCH=^6", "zero", false),
-        (
-            "MAKE=(zero one two);MAKE_MATCH[1]=^6;MAKE_MATCH[2]=^5",
-            "one",
-            false,
-        ),
-        (
-            "MAKE=(zero one two);MAKE_MATCH[1]=^6;MAKE_MATCH[2]=12",
-            "two",
-            false,
-        ),
+        ("MAKE=(zero one two);MAKE_MATCH[1]=^6;MAKE_MATCH[2]=^5", "one", false),
+        ("MAKE=(zero one two);MAKE_MATCH[1]=^6;MAKE_MATCH[2]=12", "two", false),
         ("MAKE=(zero one);MAKE_MATCH[1]=^5", "zero", false),
         ("MAKE[1]=one", "make -C /K/build M=/T/t/1/build", true),
         ("MAKE=zero;MAKE_MATCH[1]=^6", "zero", false),
@@ -185,41 +139,21 @@ fn exclusion_of_modules_and_of_all() {
     let mut bench = Bench::new();
     for (text, built, wholly) in [
         ("", "ab", false),
-        (
-            "BUILD_EXCLUSIVE_KERNEL=^6;BUILD_EXCLUSIVE_ARCH=x86",
-            "ab",
-            false,
-        ),
+        ("BUILD_EXCLUSIVE_KERNEL=^6;BUILD_EXCLUSIVE_ARCH=x86", "ab", false),
         ("BUILD_EXCLUSIVE_KERNEL=", "ab", false),
         ("BUILD_EXCLUSIVE_KERNEL=^5", "", true),
         ("BUILD_EXCLUSIVE_KERNEL='('", "", true),
         ("BUILD_EXCLUSIVE_ARCH=arm", "", true),
-        (
-            "BUILD_EXCLUSIVE_KERNEL_MIN=6.12;BUILD_EXCLUSIVE_KERNEL_MAX=6.13",
-            "ab",
-            false,
-        ),
+        ("BUILD_EXCLUSIVE_KERNEL_MIN=6.12;BUILD_EXCLUSIVE_KERNEL_MAX=6.13", "ab", false),
         ("BUILD_EXCLUSIVE_KERNEL_MAX[0]=6.1", "", true),
         ("BUILD_EXCLUSIVE_KERNEL_MAX[1]=6.1", "a", false),
-        (
-            "BUILD_EXCLUSIVE_CONFIG='CONFIG_ON !CONFIG_OFF'",
-            "ab",
-            false,
-        ),
+        ("BUILD_EXCLUSIVE_CONFIG='CONFIG_ON !CONFIG_OFF'", "ab", false),
         ("BUILD_EXCLUSIVE_CONFIG[1]='CONFIG_OFF'", "a", false),
         ("OBSOLETE_BY=6.5", "", true),
-        (
-            "OBSOLETE_BY=6.5;BUILD_EXCLUSIVE_KERNEL_MAX[1]=7",
-            "ab",
-            false,
-        ),
+        ("OBSOLETE_BY=6.5;BUILD_EXCLUSIVE_KERNEL_MAX[1]=7", "ab", false),
     ] {
         let recipe = recipe(&mut bench, &format!("{TWO}{text}"));
-        let names: String = recipe
-            .modules
-            .iter()
-            .map(|m| m.record.built_name.as_str())
-            .collect();
+        let names: String = recipe.modules.iter().map(|m| m.record.built_name.as_str()).collect();
         assert_eq!((&*names, recipe.is_excluded()), (built, wholly), "{text}");
         assert_eq!(recipe.modules.len() + recipe.excluded.len(), 2, "{text}");
     }

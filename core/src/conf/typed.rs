@@ -137,24 +137,19 @@ impl fmt::Display for Problem {
         match self {
             Self::ZeroModules => write!(f, "Warning! Zero modules specified."),
             Self::Missing(name) => write!(f, "Error! No '{name}' directive specified."),
-            Self::MissingFor(name, record) => write!(
-                f,
-                "Error! No '{name}' directive specified for record #{record}."
-            ),
-            Self::Suffix(name, record) => write!(
-                f,
-                "Error! '{name}' directive ends in '.o' or '.ko' in record #{record}."
-            ),
+            Self::MissingFor(name, record) => write!(f, "Error! No '{name}' directive specified for record #{record}."),
+            Self::Suffix(name, record) => {
+                write!(f, "Error! '{name}' directive ends in '.o' or '.ko' in record #{record}.")
+            }
             Self::Location(record) => write!(
                 f,
                 "Error! Directive 'DEST_MODULE_LOCATION' does not begin with\n\
                  '/kernel', '/updates', or '/extra' in record #{record}."
             ),
             Self::Value(name, value) => write!(f, "Error! Unsupported {name} value '{value}'"),
-            Self::Duplicate(name, module, record) => write!(
-                f,
-                "Error! Duplicate module '{module}' in '{name}[{record}]'."
-            ),
+            Self::Duplicate(name, module, record) => {
+                write!(f, "Error! Duplicate module '{module}' in '{name}[{record}]'.")
+            }
         }
     }
 }
@@ -181,18 +176,10 @@ impl Conf {
             version,
             records,
             make: chosen(answer, "MAKE", "MAKE_MATCH")
-                .map(|(index, text, pattern)| Make {
-                    index,
-                    text,
-                    pattern,
-                })
+                .map(|(index, text, pattern)| Make { index, text, pattern })
                 .collect(),
             patches: chosen(answer, "PATCH", "PATCH_MATCH")
-                .map(|(index, file, pattern)| Patch {
-                    index,
-                    file,
-                    pattern,
-                })
+                .map(|(index, file, pattern)| Patch { index, file, pattern })
                 .collect(),
             scripts: Scripts {
                 post_add: first("POST_ADD"),
@@ -228,12 +215,8 @@ fn required(raw: &Raw, name: &'static str, problems: &mut Vec<Problem>) -> Strin
 }
 
 fn records(raw: &Raw, package: &str, strict: bool, problems: &mut Vec<Problem>) -> Vec<Record> {
-    const ARRAYS: [&str; 4] = [
-        "BUILT_MODULE_NAME",
-        "BUILT_MODULE_LOCATION",
-        "DEST_MODULE_NAME",
-        "DEST_MODULE_LOCATION",
-    ];
+    const ARRAYS: [&str; 4] =
+        ["BUILT_MODULE_NAME", "BUILT_MODULE_LOCATION", "DEST_MODULE_NAME", "DEST_MODULE_LOCATION"];
     // An index far out is a slip; without a bound it would be a loop for ever.
     const MOST: usize = 4096;
     let count = ARRAYS
@@ -267,16 +250,10 @@ fn records(raw: &Raw, package: &str, strict: bool, problems: &mut Vec<Problem>) 
         let dest_location = raw.text("DEST_MODULE_LOCATION", index).unwrap_or_default();
         if dest_location.is_empty() {
             problems.push(Problem::MissingFor("DEST_MODULE_LOCATION", index));
-        } else if !["/kernel", "/updates", "/extra"]
-            .iter()
-            .any(|place| dest_location.starts_with(place))
-        {
+        } else if !["/kernel", "/updates", "/extra"].iter().any(|place| dest_location.starts_with(place)) {
             problems.push(Problem::Location(index));
         }
-        let mut built_location = raw
-            .text("BUILT_MODULE_LOCATION", index)
-            .unwrap_or_default()
-            .to_owned();
+        let mut built_location = raw.text("BUILT_MODULE_LOCATION", index).unwrap_or_default().to_owned();
         if !built_location.is_empty() && !built_location.ends_with('/') {
             built_location.push('/');
         }
@@ -338,10 +315,7 @@ fn policy(raw: &Raw, problems: &mut Vec<Problem>) -> Option<Wish> {
 
 /// The pattern `name[index]`, if there is one.
 fn pattern(answer: &Answer, name: &str, index: usize) -> Option<Pattern> {
-    answer.raw.text(name, index).map(|text| Pattern {
-        text: text.to_owned(),
-        matches: answer.matches(name, index),
-    })
+    answer.raw.text(name, index).map(|text| Pattern { text: text.to_owned(), matches: answer.matches(name, index) })
 }
 
 /// Every value of a directive with the pattern it depends on.
@@ -389,10 +363,7 @@ fn exclusive(answer: &Answer) -> Exclusive {
     }
     // The older spelling counts where the newer one is not used at all.
     if let Some(max) = raw.text("OBSOLETE_BY", 0) {
-        if exclusive
-            .values()
-            .all(|conditions| conditions.max.is_none())
-        {
+        if exclusive.values().all(|conditions| conditions.max.is_none()) {
             exclusive.entry(0).or_default().max = Some(max.to_owned());
         }
     }

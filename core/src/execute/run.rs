@@ -89,7 +89,14 @@ fn one_by_one(session: &Session<'_>, jobs: &[Job], board: &Mutex<Board>, reporte
     }
 }
 
-fn worker(session: &Session<'_>, jobs: &[Job], board: &Mutex<Board>, moved: &Condvar, buffers: &[Buffer], reporter: &dyn Reporter) {
+fn worker(
+    session: &Session<'_>,
+    jobs: &[Job],
+    board: &Mutex<Board>,
+    moved: &Condvar,
+    buffers: &[Buffer],
+    reporter: &dyn Reporter,
+) {
     loop {
         let index = {
             let mut state = board.lock().unwrap_or_else(PoisonError::into_inner);
@@ -166,7 +173,11 @@ fn one(session: &Session<'_>, job: &Job, reporter: &dyn Reporter) -> Result<Done
 
 fn unmet(jobs: &[Job], job: &Job) -> Error {
     let missing: BTreeSet<String> = job.after.iter().map(|before| jobs[*before].package.name.to_string()).collect();
-    Error::MissingDependencies { package: job.package.clone(), kernel: job.kernel.clone(), missing: missing.into_iter().collect() }
+    Error::MissingDependencies {
+        package: job.package.clone(),
+        kernel: job.kernel.clone(),
+        missing: missing.into_iter().collect(),
+    }
 }
 
 /// A kernel whose depmod failed, and how to say so.

@@ -37,23 +37,41 @@ pub enum Done {
 
 /// Does what is wanted, and records how it ended. depmod is left to the caller. `rebuild`: build even if
 /// that was done already.
-pub fn work(session: &Session<'_>, package: &Package, kernel: &Kernel, want: Want, rebuild: bool, reporter: &dyn Reporter) -> Result<Done, Error> {
+pub fn work(
+    session: &Session<'_>,
+    package: &Package,
+    kernel: &Kernel,
+    want: Want,
+    rebuild: bool,
+    reporter: &dyn Reporter,
+) -> Result<Done, Error> {
     let done = try_work(session, package, kernel, want, rebuild, reporter);
     record(session, package, kernel, &done);
     done
 }
 
-fn try_work(session: &Session<'_>, package: &Package, kernel: &Kernel, want: Want, rebuild: bool, reporter: &dyn Reporter) -> Result<Done, Error> {
+fn try_work(
+    session: &Session<'_>,
+    package: &Package,
+    kernel: &Kernel,
+    want: Want,
+    rebuild: bool,
+    reporter: &dyn Reporter,
+) -> Result<Done, Error> {
     let ctx = session.ctx;
     let force = ctx.options.force || (ctx.options.rpm_safe_upgrade && want == Want::Installed);
     if want == Want::Installed && install::is_installed(ctx, package, kernel) && !force && !rebuild {
-        reporter.line(&format!("Module {package} already installed on kernel {kernel}, skip. You may override by specifying --force."));
+        reporter.line(&format!(
+            "Module {package} already installed on kernel {kernel}, skip. You may override by specifying --force."
+        ));
         return Ok(Done::Already);
     }
     let built = install::is_built(ctx, package, kernel);
     let build = rebuild || !built || (want == Want::Built && ctx.options.force);
     if want == Want::Built && !build {
-        reporter.line(&format!("Module {package} already built for kernel {kernel}, skip. You may override by specifying --force."));
+        reporter.line(&format!(
+            "Module {package} already built for kernel {kernel}, skip. You may override by specifying --force."
+        ));
         return Ok(Done::Already);
     }
     let on_wait = |holder: &Holder| {
@@ -89,19 +107,35 @@ fn try_work(session: &Session<'_>, package: &Package, kernel: &Kernel, want: Wan
 }
 
 /// Everything that must hold before a build begins.
-fn check(session: &Session<'_>, package: &Package, facts: &KernelFacts, evaluated: &Evaluated, reporter: &dyn Reporter) -> Result<(), Error> {
+fn check(
+    session: &Session<'_>,
+    package: &Package,
+    facts: &KernelFacts,
+    evaluated: &Evaluated,
+    reporter: &dyn Reporter,
+) -> Result<(), Error> {
     let ctx = session.ctx;
     let kernel = &facts.kernel;
     let artefact = ctx.trees.artefact(package, kernel);
     if artefact.exists() && !artefact.join("module").is_dir() && !ctx.options.force {
-        return Err(Error::BuildInTheWay { package: package.clone(), kernel: kernel.clone(), dir: ctx.trees.shown(&artefact) });
+        return Err(Error::BuildInTheWay {
+            package: package.clone(),
+            kernel: kernel.clone(),
+            dir: ctx.trees.shown(&artefact),
+        });
     }
     if evaluated.recipe.is_excluded() {
         let why = evaluated.recipe.excluded_wholly.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        return Err(Error::Excluded { package: package.clone(), file: ctx.trees.shown(&ctx.trees.source_link(package)).join("dkms.conf"), why });
+        return Err(Error::Excluded {
+            package: package.clone(),
+            file: ctx.trees.shown(&ctx.trees.source_link(package)).join("dkms.conf"),
+            why,
+        });
     }
     let source = ctx.trees.source_of(package);
-    let visible = std::fs::read_dir(&source).map_or(0, |entries| entries.flatten().filter(|entry| !entry.file_name().to_string_lossy().starts_with('.')).count());
+    let visible = std::fs::read_dir(&source).map_or(0, |entries| {
+        entries.flatten().filter(|entry| !entry.file_name().to_string_lossy().starts_with('.')).count()
+    });
     if visible < 2 {
         return Err(Error::EmptySource(ctx.trees.shown(&ctx.trees.source_link(package))));
     }
@@ -124,7 +158,10 @@ fn check(session: &Session<'_>, package: &Package, facts: &KernelFacts, evaluate
     if !ctx.options.force {
         return Err(error);
     }
-    reporter.warning(&[&format!("Building although something is missing: {}", error.lines().first().cloned().unwrap_or_default())]);
+    reporter.warning(&[&format!(
+        "Building although something is missing: {}",
+        error.lines().first().cloned().unwrap_or_default()
+    )]);
     Ok(())
 }
 
@@ -141,10 +178,15 @@ fn missing_dependencies(session: &Session<'_>, kernel: &Kernel, evaluated: &Eval
 }
 
 /// The installed dependencies, with their versions and, where they export symbols, the file that lists them.
-fn dependencies(session: &Session<'_>, kernel: &Kernel, evaluated: &Evaluated) -> Result<Vec<build::target::Dependency>, Error> {
+fn dependencies(
+    session: &Session<'_>,
+    kernel: &Kernel,
+    evaluated: &Evaluated,
+) -> Result<Vec<build::target::Dependency>, Error> {
     let trees = &session.ctx.trees;
     let mut found = Vec::new();
-    let beside = KernelManifest::load(&trees.kernel_manifest(&kernel.release)).map_err(JournalError::File)?.unwrap_or_default();
+    let beside =
+        KernelManifest::load(&trees.kernel_manifest(&kernel.release)).map_err(JournalError::File)?.unwrap_or_default();
     for name in &evaluated.conf.build_depends {
         let Ok(name) = crate::names::Name::new(name.as_str()) else { continue };
         let link = trees.active_link(&name, kernel);
@@ -170,7 +212,12 @@ fn record(session: &Session<'_>, package: &Package, kernel: &Kernel, done: &Resu
         Err(Error::MissingDependencies { missing, .. }) => Outcome::Waiting { what: missing.join(" ") },
         Err(error) => failure(session, package, kernel, error),
     };
-    let record = Record { package: package.clone(), kernel: kernel.clone(), outcome, at: i64::try_from(ctx.now).unwrap_or(i64::MAX) };
+    let record = Record {
+        package: package.clone(),
+        kernel: kernel.clone(),
+        outcome,
+        at: i64::try_from(ctx.now).unwrap_or(i64::MAX),
+    };
     if !ctx.trees.package_dir(package).is_dir() {
         return;
     }
@@ -181,10 +228,14 @@ fn record(session: &Session<'_>, package: &Package, kernel: &Kernel, done: &Resu
 
 fn failure(session: &Session<'_>, package: &Package, kernel: &Kernel, error: &Error) -> Outcome {
     let (diagnostic, log, about_source) = match error {
-        Error::Make { diagnostic, log, .. } => {
-            (diagnostic.as_ref().map(|d| d.text.clone()), Some(log.clone()), diagnostic.as_ref().is_some_and(|d| d.about_source))
+        Error::Make { diagnostic, log, .. } => (
+            diagnostic.as_ref().map(|d| d.text.clone()),
+            Some(log.clone()),
+            diagnostic.as_ref().is_some_and(|d| d.about_source),
+        ),
+        Error::PatchFailed { log, .. } | Error::NotProduced { log, .. } => {
+            (error.lines().first().cloned(), Some(log.clone()), false)
         }
-        Error::PatchFailed { log, .. } | Error::NotProduced { log, .. } => (error.lines().first().cloned(), Some(log.clone()), false),
         Error::Script { log, .. } => (error.lines().first().cloned(), log.clone(), false),
         _ => (error.lines().first().cloned(), None, false),
     };

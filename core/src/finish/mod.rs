@@ -13,12 +13,12 @@ use crate::context::Context;
 use crate::digest::Digest;
 use crate::elf;
 use crate::error::Error;
+use crate::install::artefact::relative;
 use crate::journal::{self, Swap, WorkDir, swap_in};
 use crate::report::Reporter;
 use crate::tree::identity::Identity;
 use crate::tree::manifest::{BuiltModule, Manifest};
 use crate::tree::paths::MANIFEST;
-use crate::install::artefact::relative;
 use signing::Signing;
 
 /// A finished artefact that is not yet in place.
@@ -39,7 +39,13 @@ pub struct InPlace<'a> {
 }
 
 /// Makes an artefact of the modules in the build directory `work`: strip, then sign, then compress.
-pub fn finish(ctx: &Context, target: &Target, work: &Path, signing: &Signing, reporter: &dyn Reporter) -> Result<Finished, Error> {
+pub fn finish(
+    ctx: &Context,
+    target: &Target,
+    work: &Path,
+    signing: &Signing,
+    reporter: &dyn Reporter,
+) -> Result<Finished, Error> {
     let room = WorkDir::new(&ctx.trees).map_err(journal::JournalError::File)?;
     let stage = room.path().join("artefact");
     let modules_dir = stage.join("module");
@@ -51,8 +57,11 @@ pub fn finish(ctx: &Context, target: &Target, work: &Path, signing: &Signing, re
     }
     let tools = &target.facts.toolchain;
     let prefix = tools.cross.as_ref().and_then(|cross| cross.prefix).unwrap_or_default();
-    let built = |module: &crate::conf::recipe::Module| work.join(format!("{}{}.ko", module.record.built_location, module.record.built_name));
-    let to_strip: Vec<PathBuf> = target.evaluated.recipe.modules.iter().filter(|module| module.record.strip).map(built).collect();
+    let built = |module: &crate::conf::recipe::Module| {
+        work.join(format!("{}{}.ko", module.record.built_location, module.record.built_name))
+    };
+    let to_strip: Vec<PathBuf> =
+        target.evaluated.recipe.modules.iter().filter(|module| module.record.strip).map(built).collect();
     if let Err(error) = strip::strip(&strip::program(tools.cc.as_deref(), prefix), &to_strip) {
         reporter.warning(&[&error]);
     }
@@ -66,10 +75,18 @@ pub fn finish(ctx: &Context, target: &Target, work: &Path, signing: &Signing, re
     let mut modules = Vec::new();
     for module in &target.evaluated.recipe.modules {
         let path = built(module);
-        signing.sign(&path, &ctx.world.called(&ctx.trees, &ctx.trees.build_dir(&target.package)).join(path.strip_prefix(work).unwrap_or(&path)), reporter);
+        signing.sign(
+            &path,
+            &ctx.world
+                .called(&ctx.trees, &ctx.trees.build_dir(&target.package))
+                .join(path.strip_prefix(work).unwrap_or(&path)),
+            reporter,
+        );
         let bytes = fs::read(&path)?;
-        let facts = elf::Module::parse(&bytes).map_err(|error| Error::NotAModule { module: path.clone(), why: error.to_string() })?;
-        let compressed = compress(&bytes, target.facts.compression, &options, room.path()).map_err(|error| Error::Io(std::io::Error::other(error)))?;
+        let facts = elf::Module::parse(&bytes)
+            .map_err(|error| Error::NotAModule { module: path.clone(), why: error.to_string() })?;
+        let compressed = compress(&bytes, target.facts.compression, &options, room.path())
+            .map_err(|error| Error::Io(std::io::Error::other(error)))?;
         if let Some(why) = &compressed.fell_back {
             reporter.warning(&[why]);
         }

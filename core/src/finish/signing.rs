@@ -56,7 +56,9 @@ impl Signing {
             modules_sign_cert: gentoo_cert.as_deref(),
         };
         // The kernel's configuration is known by its outer path, everything else by its inside one.
-        let exists = |path: &Path| path.is_absolute() && (ctx.trees.outer(path).exists() || kernel.config_file.as_deref() == Some(path));
+        let exists = |path: &Path| {
+            path.is_absolute() && (ctx.trees.outer(path).exists() || kernel.config_file.as_deref() == Some(path))
+        };
         let look = Look { exists: &exists, program: &|name| ctx.world.find(name) };
         let decided = policy::decide(&facts, look);
         let mut said: Vec<Event> = decided.lines.into_iter().map(Event::Line).collect();
@@ -121,7 +123,12 @@ fn load(ctx: &Context, plan: &Plan, said: &mut Vec<Event>) -> Means {
     let (key, cert) = (ctx.trees.outer(&plan.key), ctx.trees.outer(&plan.cert));
     // A pkcs11: URI is no file.
     let named = if plan.key.is_absolute() { key.clone() } else { plan.key.clone() };
-    let by_program = |program: &Path| Means::Program { program: ctx.trees.outer(program), hash: plan.hash.clone(), key: named.clone(), cert: cert.clone() };
+    let by_program = |program: &Path| Means::Program {
+        program: ctx.trees.outer(program),
+        hash: plan.hash.clone(),
+        key: named.clone(),
+        cert: cert.clone(),
+    };
     match &plan.how {
         How::Program(program) => by_program(program),
         How::InProcess(hash) => match signer(ctx, &key, &cert, *hash) {
@@ -147,13 +154,15 @@ fn signer(ctx: &Context, key: &Path, cert: &Path, hash: Hash) -> Result<Signer, 
 /// Makes the missing key or certificate; says whether there is one now.
 fn make_key(ctx: &Context, plan: &Plan, maker: &Maker, said: &mut Vec<Event>) -> bool {
     match maker {
-        Maker::Own => match mok::generate(&ctx.trees.outer(&plan.key), &ctx.trees.outer(&plan.cert), OsStr::new("openssl")) {
-            Ok(_) => true,
-            Err(error) => {
-                said.push(Event::Warning(vec![error.to_string(), "The modules won't be signed.".to_owned()]));
-                false
+        Maker::Own => {
+            match mok::generate(&ctx.trees.outer(&plan.key), &ctx.trees.outer(&plan.cert), OsStr::new("openssl")) {
+                Ok(_) => true,
+                Err(error) => {
+                    said.push(Event::Warning(vec![error.to_string(), "The modules won't be signed.".to_owned()]));
+                    false
+                }
             }
-        },
+        }
         Maker::UpdateSecureBootPolicy { program, move_away } => {
             if let Some(file) = move_away {
                 // The program refuses to start while it is there; without its key it is of no use.
@@ -166,7 +175,11 @@ fn make_key(ctx: &Context, plan: &Plan, maker: &Maker, said: &mut Vec<Event>) ->
                 task.output = Output::Capture;
                 match process::run(task) {
                     Ok(end) if end.status.success() => {}
-                    Ok(end) => said.push(Event::Warning(vec![format!("{} {option} failed: {}", program.display(), end.text().trim())])),
+                    Ok(end) => said.push(Event::Warning(vec![format!(
+                        "{} {option} failed: {}",
+                        program.display(),
+                        end.text().trim()
+                    )])),
                     Err(error) => said.push(Event::Warning(vec![error.to_string()])),
                 }
             }

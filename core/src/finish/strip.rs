@@ -48,10 +48,7 @@ pub fn strip<P: AsRef<Path>>(program: &OsStr, modules: &[P]) -> Result<(), Strip
         .args(modules.iter().map(AsRef::as_ref))
         .stdin(Stdio::null())
         .output()
-        .map_err(|source| StripError::Start {
-            program: PathBuf::from(program),
-            source,
-        })?;
+        .map_err(|source| StripError::Start { program: PathBuf::from(program), source })?;
     if ended.status.success() {
         return Ok(());
     }

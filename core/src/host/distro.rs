@@ -73,11 +73,7 @@ impl Distribution {
             None => id.clone(),
         };
         let version = values.get("VERSION_ID").cloned().unwrap_or_default();
-        Self {
-            id,
-            version,
-            family,
-        }
+        Self { id, version, family }
     }
 
     /// Whether the family begins with one of `words`: the classic's pattern test.
@@ -112,38 +108,20 @@ impl Distribution {
         }
         // A flavour may follow the architecture: `….x86_64+debug`, `….aarch64+64k`.
         let plain = release.as_str().split('+').next().unwrap_or_default();
-        plain
-            .rsplit('.')
-            .next()
-            .filter(|part| RPM_ARCHES.contains(part))
-            .unwrap_or(machine)
-            .to_owned()
+        plain.rsplit('.').next().filter(|part| RPM_ARCHES.contains(part)).unwrap_or(machine).to_owned()
     }
 }
 
 /// Architectures that rpm's kernels are built for and end their releases with.
-const RPM_ARCHES: [&str; 10] = [
-    "x86_64",
-    "aarch64",
-    "ppc64le",
-    "ppc64",
-    "s390x",
-    "riscv64",
-    "i686",
-    "i586",
-    "armv7hl",
-    "loongarch64",
-];
+const RPM_ARCHES: [&str; 10] =
+    ["x86_64", "aarch64", "ppc64le", "ppc64", "s390x", "riscv64", "i686", "i586", "armv7hl", "loongarch64"];
 
 /// A value as a shell would read it: quotes removed, backslashes honoured outside single ones.
 fn unquote(value: &str) -> String {
     if let Some(plain) = value.strip_prefix('\'').and_then(|v| v.strip_suffix('\'')) {
         return plain.to_owned();
     }
-    let inner = value
-        .strip_prefix('"')
-        .and_then(|v| v.strip_suffix('"'))
-        .unwrap_or(value);
+    let inner = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
     let mut out = String::new();
     let mut chars = inner.chars();
     while let Some(c) = chars.next() {
@@ -162,42 +140,14 @@ mod tests {
     #[test]
     fn families_and_locations() {
         for (text, family, location) in [
-            (
-                "ID=debian\nVERSION_ID=\"13\"\n",
-                "debian",
-                Some("/updates/dkms"),
-            ),
-            (
-                "ID=ubuntu\nID_LIKE=debian\n",
-                "ubuntu",
-                Some("/updates/dkms"),
-            ),
-            (
-                "ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n",
-                "ubuntu debian",
-                Some("/updates/dkms"),
-            ),
-            (
-                "ID=raspbian\nID_LIKE=debian\n",
-                "debian",
-                Some("/updates/dkms"),
-            ),
+            ("ID=debian\nVERSION_ID=\"13\"\n", "debian", Some("/updates/dkms")),
+            ("ID=ubuntu\nID_LIKE=debian\n", "ubuntu", Some("/updates/dkms")),
+            ("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n", "ubuntu debian", Some("/updates/dkms")),
+            ("ID=raspbian\nID_LIKE=debian\n", "debian", Some("/updates/dkms")),
             ("ID=fedora\n", "fedora", Some("/extra")),
-            (
-                "ID=\"rhel\"\nID_LIKE=\"fedora\"\n",
-                "fedora",
-                Some("/extra"),
-            ),
-            (
-                "ID=\"almalinux\"\nID_LIKE=\"rhel centos fedora\"",
-                "rhel centos fedora",
-                Some("/extra"),
-            ),
-            (
-                "ID=\"opensuse-tumbleweed\"\nID_LIKE=\"opensuse suse\"\n",
-                "opensuse suse",
-                Some("/updates"),
-            ),
+            ("ID=\"rhel\"\nID_LIKE=\"fedora\"\n", "fedora", Some("/extra")),
+            ("ID=\"almalinux\"\nID_LIKE=\"rhel centos fedora\"", "rhel centos fedora", Some("/extra")),
+            ("ID=\"opensuse-tumbleweed\"\nID_LIKE=\"opensuse suse\"\n", "opensuse suse", Some("/updates")),
             ("ID='sles'\nID_LIKE='suse'\n", "suse", Some("/updates")),
             ("ID=arch\n", "arch", Some("/updates/dkms")),
             ("ID=manjaro\nID_LIKE=arch\n", "arch", Some("/updates/dkms")),
@@ -211,10 +161,7 @@ mod tests {
             let got = distribution.install_location(None);
             assert_eq!(got.as_deref(), location, "{text}");
             assert_eq!(distribution.install_location(Some("")), got);
-            assert_eq!(
-                distribution.install_location(Some("x")).as_deref(),
-                Some("/x")
-            );
+            assert_eq!(distribution.install_location(Some("x")).as_deref(), Some("/x"));
         }
     }
 
@@ -244,8 +191,7 @@ mod tests {
         fs_err::create_dir_all(tmp.path().join("etc")).unwrap();
         fs_err::write(tmp.path().join("usr/lib/os-release"), "ID=arch\n").unwrap();
         assert_eq!(Distribution::of(&root).unwrap().id, "arch");
-        std::os::unix::fs::symlink("/usr/lib/os-release", tmp.path().join("etc/os-release"))
-            .unwrap();
+        std::os::unix::fs::symlink("/usr/lib/os-release", tmp.path().join("etc/os-release")).unwrap();
         assert_eq!(Distribution::of(&root).unwrap().id, "arch");
         fs_err::remove_file(tmp.path().join("etc/os-release")).unwrap();
         fs_err::create_dir(tmp.path().join("etc/os-release")).unwrap();
@@ -255,13 +201,8 @@ mod tests {
 
     #[test]
     fn quotes() {
-        for (value, text) in [
-            ("a", "a"),
-            ("\"a b\"", "a b"),
-            ("'a \\ b'", "a \\ b"),
-            ("\"a\\\"b\"", "a\"b"),
-            ("", ""),
-        ] {
+        for (value, text) in [("a", "a"), ("\"a b\"", "a b"), ("'a \\ b'", "a \\ b"), ("\"a\\\"b\"", "a\"b"), ("", "")]
+        {
             assert_eq!(unquote(value), text);
         }
     }

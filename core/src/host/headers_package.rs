@@ -27,11 +27,7 @@ impl Advice {
     }
 
     fn words(text: &str) -> Self {
-        Self {
-            package: None,
-            command: None,
-            text: text.to_owned(),
-        }
+        Self { package: None, command: None, text: text.to_owned() }
     }
 }
 
@@ -68,9 +64,7 @@ pub fn advise(distribution: &Distribution, release: &Release, modules_dir: &Path
              gentoo-kernel-bin) again, or run 'make modules_prepare' in the sources it was \
              configured from",
         ),
-        _ => Advice::words(
-            "install your distribution's kernel headers package for exactly this kernel",
-        ),
+        _ => Advice::words("install your distribution's kernel headers package for exactly this kernel"),
     }
 }
 
@@ -136,31 +130,11 @@ mod tests {
     fn commands() {
         let tmp = tempfile::tempdir().unwrap();
         for (os, release, command) in [
-            (
-                "ID=debian",
-                "6.1.0-9-amd64",
-                "apt install linux-headers-6.1.0-9-amd64",
-            ),
-            (
-                "ID=ubuntu",
-                "6.8.0-31-generic",
-                "apt install linux-headers-6.8.0-31-generic",
-            ),
-            (
-                "ID=raspbian\nID_LIKE=debian",
-                "6.6.20+rpt-rpi-v8",
-                "apt install linux-headers-6.6.20+rpt-rpi-v8",
-            ),
-            (
-                "ID=fedora",
-                "6.12.9-200.fc41.x86_64",
-                "dnf install kernel-devel-6.12.9-200.fc41.x86_64",
-            ),
-            (
-                "ID=fedora",
-                "6.12.9-200.fc41.x86_64+debug",
-                "dnf install kernel-debug-devel-6.12.9-200.fc41.x86_64",
-            ),
+            ("ID=debian", "6.1.0-9-amd64", "apt install linux-headers-6.1.0-9-amd64"),
+            ("ID=ubuntu", "6.8.0-31-generic", "apt install linux-headers-6.8.0-31-generic"),
+            ("ID=raspbian\nID_LIKE=debian", "6.6.20+rpt-rpi-v8", "apt install linux-headers-6.6.20+rpt-rpi-v8"),
+            ("ID=fedora", "6.12.9-200.fc41.x86_64", "dnf install kernel-devel-6.12.9-200.fc41.x86_64"),
+            ("ID=fedora", "6.12.9-200.fc41.x86_64+debug", "dnf install kernel-debug-devel-6.12.9-200.fc41.x86_64"),
             (
                 "ID=rhel\nID_LIKE=fedora",
                 "6.12.0-55.el10.x86_64+rt",
@@ -171,16 +145,8 @@ mod tests {
                 "6.12.9-200.fc41.aarch64+64k+debug",
                 "dnf install kernel-64k-debug-devel-6.12.9-200.fc41.aarch64",
             ),
-            (
-                "ID=ol\nID_LIKE=fedora",
-                "5.15.0-1.el9uek.x86_64",
-                "dnf install kernel-uek-devel-5.15.0-1.el9uek.x86_64",
-            ),
-            (
-                "ID=x\nID_LIKE=\"opensuse suse\"",
-                "6.12.9-1-default",
-                "zypper install 'kernel-default-devel=6.12.9-1'",
-            ),
+            ("ID=ol\nID_LIKE=fedora", "5.15.0-1.el9uek.x86_64", "dnf install kernel-uek-devel-5.15.0-1.el9uek.x86_64"),
+            ("ID=x\nID_LIKE=\"opensuse suse\"", "6.12.9-1-default", "zypper install 'kernel-default-devel=6.12.9-1'"),
             ("ID=arch", "6.12.9-arch1-1", "pacman -S linux-headers"),
             ("ID=arch", "6.12.9-1-lts", "pacman -S linux-lts-headers"),
             ("ID=alpine", "6.12.9-0-virt", "apk add linux-virt-dev"),

@@ -16,19 +16,13 @@ pub enum Tool {
     Mkinitcpio,
 }
 
-const TOOLS: [(Tool, &str); 3] = [
-    (Tool::InitramfsTools, "update-initramfs"),
-    (Tool::Mkinitcpio, "mkinitcpio"),
-    (Tool::Dracut, "dracut"),
-];
+const TOOLS: [(Tool, &str); 3] =
+    [(Tool::InitramfsTools, "update-initramfs"), (Tool::Mkinitcpio, "mkinitcpio"), (Tool::Dracut, "dracut")];
 
 impl Tool {
     /// The tool's program.
     pub fn program(self) -> &'static str {
-        TOOLS
-            .iter()
-            .find(|(tool, _)| *tool == self)
-            .map_or("", |(_, program)| program)
+        TOOLS.iter().find(|(tool, _)| *tool == self).map_or("", |(_, program)| program)
     }
 
     /// The tool installed in `root`. Debian's dracut brings an `update-initramfs` as well; where
@@ -63,10 +57,7 @@ pub fn image(root: &Root, release: &Release, pkgbase: Option<&str>) -> Option<Pa
     if let Ok(id) = std::fs::read_to_string(machine) {
         names.push(format!("/boot/{}/{release}/initrd", id.trim()));
     }
-    names
-        .iter()
-        .map(|name| root.outer(Path::new(name)))
-        .find(|path| path.is_file())
+    names.iter().map(|name| root.outer(Path::new(name))).find(|path| path.is_file())
 }
 
 #[cfg(test)]
@@ -88,14 +79,8 @@ mod tests {
     fn tools() {
         for (files, tool) in [
             (vec![], None),
-            (
-                vec!["usr/sbin/update-initramfs", "usr/sbin/mkinitramfs"],
-                Some(Tool::InitramfsTools),
-            ),
-            (
-                vec!["usr/sbin/update-initramfs", "usr/bin/dracut"],
-                Some(Tool::Dracut),
-            ),
+            (vec!["usr/sbin/update-initramfs", "usr/sbin/mkinitramfs"], Some(Tool::InitramfsTools)),
+            (vec!["usr/sbin/update-initramfs", "usr/bin/dracut"], Some(Tool::Dracut)),
             (vec!["usr/bin/mkinitcpio"], Some(Tool::Mkinitcpio)),
         ] {
             let (_tmp, root) = root_with(&files);
@@ -106,28 +91,15 @@ mod tests {
 
     #[test]
     fn images() {
-        let (_tmp, root) = root_with(&[
-            "boot/initrd.img-6.1",
-            "boot/initramfs-linux.img",
-            "boot/0123/6.3/initrd",
-        ]);
+        let (_tmp, root) = root_with(&["boot/initrd.img-6.1", "boot/initramfs-linux.img", "boot/0123/6.3/initrd"]);
         fs_err::create_dir(root.dir().join("etc")).unwrap();
         fs_err::write(root.dir().join("etc/machine-id"), "0123\n").unwrap();
         let third = Release::new("6.3").unwrap();
-        assert_eq!(
-            image(&root, &third, None),
-            Some(root.dir().join("boot/0123/6.3/initrd"))
-        );
+        assert_eq!(image(&root, &third, None), Some(root.dir().join("boot/0123/6.3/initrd")));
         let one = Release::new("6.1").unwrap();
         let other = Release::new("6.2").unwrap();
-        assert_eq!(
-            image(&root, &one, None),
-            Some(root.dir().join("boot/initrd.img-6.1"))
-        );
+        assert_eq!(image(&root, &one, None), Some(root.dir().join("boot/initrd.img-6.1")));
         assert_eq!(image(&root, &other, None), None);
-        assert_eq!(
-            image(&root, &other, Some("linux")),
-            Some(root.dir().join("boot/initramfs-linux.img"))
-        );
+        assert_eq!(image(&root, &other, Some("linux")), Some(root.dir().join("boot/initramfs-linux.img")));
     }
 }

@@ -18,14 +18,21 @@ pub fn manifest(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<Opt
 }
 
 /// The modules of an artefact without a manifest, by dkms.conf. Those that are missing are left out.
-pub fn modules_by_conf(ctx: &Context, package: &Package, kernel: &Kernel, evaluated: &Evaluated) -> Result<Vec<BuiltModule>, Error> {
+pub fn modules_by_conf(
+    ctx: &Context,
+    package: &Package,
+    kernel: &Kernel,
+    evaluated: &Evaluated,
+) -> Result<Vec<BuiltModule>, Error> {
     let dir = ctx.trees.artefact_modules(package, kernel);
     let location = ctx.distribution.install_location(ctx.machine.addon_modules_dir.as_deref());
     let mut modules = Vec::new();
     for module in &evaluated.recipe.modules {
         let name = &module.record.dest_name;
         let suffixes = [Compression::None, Compression::Gzip, Compression::Xz, Compression::Zstd];
-        let Some(file) = suffixes.iter().map(|kind| format!("{name}.ko{}", kind.suffix())).find(|file| dir.join(file).is_file()) else {
+        let Some(file) =
+            suffixes.iter().map(|kind| format!("{name}.ko{}", kind.suffix())).find(|file| dir.join(file).is_file())
+        else {
             continue;
         };
         let path = dir.join(&file);

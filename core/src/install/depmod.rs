@@ -12,7 +12,8 @@ use crate::names::Release;
 use crate::process::{self, Task};
 
 /// The files that depmod writes, besides `modules.*.bin`.
-const PRODUCTS: &[&str] = &["modules.alias", "modules.dep", "modules.devname", "modules.softdep", "modules.symbols", "modules.weakdep"];
+const PRODUCTS: &[&str] =
+    &["modules.alias", "modules.dep", "modules.devname", "modules.softdep", "modules.symbols", "modules.weakdep"];
 
 /// What running depmod came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +49,11 @@ pub fn run(ctx: &Context, release: &Release) -> Result<Depmod, Error> {
     if !end.status.success() {
         let text = end.text();
         let text = text.trim();
-        return Ok(Depmod::Failed(if text.is_empty() { format!("it exited with status {}", end.code()) } else { text.to_owned() }));
+        return Ok(Depmod::Failed(if text.is_empty() {
+            format!("it exited with status {}", end.code())
+        } else {
+            text.to_owned()
+        }));
     }
     clear_products(&dir)?;
     Ok(Depmod::Done)

@@ -27,7 +27,13 @@ pub use uninstall::{Evaluate, forget, unbuild, uninstall};
 /// Installs the artefact of `package` for the kernel of `facts`. The caller holds the pair's lock, and
 /// runs depmod when everything for that kernel is in place. A version that was installed before is
 /// replaced in one change; nothing is removed before its replacement is there.
-pub fn install(ctx: &Context, facts: &KernelFacts, package: &Package, evaluated: Option<&Evaluated>, reporter: &dyn Reporter) -> Result<(), Error> {
+pub fn install(
+    ctx: &Context,
+    facts: &KernelFacts,
+    package: &Package,
+    evaluated: Option<&Evaluated>,
+    reporter: &dyn Reporter,
+) -> Result<(), Error> {
     let kernel = &facts.kernel;
     let forced = Forced::of(ctx, package, reporter)?;
     let dir = ctx.trees.modules_dir(&kernel.release);
@@ -65,7 +71,10 @@ struct Forced {
 
 impl Forced {
     fn of(ctx: &Context, package: &Package, reporter: &dyn Reporter) -> Result<Self, Error> {
-        let mut forced = Self { force: ctx.options.force || ctx.options.rpm_safe_upgrade, version: ctx.options.force_version_override };
+        let mut forced = Self {
+            force: ctx.options.force || ctx.options.rpm_safe_upgrade,
+            version: ctx.options.force_version_override,
+        };
         let dir = ctx.trees.outer("/usr/share/dkms/modules_to_force_install");
         if !dir.is_dir() {
             return Ok(forced);
@@ -88,9 +97,20 @@ impl Forced {
 }
 
 /// Every module that should be in the artefact is in it.
-fn check_present(ctx: &Context, package: &Package, kernel: &Kernel, modules: &[BuiltModule], evaluated: Option<&Evaluated>) -> Result<(), Error> {
+fn check_present(
+    ctx: &Context,
+    package: &Package,
+    kernel: &Kernel,
+    modules: &[BuiltModule],
+    evaluated: Option<&Evaluated>,
+) -> Result<(), Error> {
     let dir = ctx.trees.artefact_modules(package, kernel);
-    let missing = |module: String| Error::MissingModule { module, dir: ctx.trees.shown(&dir), package: package.clone(), kernel: kernel.clone() };
+    let missing = |module: String| Error::MissingModule {
+        module,
+        dir: ctx.trees.shown(&dir),
+        package: package.clone(),
+        kernel: kernel.clone(),
+    };
     for module in modules {
         if !dir.join(&module.file).is_file() {
             return Err(missing(module.file.clone()));
@@ -120,7 +140,9 @@ fn put(
     let built = ctx.trees.artefact_modules(package, kernel);
     let link = ctx.trees.active_link(&package.name, kernel);
     let _lock = ctx.lock_tree()?;
-    let mut beside = KernelManifest::load(&ctx.trees.kernel_manifest(&kernel.release)).map_err(JournalError::File)?.unwrap_or_default();
+    let mut beside = KernelManifest::load(&ctx.trees.kernel_manifest(&kernel.release))
+        .map_err(JournalError::File)?
+        .unwrap_or_default();
     beside.drop_stale(&ctx.trees, &kernel.release);
     let before = beside.find_name(&package.name, &kernel.arch).cloned();
     let first_time = !link.is_symlink();
@@ -191,7 +213,14 @@ fn found<'a>(facts: &'a KernelFacts, ctx: &Context, module: &BuiltModule) -> Vec
 }
 
 /// The classic's check; the error is what the user is told.
-fn may_install(ctx: &Context, kernel: &Kernel, module: &BuiltModule, built: &Path, found: Option<&Path>, forced: &Forced) -> Result<(), String> {
+fn may_install(
+    ctx: &Context,
+    kernel: &Kernel,
+    module: &BuiltModule,
+    built: &Path,
+    found: Option<&Path>,
+    forced: &Forced,
+) -> Result<(), String> {
     let Some(found) = found.filter(|_| !forced.force && !forced.version) else { return Ok(()) };
     let path = ctx.trees.modules_dir(&kernel.release).join(found);
     let ours = sanity::Facts::new(Some(&module.version), module.srcversion.as_deref());
@@ -203,14 +232,26 @@ fn may_install(ctx: &Context, kernel: &Kernel, module: &BuiltModule, built: &Pat
             "Module version {} for {} is not newer than what is already found in kernel {} ({}).\nYou may override by specifying --force.",
             ours.version, module.file, kernel.release, theirs.version
         )),
-        Verdict::Same if ours.version.is_empty() => {
-            Err(format!("Module {} already installed (unversioned module), override by specifying --force", shown.display()))
-        }
-        Verdict::Same => Err(format!("Module {} already installed at version {}, override by specifying --force", shown.display(), ours.version)),
+        Verdict::Same if ours.version.is_empty() => Err(format!(
+            "Module {} already installed (unversioned module), override by specifying --force",
+            shown.display()
+        )),
+        Verdict::Same => Err(format!(
+            "Module {} already installed at version {}, override by specifying --force",
+            shown.display(),
+            ours.version
+        )),
     }
 }
 
-fn entry(ctx: &Context, package: &Package, kernel: &Kernel, manifest: Option<&Manifest>, evaluated: Option<&Evaluated>, files: Vec<InstalledFile>) -> Installed {
+fn entry(
+    ctx: &Context,
+    package: &Package,
+    kernel: &Kernel,
+    manifest: Option<&Manifest>,
+    evaluated: Option<&Evaluated>,
+    files: Vec<InstalledFile>,
+) -> Installed {
     let conf = evaluated.map(|evaluated| &evaluated.conf);
     let mut hasher = crate::digest::Hasher::default();
     for file in &files {
@@ -224,10 +265,15 @@ fn entry(ctx: &Context, package: &Package, kernel: &Kernel, manifest: Option<&Ma
         kernel_identity: manifest.and_then(|manifest| manifest.kernel_identity.clone()),
         source_digest: manifest.map(|manifest| manifest.source_digest.clone()),
         headers_digest: manifest.and_then(|manifest| manifest.headers_digest.clone()),
-        build_depends: conf.map_or_else(|| manifest.map(|m| m.build_depends.clone()).unwrap_or_default(), |conf| conf.build_depends.clone()),
-        post_remove: conf.map_or_else(|| manifest.and_then(|m| m.post_remove.clone()), |conf| conf.scripts.post_remove.clone()),
+        build_depends: conf.map_or_else(
+            || manifest.map(|m| m.build_depends.clone()).unwrap_or_default(),
+            |conf| conf.build_depends.clone(),
+        ),
+        post_remove: conf
+            .map_or_else(|| manifest.and_then(|m| m.post_remove.clone()), |conf| conf.scripts.post_remove.clone()),
         no_weak_modules: conf.map_or_else(|| manifest.is_some_and(|m| m.no_weak_modules), |conf| conf.no_weak_modules),
-        has_exclusive: conf.map_or_else(|| manifest.is_some_and(|m| m.has_exclusive), |conf| !conf.exclusive.is_empty()),
+        has_exclusive: conf
+            .map_or_else(|| manifest.is_some_and(|m| m.has_exclusive), |conf| !conf.exclusive.is_empty()),
         signer: manifest.and_then(|manifest| manifest.signer.clone()),
         installed_at: i64::try_from(ctx.now).unwrap_or(i64::MAX),
     }

@@ -12,7 +12,14 @@ use crate::report::Reporter;
 
 /// Stages the archiving of `found` (paths relative to the kernel's modules directory): the first at the
 /// classic's place, further copies of the same name under `collisions/`, by where they came from.
-pub fn archive(ctx: &Context, change: &mut Change<'_>, name: &Name, kernel: &Kernel, found: &[&Path], reporter: &dyn Reporter) {
+pub fn archive(
+    ctx: &Context,
+    change: &mut Change<'_>,
+    name: &Name,
+    kernel: &Kernel,
+    found: &[&Path],
+    reporter: &dyn Reporter,
+) {
     let modules = ctx.trees.modules_dir(&kernel.release);
     let archive = ctx.trees.originals(name, kernel);
     let mut taken: Vec<PathBuf> = Vec::new();
@@ -84,10 +91,15 @@ fn destination(
     let below = Path::new(origin)
         .strip_prefix(&inside)
         .ok()
-        .or_else(|| Path::new(origin).strip_prefix(Path::new("/usr").join(inside.strip_prefix("/").unwrap_or(&inside))).ok())
+        .or_else(|| {
+            Path::new(origin).strip_prefix(Path::new("/usr").join(inside.strip_prefix("/").unwrap_or(&inside))).ok()
+        })
         .filter(|below| below.components().all(|part| matches!(part, std::path::Component::Normal(_))));
     if below.is_none() {
-        reporter.warning(&[&format!("Bad original location '{origin}' in {}: the module stays archived", ctx.trees.shown(&note).display())]);
+        reporter.warning(&[&format!(
+            "Bad original location '{origin}' in {}: the module stays archived",
+            ctx.trees.shown(&note).display()
+        )]);
     }
     Ok(below.map(|below| modules.join(below)))
 }

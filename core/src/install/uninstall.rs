@@ -20,7 +20,13 @@ pub type Evaluate<'a> = &'a dyn Fn() -> Result<Evaluated, Error>;
 
 /// Uninstalls `package` from `kernel`; says whether anything was done, so that depmod is needed.
 /// `evaluate` is asked only if no manifest says what was installed.
-pub fn uninstall(ctx: &Context, package: &Package, kernel: &Kernel, evaluate: Evaluate<'_>, reporter: &dyn Reporter) -> Result<bool, Error> {
+pub fn uninstall(
+    ctx: &Context,
+    package: &Package,
+    kernel: &Kernel,
+    evaluate: Evaluate<'_>,
+    reporter: &dyn Reporter,
+) -> Result<bool, Error> {
     if !is_installed(ctx, package, kernel) {
         let quiet = artefact::manifest(ctx, package, kernel)?.is_some_and(|manifest| manifest.has_exclusive);
         if !quiet {
@@ -39,7 +45,13 @@ pub fn uninstall(ctx: &Context, package: &Package, kernel: &Kernel, evaluate: Ev
 }
 
 /// The change itself; gives the POST_REMOVE script.
-fn take_out(ctx: &Context, package: &Package, kernel: &Kernel, evaluate: Evaluate<'_>, reporter: &dyn Reporter) -> Result<Option<String>, Error> {
+fn take_out(
+    ctx: &Context,
+    package: &Package,
+    kernel: &Kernel,
+    evaluate: Evaluate<'_>,
+    reporter: &dyn Reporter,
+) -> Result<Option<String>, Error> {
     let dir = ctx.trees.modules_dir(&kernel.release);
     let path = ctx.trees.kernel_manifest(&kernel.release);
     let beside = KernelManifest::load(&path).map_err(JournalError::File)?;
@@ -65,7 +77,9 @@ fn take_out(ctx: &Context, package: &Package, kernel: &Kernel, evaluate: Evaluat
             reporter.line(&format!("Module {} was not found within {}/", file.file, ctx.trees.shown(&dir).display()));
         }
     }
-    let legacy = |module: &str| own_locations.iter().find(|(name, _)| name == module).map(|(_, dir): &(String, PathBuf)| dir.clone());
+    let legacy = |module: &str| {
+        own_locations.iter().find(|(name, _)| name == module).map(|(_, dir): &(String, PathBuf)| dir.clone())
+    };
     originals::restore(ctx, &mut change, &package.name, kernel, &legacy, reporter)?;
     change.remove_file(&ctx.trees.active_link(&package.name, kernel));
     if let Some(mut beside) = beside {
@@ -82,14 +96,21 @@ fn take_out(ctx: &Context, package: &Package, kernel: &Kernel, evaluate: Evaluat
 
 /// What the classic installed, told from dkms.conf: an entry as ours would be, and where each module's own
 /// location is.
-fn as_classic(ctx: &Context, package: &Package, kernel: &Kernel, evaluated: &Evaluated) -> Result<(Installed, Vec<(String, PathBuf)>), Error> {
+fn as_classic(
+    ctx: &Context,
+    package: &Package,
+    kernel: &Kernel,
+    evaluated: &Evaluated,
+) -> Result<(Installed, Vec<(String, PathBuf)>), Error> {
     let dir = ctx.trees.modules_dir(&kernel.release);
     let modules = artefact::modules_by_conf(ctx, package, kernel, evaluated)?;
     let own = modules.iter().map(|module| (module.name.clone(), module.own_location.clone())).collect();
     let files = modules
         .into_iter()
         .map(|module| {
-            let place = [&module.location, &module.own_location].into_iter().find(|place| dir.join(place).join(&module.file).exists());
+            let place = [&module.location, &module.own_location]
+                .into_iter()
+                .find(|place| dir.join(place).join(&module.file).exists());
             InstalledFile {
                 path: place.unwrap_or(&module.location).clone(),
                 name: module.name,
@@ -124,7 +145,10 @@ fn as_classic(ctx: &Context, package: &Package, kernel: &Kernel, evaluated: &Eva
 /// when somebody signed or stripped it anew, by what tells its source (version and srcversion together).
 pub(super) fn is_ours(file: &InstalledFile, path: &Path) -> bool {
     let Ok(found) = Identity::of_path(path) else { return false };
-    if file.identity == Some(found) || digest_of(path).as_ref() == Some(&file.digest) || (file.symlink && path.is_symlink()) {
+    if file.identity == Some(found)
+        || digest_of(path).as_ref() == Some(&file.digest)
+        || (file.symlink && path.is_symlink())
+    {
         return true;
     }
     let facts = sanity::Facts::read(path);
@@ -132,7 +156,13 @@ pub(super) fn is_ours(file: &InstalledFile, path: &Path) -> bool {
 }
 
 /// Uninstalls, and deletes what was built. Says whether depmod is needed.
-pub fn unbuild(ctx: &Context, package: &Package, kernel: &Kernel, evaluate: Evaluate<'_>, reporter: &dyn Reporter) -> Result<bool, Error> {
+pub fn unbuild(
+    ctx: &Context,
+    package: &Package,
+    kernel: &Kernel,
+    evaluate: Evaluate<'_>,
+    reporter: &dyn Reporter,
+) -> Result<bool, Error> {
     let changed = uninstall(ctx, package, kernel, evaluate, reporter)?;
     if !is_built(ctx, package, kernel) && !ctx.trees.artefact(package, kernel).exists() {
         reporter.line(&format!("Module {package} is not built for kernel {kernel}. Skipping..."));

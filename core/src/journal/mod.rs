@@ -147,11 +147,7 @@ impl<'a> Change<'a> {
         match object_at(path) {
             Ok(Some(object)) => {
                 let aside = self.beside(path, OLD, self.takes.len());
-                self.takes.push(Take {
-                    path: path.to_owned(),
-                    aside,
-                    object,
-                });
+                self.takes.push(Take { path: path.to_owned(), aside, object });
             }
             Ok(None) => {}
             Err(error) => self.error = Some(error),
@@ -195,8 +191,7 @@ impl<'a> Change<'a> {
             return Err(error.into());
         }
         for (n, put) in self.puts.iter_mut().enumerate() {
-            put.old = object_at(&put.to)?
-                .map(|object| (object, named(&put.to, OLD, &self.id, &format!("p{n}"))));
+            put.old = object_at(&put.to)?.map(|object| (object, named(&put.to, OLD, &self.id, &format!("p{n}"))));
         }
         let mut journal = Journal {
             id: self.id,
@@ -225,10 +220,7 @@ impl<'a> Change<'a> {
                 match journal.roll_back(self.trees, &mut hands) {
                     Ok(()) => Err(why),
                     Err(JournalError::Stopped) => Err(JournalError::Stopped),
-                    Err(undo) => Err(JournalError::Stuck {
-                        why: Box::new(why),
-                        undo: Box::new(undo),
-                    }),
+                    Err(undo) => Err(JournalError::Stuck { why: Box::new(why), undo: Box::new(undo) }),
                 }
             }
         }
@@ -237,13 +229,7 @@ impl<'a> Change<'a> {
     fn put(&mut self, source: Source, to: &Path) -> &mut Self {
         let temp = self.beside(to, NEW, self.puts.len());
         self.sources.push(source);
-        self.puts.push(Put {
-            temp,
-            to: to.to_owned(),
-            owned: true,
-            new: None,
-            old: None,
-        });
+        self.puts.push(Put { temp, to: to.to_owned(), owned: true, new: None, old: None });
         self
     }
 
@@ -276,12 +262,7 @@ fn missing_parents(puts: &[Put]) -> Vec<PathBuf> {
     missing
 }
 
-fn stage(
-    journal: &mut Journal,
-    sources: &[Source],
-    trees: &Trees,
-    hands: &mut Hands,
-) -> Result<(), JournalError> {
+fn stage(journal: &mut Journal, sources: &[Source], trees: &Trees, hands: &mut Hands) -> Result<(), JournalError> {
     hands.tick()?;
     journal.store(trees)?;
     for dir in &journal.made {
@@ -321,8 +302,7 @@ fn write_source(source: &Source, temp: &Path) -> Result<(), FileError> {
 fn open_to_all(dir: &Path) -> Result<(), FileError> {
     let meta = fs::symlink_metadata(dir).map_err(at("look at", dir))?;
     if meta.mode() & 0o777 != 0o755 {
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o755))
-            .map_err(at("set the mode of", dir))?;
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).map_err(at("set the mode of", dir))?;
     }
     Ok(())
 }

@@ -42,12 +42,7 @@ pub(super) fn recover_with(trees: &Trees, hands: &mut Hands) -> Result<Recovered
     Ok(recovered)
 }
 
-fn one(
-    trees: &Trees,
-    path: &Path,
-    hands: &mut Hands,
-    recovered: &mut Recovered,
-) -> Result<(), JournalError> {
+fn one(trees: &Trees, path: &Path, hands: &mut Hands, recovered: &mut Recovered) -> Result<(), JournalError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if name.starts_with(durable::NEW) {
         // A journal that was never finished: nothing has been done yet.
@@ -69,11 +64,7 @@ fn one(
         Ok(journal) => journal,
         Err(why) => {
             let bad = path.with_extension("bad");
-            log::error!(
-                "{} is put aside as {}: {why}",
-                path.display(),
-                bad.display()
-            );
+            log::error!("{} is put aside as {}: {why}", path.display(), bad.display());
             return Ok(fs::rename(path, &bad).map_err(at("put aside", path))?);
         }
     };
@@ -105,10 +96,8 @@ fn journals(trees: &Trees) -> Result<Vec<PathBuf>, JournalError> {
         Err(error) if durable::missing(&error) => return Ok(Vec::new()),
         other => other.map_err(at("read", &dir))?,
     };
-    let mut paths = entries
-        .map(|entry| entry.map(|e| e.path()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(at("read", &dir))?;
+    let mut paths =
+        entries.map(|entry| entry.map(|e| e.path())).collect::<Result<Vec<_>, _>>().map_err(at("read", &dir))?;
     paths.sort();
     Ok(paths)
 }

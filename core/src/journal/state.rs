@@ -47,9 +47,7 @@ impl Journal {
     /// Writes the journal, durably, in place of its earlier state.
     pub fn store(&self, trees: &Trees) -> Result<(), FileError> {
         let path = self.path(trees);
-        let bytes = self
-            .bytes(trees)
-            .map_err(|e| at("write", &path)(e.into()))?;
+        let bytes = self.bytes(trees).map_err(|e| at("write", &path)(e.into()))?;
         durable::write_atomic(&path, &bytes, 0o600)
     }
 
@@ -102,12 +100,7 @@ impl Journal {
 
     /// After [`Journal::forward`]: seals, deletes what is left over, and the journal.
     /// What can't be deleted is left, with the journal, for the next run: the change is made.
-    pub fn finish(
-        &self,
-        trees: &Trees,
-        hands: &mut Hands,
-        again: bool,
-    ) -> Result<(), JournalError> {
+    pub fn finish(&self, trees: &Trees, hands: &mut Hands, again: bool) -> Result<(), JournalError> {
         hands.stops_only();
         hands.tick()?;
         if let Some(release) = &self.seal {
@@ -227,9 +220,7 @@ fn seal(trees: &Trees, release: &Release, verify: bool) -> Result<(), FileError>
         return Ok(());
     };
     if manifest.seal(trees, release, verify) {
-        let bytes = manifest
-            .to_bytes()
-            .map_err(|e| at("write", &path)(e.into()))?;
+        let bytes = manifest.to_bytes().map_err(|e| at("write", &path)(e.into()))?;
         durable::write_atomic(&path, &bytes, 0o644)?;
     }
     Ok(())

@@ -47,18 +47,9 @@ pub(super) fn object_at(path: &Path) -> Result<Option<Object>, FileError> {
         }
         other => other.map_err(at("look at", path))?,
     };
-    let mut object = Object {
-        kind: Kind::Directory,
-        ino: meta.ino(),
-        size: 0,
-        mtime_ns: 0,
-    };
+    let mut object = Object { kind: Kind::Directory, ino: meta.ino(), size: 0, mtime_ns: 0 };
     if !meta.is_dir() {
-        object.kind = if meta.is_symlink() {
-            Kind::Link
-        } else {
-            Kind::Other
-        };
+        object.kind = if meta.is_symlink() { Kind::Link } else { Kind::Other };
         object.size = meta.len();
         object.mtime_ns = nanoseconds(meta.mtime(), meta.mtime_nsec());
     }
@@ -78,11 +69,7 @@ pub(super) struct Hands {
 
 impl Default for Hands {
     fn default() -> Self {
-        Self {
-            exchange: true,
-            stop_after: None,
-            fail_after: None,
-        }
+        Self { exchange: true, stop_after: None, fail_after: None }
     }
 }
 
@@ -148,9 +135,7 @@ impl Put {
     }
 
     fn replace(&self, old: &Object, aside: &Path, hands: &mut Hands) -> Result<(), JournalError> {
-        if hands.exchange
-            && renameat_with(CWD, &self.temp, CWD, &self.to, RenameFlags::EXCHANGE).is_ok()
-        {
+        if hands.exchange && renameat_with(CWD, &self.temp, CWD, &self.to, RenameFlags::EXCHANGE).is_ok() {
             return Ok(());
         }
         if old.is_dir() || self.new.is_some_and(|new| new.is_dir()) {
@@ -184,17 +169,12 @@ impl Put {
             rename(aside, &self.to)?;
         } else if there == Some(new) {
             if object_at(&self.temp)? == Some(*old) {
-                if hands.exchange
-                    && renameat_with(CWD, &self.temp, CWD, &self.to, RenameFlags::EXCHANGE).is_ok()
-                {
+                if hands.exchange && renameat_with(CWD, &self.temp, CWD, &self.to, RenameFlags::EXCHANGE).is_ok() {
                     return Ok(());
                 }
                 rename(&self.temp, aside)?;
             } else if !kept {
-                log::warn!(
-                    "what {} replaced is gone; it stays as it is",
-                    self.to.display()
-                );
+                log::warn!("what {} replaced is gone; it stays as it is", self.to.display());
                 return Ok(());
             }
             if new.is_dir() || old.is_dir() {

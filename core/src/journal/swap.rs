@@ -54,12 +54,7 @@ pub fn swap_in<'a>(
     };
     durable::own_dirs(&trees.journals())?;
     let alive = store_locked(&journal, trees)?;
-    let swap = Swap {
-        trees,
-        journal,
-        _alive: alive,
-        over: false,
-    };
+    let swap = Swap { trees, journal, _alive: alive, over: false };
     if let Some(dir) = to.parent() {
         durable::own_dirs(dir)?;
     }
@@ -72,12 +67,9 @@ pub fn swap_in<'a>(
 fn store_locked(journal: &Journal, trees: &Trees) -> Result<File, JournalError> {
     let path = journal.path(trees);
     let temp = named(&path, NEW, &journal.id, "j");
-    let bytes = journal
-        .bytes(trees)
-        .map_err(|e| at("write", &path)(e.into()))?;
+    let bytes = journal.bytes(trees).map_err(|e| at("write", &path)(e.into()))?;
     let file = durable::write_new(&temp, &bytes, 0o600)?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|e| at("lock", &temp)(e.into()))?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| at("lock", &temp)(e.into()))?;
     file.sync_all().map_err(at("write", &temp))?;
     std::fs::rename(&temp, &path).map_err(at("create", &path))?;
     durable::sync(&trees.journals())?;
@@ -94,8 +86,7 @@ impl Swap<'_> {
         self.journal.direction = Direction::Forward;
         self.journal.store(self.trees)?;
         self.over = true;
-        self.journal
-            .finish(self.trees, &mut Hands::default(), false)
+        self.journal.finish(self.trees, &mut Hands::default(), false)
     }
 
     /// The directory before is put back; the new one is where it was staged.

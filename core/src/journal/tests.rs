@@ -19,11 +19,7 @@ struct Bed {
 fn bed() -> Bed {
     // In memory where possible: thousands of fsyncs.
     let memory = Path::new("/dev/shm");
-    let tmp = if memory.is_dir() {
-        tempfile::tempdir_in(memory).unwrap()
-    } else {
-        tempfile::tempdir().unwrap()
-    };
+    let tmp = if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() };
     let mut bed = on(tmp.path());
     bed.kept = Some(tmp);
     bed.file("lib/modules/6.1/kernel/net/a.ko.xz", "stock");
@@ -33,11 +29,7 @@ fn bed() -> Bed {
 }
 
 fn on(top: &Path) -> Bed {
-    Bed {
-        top: top.to_owned(),
-        trees: Trees::new(Root::at(top).unwrap()),
-        kept: None,
-    }
+    Bed { top: top.to_owned(), trees: Trees::new(Root::at(top).unwrap()), kept: None }
 }
 
 fn package() -> Package {
@@ -73,9 +65,8 @@ impl Bed {
     }
 
     fn manifest(&self, dir: &str, content: &str) -> Vec<u8> {
-        let mut manifest = KernelManifest::load(&self.trees.kernel_manifest(&kernel().release))
-            .unwrap()
-            .unwrap_or_default();
+        let mut manifest =
+            KernelManifest::load(&self.trees.kernel_manifest(&kernel().release)).unwrap().unwrap_or_default();
         manifest.put(Installed {
             package: package(),
             arch: kernel().arch,
@@ -112,17 +103,9 @@ impl Bed {
         let built = t.artefact_modules(&package, &kernel).join("a.ko.xz");
         let mut change = Change::new(t, "install a/1 for 6.1");
         change
-            .archive(
-                &stock,
-                &t.originals(&package.name, &kernel).join("a.ko.xz"),
-                &t.shown(&stock),
-            )
+            .archive(&stock, &t.originals(&package.name, &kernel).join("a.ko.xz"), &t.shown(&stock))
             .stage_copy(&built, 0o644, &to)
-            .stage_bytes(
-                self.manifest(dir, "ours"),
-                0o644,
-                &t.kernel_manifest(&kernel.release),
-            )
+            .stage_bytes(self.manifest(dir, "ours"), 0o644, &t.kernel_manifest(&kernel.release))
             .stage_symlink("1/6.1/x", &t.active_link(&package.name, &kernel))
             .seal(&kernel.release);
         change
@@ -135,10 +118,7 @@ impl Bed {
         let modules = t.modules_dir(&kernel.release);
         let mut change = Change::new(t, "uninstall a/1 from 6.1");
         change
-            .restore(
-                &originals.join("a.ko.xz"),
-                &modules.join("kernel/net/a.ko.xz"),
-            )
+            .restore(&originals.join("a.ko.xz"), &modules.join("kernel/net/a.ko.xz"))
             .remove_file(&modules.join(dir).join("a.ko.xz"))
             .remove_file(&t.kernel_manifest(&kernel.release))
             .remove_file(&t.active_link(&package.name, &kernel))
@@ -156,16 +136,8 @@ impl Bed {
         let mut change = Change::new(t, "replace a/1 for 6.1");
         change
             .replace_dir(&staged, &t.artefact(&package, &kernel))
-            .stage_copy(
-                &staged.join("module/a.ko.xz"),
-                0o644,
-                &self.path("lib/modules/6.1/updates/dkms/a.ko.xz"),
-            )
-            .stage_bytes(
-                self.manifest("updates/dkms", "newer"),
-                0o644,
-                &t.kernel_manifest(&kernel.release),
-            )
+            .stage_copy(&staged.join("module/a.ko.xz"), 0o644, &self.path("lib/modules/6.1/updates/dkms/a.ko.xz"))
+            .stage_bytes(self.manifest("updates/dkms", "newer"), 0o644, &t.kernel_manifest(&kernel.release))
             .stage_symlink("1/6.1/x", &t.active_link(&package.name, &kernel))
             .seal(&kernel.release);
         change
@@ -190,10 +162,7 @@ fn look(top: &Path, dir: &Path, found: &mut Snapshot) {
             found.insert(name, "directory".into());
             look(top, &path, found);
         } else if meta.is_symlink() {
-            found.insert(
-                name,
-                format!("-> {}", fs::read_link(&path).unwrap().display()),
-            );
+            found.insert(name, format!("-> {}", fs::read_link(&path).unwrap().display()));
         } else if name.ends_with(".dkms-manifest.json") {
             let mut manifest = KernelManifest::load(&path).unwrap().unwrap();
             for file in manifest.installed.iter_mut().flat_map(|i| &mut i.files) {
@@ -215,21 +184,9 @@ type Make = for<'a> fn(&'a Bed) -> Change<'a>;
 const CHANGES: [(&str, Prepare, Make); 5] = [
     ("install", |_| {}, |bed| bed.install("updates/dkms")),
     ("install in place", |_| {}, |bed| bed.install("kernel/net")),
-    (
-        "uninstall",
-        |bed| bed.install("updates/dkms").commit().unwrap(),
-        |bed| bed.uninstall("updates/dkms"),
-    ),
-    (
-        "uninstall in place",
-        |bed| bed.install("kernel/net").commit().unwrap(),
-        |bed| bed.uninstall("kernel/net"),
-    ),
-    (
-        "replace",
-        |bed| bed.install("updates/dkms").commit().unwrap(),
-        Bed::replace,
-    ),
+    ("uninstall", |bed| bed.install("updates/dkms").commit().unwrap(), |bed| bed.uninstall("updates/dkms")),
+    ("uninstall in place", |bed| bed.install("kernel/net").commit().unwrap(), |bed| bed.uninstall("kernel/net")),
+    ("replace", |bed| bed.install("updates/dkms").commit().unwrap(), Bed::replace),
 ];
 
 /// One kind of change, on a file system with or without RENAME_EXCHANGE.
@@ -288,10 +245,7 @@ fn an_installation_looks_as_it_should() {
     let originals = "var/lib/dkms/a/original_module/6.1/x";
     assert_eq!(there["lib/modules/6.1/updates/dkms/a.ko.xz"], "644 ours");
     assert_eq!(there[&format!("{originals}/a.ko.xz")], "644 stock");
-    assert_eq!(
-        there[&format!("{originals}/a.ko.xz.origin")],
-        "644 /lib/modules/6.1/kernel/net/a.ko.xz\n"
-    );
+    assert_eq!(there[&format!("{originals}/a.ko.xz.origin")], "644 /lib/modules/6.1/kernel/net/a.ko.xz\n");
     assert!(!there.contains_key("lib/modules/6.1/kernel/net/a.ko.xz"));
     assert_eq!(there["var/lib/dkms/a/kernel-6.1-x"], "-> 1/6.1/x");
     assert_eq!(bed.differences(), Differences::None);
@@ -318,20 +272,13 @@ fn stopped_anywhere_it_is_all_or_nothing_after_recovery() {
             }
             // Killed again while recovering, and once more.
             for j in [k % 7, k % 5] {
-                let mut hands = Hands {
-                    stop_after: Some(j),
-                    ..Hands::default()
-                };
+                let mut hands = Hands { stop_after: Some(j), ..Hands::default() };
                 let _ = recover_with(&bed.trees, &mut hands);
             }
             recover(&bed.trees).unwrap();
             let there = bed.snapshot();
             committed |= there != *before;
-            assert_eq!(
-                &there,
-                if committed { after } else { before },
-                "{name}, step {k}"
-            );
+            assert_eq!(&there, if committed { after } else { before }, "{name}, step {k}");
             assert_eq!(bed.journals(), 0, "{name}, step {k}");
             if committed && !name.starts_with("uninstall") {
                 assert_eq!(bed.differences(), Differences::None, "{name}, step {k}");
@@ -396,12 +343,7 @@ fn a_foreign_file_in_the_way_of_a_recovery_wins() {
     let recovered = recover(&bed.trees).unwrap();
     assert_eq!(recovered.undone, ["install a/1 for 6.1"]);
     let mut there = bed.snapshot();
-    assert_eq!(
-        there
-            .remove("lib/modules/6.1/updates/dkms/a.ko.xz")
-            .unwrap(),
-        "644 foreign"
-    );
+    assert_eq!(there.remove("lib/modules/6.1/updates/dkms/a.ko.xz").unwrap(), "644 foreign");
     there.retain(|name, _| !name.starts_with("lib/modules/6.1/updates"));
     assert_eq!(there, before);
 }
@@ -429,14 +371,8 @@ fn recovery_works_from_another_root_and_names_the_kernels() {
     let trees = Trees::new(Root::at(&new).unwrap());
     let recovered = recover(&trees).unwrap();
     assert_eq!(recovered.finished, ["install a/1 for 6.1"]);
-    assert_eq!(
-        recovered.kernels.into_iter().collect::<Vec<_>>(),
-        [kernel().release]
-    );
-    assert_eq!(
-        fs::read(new.join("lib/modules/6.1/updates/dkms/a.ko.xz")).unwrap(),
-        b"ours"
-    );
+    assert_eq!(recovered.kernels.into_iter().collect::<Vec<_>>(), [kernel().release]);
+    assert_eq!(fs::read(new.join("lib/modules/6.1/updates/dkms/a.ko.xz")).unwrap(), b"ours");
 }
 
 #[test]
@@ -483,10 +419,7 @@ fn an_artefact_on_probation_goes_back_unless_it_is_kept() {
     let (probation, staged) = swap(&bed);
     probation.keep().unwrap();
     let mut expected = before.clone();
-    expected.insert(
-        "var/lib/dkms/a/1/6.1/x/module/a.ko.xz".into(),
-        "644 newer".into(),
-    );
+    expected.insert("var/lib/dkms/a/1/6.1/x/module/a.ko.xz".into(), "644 newer".into());
     assert_eq!(bed.snapshot(), expected);
     assert!(!staged.exists());
     assert_eq!(bed.journals(), 0);
@@ -544,21 +477,14 @@ fn a_killed_process_leaves_all_or_nothing() {
     bed.uninstall("updates/dkms").commit().unwrap();
     for round in 1..=8 {
         let mut child = crate::process::command(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "journal::tests::a_killed_process_leaves_all_or_nothing",
-            ])
+            .args(["--exact", "journal::tests::a_killed_process_leaves_all_or_nothing"])
             .args(["--nocapture", "--test-threads=1"])
             .env(PLACE, &bed.top)
             .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let seen = lines
-            .map_while(Result::ok)
-            .filter(|line| line.contains("victim:"))
-            .take(round)
-            .count();
+        let seen = lines.map_while(Result::ok).filter(|line| line.contains("victim:")).take(round).count();
         assert_eq!(seen, round, "the victim works");
         child.kill().unwrap();
         child.wait().unwrap();

@@ -57,10 +57,7 @@ impl Toolchain {
     /// Chooses by the classic's rules: `.kernelvariables`, then over it the compiler named by
     /// `config`, if there is a command of that name; `LLVM=1` for a kernel built by clang.
     pub fn choose(headers: &Headers, config: Option<&Config>, at: &Surroundings<'_>) -> Self {
-        let mut chosen = Self {
-            cc: from_kernelvariables(&headers.dir, at.make_cc),
-            ..Self::default()
-        };
+        let mut chosen = Self { cc: from_kernelvariables(&headers.dir, at.make_cc), ..Self::default() };
         let by_clang = config.is_some_and(|c| c.yes("CONFIG_CC_IS_CLANG"));
         chosen.llvm = comment_names_clang(&headers.dir.join("vmlinux")).unwrap_or(by_clang);
         let Some(config) = config else {
@@ -75,11 +72,7 @@ impl Toolchain {
                 // A kernel that was built on its own kind of machine says plain `gcc`.
                 Some(prefix) if !cc.contains("-linux-") && !by_clang => {
                     let exact = format!("{prefix}{cc}");
-                    if (at.exists)(&exact) {
-                        exact
-                    } else {
-                        format!("{prefix}gcc")
-                    }
+                    if (at.exists)(&exact) { exact } else { format!("{prefix}gcc") }
                 }
                 _ => cc.to_owned(),
             }
@@ -137,33 +130,21 @@ const TARGETS: [Target; 10] = [
         also: None,
         arch: "x86",
         machines: &["x86_64", "i386", "i486", "i586", "i686"],
-        prefixes: &[
-            "x86_64-linux-gnu-",
-            "x86_64-suse-linux-",
-            "x86_64-pc-linux-gnu-",
-        ],
+        prefixes: &["x86_64-linux-gnu-", "x86_64-suse-linux-", "x86_64-pc-linux-gnu-"],
     },
     Target {
         option: "CONFIG_ARM64",
         also: None,
         arch: "arm64",
         machines: &["aarch64"],
-        prefixes: &[
-            "aarch64-linux-gnu-",
-            "aarch64-suse-linux-",
-            "aarch64-unknown-linux-gnu-",
-        ],
+        prefixes: &["aarch64-linux-gnu-", "aarch64-suse-linux-", "aarch64-unknown-linux-gnu-"],
     },
     Target {
         option: "CONFIG_ARM",
         also: None,
         arch: "arm",
         machines: &["armv5tel", "armv6l", "armv7l", "armv8l"],
-        prefixes: &[
-            "arm-linux-gnueabihf-",
-            "arm-linux-gnueabi-",
-            "arm-linux-gnu-",
-        ],
+        prefixes: &["arm-linux-gnueabihf-", "arm-linux-gnueabi-", "arm-linux-gnu-"],
     },
     Target {
         option: "CONFIG_RISCV",
@@ -186,13 +167,7 @@ const TARGETS: [Target; 10] = [
         machines: &["ppc64"],
         prefixes: &["powerpc64-linux-gnu-"],
     },
-    Target {
-        option: "CONFIG_PPC",
-        also: None,
-        arch: "powerpc",
-        machines: &["ppc"],
-        prefixes: &["powerpc-linux-gnu-"],
-    },
+    Target { option: "CONFIG_PPC", also: None, arch: "powerpc", machines: &["ppc"], prefixes: &["powerpc-linux-gnu-"] },
     Target {
         option: "CONFIG_S390",
         also: None,
@@ -223,9 +198,7 @@ pub fn kbuild_arch(config: &Config) -> Option<&'static str> {
 }
 
 fn target(config: &Config) -> Option<&'static Target> {
-    TARGETS
-        .iter()
-        .find(|t| config.yes(t.option) && t.also.is_none_or(|also| config.yes(also)))
+    TARGETS.iter().find(|t| config.yes(t.option) && t.also.is_none_or(|also| config.yes(also)))
 }
 
 fn cross(config: &Config, at: &Surroundings<'_>, by_clang: bool) -> Option<Cross> {
@@ -233,16 +206,10 @@ fn cross(config: &Config, at: &Surroundings<'_>, by_clang: bool) -> Option<Cross
     if target.machines.contains(&at.machine) {
         return None;
     }
-    let prefix = target
-        .prefixes
-        .iter()
-        .copied()
-        .find(|p| (at.exists)(&format!("{p}gcc")) || (at.exists)(&format!("{p}ld")));
+    let prefix =
+        target.prefixes.iter().copied().find(|p| (at.exists)(&format!("{p}gcc")) || (at.exists)(&format!("{p}ld")));
     let clang = by_clang && (at.exists)("clang");
-    (prefix.is_some() || clang).then_some(Cross {
-        arch: target.arch,
-        prefix,
-    })
+    (prefix.is_some() || clang).then_some(Cross { arch: target.arch, prefix })
 }
 
 #[cfg(test)]
@@ -260,10 +227,7 @@ mod tests {
         if let Some(text) = fragment {
             fs_err::write(tmp.path().join(".kernelvariables"), text).unwrap();
         }
-        let headers = Headers {
-            dir: tmp.path().to_owned(),
-            inside: PathBuf::from("/h"),
-        };
+        let headers = Headers { dir: tmp.path().to_owned(), inside: PathBuf::from("/h") };
         let config = (!config.is_empty()).then(|| Config::new(config));
         let at = Surroundings {
             exists: &|name| commands.contains(&name),
@@ -311,24 +275,14 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let vmlinux = tmp.path().join("vmlinux");
         assert_eq!(comment_names_clang(&vmlinux), None);
-        fs_err::write(
-            tmp.path().join("a.s"),
-            ".ident \"Debian clang version 19\"\n",
-        )
-        .unwrap();
-        let status = crate::process::command("as")
-            .current_dir(tmp.path())
-            .args(["a.s", "-o", "vmlinux"])
-            .status()
-            .unwrap();
+        fs_err::write(tmp.path().join("a.s"), ".ident \"Debian clang version 19\"\n").unwrap();
+        let status =
+            crate::process::command("as").current_dir(tmp.path()).args(["a.s", "-o", "vmlinux"]).status().unwrap();
         assert!(status.success());
         assert_eq!(comment_names_clang(&vmlinux), Some(true));
         fs_err::write(tmp.path().join("a.s"), ".ident \"GCC: 14\"\n").unwrap();
-        let status = crate::process::command("as")
-            .current_dir(tmp.path())
-            .args(["a.s", "-o", "vmlinux"])
-            .status()
-            .unwrap();
+        let status =
+            crate::process::command("as").current_dir(tmp.path()).args(["a.s", "-o", "vmlinux"]).status().unwrap();
         assert!(status.success());
         assert_eq!(comment_names_clang(&vmlinux), Some(false));
     }
@@ -339,31 +293,15 @@ mod tests {
         let tools = ["gcc", "aarch64-linux-gnu-gcc"];
         let chosen = choose(arm, None, &tools);
         assert_eq!(chosen.cc.as_deref(), Some("aarch64-linux-gnu-gcc"));
-        assert_eq!(
-            chosen.cross,
-            Some(Cross {
-                arch: "arm64",
-                prefix: Some("aarch64-linux-gnu-")
-            })
-        );
+        assert_eq!(chosen.cross, Some(Cross { arch: "arm64", prefix: Some("aarch64-linux-gnu-") }));
         assert_eq!(choose(arm, None, &["gcc"]).cross, None);
         assert_eq!(choose_at(arm, None, &tools, true).cross, None);
         let debian = "CONFIG_ARM64=y\nCONFIG_CC_VERSION_TEXT=\"aarch64-linux-gnu-gcc-14 (D) 14\"\n";
-        let chosen = choose(
-            debian,
-            None,
-            &["aarch64-linux-gnu-gcc-14", "aarch64-linux-gnu-ld"],
-        );
+        let chosen = choose(debian, None, &["aarch64-linux-gnu-gcc-14", "aarch64-linux-gnu-ld"]);
         assert_eq!(chosen.cc.as_deref(), Some("aarch64-linux-gnu-gcc-14"));
         let clang = "CONFIG_ARM64=y\nCONFIG_CC_IS_CLANG=y\n";
         let cross = choose(clang, None, &["clang"]).cross;
-        assert_eq!(
-            cross,
-            Some(Cross {
-                arch: "arm64",
-                prefix: None
-            })
-        );
+        assert_eq!(cross, Some(Cross { arch: "arm64", prefix: None }));
         let config = Config::new("CONFIG_PPC64=y\nCONFIG_PPC=y\n");
         assert_eq!(kbuild_arch(&config), Some("powerpc"));
     }

@@ -8,9 +8,8 @@ use crate::compress::Compression;
 /// found the last of gzip, xz, Zstandard wins, as for the classic. Read from depmod's list if there
 /// is one, else from the directory. Nothing found means none.
 pub fn of_kernel(modules_dir: &Path) -> Compression {
-    let listed = std::fs::read(modules_dir.join("modules.dep"))
-        .ok()
-        .and_then(|bytes| of_list(&String::from_utf8_lossy(&bytes)));
+    let listed =
+        std::fs::read(modules_dir.join("modules.dep")).ok().and_then(|bytes| of_list(&String::from_utf8_lossy(&bytes)));
     listed.unwrap_or_else(|| {
         let mut best = Compression::None;
         walk(&modules_dir.join("kernel"), &mut best);
@@ -66,14 +65,8 @@ mod tests {
     fn lists() {
         assert_eq!(of_list(""), None);
         assert_eq!(of_list("updates/dkms/a.ko.zst:\n"), None);
-        assert_eq!(
-            of_list("kernel/a.ko.xz: kernel/b.ko.xz\nextra/c.ko:\n"),
-            Some(Compression::Xz)
-        );
-        assert_eq!(
-            of_list("kernel/a.ko.xz:\nkernel/b.ko.gz:\n"),
-            Some(Compression::Xz)
-        );
+        assert_eq!(of_list("kernel/a.ko.xz: kernel/b.ko.xz\nextra/c.ko:\n"), Some(Compression::Xz));
+        assert_eq!(of_list("kernel/a.ko.xz:\nkernel/b.ko.gz:\n"), Some(Compression::Xz));
     }
 
     #[test]

@@ -21,10 +21,7 @@ impl Config {
             .filter_map(|line| line.split_once('='))
             .map(|(name, value)| {
                 let value = value.trim_end();
-                let bare = value
-                    .strip_prefix('"')
-                    .and_then(|v| v.strip_suffix('"'))
-                    .unwrap_or(value);
+                let bare = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
                 (name.to_owned(), bare.to_owned())
             })
             .collect();

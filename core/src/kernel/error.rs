@@ -7,10 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There are no usable headers; the caller adds which package brings them (classic: exit 21).
-    #[error(
-        "no kernel headers for {release}: looked for an include directory in {}",
-        list(looked)
-    )]
+    #[error("no kernel headers for {release}: looked for an include directory in {}", list(looked))]
     HeadersMissing {
         /// The kernel release.
         release: String,
@@ -39,10 +36,7 @@ pub enum Error {
 
 impl Error {
     /// For `map_err`: a failed read of `path`, needed as `what`.
-    pub(crate) fn read(
-        what: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn read(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Read { what, path, source }
     }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use crate::compress::Compression;
 use crate::kernel::Error;
 
-
 /// Every module file below `<install tree>/<K>`, as paths relative to it.
 #[derive(Debug, Clone, Default)]
 pub struct ModuleIndex {

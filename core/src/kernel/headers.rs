@@ -38,24 +38,17 @@ impl Headers {
         let candidates = match given {
             Some(dir) => vec![(dir.to_owned(), false)],
             // Debian's `source` leads to the common part, which can't be built against alone.
-            None => vec![
-                (modules.join("build"), false),
-                (modules.join("source"), true),
-            ],
+            None => vec![(modules.join("build"), false), (modules.join("source"), true)],
         };
         for (inside, must_be_configured) in candidates {
             let dir = canonical(&trees.root, &inside);
-            let configured =
-                dir.join(".config").exists() || dir.join("include/config/auto.conf").exists();
+            let configured = dir.join(".config").exists() || dir.join("include/config/auto.conf").exists();
             if dir.join("include").is_dir() && (configured || !must_be_configured) {
                 return Ok(Self { dir, inside });
             }
             looked.push(inside);
         }
-        Err(Error::HeadersMissing {
-            release: release.to_string(),
-            looked,
-        })
+        Err(Error::HeadersMissing { release: release.to_string(), looked })
     }
 
     /// The kernel's configuration: `given` (`--config`, an outer path), else `auto.conf`, else
@@ -64,10 +57,7 @@ impl Headers {
         if let Some(file) = given {
             return Some(file.to_owned());
         }
-        ["include/config/auto.conf", ".config"]
-            .into_iter()
-            .map(|name| self.dir.join(name))
-            .find(|file| file.is_file())
+        ["include/config/auto.conf", ".config"].into_iter().map(|name| self.dir.join(name)).find(|file| file.is_file())
     }
 
     /// The directory of the sources' own headers when they are apart from the generated ones
@@ -77,8 +67,7 @@ impl Headers {
             .and_then(|text| wrapper::source_tree(&text, &self.real_inside(root)))
             .or_else(|| {
                 let link = self.dir.join("source");
-                link.is_symlink()
-                    .then(|| self.real_inside(root).join("source"))
+                link.is_symlink().then(|| self.real_inside(root).join("source"))
             })?;
         let dir = canonical(root, &inside);
         (dir != self.dir && dir.join("include").is_dir()).then_some(dir)
@@ -86,21 +75,17 @@ impl Headers {
 
     /// The inside path of [`Headers::dir`], links followed.
     pub fn real_inside(&self, root: &Root) -> PathBuf {
-        root.inside(&self.dir)
-            .unwrap_or_else(|| self.inside.clone())
+        root.inside(&self.dir).unwrap_or_else(|| self.inside.clone())
     }
 
     /// What the generated files say.
     pub fn generated(&self) -> Generated {
-        let read = |name: &str| {
-            std::fs::read_to_string(self.dir.join("include/generated").join(name))
-                .unwrap_or_default()
-        };
+        let read =
+            |name: &str| std::fs::read_to_string(self.dir.join("include/generated").join(name)).unwrap_or_default();
         let compile = read("compile.h");
         Generated {
             release: define(&read("utsrelease.h"), "UTS_RELEASE"),
-            version: define(&read("utsversion.h"), "UTS_VERSION")
-                .or_else(|| define(&compile, "UTS_VERSION")),
+            version: define(&read("utsversion.h"), "UTS_VERSION").or_else(|| define(&compile, "UTS_VERSION")),
             compiler: define(&compile, "LINUX_COMPILER"),
         }
     }
@@ -144,10 +129,7 @@ mod tests {
     fn missing_says_what_was_looked_for() {
         let (_tmp, trees, release) = world();
         let error = Headers::find(&trees, &release, None).unwrap_err();
-        assert!(
-            error.to_string().contains("/lib/modules/6.1/build"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("/lib/modules/6.1/build"), "{error}");
         let error = Headers::find(&trees, &release, Some(Path::new("/x"))).unwrap_err();
         assert!(error.to_string().ends_with("in /x"), "{error}");
     }
@@ -165,10 +147,7 @@ mod tests {
         fs_err::write(dir.join(".config"), "").unwrap();
         assert_eq!(headers.config_file(None), Some(dir.join(".config")));
         fs_err::write(dir.join("include/config/auto.conf"), "").unwrap();
-        assert_eq!(
-            headers.config_file(None),
-            Some(dir.join("include/config/auto.conf"))
-        );
+        assert_eq!(headers.config_file(None), Some(dir.join("include/config/auto.conf")));
     }
 
     #[test]
@@ -177,11 +156,7 @@ mod tests {
         let common = trees.root.dir().join("usr/src/common");
         fs_err::create_dir_all(common.join("include")).unwrap();
         symlink("/usr/src/gone", trees.modules_dir(&release).join("build")).unwrap();
-        symlink(
-            "/usr/src/common",
-            trees.modules_dir(&release).join("source"),
-        )
-        .unwrap();
+        symlink("/usr/src/common", trees.modules_dir(&release).join("source")).unwrap();
         assert!(Headers::find(&trees, &release, None).is_err());
         fs_err::write(common.join(".config"), "").unwrap();
         assert_eq!(Headers::find(&trees, &release, None).unwrap().dir, common);
@@ -194,18 +169,10 @@ mod tests {
         let common = trees.root.dir().join("usr/src/common");
         fs_err::create_dir_all(arch.join("include/generated")).unwrap();
         fs_err::create_dir_all(common.join("include")).unwrap();
-        symlink(
-            "../../../usr/src/arch",
-            trees.modules_dir(&release).join("build"),
-        )
-        .unwrap();
+        symlink("../../../usr/src/arch", trees.modules_dir(&release).join("build")).unwrap();
         fs_err::write(arch.join("Makefile"), "include /usr/src/common/Makefile\n").unwrap();
         let generated = arch.join("include/generated");
-        fs_err::write(
-            generated.join("utsrelease.h"),
-            "#define UTS_RELEASE \"6.1\"\n",
-        )
-        .unwrap();
+        fs_err::write(generated.join("utsrelease.h"), "#define UTS_RELEASE \"6.1\"\n").unwrap();
         fs_err::write(
             generated.join("compile.h"),
             "#define UTS_VERSION \"#1 SMP\"\n#define LINUX_COMPILER\t\t\"gcc 12\"\n",
@@ -215,11 +182,7 @@ mod tests {
         assert_eq!(headers.common(&trees.root), Some(common));
         assert_eq!(
             headers.generated(),
-            Generated {
-                release: Some("6.1".into()),
-                version: Some("#1 SMP".into()),
-                compiler: Some("gcc 12".into()),
-            }
+            Generated { release: Some("6.1".into()), version: Some("#1 SMP".into()), compiler: Some("gcc 12".into()) }
         );
     }
 }

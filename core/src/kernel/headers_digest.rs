@@ -103,11 +103,7 @@ impl HeadersDigest {
             hasher.field(b"part");
             tree(&mut hasher, &part.join("include"), look)?;
             for arch in &arches {
-                tree(
-                    &mut hasher,
-                    &part.join("arch").join(arch).join("include"),
-                    look,
-                )?;
+                tree(&mut hasher, &part.join("arch").join(arch).join("include"), look)?;
             }
         }
         Ok(Self(hasher.finish()))
@@ -191,9 +187,7 @@ fn sorted(dir: &Path) -> io::Result<Vec<PathBuf>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let mut names = entries
-        .map(|e| e.map(|e| PathBuf::from(e.file_name())))
-        .collect::<io::Result<Vec<_>>>()?;
+    let mut names = entries.map(|e| e.map(|e| PathBuf::from(e.file_name()))).collect::<io::Result<Vec<_>>>()?;
     names.sort();
     Ok(names)
 }
@@ -219,10 +213,7 @@ mod tests {
         put(root.dir(), "usr/src/c/include/linux/module.h", "1");
         put(root.dir(), "usr/src/c/arch/x86/include/asm/a.h", "1");
         put(root.dir(), "usr/src/c/arch/arm/include/asm/a.h", "1");
-        Headers {
-            dir,
-            inside: PathBuf::from("/usr/src/h"),
-        }
+        Headers { dir, inside: PathBuf::from("/usr/src/h") }
     }
 
     #[test]
@@ -262,18 +253,11 @@ mod tests {
         let root = Root::at(tmp.path()).unwrap();
         let first = HeadersDigest::take(&root, &world(&root)).unwrap();
         let copy = tempfile::tempdir().unwrap();
-        let status = crate::process::command("cp")
-            .arg("-a")
-            .arg(root.dir().join("usr"))
-            .arg(copy.path())
-            .status()
-            .unwrap();
+        let status =
+            crate::process::command("cp").arg("-a").arg(root.dir().join("usr")).arg(copy.path()).status().unwrap();
         assert!(status.success());
         let root = Root::at(copy.path()).unwrap();
-        let headers = Headers {
-            dir: root.dir().join("usr/src/h"),
-            inside: PathBuf::from("/usr/src/h"),
-        };
+        let headers = Headers { dir: root.dir().join("usr/src/h"), inside: PathBuf::from("/usr/src/h") };
         assert_eq!(HeadersDigest::take(&root, &headers).unwrap(), first);
     }
 }

@@ -38,11 +38,7 @@ impl KernelIdentity {
         let modules = trees.modules_dir(release);
         let mut hasher = Hasher::default();
         let mut known = false;
-        for name in [
-            "modules.builtin",
-            "modules.order",
-            "modules.builtin.modinfo",
-        ] {
+        for name in ["modules.builtin", "modules.order", "modules.builtin.modinfo"] {
             let bytes = std::fs::read(modules.join(name)).ok();
             known |= bytes.is_some();
             hasher.field(name.as_bytes());
@@ -183,10 +179,7 @@ pub fn headers_match(identity: Option<&KernelIdentity>, generated: &Generated) -
 /// The words of a version text except the time of day, `hh:mm:ss`.
 fn without_time(version: &str) -> Vec<&str> {
     let is_time = |word: &str| word.len() == 8 && word.matches(':').count() == 2;
-    version
-        .split_whitespace()
-        .filter(|word| !is_time(word))
-        .collect()
+    version.split_whitespace().filter(|word| !is_time(word)).collect()
 }
 
 #[cfg(test)]
@@ -255,9 +248,7 @@ mod tests {
     fn matching() {
         let kernel = KernelIdentity(format!("{BANNER}{TEXT}"));
         let files = KernelIdentity("files:x".into());
-        let dated = KernelIdentity(format!(
-            "{BANNER}6.1-x (b@h) #1-Ubuntu SMP Thu Jun 15 19:16:32 UTC 2023"
-        ));
+        let dated = KernelIdentity(format!("{BANNER}6.1-x (b@h) #1-Ubuntu SMP Thu Jun 15 19:16:32 UTC 2023"));
         let version = "#1 SMP Debian 6.1-1 (2026-01-01)";
         let cases = [
             (Some(&kernel), Some("6.1-x"), Some(version), Match::Yes),
@@ -265,33 +256,15 @@ mod tests {
             (Some(&kernel), Some("6.1-x"), None, Match::Unknown),
             (Some(&kernel), Some("6.1-y"), None, Match::No),
             (Some(&kernel), Some("6.1-x"), Some("#2 SMP now"), Match::No),
-            (
-                Some(&dated),
-                None,
-                Some("#1-Ubuntu SMP Thu Jun 15 19:16:40 UTC 2023"),
-                Match::Unknown,
-            ),
-            (
-                Some(&dated),
-                None,
-                Some("#1-Ubuntu SMP Thu Jun 16 19:16:32 UTC 2023"),
-                Match::No,
-            ),
-            (
-                Some(&dated),
-                None,
-                Some("#2-Ubuntu SMP Thu Jun 15 19:16:32 UTC 2023"),
-                Match::No,
-            ),
+            (Some(&dated), None, Some("#1-Ubuntu SMP Thu Jun 15 19:16:40 UTC 2023"), Match::Unknown),
+            (Some(&dated), None, Some("#1-Ubuntu SMP Thu Jun 16 19:16:32 UTC 2023"), Match::No),
+            (Some(&dated), None, Some("#2-Ubuntu SMP Thu Jun 15 19:16:32 UTC 2023"), Match::No),
             (Some(&files), Some("6.1-x"), Some(version), Match::Unknown),
             (None, Some("6.1-x"), Some(version), Match::Unknown),
         ];
         for (identity, release, version, wanted) in cases {
-            let generated = Generated {
-                release: release.map(str::to_owned),
-                version: version.map(str::to_owned),
-                compiler: None,
-            };
+            let generated =
+                Generated { release: release.map(str::to_owned), version: version.map(str::to_owned), compiler: None };
             let got = headers_match(identity, &generated);
             assert_eq!(got, wanted, "{identity:?} {generated:?}");
         }

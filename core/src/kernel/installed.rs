@@ -50,11 +50,7 @@ pub fn scan(trees: &Trees, ours: &dyn Fn(&Release, &Path) -> bool) -> Result<Vec
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry.map_err(Error::read("the install tree", dir))?;
-        let Some(release) = entry
-            .file_name()
-            .to_str()
-            .and_then(|n| Release::new(n).ok())
-        else {
+        let Some(release) = entry.file_name().to_str().and_then(|n| Release::new(n).ok()) else {
             continue;
         };
         if let Some(one) = look(trees, release, ours) {
@@ -66,25 +62,15 @@ pub fn scan(trees: &Trees, ours: &dyn Fn(&Release, &Path) -> bool) -> Result<Vec
 }
 
 /// What there is of one kernel; `None` if it has no directory.
-pub fn look(
-    trees: &Trees,
-    release: Release,
-    ours: &dyn Fn(&Release, &Path) -> bool,
-) -> Option<Found> {
+pub fn look(trees: &Trees, release: Release, ours: &dyn Fn(&Release, &Path) -> bool) -> Option<Found> {
     let dir = trees.outer(trees.install.inside.join(&release));
     if !dir.is_dir() {
         return None;
     }
-    let is_kernel = ["modules.order", "modules.builtin", "vmlinuz"]
-        .iter()
-        .any(|name| dir.join(name).exists())
+    let is_kernel = ["modules.order", "modules.builtin", "vmlinuz"].iter().any(|name| dir.join(name).exists())
         || has_kernel_dir(&dir, &|path| ours(&release, path));
     if is_kernel {
-        return Some(Found {
-            release,
-            presence: Presence::Installed,
-            files: Vec::new(),
-        });
+        return Some(Found { release, presence: Presence::Installed, files: Vec::new() });
     }
     let mut files = Vec::new();
     walk(&dir, Path::new(""), &mut |path| {
@@ -98,16 +84,8 @@ pub fn look(
         let inside = trees.install.inside.join(&release).join(name);
         trees.outer(inside).join("include").is_dir()
     });
-    let presence = if headers {
-        Presence::HeadersOnly
-    } else {
-        Presence::Leftover
-    };
-    Some(Found {
-        release,
-        presence,
-        files,
-    })
+    let presence = if headers { Presence::HeadersOnly } else { Presence::Leftover };
+    Some(Found { release, presence, files })
 }
 
 /// The newest installed kernel of a scan.
@@ -142,10 +120,8 @@ fn is_depmods(path: &Path) -> bool {
         return true;
     }
     name.strip_prefix("modules.").is_some_and(|kind| {
-        matches!(
-            kind,
-            "alias" | "dep" | "devname" | "softdep" | "symbols" | "weakdep"
-        ) || (kind.ends_with(".bin") && !kind.contains('/'))
+        matches!(kind, "alias" | "dep" | "devname" | "softdep" | "symbols" | "weakdep")
+            || (kind.ends_with(".bin") && !kind.contains('/'))
     })
 }
 
@@ -158,11 +134,8 @@ fn walk(dir: &Path, below: &Path, see: &mut dyn FnMut(&Path) -> bool) -> bool {
         let path = below.join(entry.file_name());
         // Headers may stand right here (Arch); they count as one.
         let headers = path == Path::new("build") || path == Path::new("source");
-        let go_on = if !headers && entry.file_type().is_ok_and(|t| t.is_dir()) {
-            walk(dir, &path, see)
-        } else {
-            see(&path)
-        };
+        let go_on =
+            if !headers && entry.file_type().is_ok_and(|t| t.is_dir()) { walk(dir, &path, see) } else { see(&path) };
         if !go_on {
             return false;
         }
@@ -208,13 +181,10 @@ mod tests {
         fs_err::create_dir_all(tmp.path().join("usr/src/h/include")).unwrap();
         fs_err::create_dir_all(base.join("5.2/build/include/linux")).unwrap();
 
-        let ours =
-            |_: &Release, path: &Path| path.ends_with("ours.ko") || path.ends_with("ours.ko.xz");
+        let ours = |_: &Release, path: &Path| path.ends_with("ours.ko") || path.ends_with("ours.ko.xz");
         let found = scan(&trees, &ours).unwrap();
-        let shown: Vec<String> = found
-            .iter()
-            .map(|f| format!("{} {:?} {}", f.release, f.presence, f.is_orphan(&ours)))
-            .collect();
+        let shown: Vec<String> =
+            found.iter().map(|f| format!("{} {:?} {}", f.release, f.presence, f.is_orphan(&ours))).collect();
         assert_eq!(
             shown,
             [

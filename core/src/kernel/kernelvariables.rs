@@ -102,10 +102,7 @@ impl Variables {
             "ifdef" => Some(self.values.contains_key(rest)),
             "ifndef" => Some(!self.values.contains_key(rest)),
             _ => {
-                let sides = rest
-                    .strip_prefix('(')
-                    .and_then(|r| r.strip_suffix(')'))
-                    .and_then(split_argument);
+                let sides = rest.strip_prefix('(').and_then(|r| r.strip_suffix(')')).and_then(split_argument);
                 sides.and_then(|(left, right)| {
                     let left = self.expand(left, 0)?;
                     let right = self.expand(right.trim_start(), 0)?;
@@ -200,10 +197,7 @@ pub fn ask_make(mut make: Command, file: &Path) -> io::Result<String> {
     }
     let output = child.wait_with_output()?;
     if !output.status.success() {
-        return Err(io::Error::other(format!(
-            "make could not read {}",
-            file.display()
-        )));
+        return Err(io::Error::other(format!("make could not read {}", file.display())));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
@@ -229,14 +223,8 @@ mod tests {
             ("CC := clang\n", Some("clang")),
             ("CC?=gcc # comment\n", Some("gcc")),
             ("export CC = ${X}cc\nX=my\n", Some("mycc")),
-            (
-                "A = 1\nifdef A\nCC = one\nelse\nCC = two\nendif\n",
-                Some("one"),
-            ),
-            (
-                "ifeq ($(A),1)\nCC = one\nelse\nCC = two\nendif\n",
-                Some("two"),
-            ),
+            ("A = 1\nifdef A\nCC = one\nelse\nCC = two\nendif\n", Some("one")),
+            ("ifeq ($(A),1)\nCC = one\nelse\nCC = two\nendif\n", Some("two")),
             ("X = y\n", Some("")),
             ("CC = $(shell which gcc)\n", None),
             ("CC = $(CC)\n", None),

@@ -26,10 +26,7 @@ const SOURCES: &str = "sources";
 /// `make -C`.
 pub fn relocate(root: &Root, headers: &Headers, work: &Path) -> Result<PathBuf, Error> {
     let target = work.join(HEADERS);
-    let mut farm = Farm {
-        root,
-        moved: vec![(headers.real_inside(root), target.clone())],
-    };
+    let mut farm = Farm { root, moved: vec![(headers.real_inside(root), target.clone())] };
     if let Some(common) = headers.common(root) {
         let inside = root.inside(&common).unwrap_or_else(|| common.clone());
         // Only sources with links that lead astray must be rebuilt; else they are used in place.
@@ -70,11 +67,7 @@ impl Farm<'_> {
                 self.grow(&from, &here, &to)?;
                 continue;
             }
-            let leads_to = if kind.is_symlink() {
-                self.outer(&here)
-            } else {
-                from
-            };
+            let leads_to = if kind.is_symlink() { self.outer(&here) } else { from };
             symlink(leads_to, &to).map_err(failed(&to))?;
         }
         Ok(())
@@ -91,11 +84,7 @@ impl Farm<'_> {
         self.moved.iter().find_map(|(from, to)| {
             let rest = inside.strip_prefix(from).ok()?;
             // `join` of nothing would end in a slash.
-            Some(if rest.as_os_str().is_empty() {
-                to.clone()
-            } else {
-                to.join(rest)
-            })
+            Some(if rest.as_os_str().is_empty() { to.clone() } else { to.join(rest) })
         })
     }
 
@@ -122,11 +111,8 @@ impl Farm<'_> {
         let real = self.moved.first().map(|(from, _)| from.clone());
         let here = real.unwrap_or_default();
         for name in MAKE_FILES {
-            let text = if name == "Makefile" {
-                wrapper::load(dir)
-            } else {
-                std::fs::read_to_string(dir.join(name)).ok()
-            };
+            let text =
+                if name == "Makefile" { wrapper::load(dir) } else { std::fs::read_to_string(dir.join(name)).ok() };
             let Some(text) = text else { continue };
             let new = wrapper::rewrite(&text, &here, &|path| self.there(path));
             let file = target.join(name);
@@ -174,10 +160,7 @@ mod tests {
     }
 
     fn headers(root: &Root, inside: &str) -> Headers {
-        Headers {
-            dir: root.dir().join(inside),
-            inside: PathBuf::from("/lib/modules/K/build"),
-        }
+        Headers { dir: root.dir().join(inside), inside: PathBuf::from("/lib/modules/K/build") }
     }
 
     fn text(path: PathBuf) -> String {
@@ -187,14 +170,8 @@ mod tests {
     #[test]
     fn debians_wrapper_leads_below_the_root() {
         let (_tmp, root, work) = root_with(&[
-            (
-                "usr/src/h/Makefile",
-                "KBUILD_OUTPUT=/usr/src/h\ninclude /usr/src/c/Makefile\n",
-            ),
-            (
-                "usr/src/h/.kernelvariables",
-                "CC = gcc\nX = /usr/bin/gcc /usr/src/c\n",
-            ),
+            ("usr/src/h/Makefile", "KBUILD_OUTPUT=/usr/src/h\ninclude /usr/src/c/Makefile\n"),
+            ("usr/src/h/.kernelvariables", "CC = gcc\nX = /usr/bin/gcc /usr/src/c\n"),
             ("usr/src/h/.config", "config"),
             ("usr/src/h/scripts", "-> ../../lib/linux-kbuild/scripts"),
             ("usr/src/h/include/generated/autoconf.h", "1"),
@@ -207,15 +184,9 @@ mod tests {
         let at = root.dir().display();
         assert_eq!(
             text(made.join("Makefile")),
-            format!(
-                "KBUILD_OUTPUT={}\ninclude {at}/usr/src/c/Makefile\n",
-                made.display()
-            )
+            format!("KBUILD_OUTPUT={}\ninclude {at}/usr/src/c/Makefile\n", made.display())
         );
-        assert_eq!(
-            text(made.join(".kernelvariables")),
-            format!("CC = gcc\nX = /usr/bin/gcc {at}/usr/src/c\n")
-        );
+        assert_eq!(text(made.join(".kernelvariables")), format!("CC = gcc\nX = /usr/bin/gcc {at}/usr/src/c\n"));
         assert_eq!(text(made.join("scripts/x")), "kbuild");
         assert_eq!(text(made.join(".config")), "config");
         // The root's own files were not touched.
@@ -228,10 +199,7 @@ mod tests {
         let (_tmp, root, work) = root_with(&[
             ("usr/src/h/Makefile", "include /usr/src/c/Makefile\n"),
             ("usr/src/h/scripts", "-> /usr/lib/kbuild/scripts"),
-            (
-                "usr/src/h/include/deep/down/link.h",
-                "-> /usr/src/c/include/linux/a.h",
-            ),
+            ("usr/src/h/include/deep/down/link.h", "-> /usr/src/c/include/linux/a.h"),
             ("usr/src/h/include/deep/near/a.h", "near"),
             ("usr/src/c/Makefile", "all:"),
             ("usr/src/c/include/linux/a.h", "right"),
@@ -243,10 +211,7 @@ mod tests {
         assert_eq!(text(made.join("include/deep/down/link.h")), "right");
         assert_eq!(text(made.join("include/deep/near/a.h")), "near");
         assert_eq!(text(made.join("scripts/x")), "kbuild");
-        assert_eq!(
-            text(made.join("Makefile")),
-            format!("include {}/{SOURCES}/Makefile\n", work.display())
-        );
+        assert_eq!(text(made.join("Makefile")), format!("include {}/{SOURCES}/Makefile\n", work.display()));
         assert_eq!(text(work.join(SOURCES).join("scripts/x")), "kbuild");
     }
 

@@ -47,18 +47,13 @@ struct Places<'a> {
 
 impl<'a> Places<'a> {
     fn new(text: &'a str, candidates: bool) -> Self {
-        Self {
-            text: text.chars().peekable(),
-            candidates,
-        }
+        Self { text: text.chars().peekable(), candidates }
     }
 
     /// Whether a candidate's mark follows `-`: `rc` and a digit.
     fn candidate_follows(&self) -> bool {
         let mut ahead = self.text.clone();
-        ahead.next() == Some('r')
-            && ahead.next() == Some('c')
-            && ahead.next().is_some_and(|c| c.is_ascii_digit())
+        ahead.next() == Some('r') && ahead.next() == Some('c') && ahead.next().is_some_and(|c| c.is_ascii_digit())
     }
 
     fn next(&mut self) -> Place {
@@ -76,11 +71,7 @@ impl<'a> Places<'a> {
         if self.candidates && (c == '~' || (c == '-' && self.candidate_follows())) {
             return Place::Before;
         }
-        if c < '0' {
-            Place::Low(c)
-        } else {
-            Place::High(c)
-        }
+        if c < '0' { Place::Low(c) } else { Place::High(c) }
     }
 }
 
@@ -191,17 +182,11 @@ mod tests {
         let mut words = vec![String::new()];
         let mut last = words.clone();
         for _ in 0..3 {
-            last = last
-                .iter()
-                .flat_map(|w| parts.iter().map(move |p| format!("{w}{p}")))
-                .collect();
+            last = last.iter().flat_map(|w| parts.iter().map(move |p| format!("{w}{p}"))).collect();
             words.extend(last.iter().cloned());
         }
         // Runs of digits that grew beyond three are where the classic errs.
-        words.retain(|w| {
-            w.split(|c: char| !c.is_ascii_digit())
-                .all(|run| run.len() <= 3)
-        });
+        words.retain(|w| w.split(|c: char| !c.is_ascii_digit()).all(|run| run.len() <= 3));
         words
     }
 }

@@ -29,9 +29,7 @@ pub fn source_tree(text: &str, here: &Path) -> Option<PathBuf> {
 
 /// The one kernel Makefile that a line includes.
 fn included(line: &str) -> Option<&str> {
-    let rest = line
-        .strip_prefix("include ")
-        .or_else(|| line.strip_prefix("-include "))?;
+    let rest = line.strip_prefix("include ").or_else(|| line.strip_prefix("-include "))?;
     let file = rest.trim();
     (file.ends_with("/Makefile") && !file.contains([' ', '$'])).then_some(file)
 }
@@ -91,14 +89,8 @@ mod tests {
         let here = Path::new("/usr/src/obj/x86_64/default");
         for (text, tree) in [
             ("include /usr/src/c/Makefile\n", Some("/usr/src/c")),
-            (
-                "KBUILD_OUTPUT=/usr/src/a\ninclude /usr/src/c/Makefile",
-                Some("/usr/src/c"),
-            ),
-            (
-                "# made\ninclude ../../../linux-6.4/Makefile\n",
-                Some("/usr/src/linux-6.4"),
-            ),
+            ("KBUILD_OUTPUT=/usr/src/a\ninclude /usr/src/c/Makefile", Some("/usr/src/c")),
+            ("# made\ninclude ../../../linux-6.4/Makefile\n", Some("/usr/src/linux-6.4")),
             ("include $(srctree)/scripts/Makefile\n", None),
             ("all:\n", None),
         ] {
@@ -108,11 +100,7 @@ mod tests {
 
     #[test]
     fn rewriting() {
-        let map = |path: &Path| {
-            path.strip_prefix("/usr/src")
-                .ok()
-                .map(|rest| Path::new("/root/usr/src").join(rest))
-        };
+        let map = |path: &Path| path.strip_prefix("/usr/src").ok().map(|rest| Path::new("/root/usr/src").join(rest));
         assert_eq!(
             rewrite(
                 "KBUILD_OUTPUT=/usr/src/a\ninclude ../c/Makefile\nX = $(shell /bin/true,/usr/src/b) a/usr/src\n",

@@ -121,7 +121,11 @@ fn enter(args: &[OsString]) -> io::Result<ExitCode> {
     let (confinement, _): (Confinement, PathBuf) = parse(spec)?;
     let mut flags = UnshareFlags::empty();
     let wanted = confinement.namespaces;
-    for (on, flag) in [(wanted.mounts, UnshareFlags::NEWNS), (wanted.pids, UnshareFlags::NEWPID), (wanted.network, UnshareFlags::NEWNET)] {
+    for (on, flag) in [
+        (wanted.mounts, UnshareFlags::NEWNS),
+        (wanted.pids, UnshareFlags::NEWPID),
+        (wanted.network, UnshareFlags::NEWNET),
+    ] {
         flags.set(flag, on);
     }
     unshare(flags)?;
@@ -151,7 +155,8 @@ fn become_task(args: &[OsString]) -> io::Result<ExitCode> {
     let base = confinement.chroot.as_deref().unwrap_or(Path::new("/"));
     if confinement.namespaces.pids {
         // Without a /proc of its own a build still works: containers that mask /proc refuse this.
-        let _ = mount("proc", base.join("proc"), "proc", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None);
+        let _ =
+            mount("proc", base.join("proc"), "proc", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None);
     }
     if base != Path::new("/") {
         chroot(base).map_err(|error| at(error.into(), "chroot", base))?;

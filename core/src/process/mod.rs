@@ -145,7 +145,8 @@ pub fn run(task: Task) -> Result<End, ProcessError> {
     if let Some(jobs) = &task.jobs {
         // Sets MAKEFLAGS to point at the pipe; the task's own MAKEFLAGS (variables) come after it.
         jobs.configure_make(&mut cmd);
-        let ours = cmd.get_envs().find(|(key, _)| *key == "MAKEFLAGS").and_then(|(_, value)| value.map(OsStr::to_owned));
+        let ours =
+            cmd.get_envs().find(|(key, _)| *key == "MAKEFLAGS").and_then(|(_, value)| value.map(OsStr::to_owned));
         for (key, value) in &task.env {
             cmd.env(key, value);
         }

@@ -36,9 +36,7 @@ pub trait Reporter: Send + Sync {
 
     /// A warning of one or more lines.
     fn warning(&self, lines: &[&dyn Display]) {
-        self.report(Event::Warning(
-            lines.iter().map(ToString::to_string).collect(),
-        ));
+        self.report(Event::Warning(lines.iter().map(ToString::to_string).collect()));
     }
 }
 
@@ -49,12 +47,7 @@ pub struct Buffer(Mutex<Vec<Event>>);
 impl Buffer {
     /// The events so far, which are then forgotten.
     pub fn take(&self) -> Vec<Event> {
-        std::mem::take(
-            &mut self
-                .0
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        )
+        std::mem::take(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     /// Says all that was kept to `other`, in order.
@@ -67,9 +60,6 @@ impl Buffer {
 
 impl Reporter for Buffer {
     fn report(&self, event: Event) {
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .push(event);
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(event);
     }
 }

@@ -72,13 +72,7 @@ mod tests {
     #[test]
     fn joined_is_split_again_and_doubles_come_off() {
         let once = join(b"module", b"pkcs7").unwrap();
-        assert_eq!(
-            split(&once),
-            Split::Signed {
-                payload: b"module",
-                pkcs7: b"pkcs7"
-            }
-        );
+        assert_eq!(split(&once), Split::Signed { payload: b"module", pkcs7: b"pkcs7" });
         let twice = join(&once, b"other").unwrap();
         assert_eq!(strip_signature(&twice), b"module");
         assert_eq!(strip_signature(b"module"), b"module");

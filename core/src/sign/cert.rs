@@ -36,9 +36,7 @@ impl Certificate {
     /// the private key of a CONFIG_MODULE_SIG_KEY file, may precede it).
     pub fn load(path: &Path) -> Result<Self, SignError> {
         let bytes = read_small("certificate", path)?;
-        Self::from_bytes(&bytes).ok_or_else(|| SignError::NotACertificate {
-            path: path.to_owned(),
-        })
+        Self::from_bytes(&bytes).ok_or_else(|| SignError::NotACertificate { path: path.to_owned() })
     }
 
     /// As [`Certificate::load`], from the file's content; `None` if there is no certificate in it.
@@ -46,9 +44,7 @@ impl Certificate {
         if bytes.first() == Some(&SEQUENCE) {
             return Self::from_der(bytes);
         }
-        let block = pem::blocks(bytes)
-            .into_iter()
-            .find(|block| block.label == "CERTIFICATE")?;
+        let block = pem::blocks(bytes).into_iter().find(|block| block.label == "CERTIFICATE")?;
         Self::from_der(&block.bytes)
     }
 
@@ -101,9 +97,7 @@ impl Certificate {
 
     /// SHA-1 of the DER: the fingerprint that `mokutil --list-enrolled` shows.
     pub fn sha1(&self) -> Vec<u8> {
-        digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &self.der)
-            .as_ref()
-            .to_vec()
+        digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &self.der).as_ref().to_vec()
     }
 
     /// SHA-256 of the DER.
@@ -163,11 +157,7 @@ const BMP_STRING: u8 = 0x1e;
 
 fn string(value: Tlv<'_>) -> String {
     if value.tag == BMP_STRING {
-        let units: Vec<u16> = value
-            .body
-            .chunks_exact(2)
-            .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
-            .collect();
+        let units: Vec<u16> = value.body.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
         return String::from_utf16_lossy(&units);
     }
     String::from_utf8_lossy(value.body).into_owned()
@@ -179,11 +169,7 @@ fn time(text: &[u8]) -> Option<i64> {
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let number = |from: usize, to: usize| {
-        digits[from..to]
-            .iter()
-            .fold(0_i64, |n, b| n * 10 + i64::from(b - b'0'))
-    };
+    let number = |from: usize, to: usize| digits[from..to].iter().fold(0_i64, |n, b| n * 10 + i64::from(b - b'0'));
     let (year, at) = match digits.len() {
         12 if number(0, 2) < 50 => (2000 + number(0, 2), 2),
         12 => (1900 + number(0, 2), 2),

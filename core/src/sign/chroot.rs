@@ -13,10 +13,7 @@ pub fn in_chroot(proc: &Path, root: &Path, fakechroot: bool) -> bool {
     if fakechroot {
         return true;
     }
-    let (Ok(init), Ok(own)) = (
-        std::fs::metadata(proc.join("1/root")),
-        std::fs::metadata(root),
-    ) else {
+    let (Ok(init), Ok(own)) = (std::fs::metadata(proc.join("1/root")), std::fs::metadata(root)) else {
         return false;
     };
     (init.dev(), init.ino()) != (own.dev(), own.ino())

@@ -38,9 +38,7 @@ impl<'a> Reader<'a> {
             if count == 0 || count > 4 || rest.len() < count {
                 return None;
             }
-            len = rest[..count]
-                .iter()
-                .fold(0, |n, b| (n << 8) | usize::from(*b));
+            len = rest[..count].iter().fold(0, |n, b| (n << 8) | usize::from(*b));
             rest = &rest[count..];
         }
         if rest.len() < len {
@@ -49,11 +47,7 @@ impl<'a> Reader<'a> {
         let header = self.0.len() - rest.len();
         let (whole, after) = self.0.split_at(header + len);
         self.0 = after;
-        Some(Tlv {
-            tag,
-            body: &whole[header..],
-            whole,
-        })
+        Some(Tlv { tag, body: &whole[header..], whole })
     }
 
     /// The next value, which must have this tag.
@@ -64,11 +58,7 @@ impl<'a> Reader<'a> {
 
     /// The next value if it has this tag; otherwise nothing is consumed.
     pub fn maybe(&mut self, tag: u8) -> Option<Tlv<'a>> {
-        if self.0.first() == Some(&tag) {
-            self.any()
-        } else {
-            None
-        }
+        if self.0.first() == Some(&tag) { self.any() } else { None }
     }
 
     /// A reader of the content of the next value, which must have this tag.
@@ -122,10 +112,7 @@ mod tests {
         for cut in 0..der.len() {
             assert!(Reader(&der[..cut]).any().is_none(), "{cut}");
         }
-        assert!(
-            Reader(&[0x30, 0x80, 0, 0]).any().is_none(),
-            "indefinite length"
-        );
+        assert!(Reader(&[0x30, 0x80, 0, 0]).any().is_none(), "indefinite length");
         assert!(Reader(&[0x30, 0x85, 1, 1, 1, 1, 1]).any().is_none());
     }
 }

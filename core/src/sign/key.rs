@@ -11,10 +11,7 @@ use super::{SignError, pem, pkcs7, read_small};
 /// Reads the RSA key in `path`: PEM or DER, PKCS#8 or PKCS#1; a PEM file may hold a certificate
 /// too. Keys that this process can't use give [`SignError::NeedsProgram`].
 pub(super) fn load(path: &Path) -> Result<KeyPair, SignError> {
-    let needs_program = |why| SignError::NeedsProgram {
-        path: path.to_owned(),
-        why,
-    };
+    let needs_program = |why| SignError::NeedsProgram { path: path.to_owned(), why };
     if path.as_os_str().as_encoded_bytes().starts_with(b"pkcs11:") {
         return Err(needs_program("on a PKCS#11 token"));
     }
@@ -22,9 +19,7 @@ pub(super) fn load(path: &Path) -> Result<KeyPair, SignError> {
     let mut der = Vec::new();
     let found = find(&bytes, &mut der);
     let made = match found {
-        Found::Nothing => Err(SignError::NotAKey {
-            path: path.to_owned(),
-        }),
+        Found::Nothing => Err(SignError::NotAKey { path: path.to_owned() }),
         Found::Encrypted => Err(needs_program("protected by a passphrase")),
         Found::OtherKind => Err(needs_program("not an RSA key")),
         Found::Pkcs8 => KeyPair::from_pkcs8(&der).map_err(|why| rejected(path, &why)),
@@ -46,16 +41,11 @@ fn rejected(path: &Path, why: &ring::error::KeyRejected) -> SignError {
     // ring's words for a modulus outside 2048 to 4096 bits, an exponent below 65537, and primes
     // of unequal or odd length.
     match text.as_str() {
-        "TooSmall" | "TooLarge" | "PrivateModulusLenNotMultipleOf512Bits" => {
-            SignError::NeedsProgram {
-                path: path.to_owned(),
-                why: "an RSA key outside 2048 to 4096 bits or with an unusual exponent",
-            }
-        }
-        _ => SignError::DamagedKey {
+        "TooSmall" | "TooLarge" | "PrivateModulusLenNotMultipleOf512Bits" => SignError::NeedsProgram {
             path: path.to_owned(),
-            why: text,
+            why: "an RSA key outside 2048 to 4096 bits or with an unusual exponent",
         },
+        _ => SignError::DamagedKey { path: path.to_owned(), why: text },
     }
 }
 
@@ -114,11 +104,7 @@ fn kind(der: &[u8]) -> Found {
     match key.any() {
         Some(next) if next.tag == SEQUENCE => {
             let algorithm = Reader(next.body).take(OID).map(|oid| oid.body);
-            if algorithm == Some(pkcs7::RSA) {
-                Found::Pkcs8
-            } else {
-                Found::OtherKind
-            }
+            if algorithm == Some(pkcs7::RSA) { Found::Pkcs8 } else { Found::OtherKind }
         }
         Some(next) if next.tag == INTEGER => Found::Pkcs1,
         Some(next) if next.tag == OCTET_STRING => Found::OtherKind, // RFC 5915, elliptic curve

@@ -36,19 +36,12 @@ const SMALL: u64 = 1 << 20;
 
 /// Reads a small regular file; `what` names it in errors.
 fn read_small(what: &'static str, path: &Path) -> Result<Vec<u8>, SignError> {
-    let fail = |source| SignError::Read {
-        what,
-        path: path.to_owned(),
-        source,
-    };
+    let fail = |source| SignError::Read { what, path: path.to_owned(), source };
     // std opens close-on-exec.
     let file = std::fs::File::open(path).map_err(fail)?;
     let meta = file.metadata().map_err(fail)?;
     if !meta.is_file() || meta.len() > SMALL {
-        return Err(SignError::NotAFile {
-            what,
-            path: path.to_owned(),
-        });
+        return Err(SignError::NotAFile { what, path: path.to_owned() });
     }
     let mut bytes = Vec::new();
     file.take(SMALL).read_to_end(&mut bytes).map_err(fail)?;

@@ -57,10 +57,7 @@ pub fn generate(key: &Path, cert: &Path, openssl: &OsStr) -> Result<Made, SignEr
     let made = match (key.exists(), cert.exists()) {
         (true, true) => return Ok(Made::Nothing),
         (false, true) => {
-            return Err(SignError::KeyLost {
-                key: key.to_owned(),
-                cert: cert.to_owned(),
-            });
+            return Err(SignError::KeyLost { key: key.to_owned(), cert: cert.to_owned() });
         }
         (true, false) => Made::Certificate,
         (false, false) => Made::Both,
@@ -74,9 +71,7 @@ pub fn generate(key: &Path, cert: &Path, openssl: &OsStr) -> Result<Made, SignEr
     let new_key = private.path().join("key");
     let new_cert = private.path().join("certificate");
     let mut command = crate::process::command(openssl);
-    command.args([
-        "req", "-new", "-x509", "-sha256", "-batch", "-outform", "DER",
-    ]);
+    command.args(["req", "-new", "-x509", "-sha256", "-batch", "-outform", "DER"]);
     command.args(["-days", DAYS, "-config"]).arg(&config);
     command.arg("-out").arg(&new_cert);
     if made == Made::Both {
@@ -95,10 +90,7 @@ pub fn generate(key: &Path, cert: &Path, openssl: &OsStr) -> Result<Made, SignEr
     let ended = command
         .stdin(Stdio::null())
         .output()
-        .map_err(|source| SignError::Start {
-            program: Path::new(openssl).to_owned(),
-            source,
-        })?;
+        .map_err(|source| SignError::Start { program: Path::new(openssl).to_owned(), source })?;
     if !ended.status.success() {
         return Err(program::failed(Path::new(openssl), &ended));
     }
@@ -121,10 +113,7 @@ fn file(doing: &'static str) -> impl Fn(io::Error) -> SignError {
 
 /// The directory that `path` is in, made if missing.
 fn home(path: &Path) -> Result<&Path, SignError> {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs_err::create_dir_all(parent).map_err(file("can't make the key directory"))?;
     Ok(parent)
 }
@@ -150,16 +139,12 @@ fn put(from: &Path, to: &Path, mode: u32) -> Result<(), SignError> {
     };
     match renamed {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(SignError::Exists {
-                path: to.to_owned(),
-            });
+            return Err(SignError::Exists { path: to.to_owned() });
         }
         other => other.map_err(&failed)?,
     }
     let parent = to.parent().unwrap_or(Path::new("."));
-    fs_err::File::open(parent)
-        .and_then(|dir| dir.sync_all())
-        .map_err(&failed)
+    fs_err::File::open(parent).and_then(|dir| dir.sync_all()).map_err(&failed)
 }
 
 #[cfg(test)]
@@ -195,11 +180,7 @@ mod tests {
             .output()
             .unwrap();
         let shown = String::from_utf8(shown.stdout).unwrap();
-        for expected in [
-            "CA:TRUE",
-            "Code Signing, 1.3.6.1.4.1.2312.16.1.2",
-            "Version: 3",
-        ] {
+        for expected in ["CA:TRUE", "Code Signing, 1.3.6.1.4.1.2312.16.1.2", "Version: 3"] {
             assert!(shown.contains(expected), "{expected}: {shown}");
         }
 
@@ -218,10 +199,7 @@ mod tests {
         let error = generate(&key, &cert, openssl).unwrap_err();
         assert!(matches!(error, SignError::KeyLost { .. }));
         let words = error.to_string();
-        assert!(
-            words.contains("mok.key") && words.contains("mok.pub"),
-            "{words}"
-        );
+        assert!(words.contains("mok.key") && words.contains("mok.pub"), "{words}");
         assert!(cert.exists() && !key.exists());
     }
 
@@ -242,10 +220,7 @@ mod tests {
         let (from, to) = (tmp.path().join("a"), tmp.path().join("b"));
         fs_err::write(&from, "new").unwrap();
         fs_err::write(&to, "old").unwrap();
-        assert!(matches!(
-            put(&from, &to, 0o600),
-            Err(SignError::Exists { .. })
-        ));
+        assert!(matches!(put(&from, &to, 0o600), Err(SignError::Exists { .. })));
         assert_eq!(fs_err::read(&to).unwrap(), b"old");
     }
 }

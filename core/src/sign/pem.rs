@@ -22,11 +22,7 @@ pub(super) fn blocks(text: &[u8]) -> Vec<Block> {
                     // An encrypted block is reported even though it is of no use to us.
                     let bytes = decode(&base64).unwrap_or_default();
                     if encrypted || !bytes.is_empty() {
-                        found.push(Block {
-                            label,
-                            encrypted,
-                            bytes,
-                        });
+                        found.push(Block { label, encrypted, bytes });
                     }
                 }
             }
@@ -80,10 +76,7 @@ mod tests {
         let text = b"noise\n-----BEGIN A-----\naGVs\r\nbG8=\n-----END A-----\nmore\n-----BEGIN B-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: x\n\n!!!!\n-----END B-----\n-----BEGIN C-----\nAA";
         let found = blocks(text);
         assert_eq!(found.len(), 2);
-        assert_eq!(
-            (found[0].label.as_str(), &found[0].bytes[..]),
-            ("A", &b"hello"[..])
-        );
+        assert_eq!((found[0].label.as_str(), &found[0].bytes[..]), ("A", &b"hello"[..]));
         assert!(!found[0].encrypted && found[1].encrypted);
     }
 }

@@ -35,19 +35,9 @@ pub(super) fn write(cert: &Certificate, hash: Hash, signature: &[u8]) -> Vec<u8>
             &tlv(OCTET_STRING, &[signature]),
         ],
     );
-    let content = tlv(
-        SEQUENCE,
-        &[
-            &version,
-            &tlv(SET, &[&digest]),
-            &tlv(SEQUENCE, &[&tlv(OID, &[DATA])]),
-            &tlv(SET, &[&signer]),
-        ],
-    );
-    tlv(
-        SEQUENCE,
-        &[&tlv(OID, &[SIGNED_DATA]), &tlv(CONTEXT_0, &[&content])],
-    )
+    let content =
+        tlv(SEQUENCE, &[&version, &tlv(SET, &[&digest]), &tlv(SEQUENCE, &[&tlv(OID, &[DATA])]), &tlv(SET, &[&signer])]);
+    tlv(SEQUENCE, &[&tlv(OID, &[SIGNED_DATA]), &tlv(CONTEXT_0, &[&content])])
 }
 
 /// Who signed, as the message says it.
@@ -110,8 +100,7 @@ impl Message {
         let has_attributes = signer.maybe(CONTEXT_0).is_some();
         let algorithm = signer.enter(SEQUENCE)?.take(OID)?.body;
         // rsaEncryption, or shaNNNWithRSAEncryption (1.2.840.113549.1.1.11 to .13).
-        let is_rsa = algorithm == RSA
-            || (algorithm.starts_with(&RSA[..8]) && matches!(algorithm[8..], [11..=13]));
+        let is_rsa = algorithm == RSA || (algorithm.starts_with(&RSA[..8]) && matches!(algorithm[8..], [11..=13]));
         Some(Self {
             signer: id,
             hash,

@@ -236,21 +236,12 @@ pub fn decide_keys(facts: &Facts<'_>, look: Look<'_>) -> Decided {
     Decided { decision, lines }
 }
 
-fn keys_ready(
-    facts: &Facts<'_>,
-    look: Look<'_>,
-    lines: &mut Vec<String>,
-    plan: Plan,
-) -> Result<Decision, Why> {
+fn keys_ready(facts: &Facts<'_>, look: Look<'_>, lines: &mut Vec<String>, plan: Plan) -> Result<Decision, Why> {
     lines.push(format!("Signing key: {}", plan.key.display()));
     lines.push(format!("Public certificate (MOK): {}", plan.cert.display()));
     let has_cert = (look.exists)(&plan.cert);
     if on_token(&plan.key) {
-        return if has_cert {
-            Ok(Decision::Sign(plan))
-        } else {
-            Err(Why::NoCertificate(plan.cert))
-        };
+        return if has_cert { Ok(Decision::Sign(plan)) } else { Err(Why::NoCertificate(plan.cert)) };
     }
     let has_key = (look.exists)(&plan.key);
     if has_key && has_cert {
@@ -259,9 +250,7 @@ fn keys_ready(
     if plan.key == Path::new(UBUNTU_KEY) && facts.distribution.starts_with("ubuntu") {
         let name = "update-secureboot-policy";
         let program = (look.program)(name).ok_or_else(|| Why::NoProgram(name.into()))?;
-        lines.push(format!(
-            "Certificate or key are missing, generating them using {name}..."
-        ));
+        lines.push(format!("Certificate or key are missing, generating them using {name}..."));
         let move_away = (has_cert && !has_key).then(|| plan.cert.clone());
         let maker = Maker::UpdateSecureBootPolicy { program, move_away };
         return Ok(Decision::NeedKey(plan, maker));
@@ -270,9 +259,7 @@ fn keys_ready(
         let Plan { key, cert, .. } = plan;
         return Err(Why::KeyLost { key, cert });
     }
-    lines.push(
-        "Certificate or key are missing, generating self signed certificate for MOK...".to_owned(),
-    );
+    lines.push("Certificate or key are missing, generating self signed certificate for MOK...".to_owned());
     Ok(Decision::NeedKey(plan, Maker::Own))
 }
 
@@ -286,11 +273,7 @@ fn how(facts: &Facts<'_>, look: Look<'_>, hash: &str, key: &Path) -> Result<How,
         Some(hash) if !on_token(key) => Ok(How::InProcess(hash)),
         _ => {
             let program = kernels_program(facts, look);
-            if (look.exists)(&program) {
-                Ok(How::Program(program))
-            } else {
-                Err(Why::NoProgram(program))
-            }
+            if (look.exists)(&program) { Ok(How::Program(program)) } else { Err(Why::NoProgram(program)) }
         }
     }
 }
@@ -309,25 +292,16 @@ fn kernels_program(facts: &Facts<'_>, look: Look<'_>) -> PathBuf {
     } else {
         None
     };
-    found
-        .filter(|file| (look.exists)(file))
-        .unwrap_or_else(|| facts.build_dir.join("scripts/sign-file"))
+    found.filter(|file| (look.exists)(file)).unwrap_or_else(|| facts.build_dir.join("scripts/sign-file"))
 }
 
 /// Key and certificate: each configured one, else the distribution's.
 fn keys(facts: &Facts<'_>, look: Look<'_>) -> (PathBuf, PathBuf) {
     let (key, cert) = default_keys(facts, look);
     let pick = |value: &str, default: PathBuf| {
-        if value.is_empty() {
-            default
-        } else {
-            PathBuf::from(value)
-        }
+        if value.is_empty() { default } else { PathBuf::from(value) }
     };
-    (
-        pick(facts.mok_signing_key, key),
-        pick(facts.mok_certificate, cert),
-    )
+    (pick(facts.mok_signing_key, key), pick(facts.mok_certificate, cert))
 }
 
 fn default_keys(facts: &Facts<'_>, look: Look<'_>) -> (PathBuf, PathBuf) {
@@ -340,11 +314,7 @@ fn default_keys(facts: &Facts<'_>, look: Look<'_>) -> (PathBuf, PathBuf) {
             return (key.into(), cert.unwrap_or(key).into());
         }
         if let Some(key) = facts.sig_key.map(unquote).filter(|key| !key.is_empty()) {
-            let key = if on_token(Path::new(key)) {
-                PathBuf::from(key)
-            } else {
-                facts.build_dir.join(key)
-            };
+            let key = if on_token(Path::new(key)) { PathBuf::from(key) } else { facts.build_dir.join(key) };
             let cert = facts.modules_sign_cert.filter(|cert| !cert.is_empty());
             return (key.clone(), cert.map_or(key, PathBuf::from));
         }

@@ -11,13 +11,7 @@ use super::append::{self, Split};
 /// signature, renames it over `module` (uncompressed, not signed). On any error `module` is
 /// untouched. `key` may be a `pkcs11:` URI. `hash` is the kernel's word. The environment is passed
 /// on: `sign-file` takes a passphrase from KBUILD_SIGN_PIN.
-pub fn sign_file(
-    program: &Path,
-    hash: &str,
-    key: &Path,
-    cert: &Path,
-    module: &Path,
-) -> Result<(), SignError> {
+pub fn sign_file(program: &Path, hash: &str, key: &Path, cert: &Path, module: &Path) -> Result<(), SignError> {
     let file = |doing| move |source| SignError::File { doing, source };
     let parent = module.parent().unwrap_or(Path::new("."));
     let name = module.file_name().unwrap_or(module.as_os_str());
@@ -35,19 +29,13 @@ pub fn sign_file(
         .arg(&copy)
         .stdin(Stdio::null())
         .output()
-        .map_err(|source| SignError::Start {
-            program: program.to_owned(),
-            source,
-        })?;
+        .map_err(|source| SignError::Start { program: program.to_owned(), source })?;
     if !ended.status.success() {
         return Err(failed(program, &ended));
     }
     let signed = fs_err::read(&copy).map_err(file("can't read the signed module"))?;
     if !matches!(append::split(&signed), Split::Signed { .. }) {
-        return Err(SignError::NothingSigned {
-            program: program.to_owned(),
-            file: module.to_owned(),
-        });
+        return Err(SignError::NothingSigned { program: program.to_owned(), file: module.to_owned() });
     }
     fs_err::rename(&copy, module).map_err(file("can't put the signed module in place"))
 }

@@ -42,24 +42,14 @@ impl Signer {
         let certificate = Certificate::load(cert)?;
         let subject = || certificate.subject_name().unwrap_or_default();
         if !certificate.is_rsa || pair.public().as_ref() != certificate.public_key {
-            return Err(SignError::Mismatch {
-                key: key.to_owned(),
-                cert: cert.to_owned(),
-                subject: subject(),
-            });
+            return Err(SignError::Mismatch { key: key.to_owned(), cert: cert.to_owned(), subject: subject() });
         }
         if certificate.expired(now) {
-            return Err(SignError::Expired {
-                path: cert.to_owned(),
-                subject: subject(),
-            });
+            return Err(SignError::Expired { path: cert.to_owned(), subject: subject() });
         }
         let mut notes = Vec::new();
         if certificate.not_yet_valid(now) {
-            notes.push(format!(
-                "the certificate {} is not valid yet by this machine's clock",
-                cert.display()
-            ));
+            notes.push(format!("the certificate {} is not valid yet by this machine's clock", cert.display()));
         }
         let mode = fs_err::metadata(key).map_or(0, |meta| meta.permissions().mode() & 0o777);
         if mode & 0o077 != 0 {
@@ -68,13 +58,7 @@ impl Signer {
                 key.display()
             ));
         }
-        Ok(Self {
-            key: pair,
-            key_path: key.to_owned(),
-            cert: certificate,
-            hash,
-            notes,
-        })
+        Ok(Self { key: pair, key_path: key.to_owned(), cert: certificate, hash, notes })
     }
 
     /// What the user should know about this key although it works.
@@ -99,19 +83,10 @@ impl Signer {
         if append::split(payload) == Split::Broken {
             return Err(SignError::BrokenModule);
         }
-        let failed = || SignError::Library {
-            key: self.key_path.clone(),
-        };
+        let failed = || SignError::Library { key: self.key_path.clone() };
         let mut signature = vec![0; self.key.public().modulus_len()];
         // PKCS#1 v1.5 is deterministic; the random numbers only blind the computation.
-        self.key
-            .sign(
-                self.hash.signing(),
-                &SystemRandom::new(),
-                payload,
-                &mut signature,
-            )
-            .map_err(|_| failed())?;
+        self.key.sign(self.hash.signing(), &SystemRandom::new(), payload, &mut signature).map_err(|_| failed())?;
         let message = pkcs7::write(&self.cert, self.hash, &signature);
         append::join(payload, &message).ok_or_else(failed)
     }

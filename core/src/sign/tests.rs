@@ -10,9 +10,7 @@ const HASHES: [Hash; 3] = [Hash::Sha256, Hash::Sha384, Hash::Sha512];
 
 /// A file of the fixtures.
 pub(crate) fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/data/sign")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sign").join(name)
 }
 
 /// A time at which the fixtures' certificates are valid: 2027-01-15.
@@ -32,22 +30,14 @@ fn load(key: &str, cert: &str) -> Result<Signer, SignError> {
 fn signed_as_by_sign_file() {
     for bits in [2048, 3072, 4096] {
         for hash in HASHES {
-            let signer = Signer::load(
-                &data(&format!("rsa{bits}.key")),
-                &data(&format!("rsa{bits}.pem")),
-                hash,
-                now(),
-            )
-            .unwrap();
+            let signer =
+                Signer::load(&data(&format!("rsa{bits}.key")), &data(&format!("rsa{bits}.pem")), hash, now()).unwrap();
             let expected = fs_err::read(data(&format!("rsa{bits}.{}.signed", hash.name())));
             let done = signer.sign(&module()).unwrap();
             assert!(done == expected.unwrap(), "rsa{bits} {hash:?}");
             let message = verify(&done, signer.certificate()).unwrap();
             assert_eq!(message.hash, hash.name());
-            assert_eq!(
-                message.signer_name().unwrap(),
-                format!("dkms test rsa{bits}")
-            );
+            assert_eq!(message.signer_name().unwrap(), format!("dkms test rsa{bits}"));
             assert_eq!(message.key_id(), signer.certificate().serial_text());
             assert_eq!(strip_signature(&done), module());
             assert!(signer.sign(&done).unwrap() == done, "never signed twice");
@@ -58,13 +48,7 @@ fn signed_as_by_sign_file() {
 #[test]
 fn every_form_of_the_same_key_signs_the_same() {
     let expected = fs_err::read(data("rsa2048.sha512.signed")).unwrap();
-    for key in [
-        "rsa2048.key",
-        "rsa2048.key.der",
-        "rsa2048.pkcs1.key",
-        "rsa2048.pkcs1.key.der",
-        "rsa2048.both.pem",
-    ] {
+    for key in ["rsa2048.key", "rsa2048.key.der", "rsa2048.pkcs1.key", "rsa2048.pkcs1.key.der", "rsa2048.both.pem"] {
         for cert in ["rsa2048.pem", "rsa2048.der", "rsa2048.both.pem"] {
             let signer = load(key, cert).unwrap();
             assert!(signer.sign(&module()).unwrap() == expected, "{key} {cert}");
@@ -77,9 +61,7 @@ fn openssl_agrees() {
     let tmp = tempfile::tempdir().unwrap();
     let signed = load("rsa3072.key", "rsa3072.pem").unwrap().sign(&module());
     let signed = signed.unwrap();
-    let Split::Signed { pkcs7, .. } = split(&signed) else {
-        panic!("not signed")
-    };
+    let Split::Signed { pkcs7, .. } = split(&signed) else { panic!("not signed") };
     fs_err::write(tmp.path().join("p7s"), pkcs7).unwrap();
     let mut check = crate::process::command("openssl");
     check.args(["cms", "-verify", "-binary", "-inform", "DER", "-noverify"]);
@@ -101,37 +83,17 @@ fn keys_for_the_program_are_told_from_broken_ones() {
         let error = load(key, cert).unwrap_err();
         assert!(error.program_may_help(), "{key}: {error}");
     }
-    let token = Signer::load(
-        Path::new("pkcs11:token=x"),
-        &data("ec.pem"),
-        Hash::Sha256,
-        now(),
-    );
+    let token = Signer::load(Path::new("pkcs11:token=x"), &data("ec.pem"), Hash::Sha256, now());
     assert!(token.unwrap_err().program_may_help());
 
     let error = |key, cert| load(key, cert).unwrap_err();
     assert!(matches!(error("nowhere", "ec.pem"), SignError::Read { .. }));
     assert!(matches!(error(".", "ec.pem"), SignError::NotAFile { .. }));
-    assert!(matches!(
-        error("module.ko", "ec.pem"),
-        SignError::NotAKey { .. }
-    ));
-    assert!(matches!(
-        error("rsa2048.der", "ec.pem"),
-        SignError::NotAKey { .. }
-    ));
-    assert!(matches!(
-        error("rsa2048.key", "module.ko"),
-        SignError::NotACertificate { .. }
-    ));
-    assert!(matches!(
-        error("rsa2048.key", "rsa3072.pem"),
-        SignError::Mismatch { .. }
-    ));
-    assert!(matches!(
-        error("rsa2048.key", "expired.pem"),
-        SignError::Expired { .. }
-    ));
+    assert!(matches!(error("module.ko", "ec.pem"), SignError::NotAKey { .. }));
+    assert!(matches!(error("rsa2048.der", "ec.pem"), SignError::NotAKey { .. }));
+    assert!(matches!(error("rsa2048.key", "module.ko"), SignError::NotACertificate { .. }));
+    assert!(matches!(error("rsa2048.key", "rsa3072.pem"), SignError::Mismatch { .. }));
+    assert!(matches!(error("rsa2048.key", "expired.pem"), SignError::Expired { .. }));
 }
 
 #[test]
@@ -147,8 +109,7 @@ fn a_damaged_key_is_an_error_and_never_a_bad_signature() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x54;
         fs_err::write(&path, &bytes).unwrap();
-        let done = Signer::load(&path, &cert, Hash::Sha512, now())
-            .and_then(|signer| signer.sign(&module()));
+        let done = Signer::load(&path, &cert, Hash::Sha512, now()).and_then(|signer| signer.sign(&module()));
         match done {
             Ok(bytes) => assert!(bytes == expected, "{at}"),
             Err(error) => {
@@ -171,10 +132,7 @@ fn notes_name_loose_modes_and_early_certificates_and_nothing_secret_is_shown() {
     let signer = Signer::load(&path, &data("rsa2048.pem"), Hash::Sha256, UNIX_EPOCH).unwrap();
     assert_eq!(signer.notes().len(), 2, "{:?}", signer.notes());
     let shown = format!("{signer:?}");
-    assert!(
-        shown.contains("dkms test rsa2048") && shown.len() < 300,
-        "{shown}"
-    );
+    assert!(shown.contains("dkms test rsa2048") && shown.len() < 300, "{shown}");
     fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     let signer = Signer::load(&path, &data("rsa2048.pem"), Hash::Sha256, now()).unwrap();
     assert!(signer.notes().is_empty());
@@ -186,10 +144,7 @@ fn bad_signatures_are_told_apart() {
     let other = Certificate::load(&data("rsa3072.pem")).unwrap();
     let signed = fs_err::read(data("rsa2048.sha256.signed")).unwrap();
     assert_eq!(verify(&module(), &cert), Err(Untrusted::Unsigned));
-    assert!(matches!(
-        verify(&signed, &other),
-        Err(Untrusted::OtherKey(_))
-    ));
+    assert!(matches!(verify(&signed, &other), Err(Untrusted::OtherKey(_))));
     let mut changed = signed.clone();
     changed[100] ^= 1;
     assert_eq!(verify(&changed, &cert), Err(Untrusted::Tampered));
@@ -197,10 +152,7 @@ fn bad_signatures_are_told_apart() {
     broken[module().len()] = 0;
     assert_eq!(verify(&broken, &cert), Err(Untrusted::Broken));
     let sha1 = fs_err::read(data("rsa2048.sha1.signed")).unwrap();
-    assert_eq!(
-        verify(&sha1, &cert),
-        Err(Untrusted::Unsupported("sha1".to_owned()))
-    );
+    assert_eq!(verify(&sha1, &cert), Err(Untrusted::Unsupported("sha1".to_owned())));
     assert_eq!(facts(&sha1).unwrap().hash, "sha1");
 }
 
@@ -220,10 +172,7 @@ fn a_program_signs_a_copy_or_leaves_the_module_alone() {
         (result, fs_err::read(&target).unwrap())
     };
     let expected = data("rsa2048.sha1.signed");
-    let (result, bytes) = run(&format!(
-        "[ \"$1 $2 $#\" = 'sha1 pkcs11:x 4' ] && cp '{}' \"$4\"",
-        expected.display()
-    ));
+    let (result, bytes) = run(&format!("[ \"$1 $2 $#\" = 'sha1 pkcs11:x 4' ] && cp '{}' \"$4\"", expected.display()));
     result.unwrap();
     assert!(bytes == fs_err::read(expected).unwrap());
     let (result, bytes) = run("echo half > \"$4\"; echo no token >&2; exit 3");

@@ -15,9 +15,7 @@ const SECURITY: &str = "d719b2cb-3d3a-4596-a3bc-dad00e67656f";
 /// SHIM_LOCK_GUID: all the Mok variables.
 const SHIM: &str = "605dab50-e046-4300-abb6-3dd810dd8b23";
 /// EFI_CERT_X509_GUID as stored: a5c059a1-94e4-4aa7-87b5-ab155c2bf072.
-const X509: [u8; 16] = [
-    0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72,
-];
+const X509: [u8; 16] = [0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72];
 
 /// What the running system says. `None` in a field: it could not be learnt.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,17 +62,10 @@ impl Facts {
     /// Reads what there is below `sys` and `proc` (outer paths of sysfs and procfs).
     pub fn read(sys: &Path, proc: &Path) -> Self {
         let efi = sys.join("firmware/efi");
-        let flag = |name: &str, guid| {
-            efivar(&efi, name, guid)
-                .ok()
-                .and_then(|bytes| bytes.first().map(|byte| *byte == 1))
-        };
+        let flag =
+            |name: &str, guid| efivar(&efi, name, guid).ok().and_then(|bytes| bytes.first().map(|byte| *byte == 1));
         let certs = |name: &str, guid| efivar(&efi, name, guid).map(|bytes| certificates(&bytes));
-        let secure_boot = if efi.is_dir() {
-            flag("SecureBoot", GLOBAL)
-        } else {
-            Some(false)
-        };
+        let secure_boot = if efi.is_dir() { flag("SecureBoot", GLOBAL) } else { Some(false) };
         Self {
             secure_boot,
             shim_insecure: flag("MokSBStateRT", SHIM).unwrap_or(false),
@@ -130,9 +121,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn read_word(path: &Path) -> Option<String> {
-    std::fs::read_to_string(path)
-        .ok()
-        .map(|text| text.trim().to_owned())
+    std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
 /// A variable from efivarfs, without the 4 bytes of attributes in front.
@@ -163,9 +152,7 @@ fn certificates(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut rest = bytes;
     // Type (16 bytes), then three little-endian sizes: list, header, each signature.
     while let Some((head, _)) = rest.split_first_chunk::<28>() {
-        let size = |at: usize| {
-            u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize
-        };
+        let size = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]) as usize;
         let (list, header, each) = (size(16), size(20), size(24));
         if list < 28 || list > rest.len() || header > list - 28 {
             break;
@@ -186,9 +173,7 @@ fn certificates(bytes: &[u8]) -> Vec<Vec<u8>> {
 fn key_id(line: &str) -> Option<String> {
     let (before, _) = line.split_once(": X509.")?;
     let (_, id) = before.rsplit_once(": ")?;
-    id.bytes()
-        .all(|byte| byte.is_ascii_hexdigit())
-        .then(|| id.to_owned())
+    id.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| id.to_owned())
 }
 
 #[cfg(test)]
@@ -237,11 +222,7 @@ mod tests {
         put(sys, "MokSBStateRT", SHIM, &[1]);
         assert!(!Facts::read(sys, sys).enforced(), "shim was told to relax");
         fs_err::create_dir_all(sys.join("kernel/security")).unwrap();
-        fs_err::write(
-            sys.join("kernel/security/lockdown"),
-            "none [integrity] confidentiality\n",
-        )
-        .unwrap();
+        fs_err::write(sys.join("kernel/security/lockdown"), "none [integrity] confidentiality\n").unwrap();
         let facts = Facts::read(sys, sys);
         assert_eq!(facts.lockdown.as_deref(), Some("integrity"));
         assert!(facts.enforced());
@@ -289,9 +270,6 @@ mod tests {
         }
         let mut zero = good.clone();
         zero[16..20].fill(0);
-        assert!(
-            certificates(&zero).is_empty(),
-            "a list of size 0 must not loop"
-        );
+        assert!(certificates(&zero).is_empty(), "a list of size 0 must not loop");
     }
 }

@@ -35,9 +35,7 @@ pub enum Untrusted {
 pub fn verify(module: &[u8], cert: &Certificate) -> Result<Message, Untrusted> {
     let (payload, message) = read(module)?;
     let ours = match &message.signer {
-        SignerId::IssuerSerial { issuer, serial } => {
-            *issuer == cert.issuer && *serial == cert.serial
-        }
+        SignerId::IssuerSerial { issuer, serial } => *issuer == cert.issuer && *serial == cert.serial,
         SignerId::KeyId(id) => cert.key_id.as_ref() == Some(id),
     };
     if !ours {
@@ -67,8 +65,8 @@ fn read(module: &[u8]) -> Result<(&[u8], Message), Untrusted> {
     match append::split(module) {
         Split::Unsigned(_) => Err(Untrusted::Unsigned),
         Split::Broken => Err(Untrusted::Broken),
-        Split::Signed { payload, pkcs7 } => Message::parse(pkcs7)
-            .map(|message| (payload, message))
-            .ok_or(Untrusted::Broken),
+        Split::Signed { payload, pkcs7 } => {
+            Message::parse(pkcs7).map(|message| (payload, message)).ok_or(Untrusted::Broken)
+        }
     }
 }

@@ -35,10 +35,7 @@ pub struct Comparer<'a> {
 impl<'a> Comparer<'a> {
     /// A comparer for `trees` as they are now.
     pub fn new(trees: &'a Trees) -> Self {
-        Self {
-            trees,
-            kernels: HashMap::new(),
-        }
+        Self { trees, kernels: HashMap::new() }
     }
 
     /// The manifest beside a kernel's modules; empty if there is none, or none of any use.
@@ -58,10 +55,7 @@ impl<'a> Comparer<'a> {
     pub fn differences(&mut self, package: &Package, built: &Built) -> Differences {
         let kernel = &built.kernel;
         let trees = self.trees;
-        let entry = self
-            .kernel_manifest(&kernel.release)
-            .find(package, &kernel.arch)
-            .filter(|_| built.installed);
+        let entry = self.kernel_manifest(&kernel.release).find(package, &kernel.arch).filter(|_| built.installed);
         if let Some(entry) = entry {
             if untouched(trees, package, kernel, entry) {
                 return Differences::None;
@@ -82,23 +76,15 @@ fn untouched(trees: &Trees, package: &Package, kernel: &Kernel, entry: &Installe
     let modules = trees.modules_dir(&kernel.release);
     let artefact = trees.artefact_modules(package, kernel);
     let same = |path: &Path, known: Option<Identity>| {
-        known.is_some_and(|known| {
-            fs::symlink_metadata(path).is_ok_and(|meta| Identity::of(&meta) == known)
-        })
+        known.is_some_and(|known| fs::symlink_metadata(path).is_ok_and(|meta| Identity::of(&meta) == known))
     };
     !entry.files.is_empty()
         && entry.files.iter().all(|file| {
-            same(&file.outer(&modules), file.identity)
-                && same(&artefact.join(&file.file), file.tree_identity)
+            same(&file.outer(&modules), file.identity) && same(&artefact.join(&file.file), file.tree_identity)
         })
 }
 
-fn by_bytes(
-    trees: &Trees,
-    manifest: &Manifest,
-    entry: Option<&Installed>,
-    installed: bool,
-) -> Differences {
+fn by_bytes(trees: &Trees, manifest: &Manifest, entry: Option<&Installed>, installed: bool) -> Differences {
     let artefact = trees.artefact_modules(&manifest.package, &manifest.kernel);
     let modules = trees.modules_dir(&manifest.kernel.release);
     let mut found = Differences::None;
@@ -113,10 +99,7 @@ fn by_bytes(
         // Where it was put may differ from where it would be put today.
         let put = entry
             .and_then(|e| e.files.iter().find(|f| f.name == module.name))
-            .map_or_else(
-                || modules.join(&module.location).join(&module.file),
-                |f: &InstalledFile| f.outer(&modules),
-            );
+            .map_or_else(|| modules.join(&module.location).join(&module.file), |f: &InstalledFile| f.outer(&modules));
         // Links to the artefact are followed as inside the root.
         let put = trees.root.outer(&trees.shown(&put));
         if !same_bytes(&built, &put).unwrap_or(false) {
@@ -157,11 +140,7 @@ mod tests {
     }
 
     fn built(installed: bool) -> Built {
-        Built {
-            kernel: Kernel::new("6.1", "x").unwrap(),
-            installed,
-            original_modules: false,
-        }
+        Built { kernel: Kernel::new("6.1", "x").unwrap(), installed, original_modules: false }
     }
 
     /// A package with one module, installed, with both manifests sealed.
@@ -257,11 +236,7 @@ mod tests {
         let (_tmp, trees) = bed();
         let kernel = built(true).kernel;
         fs::remove_file(trees.manifest(&package(), &kernel)).unwrap();
-        fs::write(
-            trees.artefact_modules(&package(), &kernel).join("a.ko"),
-            "3",
-        )
-        .unwrap();
+        fs::write(trees.artefact_modules(&package(), &kernel).join("a.ko"), "3").unwrap();
         assert_eq!(differences(&trees, true), Differences::NeedConf);
     }
 
@@ -269,9 +244,7 @@ mod tests {
     fn stale_entries_of_a_kernel_manifest_go_when_it_is_written() {
         let (_tmp, trees) = bed();
         let kernel = built(true).kernel;
-        let mut manifest = Comparer::new(&trees)
-            .kernel_manifest(&kernel.release)
-            .clone();
+        let mut manifest = Comparer::new(&trees).kernel_manifest(&kernel.release).clone();
         let link = trees.active_link(&package().name, &kernel);
         let kept = |manifest: &mut KernelManifest| {
             manifest.drop_stale(&trees, &kernel.release);

@@ -41,9 +41,7 @@ impl Identity {
 
 /// Seconds and nanoseconds in one number; good until the year 2262.
 pub fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
-    seconds
-        .saturating_mul(1_000_000_000)
-        .saturating_add(nanoseconds)
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }
 
 #[cfg(test)]

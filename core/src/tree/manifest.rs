@@ -203,10 +203,7 @@ struct Header {
 
 /// Serialises one of our formats compactly, with its format number and an end of line.
 pub(crate) fn to_bytes<T: Serialize>(body: &T) -> Result<Vec<u8>, serde_json::Error> {
-    let mut bytes = serde_json::to_vec(&Written {
-        format: FORMAT,
-        body,
-    })?;
+    let mut bytes = serde_json::to_vec(&Written { format: FORMAT, body })?;
     bytes.push(b'\n');
     Ok(bytes)
 }
@@ -215,10 +212,7 @@ pub(crate) fn to_bytes<T: Serialize>(body: &T) -> Result<Vec<u8>, serde_json::Er
 pub(crate) fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let header: Header = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
     if header.format != FORMAT {
-        return Err(format!(
-            "it has format {}, this program knows format {FORMAT}",
-            header.format
-        ));
+        return Err(format!("it has format {}, this program knows format {FORMAT}", header.format));
     }
     serde_json::from_slice(bytes).map_err(|e| e.to_string())
 }
@@ -264,32 +258,24 @@ format_methods!(KernelManifest);
 impl KernelManifest {
     /// The entry of `package` on `arch`.
     pub fn find(&self, package: &Package, arch: &Arch) -> Option<&Installed> {
-        self.installed
-            .iter()
-            .find(|i| i.package == *package && i.arch == *arch)
+        self.installed.iter().find(|i| i.package == *package && i.arch == *arch)
     }
 
     /// The entry of whichever version of `name` is installed on `arch`.
     pub fn find_name(&self, name: &Name, arch: &Arch) -> Option<&Installed> {
-        self.installed
-            .iter()
-            .find(|i| i.package.name == *name && i.arch == *arch)
+        self.installed.iter().find(|i| i.package.name == *name && i.arch == *arch)
     }
 
     /// Puts an entry in, in place of any version of the package on the same architecture.
     pub fn put(&mut self, entry: Installed) {
         self.drop(&entry.package.name, &entry.arch);
         self.installed.push(entry);
-        self.installed
-            .sort_by(|a, b| (&a.package, &a.arch).cmp(&(&b.package, &b.arch)));
+        self.installed.sort_by(|a, b| (&a.package, &a.arch).cmp(&(&b.package, &b.arch)));
     }
 
     /// Takes the entry of `name` on `arch` out.
     pub fn drop(&mut self, name: &Name, arch: &Arch) -> Option<Installed> {
-        let place = self
-            .installed
-            .iter()
-            .position(|i| i.package.name == *name && i.arch == *arch)?;
+        let place = self.installed.iter().position(|i| i.package.name == *name && i.arch == *arch)?;
         Some(self.installed.remove(place))
     }
 
@@ -298,17 +284,11 @@ impl KernelManifest {
     pub fn drop_stale(&mut self, trees: &Trees, release: &Release) {
         let modules = trees.modules_dir(release);
         self.installed.retain(|entry| {
-            let kernel = Kernel {
-                release: release.clone(),
-                arch: entry.arch.clone(),
-            };
+            let kernel = Kernel { release: release.clone(), arch: entry.arch.clone() };
             let link = trees.active_link(&entry.package.name, &kernel);
-            let elsewhere = std::fs::symlink_metadata(&link).is_ok()
-                && !super::walk::is_active(trees, &entry.package, &kernel);
-            let left = entry
-                .files
-                .iter()
-                .any(|f| std::fs::symlink_metadata(f.outer(&modules)).is_ok());
+            let elsewhere =
+                std::fs::symlink_metadata(&link).is_ok() && !super::walk::is_active(trees, &entry.package, &kernel);
+            let left = entry.files.iter().any(|f| std::fs::symlink_metadata(f.outer(&modules)).is_ok());
             left && !elsewhere
         });
     }
@@ -319,17 +299,12 @@ impl KernelManifest {
         let modules = trees.modules_dir(release);
         let mut changed = false;
         for entry in &mut self.installed {
-            let kernel = Kernel {
-                release: release.clone(),
-                arch: entry.arch.clone(),
-            };
+            let kernel = Kernel { release: release.clone(), arch: entry.arch.clone() };
             let artefact = trees.artefact_modules(&entry.package, &kernel);
             for file in &mut entry.files {
                 let (installed, built) = (file.outer(&modules), artefact.join(&file.file));
                 let (digest, symlink) = (file.digest.clone(), file.symlink);
-                let genuine = |path: &Path| {
-                    !verify || Digest::of_file(path).is_ok_and(|found| found == digest)
-                };
+                let genuine = |path: &Path| !verify || Digest::of_file(path).is_ok_and(|found| found == digest);
                 // What a link leads to is the artefact's copy.
                 let content = if symlink { &built } else { &installed };
                 if file.identity.is_none() && genuine(content) {

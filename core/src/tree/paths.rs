@@ -47,12 +47,7 @@ impl Trees {
         let dkms = Place::new(&root, "/var/lib/dkms");
         let source = Place::new(&root, "/usr/src");
         let install = Place::new(&root, "/lib/modules");
-        Self {
-            root,
-            dkms,
-            source,
-            install,
-        }
+        Self { root, dkms, source, install }
     }
 
     /// `<tree>/.dkms`: our own state, which the classic passes over.
@@ -67,10 +62,9 @@ impl Trees {
 
     /// The lock file of a package on a kernel.
     pub fn pair_lock(&self, package: &Package, kernel: &Kernel) -> PathBuf {
-        self.own().join("locks").join(format!(
-            "{}@{}@{}@{}",
-            package.name, package.version, kernel.release, kernel.arch
-        ))
+        self.own()
+            .join("locks")
+            .join(format!("{}@{}@{}@{}", package.name, package.version, kernel.release, kernel.arch))
     }
 
     /// The lock file of a package's build directory.
@@ -150,16 +144,12 @@ impl Trees {
 
     /// `<tree>/<m>/kernel-<K>-<A>`: the link that names the active version.
     pub fn active_link(&self, name: &Name, kernel: &Kernel) -> PathBuf {
-        self.name_dir(name)
-            .join(format!("kernel-{}-{}", kernel.release, kernel.arch))
+        self.name_dir(name).join(format!("kernel-{}-{}", kernel.release, kernel.arch))
     }
 
     /// `<tree>/<m>/original_module/<K>/<A>`: archived modules of somebody else's.
     pub fn originals(&self, name: &Name, kernel: &Kernel) -> PathBuf {
-        self.name_dir(name)
-            .join("original_module")
-            .join(&kernel.release)
-            .join(&kernel.arch)
+        self.name_dir(name).join("original_module").join(&kernel.release).join(&kernel.arch)
     }
 
     /// `<install tree>/<K>`, as an outer path.
@@ -181,7 +171,8 @@ impl Trees {
     pub fn shown(&self, outer: &Path) -> PathBuf {
         for place in [&self.dkms, &self.source, &self.install] {
             if let Ok(rest) = outer.strip_prefix(&place.outer) {
-                return place.inside.join(rest);
+                // Joining nothing would leave a slash at the end.
+                return if rest.as_os_str().is_empty() { place.inside.clone() } else { place.inside.join(rest) };
             }
         }
         self.root.inside(outer).unwrap_or_else(|| outer.to_owned())

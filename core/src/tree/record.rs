@@ -67,11 +67,7 @@ pub struct Record {
 
 impl Record {
     /// Reads the record of a package on a kernel; `None` if there is none, or none of any use.
-    pub fn load(
-        trees: &Trees,
-        package: &Package,
-        kernel: &Kernel,
-    ) -> Result<Option<Self>, FileError> {
+    pub fn load(trees: &Trees, package: &Package, kernel: &Kernel) -> Result<Option<Self>, FileError> {
         manifest::load(&trees.record(package, kernel))
     }
 
@@ -113,8 +109,7 @@ impl Record {
     pub fn remove(trees: &Trees, package: &Package, kernel: &Kernel) -> Result<(), FileError> {
         let path = trees.record(package, kernel);
         durable::remove_any(&path)?;
-        path.parent()
-            .map_or(Ok(()), |dir| durable::prune(dir, &top(trees)))
+        path.parent().map_or(Ok(()), |dir| durable::prune(dir, &top(trees)))
     }
 
     /// Removes all records of a package, on every kernel.
@@ -132,9 +127,7 @@ fn top(trees: &Trees) -> PathBuf {
 /// The usable names in a directory, sorted; none if it is not there.
 fn names<T: TryFrom<String> + Ord>(dir: &Path) -> Result<Vec<T>, FileError> {
     let entries = match fs::read_dir(dir) {
-        Err(error)
-            if durable::missing(&error) || error.kind() == std::io::ErrorKind::NotADirectory =>
-        {
+        Err(error) if durable::missing(&error) || error.kind() == std::io::ErrorKind::NotADirectory => {
             return Ok(Vec::new());
         }
         other => other.map_err(at("read", dir))?,
@@ -178,30 +171,18 @@ mod tests {
                 remembered_key: Some(Digest::of(b"x")),
             },
         );
-        let waiting = record(
-            "nvidia",
-            "6.1",
-            Outcome::Waiting {
-                what: "headers".into(),
-            },
-        );
+        let waiting = record("nvidia", "6.1", Outcome::Waiting { what: "headers".into() });
         let built = record("nvidia", "6.2", Outcome::Built);
         for record in [&failed, &waiting, &built] {
             record.store(&trees).unwrap();
             let back = Record::load(&trees, &record.package, &record.kernel).unwrap();
             assert_eq!(back.as_ref(), Some(record));
         }
-        assert_eq!(
-            Record::list(&trees, Some(&failed.kernel.release)).unwrap(),
-            [waiting.clone(), failed.clone()]
-        );
+        assert_eq!(Record::list(&trees, Some(&failed.kernel.release)).unwrap(), [waiting.clone(), failed.clone()]);
         assert_eq!(Record::list(&trees, None).unwrap().len(), 3);
         Record::remove(&trees, &built.package, &built.kernel).unwrap();
         Record::remove_package(&trees, &failed.package).unwrap();
-        assert_eq!(
-            Record::list(&trees, None).unwrap(),
-            std::slice::from_ref(&waiting)
-        );
+        assert_eq!(Record::list(&trees, None).unwrap(), std::slice::from_ref(&waiting));
         assert!(!top(&trees).join("zfs").exists());
         Record::remove(&trees, &waiting.package, &waiting.kernel).unwrap();
         assert_eq!(fs::read_dir(top(&trees)).unwrap().count(), 0);

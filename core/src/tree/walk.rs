@@ -89,11 +89,7 @@ impl Filter {
     /// Exactly one package, on every kernel.
     pub fn package(package: &Package) -> Self {
         // Names can't hold characters that are special in patterns.
-        Self {
-            name: Some(package.name.to_string()),
-            version: Some(package.version.to_string()),
-            kernels: Vec::new(),
-        }
+        Self { name: Some(package.name.to_string()), version: Some(package.version.to_string()), kernels: Vec::new() }
     }
 
     fn wants_release(&self, release: &str) -> bool {
@@ -102,9 +98,10 @@ impl Filter {
 
     fn wants_kernel(&self, release: &str, arch: &str) -> bool {
         self.kernels.is_empty()
-            || self.kernels.iter().any(|(r, a)| {
-                glob::matches(r, release) && a.as_ref().is_none_or(|a| glob::matches(a, arch))
-            })
+            || self
+                .kernels
+                .iter()
+                .any(|(r, a)| glob::matches(r, release) && a.as_ref().is_none_or(|a| glob::matches(a, arch)))
     }
 }
 
@@ -137,10 +134,7 @@ pub fn walk(trees: &Trees, filter: &Filter) -> Walk {
             let Some(version) = walk.checked(&dir.join(&version), Version::new(version)) else {
                 continue;
             };
-            let package = Package {
-                name: name.clone(),
-                version,
-            };
+            let package = Package { name: name.clone(), version };
             let entry = walk.package(trees, filter, package, originals);
             walk.packages.push(entry);
         }
@@ -153,30 +147,19 @@ pub fn is_active(trees: &Trees, package: &Package, kernel: &Kernel) -> bool {
     let Ok(target) = fs::read_link(trees.active_link(&package.name, kernel)) else {
         return false;
     };
-    let usual = Path::new(package.version.as_str())
-        .join(&kernel.release)
-        .join(&kernel.arch);
+    let usual = Path::new(package.version.as_str()).join(&kernel.release).join(&kernel.arch);
     if target == usual {
         return true;
     }
     let inside = |outer: PathBuf| trees.root.canonical(&trees.shown(&outer));
-    match (
-        inside(trees.active_link(&package.name, kernel)),
-        inside(trees.artefact(package, kernel)),
-    ) {
+    match (inside(trees.active_link(&package.name, kernel)), inside(trees.artefact(package, kernel))) {
         (Ok(active), Ok(artefact)) => active == artefact,
         _ => false,
     }
 }
 
 impl Walk {
-    fn package(
-        &mut self,
-        trees: &Trees,
-        filter: &Filter,
-        package: Package,
-        originals: bool,
-    ) -> PackageEntry {
+    fn package(&mut self, trees: &Trees, filter: &Filter, package: Package, originals: bool) -> PackageEntry {
         let dir = trees.package_dir(&package);
         let mut link = false;
         let mut releases = Vec::new();
@@ -201,11 +184,7 @@ impl Walk {
         for release in releases {
             self.kernels(trees, filter, &package, &release, originals, &mut built);
         }
-        PackageEntry {
-            source: self.source(trees, &package, link),
-            package,
-            built,
-        }
+        PackageEntry { source: self.source(trees, &package, link), package, built }
     }
 
     fn kernels(
@@ -223,19 +202,13 @@ impl Walk {
             if !filter.wants_kernel(release, &arch) || !self.is_dir(&artefact.join("module")) {
                 continue;
             }
-            let kernel = Release::new(release).and_then(|release| {
-                Ok(Kernel {
-                    release,
-                    arch: Arch::new(arch)?,
-                })
-            });
+            let kernel = Release::new(release).and_then(|release| Ok(Kernel { release, arch: Arch::new(arch)? }));
             let Some(kernel) = self.checked(&artefact, kernel) else {
                 continue;
             };
             built.push(Built {
                 installed: is_active(trees, package, &kernel),
-                original_modules: originals
-                    && self.is_dir(&trees.originals(&package.name, &kernel)),
+                original_modules: originals && self.is_dir(&trees.originals(&package.name, &kernel)),
                 kernel,
             });
         }
@@ -243,18 +216,10 @@ impl Walk {
 
     fn source(&mut self, trees: &Trees, package: &Package, link: bool) -> Source {
         if link {
-            return if self.is_dir(&trees.source_of(package)) {
-                Source::Added
-            } else {
-                Source::Broken
-            };
+            return if self.is_dir(&trees.source_of(package)) { Source::Added } else { Source::Broken };
         }
         let unpacked = format!("{}-{}", package.name, package.version);
-        if self.is_dir(&trees.source.outer.join(unpacked)) {
-            Source::Broken
-        } else {
-            Source::None
-        }
+        if self.is_dir(&trees.source.outer.join(unpacked)) { Source::Broken } else { Source::None }
     }
 
     /// The names of the directories in `dir`, sorted; those with a dot are nobody's business.
@@ -263,8 +228,7 @@ impl Walk {
         for entry in self.entries(dir) {
             match entry.file_name().into_string() {
                 // The active links beside the versions: a stat less for each.
-                Ok(name)
-                    if name.starts_with('.') || name.starts_with("kernel-") && is_link(&entry) => {}
+                Ok(name) if name.starts_with('.') || name.starts_with("kernel-") && is_link(&entry) => {}
                 Ok(name) if is_dir(&entry) => names.push(name),
                 Ok(_) => {}
                 Err(_) => self.not_text(&entry),
@@ -303,17 +267,11 @@ impl Walk {
     }
 
     fn not_text(&mut self, entry: &DirEntry) {
-        self.cannot(
-            &entry.path(),
-            io::Error::new(ErrorKind::InvalidData, "its name is not UTF-8"),
-        );
+        self.cannot(&entry.path(), io::Error::new(ErrorKind::InvalidData, "its name is not UTF-8"));
     }
 
     fn cannot(&mut self, path: &Path, why: impl Into<Why>) {
-        self.unreadable.push(Unreadable {
-            path: path.to_owned(),
-            why: why.into(),
-        });
+        self.unreadable.push(Unreadable { path: path.to_owned(), why: why.into() });
     }
 }
 
@@ -323,9 +281,9 @@ fn is_link(entry: &DirEntry) -> bool {
 
 /// Whether an entry is a directory or leads to one; asks the system only about links.
 fn is_dir(entry: &DirEntry) -> bool {
-    entry.file_type().is_ok_and(|kind| {
-        kind.is_dir() || kind.is_symlink() && fs::metadata(entry.path()).is_ok_and(|m| m.is_dir())
-    })
+    entry
+        .file_type()
+        .is_ok_and(|kind| kind.is_dir() || kind.is_symlink() && fs::metadata(entry.path()).is_ok_and(|m| m.is_dir()))
 }
 
 #[cfg(test)]

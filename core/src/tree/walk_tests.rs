@@ -26,10 +26,7 @@ impl Bed {
 
     fn added(&self, name: &str, version: &str) {
         self.dir(&format!("usr/src/{name}-{version}"));
-        self.link(
-            &format!("/usr/src/{name}-{version}"),
-            &format!("var/lib/dkms/{name}/{version}/source"),
-        );
+        self.link(&format!("/usr/src/{name}-{version}"), &format!("var/lib/dkms/{name}/{version}/source"));
     }
 
     /// Each entry as a line of words.
@@ -39,16 +36,8 @@ impl Bed {
             lines.push(format!("{} {:?}", entry.package, entry.source));
             for built in entry.built {
                 let mut line = format!("{} {}", built.kernel.release, built.kernel.arch);
-                line += if built.installed {
-                    " installed"
-                } else {
-                    " built"
-                };
-                line += if built.original_modules {
-                    " originals"
-                } else {
-                    ""
-                };
+                line += if built.installed { " installed" } else { " built" };
+                line += if built.original_modules { " originals" } else { "" };
                 lines.push(line);
             }
         }
@@ -57,10 +46,7 @@ impl Bed {
 }
 
 fn kernel(release: &str, arch: Option<&str>) -> Filter {
-    Filter {
-        kernels: vec![(release.into(), arch.map(Into::into))],
-        ..Filter::default()
-    }
+    Filter { kernels: vec![(release.into(), arch.map(Into::into))], ..Filter::default() }
 }
 
 #[test]
@@ -102,15 +88,8 @@ fn every_state_is_seen_in_order() {
             "6.1-x x86_64 built",
         ]
     );
-    let only_b = Filter {
-        name: Some("[b]".into()),
-        version: Some("2*".into()),
-        ..kernel("6.*", Some("x86*"))
-    };
-    assert_eq!(
-        bed.lines(&only_b),
-        ["b/2.0 Added", "6.1-x x86_64 installed originals"]
-    );
+    let only_b = Filter { name: Some("[b]".into()), version: Some("2*".into()), ..kernel("6.*", Some("x86*")) };
+    assert_eq!(bed.lines(&only_b), ["b/2.0 Added", "6.1-x x86_64 installed originals"]);
     assert_eq!(bed.lines(&kernel("7*", None)).len(), 6, "packages alone");
 }
 
@@ -152,18 +131,9 @@ fn one_bad_entry_hides_no_other() {
     fs::create_dir_all(&locked).unwrap();
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o0)).unwrap();
     let found = walk(&bed.trees, &Filter::default());
-    let names: Vec<_> = found
-        .packages
-        .iter()
-        .map(|p| p.package.to_string())
-        .collect();
+    let names: Vec<_> = found.packages.iter().map(|p| p.package.to_string()).collect();
     assert_eq!(names, ["a/1", "n/1", "z/1"]);
-    assert!(
-        found
-            .unreadable
-            .iter()
-            .any(|u| u.path.ends_with("m/bad version"))
-    );
+    assert!(found.unreadable.iter().any(|u| u.path.ends_with("m/bad version")));
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
