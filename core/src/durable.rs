@@ -149,7 +149,7 @@ pub fn own_dirs(path: &Path) -> Result<(), FileError> {
         match fs::DirBuilder::new().mode(mode).create(&here) {
             // Whatever the umask is.
             Ok(()) => {
-                fs::set_permissions(&here, fs::Permissions::from_mode(mode)).map_err(at("set the mode of", &here))?
+                fs::set_permissions(&here, fs::Permissions::from_mode(mode)).map_err(at("set the mode of", &here))?;
             }
             Err(_) if here.is_dir() => {}
             Err(error) => return Err(at("create the directory", &here)(error)),

@@ -22,15 +22,15 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         comparer: Comparer::new(&ctx.trees),
         session: OnceCell::new(),
         long: args.flag("long"),
-        rows: Vec::new(),
+        found: Vec::new(),
     };
     for entry in &walk.packages {
         rows.package(entry)?;
     }
     if args.value("format") == Some("json") {
-        reporter.line(&serde_json::to_string_pretty(&rows.rows).map_err(std::io::Error::other)?);
+        reporter.line(&serde_json::to_string_pretty(&rows.found).map_err(std::io::Error::other)?);
     } else {
-        for row in &rows.rows {
+        for row in &rows.found {
             row.print(reporter);
         }
     }
@@ -78,14 +78,14 @@ impl Row {
         let Self { name, version, state, .. } = self;
         let mut text = format!("{name}/{version}");
         if let (Some(kernel), Some(arch)) = (&self.kernel, &self.arch) {
-            text += &format!(", {kernel}, {arch}");
+            text.extend([", ", kernel, ", ", arch]);
         }
-        text += &format!(": {state}");
+        text.extend([": ", state]);
         if self.original_modules {
             text += " (Original modules exist)";
         }
         if let Some(difference) = self.difference {
-            text += &format!(" ({difference})");
+            text.extend([" (", difference, ")"]);
         }
         reporter.line(&text);
         for result in &self.results {
@@ -106,10 +106,10 @@ struct Rows<'a> {
     /// Made only when something has no manifest: then dkms.conf must be evaluated.
     session: OnceCell<Session<'a>>,
     long: bool,
-    rows: Vec<Row>,
+    found: Vec<Row>,
 }
 
-impl<'a> Rows<'a> {
+impl Rows<'_> {
     fn package(&mut self, entry: &PackageEntry) -> Result<(), Error> {
         let row = |state| Row {
             name: entry.package.name.to_string(),
@@ -122,20 +122,20 @@ impl<'a> Rows<'a> {
             results: Vec::new(),
         };
         if entry.source == Source::Broken {
-            self.rows.push(row("broken"));
+            self.found.push(row("broken"));
             return Ok(());
         }
         if entry.built.is_empty() {
             if entry.source == Source::Added {
                 let results = self.results(&entry.package, None);
-                self.rows.push(Row { results, ..row("added") });
+                self.found.push(Row { results, ..row("added") });
             }
             return Ok(());
         }
         for built in &entry.built {
             let difference = self.difference(&entry.package, built)?;
             let results = self.results(&entry.package, Some(built));
-            self.rows.push(Row {
+            self.found.push(Row {
                 kernel: Some(built.kernel.release.to_string()),
                 arch: Some(built.kernel.arch.to_string()),
                 original_modules: built.original_modules,
@@ -212,10 +212,10 @@ fn describe(record: &Record, with_kernel: bool) -> Option<String> {
         Outcome::Failed { step, diagnostic, log, .. } => {
             let mut text = format!("{step} failed");
             if let Some(diagnostic) = diagnostic {
-                text += &format!(": {diagnostic}");
+                text.extend([": ", diagnostic]);
             }
             if let Some(log) = log {
-                text += &format!(" (see {})", log.display());
+                text.extend([" (see ", &log.to_string_lossy(), ")"]);
             }
             text
         }

@@ -104,7 +104,7 @@ fn worker(
                 if let Some(index) = ready(jobs, &mut state) {
                     break index;
                 }
-                if !state.states.iter().any(|state| *state == State::Running) {
+                if !state.states.contains(&State::Running) {
                     moved.notify_all();
                     return;
                 }

@@ -128,18 +128,15 @@ pub enum ProcessError {
 pub fn run(task: Task) -> Result<End, ProcessError> {
     let program = task.argv.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
     let start = |source| ProcessError::Start { program: program.clone(), source };
-    let mut cmd = match &task.confinement {
-        Some(confinement) => {
-            let mut cmd = command("/proc/self/exe");
-            cmd.arg(confine::VERB).arg(confinement.to_argument(&task.cwd)).args(&task.argv).current_dir("/");
-            cmd
-        }
-        None => {
-            let (first, rest) = task.argv.split_first().ok_or_else(|| start(io::ErrorKind::InvalidInput.into()))?;
-            let mut cmd = command(first);
-            cmd.args(rest).current_dir(&task.cwd);
-            cmd
-        }
+    let mut cmd = if let Some(confinement) = &task.confinement {
+        let mut cmd = command("/proc/self/exe");
+        cmd.arg(confine::VERB).arg(confinement.to_argument(&task.cwd)).args(&task.argv).current_dir("/");
+        cmd
+    } else {
+        let (first, rest) = task.argv.split_first().ok_or_else(|| start(io::ErrorKind::InvalidInput.into()))?;
+        let mut cmd = command(first);
+        cmd.args(rest).current_dir(&task.cwd);
+        cmd
     };
     cmd.env_clear();
     if let Some(jobs) = &task.jobs {
