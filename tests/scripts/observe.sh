@@ -1,11 +1,12 @@
-# Says what dkms left behind in a bed. Run by bash inside it, with the kernel releases as arguments.
+# Says what dkms left behind in a bed. Run by bash inside it.
 # Sections begin with a line "@@ NAME"; src/observe.rs reads them.
 echo "@@ status"
 dkms status 2>/dev/null
 echo "@@ tree"
 cd /var/lib/dkms 2>/dev/null && find . -mindepth 1 \( -name .dkms -o -name .dkms-manifest.json -o -name 'mok.*' \) -prune -o -printf '%y %m %P -> %l\n' | LC_ALL=C sort -k3
-for kernel; do
-	cd "/lib/modules/$kernel" 2>/dev/null || continue
+for directory in /lib/modules/*/; do
+	cd "$directory" 2>/dev/null || continue
+	kernel=$(basename "$directory")
 	echo "@@ files $kernel"
 	find . -mindepth 1 -name .dkms-manifest.json -o -printf '%y %m %P -> %l\n' | LC_ALL=C sort -k3
 	echo "@@ depmod $kernel"

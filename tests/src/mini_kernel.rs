@@ -208,7 +208,6 @@ const MAKEFILE: &str = r#"# A stand-in for kbuild, enough for one-file and few-f
 tree := $(CURDIR)
 release := $(shell cat $(tree)/include/config/kernel.release)
 CC := $(CROSS_COMPILE)gcc
-OBJCOPY := $(CROSS_COMPILE)objcopy
 export KERNELRELEASE ?= $(release)
 src := $(M)
 obj := $(M)
@@ -243,14 +242,11 @@ $(M)/%.ko: FORCE
 		$(CC) $(flags) -DKBUILD_MODNAME='"$*"' -c $$part.c -o $$part.o; \
 	done; \
 	echo "  LD [M]  $*.ko"; \
-	$(CROSS_COMPILE)ld -r -o $*.mini.o $(addsuffix .o,$(call parts,$*)); \
 	sum=$$(cat $(addsuffix .c,$(call parts,$*)) | md5sum | cut -c1-23 | tr a-f A-F); \
-	printf 'vermagic=%s SMP preempt mod_unload \0name=%s\0depends=\0retpoline=Y\0srcversion=%s\0' \
-		'$(release)' '$(subst -,_,$*)' "$$sum" >$*.mini.info; \
-	$(OBJCOPY) --dump-section .modinfo=$*.mini.had $*.mini.o 2>/dev/null || :; \
-	cat $*.mini.info >>$*.mini.had; \
-	$(OBJCOPY) --remove-section .modinfo $*.mini.o; \
-	$(OBJCOPY) --add-section .modinfo=$*.mini.had --set-section-flags .modinfo=alloc,readonly,data $*.mini.o $*.ko; \
+	printf '.section .modinfo,"a"\n'"$(foreach field,vermagic name depends retpoline srcversion,.asciz \"$(field)=%s\"\n)" \
+		'$(release) SMP preempt mod_unload ' '$(subst -,_,$*)' '' Y "$$sum" >$*.mini.s; \
+	$(CC) -c $*.mini.s -o $*.mini.o; \
+	$(CROSS_COMPILE)ld -r -o $*.ko $(addsuffix .o,$(call parts,$*)) $*.mini.o; \
 	rm -f $*.mini.*
 	@: >>$(M)/Module.symvers
 

@@ -20,9 +20,7 @@ impl Observation {
     /// Looks at a bed.
     pub fn of(bed: &Bed) -> Result<Self> {
         let script = fs_err::read_to_string(settings::project().join("tests/scripts/observe.sh"))?;
-        let mut words = vec!["bash", "-c", &script, "observe"];
-        words.extend(bed.base().kernels.iter().map(String::as_str));
-        let text = bed.run(&words)?.ok().context("observe the bed")?;
+        let text = bed.sh(&script)?.ok().context("observe the bed")?;
         Ok(Self::parse(&text))
     }
 
