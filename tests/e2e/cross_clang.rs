@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use dkms_tests::bed::{Base, Bed};
+use dkms_tests::bed::{Base, Bed, Flavour};
 use dkms_tests::compare::{compare, fill, step};
 use dkms_tests::hello::package;
 use dkms_tests::needs::Need;
@@ -11,7 +11,7 @@ use dkms_tests::settings;
 use dkms_tests::suite::Suite;
 
 fn base() -> Result<Base> {
-    Base::get("trixie", 1, &["clang", "lld", "llvm", "gcc-aarch64-linux-gnu"])
+    Base::get("trixie", 1, Flavour::Cloud, &["clang", "lld", "llvm", "gcc-aarch64-linux-gnu"])
 }
 
 fn prepare(bed: &Bed, kind: &str) -> Result<()> {

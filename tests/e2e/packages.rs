@@ -9,26 +9,43 @@ use dkms_tests::debs;
 use dkms_tests::needs::Need;
 use dkms_tests::suite::Suite;
 
-/// Debian package, and what else it needs installed to build.
-const SHORT: &[(&str, &str)] = &[
-    ("acpi-call-dkms", ""),
-    ("bbswitch-dkms", ""),
-    ("ddcci-dkms", ""),
-    ("digimend-dkms", ""),
-    ("dm-writeboost-dkms", ""),
-    ("tp-smapi-dkms", ""),
-    ("v4l2loopback-dkms", ""),
+/// A Debian package.
+#[derive(Debug, Clone, Copy)]
+struct Real {
+    package: &'static str,
+    /// What else it needs installed to build.
+    needs: &'static str,
+    /// It asks for subsystems that a cloud kernel lacks.
+    full: bool,
+    /// Takes many minutes.
+    long: bool,
+}
+
+const fn real(package: &'static str) -> Real {
+    Real { package, needs: "", full: false, long: false }
+}
+
+/// The slowest first, so that the cores stay busy.
+const PACKAGES: &[Real] = &[
+    Real {
+        needs: "libc6-dev lsb-release python3-minimal libpython3-stdlib perl autoconf automake libtool",
+        long: true,
+        ..real("zfs-dkms")
+    },
+    real("jool-dkms"),
+    Real { needs: "gawk", ..real("lttng-modules-dkms") },
+    Real { full: true, ..real("ddcci-dkms") },
+    Real { full: true, ..real("digimend-dkms") },
+    Real { full: true, ..real("v4l2loopback-dkms") },
+    real("acpi-call-dkms"),
+    real("bbswitch-dkms"),
+    real("dm-writeboost-dkms"),
+    real("tp-smapi-dkms"),
 ];
 
-/// Those that take a minute or more with each program.
-const LONG: &[(&str, &str)] =
-    &[("zfs-dkms", "libc6-dev lsb-release python3-minimal libpython3-stdlib perl autoconf automake libtool")];
-
-/// A minute each on two cores: compared in full, but only once around.
-const MEDIUM: &[(&str, &str)] = &[("jool-dkms", ""), ("lttng-modules-dkms", "gawk")];
-
-fn whole_life(package: &str, needs: &str) -> Result<()> {
-    let base = Base::trixie()?;
+fn whole_life(real: Real) -> Result<()> {
+    let Real { package, needs, full, .. } = real;
+    let base = if full { Base::trixie_full()? } else { Base::trixie()? };
     let sources = debs::sources(&base, package)?;
     ensure!(!sources.is_empty(), "{package} holds no module source");
     let ids: Vec<String> = sources
@@ -64,11 +81,9 @@ fn whole_life(package: &str, needs: &str) -> Result<()> {
 
 fn main() -> ExitCode {
     let mut suite = Suite::new(&[Need::Bed, Need::Subject]);
-    for &(package, needs) in SHORT.iter().chain(MEDIUM) {
-        suite = suite.case(package, move || whole_life(package, needs));
-    }
-    for &(package, needs) in LONG {
-        suite = suite.case_needing(&[Need::Long], package, move || whole_life(package, needs));
+    for &real in PACKAGES {
+        let needs: &[Need] = if real.long { &[Need::Long] } else { &[] };
+        suite = suite.case_needing(needs, real.package, move || whole_life(real));
     }
     suite.main()
 }

@@ -1,12 +1,14 @@
 #!/bin/bash
-# make-bed.sh SUITE DIR KERNELS PACKAGE...
+# make-bed.sh SUITE DIR KERNELS PACKAGE...     (KERNELS: two words)
 #
-# Makes a Debian root ("bed") in DIR: the packages named, and the newest KERNELS cloud kernels of the suite with their
-# headers. Needs root and mmdebstrap. Takes 1 to 3 minutes. The mirror is the one this machine's apt uses.
+# Makes a Debian root ("bed") in DIR: the packages named, and kernels with their headers. KERNELS is a count and a
+# flavour: `3 cloud` are the newest three cloud kernels of the suite, `1 full` its newest general one (which has the
+# subsystems that many real packages ask for, and is large). Needs root and mmdebstrap. Takes 1 to 3 minutes. The mirror
+# is the one this machine's apt uses.
 # Writes DIR/etc/dkms-bed-kernels: one kernel release a line, newest first.
 set -eu
-suite=$1 dir=$2 kernels=$3
-shift 3
+suite=$1 dir=$2 kernels=$3 flavour=$4
+shift 4
 
 uri() { apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | sort -u | grep -E "$1" | head -n 1; }
 mirror=$(uri '/debian/?$' || true)
@@ -32,12 +34,20 @@ inside() { "$here/in-bed.sh" "$dir" "$@"; }
 inside apt-get -q update >/dev/null
 inside apt-get -q -y install "$@" >/dev/null
 
+# headers SUFFIX: the kernel releases that end so and have headers
+headers() {
+	inside apt-cache search --names-only "^linux-headers-[0-9].*$1\$" | sed -n "s/^linux-headers-\([0-9][^ ]*$1\) .*/\1/p"
+}
 arch=$(inside dpkg --print-architecture)
 releases=
 if [ "$kernels" -gt 0 ]; then
-	releases=$(inside apt-cache search --names-only "^linux-headers-[0-9].*-cloud-$arch\$" |
-		sed -n "s/^linux-headers-\([0-9][^ ]*-cloud-$arch\) .*/\1/p" | sort -rV | head -n "$kernels")
-	[ -n "$releases" ] || { echo "make-bed: $suite has no cloud kernels" >&2; exit 1; }
+	case $flavour in
+	cloud) releases=$(headers "-cloud-$arch") ;;
+	full) releases=$(headers "-$arch" | grep -vE -- '-(cloud|rt)-') ;;
+	*) echo "make-bed: unknown flavour $flavour" >&2; exit 2 ;;
+	esac
+	releases=$(echo "$releases" | sort -rV | head -n "$kernels")
+	[ -n "$releases" ] || { echo "make-bed: $suite has no $flavour kernels" >&2; exit 1; }
 	inside apt-get -q -y install $(for k in $releases; do echo "linux-image-$k linux-headers-$k"; done) >/dev/null
 fi
 echo "$releases" >"$dir/etc/dkms-bed-kernels"

@@ -25,6 +25,24 @@ const PACKAGES: &[&str] =
 /// The machine's key and certificate are made once, so that two clones sign alike.
 const FINISH: &str = "dkms generate_mok >/dev/null && apt-get clean && rm -f /etc/kernel/*.d/dkms";
 
+/// A kind of Debian kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavour {
+    /// Small, for virtual machines: a thousand modules.
+    Cloud,
+    /// The general one: four thousand modules, and the subsystems that many packages ask for.
+    Full,
+}
+
+impl Flavour {
+    fn word(self) -> &'static str {
+        match self {
+            Flavour::Cloud => "cloud",
+            Flavour::Full => "full",
+        }
+    }
+}
+
 /// A Debian root that nobody changes.
 #[derive(Debug, Clone)]
 pub struct Base {
@@ -37,14 +55,19 @@ pub struct Base {
 impl Base {
     /// Debian 13 with its classic dkms, a compiler, and its three newest cloud kernels with headers.
     pub fn trixie() -> Result<Self> {
-        Self::get("trixie", 3, &[])
+        Self::get("trixie", 3, Flavour::Cloud, &[])
     }
 
-    /// The bed of `suite` with its `kernels` newest cloud kernels and `extra` packages: the kept one, or a new one.
-    pub fn get(suite: &str, kernels: usize, extra: &[&str]) -> Result<Self> {
+    /// The same with its newest general kernel only.
+    pub fn trixie_full() -> Result<Self> {
+        Self::get("trixie", 1, Flavour::Full, &[])
+    }
+
+    /// The bed of `suite` with its `kernels` newest kernels and `extra` packages: the kept one, or a new one.
+    pub fn get(suite: &str, kernels: usize, flavour: Flavour, extra: &[&str]) -> Result<Self> {
         let script = settings::project().join("tests/scripts/make-bed.sh");
         let mut hasher = DefaultHasher::new();
-        (kernels, PACKAGES, extra, FINISH, fs_err::read_to_string(&script)?).hash(&mut hasher);
+        (kernels, flavour.word(), PACKAGES, extra, FINISH, fs_err::read_to_string(&script)?).hash(&mut hasher);
         let name = format!("{suite}-{:08x}", hasher.finish() >> 32);
         let beds = settings::cache().join("beds");
         fs_err::create_dir_all(&beds)?;
@@ -53,7 +76,7 @@ impl Base {
         let lock = fs_err::File::create(beds.join(format!("{name}.lock")))?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
         if !fresh(&root) {
-            match Self::make(&script, suite, kernels, extra, &root) {
+            match Self::make(&script, suite, &[&kernels.to_string(), flavour.word()], extra, &root) {
                 // Better an old bed than none, say when the archive can't be reached.
                 Err(_) if root.is_dir() => {}
                 made => made.with_context(|| format!("make the bed {name}"))?,
@@ -63,10 +86,10 @@ impl Base {
         Ok(Self { root, kernels: kernels.split_whitespace().map(str::to_owned).collect() })
     }
 
-    fn make(script: &Path, suite: &str, kernels: usize, extra: &[&str], root: &Path) -> Result<()> {
+    fn make(script: &Path, suite: &str, kernels: &[&str], extra: &[&str], root: &Path) -> Result<()> {
         let new = root.with_extension(format!("new-{}", std::process::id()));
         let made = run(
-            command("bash").arg(script).arg(suite).arg(&new).arg(kernels.to_string()).args(PACKAGES).args(extra),
+            command("bash").arg(script).arg(suite).arg(&new).args(kernels).args(PACKAGES).args(extra),
             b"",
         )
         .and_then(Outcome::ok)
