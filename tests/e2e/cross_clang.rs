@@ -11,19 +11,43 @@ use dkms_tests::settings;
 use dkms_tests::suite::Suite;
 
 fn base() -> Result<Base> {
-    Base::get("trixie", 1, Flavour::Cloud, &["clang", "lld", "llvm", "gcc-aarch64-linux-gnu"])
+    Base::get(
+        "trixie",
+        1,
+        Flavour::Cloud,
+        &["clang", "lld", "llvm", "gcc-aarch64-linux-gnu"],
+    )
 }
 
 fn prepare(bed: &Bed, kind: &str) -> Result<()> {
-    let script = fs_err::read_to_string(settings::project().join("tests/scripts/make-kernel-tree.sh"))?;
+    let script =
+        fs_err::read_to_string(settings::project().join("tests/scripts/make-kernel-tree.sh"))?;
     let kernel = bed.kernel()?.to_owned();
-    bed.run(&["bash", "-c", &script, "make-kernel-tree", &kernel, "7.7.7-test", kind])?.ok()?;
+    bed.run(&[
+        "bash",
+        "-c",
+        &script,
+        "make-kernel-tree",
+        &kernel,
+        "7.7.7-test",
+        kind,
+    ])?
+    .ok()?;
     let hand = tempfile::tempdir()?;
-    bed.copy_in(&package("hello").build_in(hand.path())?, "/usr/src/hello-1.0")?;
-    bed.copy_in(&package("plain").without_make().build_in(hand.path())?, "/usr/src/plain-1.0")?;
+    bed.copy_in(
+        &package("hello").build_in(hand.path())?,
+        "/usr/src/hello-1.0",
+    )?;
+    bed.copy_in(
+        &package("plain").without_make().build_in(hand.path())?,
+        "/usr/src/plain-1.0",
+    )?;
     // A make after another program's name, and two makes: each has to be told the compiler.
     let compound = "true && make -C ${kernel_source_dir} M=${dkms_tree}/${PACKAGE_NAME}/${PACKAGE_VERSION}/build";
-    bed.copy_in(&package("compound").make(compound).build_in(hand.path())?, "/usr/src/compound-1.0")?;
+    bed.copy_in(
+        &package("compound").make(compound).build_in(hand.path())?,
+        "/usr/src/compound-1.0",
+    )?;
     Ok(())
 }
 
@@ -35,7 +59,9 @@ fn relocated() -> Result<()> {
             step("dkms install hello/1.0 -k 7.7.7-test").exits(0),
             step("dkms install plain/1.0 -k 7.7.7-test").exits(0),
             step("dkms status").same_stdout(),
-            step("readelf -p .comment /var/lib/dkms/hello/1.0/7.7.7-test/{a}/module/hello.ko* 2>/dev/null; true"),
+            step(
+                "readelf -p .comment /var/lib/dkms/hello/1.0/7.7.7-test/{a}/module/hello.ko* 2>/dev/null; true",
+            ),
         ],
     )
 }
@@ -93,7 +119,10 @@ fn arm64() -> Result<()> {
                 ),
             ))?;
             let hand = tempfile::tempdir()?;
-            bed.copy_in(&package("hello").make(cross).build_in(hand.path())?, "/usr/src/hello-1.0")
+            bed.copy_in(
+                &package("hello").make(cross).build_in(hand.path())?,
+                "/usr/src/hello-1.0",
+            )
         },
         &steps,
     )
@@ -103,7 +132,11 @@ fn main() -> ExitCode {
     Suite::new(&[Need::Bed, Need::Subject])
         .case("relocated", relocated)
         .case("clang", clang)
-        .case_needing(&[Need::Ours], "clang_in_a_compound_make", clang_in_a_compound_make)
+        .case_needing(
+            &[Need::Ours],
+            "clang_in_a_compound_make",
+            clang_in_a_compound_make,
+        )
         .case("arm64", arm64)
         .main()
 }

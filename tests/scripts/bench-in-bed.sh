@@ -1,9 +1,9 @@
-# bench-in-bed.sh ROUNDS KERNEL...     Run by bash inside a bed that holds /usr/sbin/dkms (ours), /root/classic, and
+# bench-in-bed.sh ROUNDS PACKAGES KERNEL...     Run by bash inside a bed that holds /usr/sbin/dkms (ours), /root/classic, and
 # hello-1.0 below /usr/src. Prints "CASE PROGRAM MICROSECONDS", a line a measurement; src/bin/bench.rs makes the table.
 # What is compared is measured in turns, so that a busy machine is busy for all of it.
 set -u
-rounds=$1
-shift
+rounds=$1 packages=$2
+shift 2
 kernels=("$@")
 k=$1
 
@@ -70,9 +70,9 @@ for n in 1 ${kernels[2]:+3}; do
 done
 for m in 1 2 3 4 5 6 7 8; do dkms remove "eight$m/1.0" --all; done >/dev/null 2>&1
 
-# A hundred packages installed on every kernel. Their module is there already: only what dkms does is of interest.
+# Many packages installed on every kernel. Their module is there already: only what dkms does is of interest.
 make -C "/lib/modules/$k/build" M=/usr/src/hello-1.0 modules >/dev/null 2>&1
-for ((p = 100; p < 200; p++)); do
+for ((p = 100; p < 100 + packages; p++)); do
 	d=/usr/src/many$p-1.0
 	mkdir "$d"; cp /usr/src/hello-1.0/hello.ko "$d/many$p.ko"; touch "$d/Makefile"
 	printf '%s\n' "PACKAGE_NAME=many$p" PACKAGE_VERSION=1.0 DEST_MODULE_LOCATION=/updates/dkms MAKE=true AUTOINSTALL=yes >"$d/dkms.conf"

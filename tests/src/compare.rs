@@ -23,7 +23,11 @@ enum Code {
 
 /// A step whose exit code has to be the classic's.
 pub fn step(command: impl Into<String>) -> Step {
-    Step { command: command.into(), stdout: false, code: Code::Alike }
+    Step {
+        command: command.into(),
+        stdout: false,
+        code: Code::Alike,
+    }
 }
 
 impl Step {
@@ -56,10 +60,18 @@ impl Step {
             Code::Ours { ours, classic } => (ours, classic),
         };
         if classic.code != want_classic {
-            text += &format!("the classic exits {} instead of {want_classic}\n{}\n", classic.code, classic.tail());
+            text += &format!(
+                "the classic exits {} instead of {want_classic}\n{}\n",
+                classic.code,
+                classic.tail()
+            );
         }
         if ours.code != want_ours {
-            text += &format!("ours exits {} instead of {want_ours}\n{}\n", ours.code, ours.tail());
+            text += &format!(
+                "ours exits {} instead of {want_ours}\n{}\n",
+                ours.code,
+                ours.tail()
+            );
         }
         if self.stdout {
             let lines = |o: &Outcome| o.stdout.lines().map(str::to_owned).collect::<Vec<_>>();
@@ -101,5 +113,8 @@ pub fn compare(base: &Base, prepare: impl Fn(&Bed) -> Result<()>, steps: &[Step]
 /// Puts the kernels and the architecture of a bed into a text: `{k}`, `{k2}`, `{k3}`, `{a}`.
 pub fn fill(base: &Base, text: &str) -> String {
     let kernel = |i: usize| base.kernels.get(i).map_or("", String::as_str);
-    text.replace("{k}", kernel(0)).replace("{k2}", kernel(1)).replace("{k3}", kernel(2)).replace("{a}", std::env::consts::ARCH)
+    text.replace("{k}", kernel(0))
+        .replace("{k2}", kernel(1))
+        .replace("{k3}", kernel(2))
+        .replace("{a}", std::env::consts::ARCH)
 }

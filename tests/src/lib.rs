@@ -15,6 +15,8 @@
 //! | [`compare`] | the same steps with the classic and with ours |
 //! | [`needs`], [`suite`] | cases, what they need, what was left out and why |
 
+#![allow(clippy::format_push_string, clippy::format_collect)] // short texts for people
+
 pub mod bed;
 pub mod compare;
 pub mod debs;

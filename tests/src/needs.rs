@@ -27,8 +27,10 @@ impl Need {
                 if !rustix::process::geteuid().is_root() {
                     return Some("not root".into());
                 }
-                let lacking: Vec<&str> =
-                    ["mmdebstrap", "unshare", "apt-get", "dpkg-deb"].into_iter().filter(|p| find(p).is_none()).collect();
+                let lacking: Vec<&str> = ["mmdebstrap", "unshare", "apt-get", "dpkg-deb"]
+                    .into_iter()
+                    .filter(|p| find(p).is_none())
+                    .collect();
                 (!lacking.is_empty()).then(|| format!("no {} on this machine", lacking.join(", ")))
             }
             Need::Subject => (settings::subject() == Subject::Missing)
@@ -38,13 +40,20 @@ impl Need {
                 Subject::Classic => Some("the classic can't do it".into()),
                 Subject::Missing => Need::Subject.unmet(),
             },
-            Need::Long => (!settings::long()).then(|| "takes minutes: it is part of `make test-long`".into()),
-            Need::Program(name) => find(name).is_none().then(|| format!("no {name} on this machine")),
+            Need::Long => {
+                (!settings::long()).then(|| "takes minutes: it is part of `make test-long`".into())
+            }
+            Need::Program(name) => find(name)
+                .is_none()
+                .then(|| format!("no {name} on this machine")),
         }
     }
 }
 
 /// The first program called `name` among the places where programs are.
 pub fn find(name: &str) -> Option<PathBuf> {
-    settings::program_directories().into_iter().map(|d| d.join(name)).find(|p| p.is_file())
+    settings::program_directories()
+        .into_iter()
+        .map(|d| d.join(name))
+        .find(|p| p.is_file())
 }

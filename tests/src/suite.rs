@@ -18,12 +18,19 @@ pub struct Suite {
 impl Suite {
     /// No cases yet; each will have these needs.
     pub fn new(needs: &[Need]) -> Self {
-        Self { needs: needs.to_vec(), ..Self::default() }
+        Self {
+            needs: needs.to_vec(),
+            ..Self::default()
+        }
     }
 
     /// Adds a case.
     #[must_use]
-    pub fn case(self, name: impl Into<String>, body: impl FnOnce() -> Result<()> + Send + 'static) -> Self {
+    pub fn case(
+        self,
+        name: impl Into<String>,
+        body: impl FnOnce() -> Result<()> + Send + 'static,
+    ) -> Self {
         self.case_needing(&[], name, body)
     }
 
