@@ -12,7 +12,7 @@ use dkms_tests::observe::difference;
 use dkms_tests::suite::Suite;
 
 /// What happens to a bed in which `hello/1.0` (modules hello and second) is installed for `$K`, and `other/1.0` added.
-/// `$D` is the directory of the installed modules, `$T` the tree, `$OTHER` a second installed file's path.
+/// `$D` is the directory of the installed modules, `$T` the tree.
 const EVENTS: &[(&str, &str)] = &[
     ("nothing", "true"),
     (

@@ -18,7 +18,8 @@ security=$(uri '/debian-security/?$' || true)
 	--aptopt='Acquire::Check-Valid-Until "false"' --dpkgopt=force-unsafe-io trixie "$work/root" -
 mkdir "$work/root/project"
 git -C "$project" ls-files -z | tar -C "$project" --null -T - -cf - | tar -C "$work/root/project" -xf -
-# The machine's own cargo configuration, should crates come from a mirror.
+# What this machine trusts and where it gets crates from, should it sit behind a mirror.
+cp -L /etc/ssl/certs/ca-certificates.crt "$work/root/etc/ssl/certs/ca-certificates.crt"
 for file in "${CARGO_HOME:-$HOME/.cargo}"/config.toml; do
 	[ ! -e "$file" ] || install -D -m 0644 "$file" "$work/root/root/.cargo/config.toml"
 done
