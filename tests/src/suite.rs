@@ -60,8 +60,18 @@ impl Suite {
         let listing = arguments.list;
         let conclusion = libtest_mimic::run(&arguments, self.trials);
         if !listing {
+            // cargo calls this program `<area>-<digest>`.
+            let program = std::env::current_exe().unwrap_or_default();
+            let area = program
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let area = area
+                .rsplit_once('-')
+                .map_or(area.as_str(), |(area, _)| area);
             for (name, reason) in &self.left_out {
-                println!("left out: {name}: because {reason}");
+                println!("left out: {area} {name}: because {reason}");
             }
         }
         conclusion.exit_code()
