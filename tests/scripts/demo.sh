@@ -24,12 +24,13 @@ rm -rf "$demo"
 mkdir -p "$demo/debs" "$root"
 digest >"$demo/before"
 
-say 'Fetching v4l2loopback-dkms and the newest headers and kernel of the archive'
+say "Fetching v4l2loopback-dkms, and the kernel and headers of this release"
 arch=$(dpkg --print-architecture)
-# A cloud kernel would not do: it has no video subsystem, and v4l2loopback declines it.
+# The release's own general kernel: its packages are made for it, while a backported one may be too new for them, and
+# a cloud kernel has no video subsystem, so that v4l2loopback declines it.
 newest() {
-	apt-cache search --names-only "^linux-headers-[0-9].*-$arch\$" |
-		sed -n 's/^linux-headers-\([0-9][^ ]*\) .*/\1/p' | grep -vE -- '-(cloud|rt)-' | sort -rV | head -n 1
+	apt-cache depends "linux-headers-$arch" 2>/dev/null |
+		sed -n 's/^ *Depends: linux-headers-\([0-9][^ ]*\)$/\1/p' | head -n 1
 }
 kernel=$(newest)
 [ -n "$kernel" ] || { [ "$(id -u)" != 0 ] || apt-get -q update >/dev/null; kernel=$(newest); }
