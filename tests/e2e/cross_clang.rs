@@ -66,19 +66,22 @@ fn relocated() -> Result<()> {
     )
 }
 
+/// Debian's classic 3.2.2 builds with gcc here, and fails: behaviour as of 3.4.3 is what counts.
 fn clang() -> Result<()> {
-    compare(
-        &base()?,
-        |bed| prepare(bed, "clang"),
-        &[
-            step("dkms install hello/1.0 -k 7.7.7-test").exits(0),
-            step("dkms install plain/1.0 -k 7.7.7-test").exits(0),
-            step("dkms status").same_stdout(),
-            step("xzcat /lib/modules/7.7.7-test/updates/dkms/hello.ko.xz >/tmp/m; readelf -p .comment /tmp/m | grep -i -o -m1 clang")
-                .exits(0)
-                .same_stdout(),
-        ],
-    )
+    let bed = Bed::subject(&base()?)?;
+    prepare(&bed, "clang")?;
+    for package in ["hello", "plain"] {
+        bed.sh(&format!("dkms install {package}/1.0 -k 7.7.7-test"))?
+            .exits(0)?;
+        let made_by = bed.ok(&format!(
+            "xzcat /lib/modules/7.7.7-test/updates/dkms/{package}.ko.xz >/tmp/m; readelf -p .comment /tmp/m"
+        ))?;
+        ensure!(
+            made_by.contains("clang"),
+            "{package} was made by\n{made_by}"
+        );
+    }
+    Ok(())
 }
 
 /// Where only part of a compound MAKE runs make, ours tells that part the compiler too.
@@ -131,7 +134,7 @@ fn arm64() -> Result<()> {
 fn main() -> ExitCode {
     Suite::new(&[Need::Bed, Need::Subject])
         .case("relocated", relocated)
-        .case("clang", clang)
+        .case_needing(&[Need::Ours], "clang", clang)
         .case_needing(
             &[Need::Ours],
             "clang_in_a_compound_make",
