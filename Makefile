@@ -1,0 +1,78 @@
+# Targets for people: `make help`. Each asks for what it lacks by way of tests/scripts/need.sh, which says what it will
+# install before it does (root) or what is missing (anybody else).
+
+DESTDIR =
+PREFIX = /usr
+SBINDIR = $(PREFIX)/sbin
+MANDIR = $(PREFIX)/share/man
+DATADIR = $(PREFIX)/share
+
+# cargo on PATH, or rustup's place, or Debian's.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+NEED = bash tests/scripts/need.sh
+HOST = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+PROGRAM = target/dkms
+export DKMS_BIN := $(CURDIR)/$(PROGRAM)
+
+.PHONY: help
+help:
+	@echo 'make release    build the program: $(PROGRAM)'
+	@echo 'make install    install it (DESTDIR, PREFIX=$(PREFIX))'
+	@echo 'make demo       build, install and show a real module in a private root, target/demo'
+	@echo 'make test       all tests that this user and this machine can run'
+	@echo 'make test-long  also those that take many minutes'
+	@echo 'make bench      measure against the classic and against the floor'
+	@echo 'make lint       format and clippy'
+
+.PHONY: release
+release:
+	@$(NEED) build
+	@$(MAKE) --no-print-directory $(PROGRAM)-now
+
+# Static: a hook must not need a library that the running transaction replaces. The target has to be named, or the
+# flag would reach proc-macros, which can't be static.
+.PHONY: $(PROGRAM)-now
+$(PROGRAM)-now:
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-core --bin dkms
+	@install -m 0755 target/$(HOST)/release/dkms $(PROGRAM)
+
+# Installs what has been built; `make release` first, as an ordinary user.
+.PHONY: install
+install:
+	install -D -m 0755 $(PROGRAM) $(DESTDIR)$(SBINDIR)/dkms
+	install -d -m 0755 $(DESTDIR)/var/lib/dkms $(DESTDIR)/etc/dkms/framework.conf.d
+	@set -e; for file in $(wildcard target/man/*.8); do install -D -m 0644 $$file $(DESTDIR)$(MANDIR)/man8/$${file##*/}; done
+	@set -e; for file in $(wildcard target/completions/dkms.bash); do \
+		install -D -m 0644 $$file $(DESTDIR)$(DATADIR)/bash-completion/completions/dkms; done
+	@set -e; for file in $(wildcard target/completions/_dkms); do \
+		install -D -m 0644 $$file $(DESTDIR)$(DATADIR)/zsh/site-functions/_dkms; done
+	@set -e; for file in $(wildcard hook-files/common/etc/dkms/framework.conf); do \
+		[ -e $(DESTDIR)/etc/dkms/framework.conf ] || install -D -m 0644 $$file $(DESTDIR)/etc/dkms/framework.conf; done
+
+.PHONY: demo
+demo:
+	@$(NEED) build demo
+	@$(MAKE) --no-print-directory $(PROGRAM)-now
+	@bash tests/scripts/demo.sh
+
+.PHONY: test
+test:
+	@$(NEED) build test
+	@$(MAKE) --no-print-directory $(PROGRAM)-now
+	@bash tests/scripts/test.sh
+
+.PHONY: test-long
+test-long: export DKMS_LONG = 1
+test-long: test
+
+.PHONY: bench
+bench:
+	@$(NEED) build test
+	@$(MAKE) --no-print-directory $(PROGRAM)-now
+	cargo run --locked --release -p dkms-tests --bin bench
+
+.PHONY: lint
+lint:
+	@$(NEED) build
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings

@@ -1,0 +1,125 @@
+//! Real packages of the Debian archive on a real Debian kernel: what the classic makes of them, we make too.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use dkms_tests::bed::Base;
+use dkms_tests::compare::{compare, step};
+use dkms_tests::debs;
+use dkms_tests::needs::Need;
+use dkms_tests::suite::Suite;
+
+/// A Debian package.
+#[derive(Debug, Clone, Copy)]
+struct Real {
+    package: &'static str,
+    /// What else it needs installed to build.
+    needs: &'static str,
+    /// It asks for subsystems that a cloud kernel lacks.
+    full: bool,
+    /// Takes many minutes.
+    long: bool,
+}
+
+const fn real(package: &'static str) -> Real {
+    Real {
+        package,
+        needs: "",
+        full: false,
+        long: false,
+    }
+}
+
+/// The slowest first, so that the cores stay busy.
+const PACKAGES: &[Real] = &[
+    Real {
+        needs: "libc6-dev lsb-release python3-minimal libpython3-stdlib perl autoconf automake libtool",
+        long: true,
+        ..real("zfs-dkms")
+    },
+    real("jool-dkms"),
+    Real {
+        needs: "gawk",
+        ..real("lttng-modules-dkms")
+    },
+    Real {
+        full: true,
+        ..real("ddcci-dkms")
+    },
+    Real {
+        full: true,
+        ..real("digimend-dkms")
+    },
+    Real {
+        full: true,
+        ..real("v4l2loopback-dkms")
+    },
+    real("acpi-call-dkms"),
+    real("bbswitch-dkms"),
+    real("dm-writeboost-dkms"),
+    real("tp-smapi-dkms"),
+];
+
+fn whole_life(real: Real) -> Result<()> {
+    let Real {
+        package,
+        needs,
+        full,
+        ..
+    } = real;
+    let base = if full {
+        Base::trixie_full()?
+    } else {
+        Base::trixie()?
+    };
+    let sources = debs::sources(&base, package)?;
+    ensure!(!sources.is_empty(), "{package} holds no module source");
+    let ids: Vec<String> = sources
+        .iter()
+        .filter_map(|source| {
+            source
+                .file_name()?
+                .to_str()?
+                .rsplit_once('-')
+                .map(|(m, v)| format!("{m}/{v}"))
+        })
+        .collect();
+    let mut steps = Vec::new();
+    for id in &ids {
+        steps.extend([
+            step(format!("dkms add {id}")).exits(0),
+            step(format!("dkms build {id} -k {{k}}")).exits(0),
+            step(format!("dkms install {id} -k {{k}}")).exits(0),
+            step("dkms status").exits(0).same_stdout(),
+            step(format!("dkms uninstall {id} -k {{k}}")).exits(0),
+            step(format!("dkms remove {id} --all")).exits(0),
+        ]);
+    }
+    compare(
+        &base,
+        |bed| {
+            for source in &sources {
+                let name = source
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned();
+                bed.copy_in(source, &format!("/usr/src/{name}"))?;
+            }
+            if !needs.is_empty() {
+                bed.ok(&format!("apt-get -q -y install {needs} >/dev/null"))?;
+            }
+            Ok(())
+        },
+        &steps,
+    )
+}
+
+fn main() -> ExitCode {
+    let mut suite = Suite::new(&[Need::Bed, Need::Subject]);
+    for &real in PACKAGES {
+        let needs: &[Need] = if real.long { &[Need::Long] } else { &[] };
+        suite = suite.case_needing(needs, real.package, move || whole_life(real));
+    }
+    suite.main()
+}

@@ -1,0 +1,70 @@
+//! `--root`: another system is worked on, and this one is neither read nor changed.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use dkms_tests::bed::{Base, Bed};
+use dkms_tests::compare::fill;
+use dkms_tests::hello::package;
+use dkms_tests::needs::Need;
+use dkms_tests::suite::Suite;
+
+/// A root at `/srv/root` that is this bed as it was, seen through an overlay, with its own toolchain.
+const WHOLE: &str = "mkdir -p /srv/root /run/u /run/w
+mount -t overlay overlay -o lowerdir=/,upperdir=/run/u,workdir=/run/w /srv/root
+";
+
+/// A root at `/srv/root` with a kernel and its headers, but no program in it.
+const BARE: &str = "mkdir -p /run/r /srv/root; mount -t tmpfs -o size=1g tmpfs /srv/root; cd /srv/root
+mkdir -p usr/lib/modules usr/src etc boot; ln -s usr/lib lib
+cp -a /lib/modules/{k} usr/lib/modules/; cp -a /usr/src/. usr/src/; cp -a /usr/lib/linux-kbuild-* usr/lib/
+cp /usr/lib/os-release etc/; cp /boot/System.map-{k} boot/ 2>/dev/null || true; cd /
+";
+
+/// The outer system gets the same kernel with headers that no compiler takes, and a package of the same name.
+const POISON: &str = "echo '#error poisoned' >/run/poison
+mount --bind /run/poison /usr/src/linux-headers-{k}/include/generated/autoconf.h
+mkdir /run/other; echo 'exit 9' >/run/other/dkms.conf; mount --bind /run/other /usr/src/hello-1.0
+digest() { for d in /lib/modules /usr/src /var/lib/dkms /etc/dkms /boot; do
+  find $d -xdev -printf '%p %y %m %s %T@ %l\\n'; find $d -xdev -type f -print0 | sort -z | xargs -0r sha256sum; done | sort | sha256sum; }
+before=$(digest)
+";
+
+const WORK: &str = "set -e
+dkms --root /srv/root add hello/1.0
+dkms --root /srv/root build hello/1.0 -k {k}
+dkms --root /srv/root install hello/1.0 -k {k}
+echo \"@ $(dkms --root /srv/root status)\"
+modinfo -F vermagic /srv/root/lib/modules/{k}/updates/dkms/hello.ko.xz
+grep -q updates/dkms/hello.ko /srv/root/lib/modules/{k}/modules.dep
+dkms --root /srv/root remove hello/1.0 --all
+[ ! -e /srv/root/lib/modules/{k}/updates ]
+[ \"$before\" = \"$(digest)\" ] || { echo 'the outer system has changed' >&2; exit 50; }
+";
+
+fn works(root: &str) -> Result<()> {
+    let bed = Bed::subject(&Base::trixie()?)?;
+    let hand = tempfile::tempdir()?;
+    bed.copy_in(
+        &package("hello").build_in(hand.path())?,
+        "/usr/src/hello-1.0",
+    )?;
+    let script = fill(bed.base(), &format!("{root}{POISON}{WORK}"));
+    let said = bed.sh(&script)?.ok()?;
+    let kernel = bed.kernel()?;
+    ensure!(
+        said.contains(&format!(
+            "@ hello/1.0, {kernel}, {}: installed",
+            std::env::consts::ARCH
+        )),
+        "status says\n{said}"
+    );
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    Suite::new(&[Need::Bed, Need::Ours])
+        .case("with_its_own_toolchain", || works(WHOLE))
+        .case("without_any_program", || works(BARE))
+        .main()
+}

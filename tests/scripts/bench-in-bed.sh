@@ -1,0 +1,91 @@
+# bench-in-bed.sh ROUNDS PACKAGES KERNEL...     Run by bash inside a bed that holds /usr/sbin/dkms (ours), /root/classic, and
+# hello-1.0 below /usr/src. Prints "CASE PROGRAM MICROSECONDS", a line a measurement; src/bin/bench.rs makes the table.
+# What is compared is measured in turns, so that a busy machine is busy for all of it.
+set -u
+rounds=$1 packages=$2
+shift 2
+kernels=("$@")
+k=$1
+
+now() { echo "${EPOCHREALTIME/./}"; }
+# measure CASE PROGRAM COMMAND...
+measure() {
+	local case=$1 program=$2 start end
+	shift 2
+	start=${EPOCHREALTIME/./}
+	"$@" >/dev/null 2>/root/bench.err </dev/null || { echo "$case $program failed: $(tail -n 1 /root/bench.err)" >&2; return; }
+	end=${EPOCHREALTIME/./}
+	echo "$case $program $((end - start))"
+}
+for_kernels() { local k; for k in "${kernels[@]:0:$1}"; do printf ' -k %s' "$k"; done; }
+
+# Start-up.
+for ((i = 0; i < 200; i++)); do
+	measure start-up ours dkms --version
+	measure start-up true /bin/true
+	[ $((i % 20)) != 0 ] || measure start-up classic /root/classic --version
+done
+
+# One small module, from source to installed.
+dkms add hello/1.0 >/dev/null
+bare() {
+	rm -rf /root/bare && cp -a "/usr/src/$1" /root/bare && make -C "/lib/modules/$2/build" M=/root/bare modules
+}
+bare_and_depmod() { bare hello-1.0 "$k" && depmod -a "$k"; }
+ours_one() { dkms build hello/1.0 -k "$k" && dkms install hello/1.0 -k "$k"; }
+classic_one() { /root/classic build hello/1.0 -k "$k" && /root/classic install hello/1.0 -k "$k"; }
+clean() { dkms unbuild hello/1.0 --all >/dev/null 2>&1; }
+measure warm-up x bare_and_depmod >/dev/null
+for ((i = 0; i < rounds; i++)); do
+	measure one-module make+depmod bare_and_depmod
+	measure one-module ours ours_one; clean
+	measure one-module classic classic_one; clean
+done
+dkms remove hello/1.0 --all >/dev/null 2>&1
+
+# Eight signed modules for one kernel and for three.
+for m in 1 2 3 4 5 6 7 8; do
+	cp -a /usr/src/hello-1.0 "/usr/src/eight$m-1.0"
+	sed -i "s/hello/eight$m/g" "/usr/src/eight$m-1.0"/{dkms.conf,Makefile}
+	sed "s/hello/eight$m/g" /usr/src/hello-1.0/hello.c >"/usr/src/eight$m-1.0/eight$m.c"
+	dkms add "eight$m/1.0" >/dev/null
+done
+eight_bare() {
+	local m k
+	rm -rf /root/b; mkdir /root/b
+	for k in "${kernels[@]:0:$1}"; do for m in 1 2 3 4 5 6 7 8; do echo "$k $m"; done; done |
+		xargs -P 2 -n 2 sh -ec 'cp -a /usr/src/eight$2-1.0 /root/b/$1-$2; make -C /lib/modules/$1/build M=/root/b/$1-$2 modules' x || return
+	for k in "${kernels[@]:0:$1}"; do depmod -a "$k"; done
+}
+autoinstall() { local k; for k in "${kernels[@]:0:$2}"; do "$1" autoinstall -k "$k" || return; done; }
+reconcile() { dkms reconcile $(for_kernels "$1"); }
+eight_clean() { local m; for m in 1 2 3 4 5 6 7 8; do dkms unbuild "eight$m/1.0" --all; done >/dev/null 2>&1; }
+for n in 1 ${kernels[2]:+3}; do
+	for ((i = 0; i < (rounds + 1) / 2; i++)); do
+		measure "eight-modules-x$n" make+depmod eight_bare "$n"
+		if [ "$n" = 1 ]; then measure "eight-modules-x$n" ours autoinstall dkms "$n"; else measure "eight-modules-x$n" ours reconcile "$n"; fi
+		eight_clean
+		[ "$i" != 0 ] || { measure "eight-modules-x$n" classic autoinstall /root/classic "$n"; eight_clean; }
+	done
+done
+for m in 1 2 3 4 5 6 7 8; do dkms remove "eight$m/1.0" --all; done >/dev/null 2>&1
+
+# Many packages installed on every kernel. Their module is there already: only what dkms does is of interest.
+make -C "/lib/modules/$k/build" M=/usr/src/hello-1.0 modules >/dev/null 2>&1
+for ((p = 100; p < 100 + packages; p++)); do
+	d=/usr/src/many$p-1.0
+	mkdir "$d"; cp /usr/src/hello-1.0/hello.ko "$d/many$p.ko"; touch "$d/Makefile"
+	printf '%s\n' "PACKAGE_NAME=many$p" PACKAGE_VERSION=1.0 DEST_MODULE_LOCATION=/updates/dkms MAKE=true AUTOINSTALL=yes >"$d/dkms.conf"
+	dkms install --no-depmod "many$p/1.0" $(for_kernels 9) >/dev/null 2>&1 || { echo "many$p can't be installed" >&2; break; }
+done
+for k in "${kernels[@]}"; do depmod -a "$k"; done
+trees=(/var/lib/dkms)
+measure status classic /root/classic status
+for ((i = 0; i < 20; i++)); do
+	measure status ours dkms status
+	measure status find find "${trees[@]}"
+done
+for ((i = 0; i < 20; i++)); do
+	measure nothing-to-do ours reconcile 9
+	measure nothing-to-do find find "${trees[@]}" /lib/modules/*/updates
+done

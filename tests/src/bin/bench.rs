@@ -1,0 +1,174 @@
+//! `make bench`: ours against the classic and against the floor, as ratios taken in one run.
+//!
+//! Prints a Markdown table for the README. Absolute times are this machine's and of no other use.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use dkms_tests::bed::{Base, Bed};
+use dkms_tests::hello::package;
+use dkms_tests::needs::Need;
+use dkms_tests::run::{command, run};
+
+/// What is measured, against what, and which ratio is promised.
+struct Row {
+    case: &'static str,
+    title: &'static str,
+    floor: &'static str,
+    /// At most so many times the floor.
+    within: f64,
+    /// At least so many times faster than the classic.
+    faster: Option<f64>,
+}
+
+const ROWS: &[Row] = &[
+    Row {
+        case: "start-up",
+        title: "`dkms --version`",
+        floor: "true",
+        within: 2.0,
+        faster: None,
+    },
+    Row {
+        case: "status",
+        title: "`dkms status`, 100 packages x 3 kernels",
+        floor: "find",
+        within: 3.0,
+        faster: Some(1000.0),
+    },
+    Row {
+        case: "one-module",
+        title: "build and install one small module",
+        floor: "make+depmod",
+        within: 1.15,
+        faster: None,
+    },
+    Row {
+        case: "eight-modules-x1",
+        title: "`autoinstall`, 8 signed modules",
+        floor: "make+depmod",
+        within: 1.10,
+        faster: Some(2.4),
+    },
+    Row {
+        case: "eight-modules-x3",
+        title: "`reconcile`, 8 signed modules x 3 kernels",
+        floor: "make+depmod",
+        within: 1.10,
+        faster: Some(2.4),
+    },
+    Row {
+        case: "nothing-to-do",
+        title: "`reconcile`, 100 packages x 3 kernels, nothing to do",
+        floor: "find",
+        within: 5.0,
+        faster: None,
+    },
+];
+
+type Measured = BTreeMap<(String, String), Vec<f64>>;
+
+#[allow(clippy::print_stdout, clippy::print_stderr)] // this is its job
+fn main() -> Result<()> {
+    for need in [Need::Bed, Need::Subject] {
+        if let Some(reason) = need.unmet() {
+            eprintln!("no bench: {reason}");
+            std::process::exit(1);
+        }
+    }
+    // Fewer of either only try the bench itself: the titles below say 100.
+    let argument = |i: usize, default: &str| {
+        std::env::args()
+            .nth(i)
+            .unwrap_or_else(|| default.to_owned())
+    };
+    let measured = measure(&argument(1, "5"), &argument(2, "100"))?;
+    let date = run(command("date").arg("+%Y-%m-%d"), b"")?.ok()?;
+    println!(
+        "Measured on {} (medians of one run; {} cores)\n",
+        date.trim(),
+        std::thread::available_parallelism()?
+    );
+    println!(
+        "| what | ours | floor | times the floor | promised | classic | times faster | promised |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    for row in ROWS {
+        println!("{}", line(row, &measured));
+    }
+    Ok(())
+}
+
+/// Runs every measurement in one bed; microseconds by case and program.
+#[allow(clippy::print_stderr)]
+fn measure(rounds: &str, packages: &str) -> Result<Measured> {
+    let base = Base::trixie()?;
+    let bed = Bed::subject(&base)?;
+    bed.copy_in(&base.root.join("usr/sbin/dkms"), "/root/classic")?;
+    let hand = tempfile::tempdir()?;
+    bed.copy_in(
+        &package("hello").build_in(hand.path())?,
+        "/usr/src/hello-1.0",
+    )?;
+    let script = include_str!("../../scripts/bench-in-bed.sh");
+    let mut words = vec!["bash", "-c", script, "bench", rounds, packages];
+    words.extend(base.kernels.iter().map(String::as_str));
+    let outcome = bed.run(&words)?;
+    eprint!("{}", outcome.stderr);
+    let mut measured = Measured::new();
+    for line in outcome.stdout.lines() {
+        let mut words = line.split(' ');
+        let (Some(case), Some(program), Some(time)) = (words.next(), words.next(), words.next())
+        else {
+            continue;
+        };
+        let time: f64 = time.parse().with_context(|| format!("the line {line}"))?;
+        measured
+            .entry((case.into(), program.into()))
+            .or_default()
+            .push(time);
+    }
+    Ok(measured)
+}
+
+fn line(row: &Row, measured: &Measured) -> String {
+    let of = |program: &str| {
+        measured
+            .get(&(row.case.to_owned(), program.to_owned()))
+            .map(|times| median(times))
+    };
+    let (ours, floor, classic) = (of("ours"), of(row.floor), of("classic"));
+    let time = |t: Option<f64>| t.map_or("none".to_owned(), duration);
+    let ratio = |a: Option<f64>, b: Option<f64>| match (a, b) {
+        (Some(a), Some(b)) => format!("{:.2}", a / b),
+        _ => "none".to_owned(),
+    };
+    format!(
+        "| {} | {} | {} ({}) | {} | at most {} | {} | {} | {} |",
+        row.title,
+        time(ours),
+        time(floor),
+        row.floor,
+        ratio(ours, floor),
+        row.within,
+        time(classic),
+        ratio(classic, ours),
+        row.faster
+            .map_or(String::new(), |f| format!("at least {f}")),
+    )
+}
+
+fn median(times: &[f64]) -> f64 {
+    let mut times = times.to_vec();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// Microseconds as a person reads them.
+fn duration(micros: f64) -> String {
+    if micros < 1e5 {
+        format!("{:.1} ms", micros / 1e3)
+    } else {
+        format!("{:.2} s", micros / 1e6)
+    }
+}

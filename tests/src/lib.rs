@@ -1,0 +1,29 @@
+//! Support for tests that need more than a temporary directory: Debian roots to break, the classic dkms to compare
+//! with, module packages made to order, a kernel small enough for unit tests.
+//!
+//! It knows nothing of `dkms-core`: the program is tried from outside, as its users see it, and the unit tests of any
+//! crate may use this one. Nothing here needs more than a Debian machine; what a test needs and lacks is told by
+//! [`suite`] at the end of a run.
+//!
+//! | room | is for |
+//! |---|---|
+//! | [`bed`] | Debian roots: made once, cloned for a test, thrown away |
+//! | [`debs`] | real `*-dkms` packages from the archive |
+//! | [`hello`] | small module packages made to order |
+//! | [`mini_kernel`] | a kernel that builds a module in some 30 ms, without root |
+//! | [`observe`] | what a run of dkms left behind, and the difference between two of those |
+//! | [`compare`] | the same steps with the classic and with ours |
+//! | [`needs`], [`suite`] | cases, what they need, what was left out and why |
+
+#![allow(clippy::format_push_string, clippy::format_collect)] // short texts for people
+
+pub mod bed;
+pub mod compare;
+pub mod debs;
+pub mod hello;
+pub mod mini_kernel;
+pub mod needs;
+pub mod observe;
+pub mod run;
+pub mod settings;
+pub mod suite;

@@ -1,0 +1,59 @@
+//! What a test needs of the machine.
+
+use std::path::PathBuf;
+
+use crate::settings::{self, Subject};
+
+/// Something that a test can't do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// To be root, with private mounts, and mmdebstrap: what a bed takes.
+    Bed,
+    /// The program under test.
+    Subject,
+    /// That the program under test is ours: the classic can't do it.
+    Ours,
+    /// `make test-long`.
+    Long,
+    /// A program of this name.
+    Program(&'static str),
+}
+
+impl Need {
+    /// Why the machine does not meet the need; `None` if it does.
+    pub fn unmet(self) -> Option<String> {
+        match self {
+            Need::Bed => {
+                if !rustix::process::geteuid().is_root() {
+                    return Some("not root".into());
+                }
+                let lacking: Vec<&str> = ["mmdebstrap", "unshare", "apt-get", "dpkg-deb"]
+                    .into_iter()
+                    .filter(|p| find(p).is_none())
+                    .collect();
+                (!lacking.is_empty()).then(|| format!("no {} on this machine", lacking.join(", ")))
+            }
+            Need::Subject => (settings::subject() == Subject::Missing)
+                .then(|| "there is no program to try: run `make release` or set DKMS_BIN".into()),
+            Need::Ours => match settings::subject() {
+                Subject::Ours(_) => None,
+                Subject::Classic => Some("the classic can't do it".into()),
+                Subject::Missing => Need::Subject.unmet(),
+            },
+            Need::Long => {
+                (!settings::long()).then(|| "takes minutes: it is part of `make test-long`".into())
+            }
+            Need::Program(name) => find(name)
+                .is_none()
+                .then(|| format!("no {name} on this machine")),
+        }
+    }
+}
+
+/// The first program called `name` among the places where programs are.
+pub fn find(name: &str) -> Option<PathBuf> {
+    settings::program_directories()
+        .into_iter()
+        .map(|d| d.join(name))
+        .find(|p| p.is_file())
+}

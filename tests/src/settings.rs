@@ -1,0 +1,65 @@
+//! What the caller of the tests may set in the environment. Read here only.
+
+use std::path::{Path, PathBuf};
+
+#[allow(clippy::disallowed_methods)] // this is the one place
+fn var(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Which program is tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// Ours: the program at this path.
+    Ours(PathBuf),
+    /// The classic itself (`DKMS_SUBJECT=classic`): tries the tests, not the program.
+    Classic,
+    /// There is none yet.
+    Missing,
+}
+
+/// The program to try: `$DKMS_BIN`, or what `make release` made.
+pub fn subject() -> Subject {
+    if var("DKMS_SUBJECT").as_deref() == Some("classic") {
+        return Subject::Classic;
+    }
+    let path = var("DKMS_BIN").map_or_else(|| project().join("target/dkms"), PathBuf::from);
+    if path.is_file() {
+        Subject::Ours(path)
+    } else {
+        Subject::Missing
+    }
+}
+
+/// True for `make test-long` (`DKMS_LONG=1`).
+pub fn long() -> bool {
+    var("DKMS_LONG").is_some()
+}
+
+/// Where beds and downloads are kept between runs: `$DKMS_BED_CACHE`, else `/var/cache/dkms-tests`, else `target/beds`.
+pub fn cache() -> PathBuf {
+    if let Some(path) = var("DKMS_BED_CACHE") {
+        return PathBuf::from(path);
+    }
+    let system = PathBuf::from("/var/cache/dkms-tests");
+    if fs_err::create_dir_all(&system).is_ok()
+        && rustix::fs::access(&system, rustix::fs::Access::WRITE_OK).is_ok()
+    {
+        return system;
+    }
+    project().join("target/beds")
+}
+
+/// The directory of the project.
+pub fn project() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap_or(tests).to_path_buf()
+}
+
+/// The directories where programs are looked for: `$PATH`, and where Debian keeps root's.
+pub fn program_directories() -> Vec<PathBuf> {
+    let path = var("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .collect()
+}
