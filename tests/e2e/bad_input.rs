@@ -14,53 +14,25 @@ use dkms_tests::suite::Suite;
 /// A dkms.conf in `/usr/src/bad-1`, and what `dkms add bad/1` makes of it in both programs.
 const CONFS: &[(&str, &str, i32)] = &[
     ("empty", "", 8),
-    (
-        "no_name",
-        "PACKAGE_VERSION=1\nBUILT_MODULE_NAME=bad\nDEST_MODULE_LOCATION=/updates\n",
-        8,
-    ),
-    (
-        "no_version",
-        "PACKAGE_NAME=bad\nBUILT_MODULE_NAME=bad\nDEST_MODULE_LOCATION=/updates\n",
-        8,
-    ),
-    (
-        "no_destination",
-        "PACKAGE_NAME=bad\nPACKAGE_VERSION=1\nBUILT_MODULE_NAME=bad\n",
-        8,
-    ),
-    (
-        "bad_destination",
-        "PACKAGE_NAME=bad\nPACKAGE_VERSION=1\nDEST_MODULE_LOCATION=/etc\n",
-        8,
-    ),
+    ("no_name", "PACKAGE_VERSION=1\nBUILT_MODULE_NAME=bad\nDEST_MODULE_LOCATION=/updates\n", 8),
+    ("no_version", "PACKAGE_NAME=bad\nBUILT_MODULE_NAME=bad\nDEST_MODULE_LOCATION=/updates\n", 8),
+    ("no_destination", "PACKAGE_NAME=bad\nPACKAGE_VERSION=1\nBUILT_MODULE_NAME=bad\n", 8),
+    ("bad_destination", "PACKAGE_NAME=bad\nPACKAGE_VERSION=1\nDEST_MODULE_LOCATION=/etc\n", 8),
     (
         "ko_in_the_name",
         "PACKAGE_NAME=bad\nPACKAGE_VERSION=1\nBUILT_MODULE_NAME=bad.ko\nDEST_MODULE_LOCATION=/updates\n",
         8,
     ),
-    (
-        "bad_autoinstall",
-        "PACKAGE_NAME=bad\nPACKAGE_VERSION=1\nDEST_MODULE_LOCATION=/updates\nAUTOINSTALL=maybe\n",
-        8,
-    ),
+    ("bad_autoinstall", "PACKAGE_NAME=bad\nPACKAGE_VERSION=1\nDEST_MODULE_LOCATION=/updates\nAUTOINSTALL=maybe\n", 8),
     ("zero_modules", "PACKAGE_NAME=bad\nPACKAGE_VERSION=1\n", 0),
-    (
-        "exits",
-        "PACKAGE_NAME=bad\nPACKAGE_VERSION=1\nDEST_MODULE_LOCATION=/updates\nexit 0\n",
-        8,
-    ),
+    ("exits", "PACKAGE_NAME=bad\nPACKAGE_VERSION=1\nDEST_MODULE_LOCATION=/updates\nexit 0\n", 8),
     ("exits_with_failure", "exit 3\n", 8),
     (
         "carriage_returns",
         "PACKAGE_NAME=bad\r\nPACKAGE_VERSION=1\r\nDEST_MODULE_LOCATION=/updates\r\nAUTOINSTALL=yes\r\n",
         0,
     ),
-    (
-        "prints",
-        "echo chatter; echo noise >&2\nPACKAGE_NAME=bad\nPACKAGE_VERSION=1\nDEST_MODULE_LOCATION=/updates\n",
-        0,
-    ),
+    ("prints", "echo chatter; echo noise >&2\nPACKAGE_NAME=bad\nPACKAGE_VERSION=1\nDEST_MODULE_LOCATION=/updates\n", 0),
 ];
 
 fn conf(text: &'static str, code: i32) -> Result<()> {
@@ -70,10 +42,7 @@ fn conf(text: &'static str, code: i32) -> Result<()> {
             bed.write("/usr/src/bad-1/dkms.conf", text)?;
             bed.write("/usr/src/bad-1/Makefile", "obj-m += bad.o\n")
         },
-        &[
-            step("dkms add bad/1").exits(code),
-            step("dkms status").exits(0).same_stdout(),
-        ],
+        &[step("dkms add bad/1").exits(code), step("dkms status").exits(0).same_stdout()],
     )
 }
 
@@ -84,34 +53,12 @@ fn refused(bed: &Bed, command: &str, code: i32, says: &str) -> Result<()> {
     let before = Observation::of(bed)?;
     let started = Instant::now();
     let outcome = bed.sh(&command)?;
-    ensure!(
-        outcome.code == code,
-        "`{command}` exits {} instead of {code}\n{}",
-        outcome.code,
-        outcome.tail()
-    );
-    ensure!(
-        started.elapsed().as_secs() < 90,
-        "`{command}` took {:?}",
-        started.elapsed()
-    );
-    let errors =
-        outcome.stderr.matches("Error! ").count() + outcome.stderr.matches("error: ").count();
-    ensure!(
-        errors == 1,
-        "`{command}` tells {errors} errors\n{}",
-        outcome.tail()
-    );
-    ensure!(
-        outcome.stderr.contains(&fill(bed.base(), says)),
-        "`{command}` does not say {says}\n{}",
-        outcome.tail()
-    );
-    ensure!(
-        outcome.stderr.len() < 100_000,
-        "`{command}` floods its user with {} bytes",
-        outcome.stderr.len()
-    );
+    ensure!(outcome.code == code, "`{command}` exits {} instead of {code}\n{}", outcome.code, outcome.tail());
+    ensure!(started.elapsed().as_secs() < 90, "`{command}` took {:?}", started.elapsed());
+    let errors = outcome.stderr.matches("Error! ").count() + outcome.stderr.matches("error: ").count();
+    ensure!(errors == 1, "`{command}` tells {errors} errors\n{}", outcome.tail());
+    ensure!(outcome.stderr.contains(&fill(bed.base(), says)), "`{command}` does not say {says}\n{}", outcome.tail());
+    ensure!(outcome.stderr.len() < 100_000, "`{command}` floods its user with {} bytes", outcome.stderr.len());
     let difference = before.difference(&Observation::of(bed)?);
     ensure!(difference.is_empty(), "`{command}` changed\n{difference}");
     Ok(())
@@ -120,22 +67,15 @@ fn refused(bed: &Bed, command: &str, code: i32, says: &str) -> Result<()> {
 fn bed_with_hello() -> Result<Bed> {
     let bed = Bed::subject(&Base::trixie()?)?;
     let hand = tempfile::tempdir()?;
-    bed.copy_in(
-        &package("hello").build_in(hand.path())?,
-        "/usr/src/hello-1.0",
-    )?;
+    bed.copy_in(&package("hello").build_in(hand.path())?, "/usr/src/hello-1.0")?;
     Ok(bed)
 }
 
 fn names() -> Result<()> {
     let bed = bed_with_hello()?;
-    for name in [
-        "../hello", "hel/lo", "..", ".", "he llo", "he\nllo", "-hello", "he*llo",
-    ] {
+    for name in ["../hello", "hel/lo", "..", ".", "he llo", "he\nllo", "-hello", "he*llo"] {
         bed.ok("rm -rf /root/d; cp -a /usr/src/hello-1.0 /root/d")?;
-        bed.ok(&format!(
-            "printf 'PACKAGE_NAME=%q\\n' '{name}' >>/root/d/dkms.conf"
-        ))?;
+        bed.ok(&format!("printf 'PACKAGE_NAME=%q\\n' '{name}' >>/root/d/dkms.conf"))?;
         refused(&bed, "dkms add /root/d", 8, "PACKAGE_NAME")?;
     }
     for version in ["../1.0", "1/0", "..", "1 0"] {
@@ -150,16 +90,8 @@ fn hostile_confs() -> Result<()> {
     for (says, text) in [
         ("dkms.conf", format!("if then (\n{ok}")),
         ("dkms.conf", format!("{ok}sleep 1000000\n")),
-        (
-            "dkms.conf",
-            format!("{ok}while :; do echo flood >&2; done\n"),
-        ),
-        (
-            "dkms.conf",
-            format!(
-                "{ok}while :; do DEST_MODULE_NAME+=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done\n"
-            ),
-        ),
+        ("dkms.conf", format!("{ok}while :; do echo flood >&2; done\n")),
+        ("dkms.conf", format!("{ok}while :; do DEST_MODULE_NAME+=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done\n")),
     ] {
         bed.write("/usr/src/bad-1/dkms.conf", &text)?;
         refused(&bed, "dkms add bad/1", 8, says)?;
@@ -173,18 +105,8 @@ fn hostile_confs() -> Result<()> {
 fn what_the_machine_lacks() -> Result<()> {
     let bed = bed_with_hello()?;
     bed.ok("dkms add hello/1.0")?;
-    refused(
-        &bed,
-        "dkms build hello/1.0 -k 6.99.0+deb13-cloud-amd64",
-        21,
-        "linux-headers-6.99.0+deb13-cloud-amd64",
-    )?;
-    refused(
-        &bed,
-        "setpriv --reuid=65534 --regid=65534 --clear-groups dkms install hello/1.0 -k {k}",
-        1,
-        "root",
-    )?;
+    refused(&bed, "dkms build hello/1.0 -k 6.99.0+deb13-cloud-amd64", 21, "linux-headers-6.99.0+deb13-cloud-amd64")?;
+    refused(&bed, "setpriv --reuid=65534 --regid=65534 --clear-groups dkms install hello/1.0 -k {k}", 1, "root")?;
     refused(
         &bed,
         "mount --bind /lib/modules /lib/modules; mount -o remount,ro,bind /lib/modules; dkms build hello/1.0 -k {k} >/dev/null 2>&1; dkms install hello/1.0 -k {k}; r=$?; dkms unbuild hello/1.0 -k {k} >/dev/null 2>&1; exit $r",
@@ -210,20 +132,11 @@ fn what_the_machine_lacks() -> Result<()> {
 fn the_first_compiler_error() -> Result<()> {
     let bed = Bed::subject(&Base::trixie()?)?;
     let hand = tempfile::tempdir()?;
-    bed.copy_in(
-        &package("bad").that_fails().build_in(hand.path())?,
-        "/usr/src/bad-1.0",
-    )?;
+    bed.copy_in(&package("bad").that_fails().build_in(hand.path())?, "/usr/src/bad-1.0")?;
     bed.ok("dkms add bad/1.0")?;
-    let outcome = bed
-        .sh(&fill(bed.base(), "dkms build bad/1.0 -k {k}"))?
-        .exits(10)?;
+    let outcome = bed.sh(&fill(bed.base(), "dkms build bad/1.0 -k {k}"))?.exits(10)?;
     for words in ["bad.c:1", "no_such_thing", "make.log"] {
-        ensure!(
-            outcome.stderr.contains(words),
-            "no {words} in\n{}",
-            outcome.tail()
-        );
+        ensure!(outcome.stderr.contains(words), "no {words} in\n{}", outcome.tail());
     }
     Ok(())
 }
@@ -236,15 +149,7 @@ fn main() -> ExitCode {
     suite
         .case_needing(&[Need::Ours], "names", names)
         .case_needing(&[Need::Ours], "hostile_confs", hostile_confs)
-        .case_needing(
-            &[Need::Ours],
-            "what_the_machine_lacks",
-            what_the_machine_lacks,
-        )
-        .case_needing(
-            &[Need::Ours],
-            "the_first_compiler_error",
-            the_first_compiler_error,
-        )
+        .case_needing(&[Need::Ours], "what_the_machine_lacks", what_the_machine_lacks)
+        .case_needing(&[Need::Ours], "the_first_compiler_error", the_first_compiler_error)
         .main()
 }

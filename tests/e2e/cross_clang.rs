@@ -11,43 +11,19 @@ use dkms_tests::settings;
 use dkms_tests::suite::Suite;
 
 fn base() -> Result<Base> {
-    Base::get(
-        "trixie",
-        1,
-        Flavour::Cloud,
-        &["clang", "lld", "llvm", "gcc-aarch64-linux-gnu"],
-    )
+    Base::get("trixie", 1, Flavour::Cloud, &["clang", "lld", "llvm", "gcc-aarch64-linux-gnu"])
 }
 
 fn prepare(bed: &Bed, kind: &str) -> Result<()> {
-    let script =
-        fs_err::read_to_string(settings::project().join("tests/scripts/make-kernel-tree.sh"))?;
+    let script = fs_err::read_to_string(settings::project().join("tests/scripts/make-kernel-tree.sh"))?;
     let kernel = bed.kernel()?.to_owned();
-    bed.run(&[
-        "bash",
-        "-c",
-        &script,
-        "make-kernel-tree",
-        &kernel,
-        "7.7.7-test",
-        kind,
-    ])?
-    .ok()?;
+    bed.run(&["bash", "-c", &script, "make-kernel-tree", &kernel, "7.7.7-test", kind])?.ok()?;
     let hand = tempfile::tempdir()?;
-    bed.copy_in(
-        &package("hello").build_in(hand.path())?,
-        "/usr/src/hello-1.0",
-    )?;
-    bed.copy_in(
-        &package("plain").without_make().build_in(hand.path())?,
-        "/usr/src/plain-1.0",
-    )?;
+    bed.copy_in(&package("hello").build_in(hand.path())?, "/usr/src/hello-1.0")?;
+    bed.copy_in(&package("plain").without_make().build_in(hand.path())?, "/usr/src/plain-1.0")?;
     // A make after another program's name, and two makes: each has to be told the compiler.
     let compound = "true && make -C ${kernel_source_dir} M=${dkms_tree}/${PACKAGE_NAME}/${PACKAGE_VERSION}/build";
-    bed.copy_in(
-        &package("compound").make(compound).build_in(hand.path())?,
-        "/usr/src/compound-1.0",
-    )?;
+    bed.copy_in(&package("compound").make(compound).build_in(hand.path())?, "/usr/src/compound-1.0")?;
     Ok(())
 }
 
@@ -59,9 +35,7 @@ fn relocated() -> Result<()> {
             step("dkms install hello/1.0 -k 7.7.7-test").exits(0),
             step("dkms install plain/1.0 -k 7.7.7-test").exits(0),
             step("dkms status").same_stdout(),
-            step(
-                "readelf -p .comment /var/lib/dkms/hello/1.0/7.7.7-test/{a}/module/hello.ko* 2>/dev/null; true",
-            ),
+            step("readelf -p .comment /var/lib/dkms/hello/1.0/7.7.7-test/{a}/module/hello.ko* 2>/dev/null; true"),
         ],
     )
 }
@@ -71,15 +45,11 @@ fn clang() -> Result<()> {
     let bed = Bed::subject(&base()?)?;
     prepare(&bed, "clang")?;
     for package in ["hello", "plain"] {
-        bed.sh(&format!("dkms install {package}/1.0 -k 7.7.7-test"))?
-            .exits(0)?;
+        bed.sh(&format!("dkms install {package}/1.0 -k 7.7.7-test"))?.exits(0)?;
         let made_by = bed.ok(&format!(
             "xzcat /lib/modules/7.7.7-test/updates/dkms/{package}.ko.xz >/tmp/m; readelf -p .comment /tmp/m"
         ))?;
-        ensure!(
-            made_by.contains("clang"),
-            "{package} was made by\n{made_by}"
-        );
+        ensure!(made_by.contains("clang"), "{package} was made by\n{made_by}");
     }
     Ok(())
 }
@@ -88,7 +58,8 @@ fn clang() -> Result<()> {
 fn clang_in_a_compound_make() -> Result<()> {
     let bed = Bed::subject(&base()?)?;
     prepare(&bed, "clang")?;
-    let built = bed.sh("dkms build compound/1.0 -k 7.7.7-test && cat /var/lib/dkms/compound/1.0/7.7.7-test/*/log/make.log")?;
+    let built =
+        bed.sh("dkms build compound/1.0 -k 7.7.7-test && cat /var/lib/dkms/compound/1.0/7.7.7-test/*/log/make.log")?;
     let log = built.exits(0)?.stdout;
     ensure!(log.contains("LLVM=1"), "LLVM=1 is not in\n{log}");
     Ok(())
@@ -122,10 +93,7 @@ fn arm64() -> Result<()> {
                 ),
             ))?;
             let hand = tempfile::tempdir()?;
-            bed.copy_in(
-                &package("hello").make(cross).build_in(hand.path())?,
-                "/usr/src/hello-1.0",
-            )
+            bed.copy_in(&package("hello").make(cross).build_in(hand.path())?, "/usr/src/hello-1.0")
         },
         &steps,
     )
@@ -135,11 +103,7 @@ fn main() -> ExitCode {
     Suite::new(&[Need::Bed, Need::Subject])
         .case("relocated", relocated)
         .case_needing(&[Need::Ours], "clang", clang)
-        .case_needing(
-            &[Need::Ours],
-            "clang_in_a_compound_make",
-            clang_in_a_compound_make,
-        )
+        .case_needing(&[Need::Ours], "clang_in_a_compound_make", clang_in_a_compound_make)
         .case("arm64", arm64)
         .main()
 }

@@ -11,15 +11,10 @@ use dkms_tests::suite::Suite;
 fn demo() -> Result<()> {
     let script = settings::project().join("tests/scripts/fresh.sh");
     let said = run(command("bash").arg(script).arg("demo"), b"")?.ok()?;
-    ensure!(
-        said.contains("as they were, byte for byte"),
-        "the demo says\n{said}"
-    );
+    ensure!(said.contains("as they were, byte for byte"), "the demo says\n{said}");
     Ok(())
 }
 
 fn main() -> ExitCode {
-    Suite::new(&[Need::Bed, Need::Ours, Need::Long])
-        .case("demo", demo)
-        .main()
+    Suite::new(&[Need::Bed, Need::Ours, Need::Long]).case("demo", demo).main()
 }

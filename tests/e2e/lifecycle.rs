@@ -19,11 +19,7 @@ struct Case {
 
 /// The packages' sources in `/usr/src`.
 fn with(packages: impl Into<Vec<Package>>) -> Case {
-    Case {
-        packages: packages.into(),
-        prepare: "",
-        steps: Vec::new(),
-    }
+    Case { packages: packages.into(), prepare: "", steps: Vec::new() }
 }
 
 impl Case {
@@ -57,11 +53,7 @@ impl Case {
         let hand = tempfile::tempdir()?;
         for package in &self.packages {
             let source = package.build_in(hand.path())?;
-            let name = source
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
+            let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
             bed.copy_in(&source, &format!("/usr/src/{name}"))?;
         }
         bed.ok(&fill(bed.base(), self.prepare))?;
@@ -204,10 +196,7 @@ fn a_post_build_like_that_of_zfs() -> Case {
         .script("POST_BUILD", body)
         .conf_line("export dkms_tree source_tree module module_version kernelver arch")])
     .step(step("dkms install hello/1.0 -k {k}"))
-    .then(
-        0,
-        "find /var/lib/dkms/hello/1.0/{k} -name 'hello.c' -o -name added",
-    )
+    .then(0, "find /var/lib/dkms/hello/1.0/{k} -name 'hello.c' -o -name added")
     .then(0, "dkms remove hello/1.0 --all")
 }
 
@@ -252,10 +241,7 @@ fn command_line() -> Case {
 fn nested() -> Case {
     with([
         package("outer")
-            .script(
-                "POST_INSTALL",
-                "dkms status >/root/seen; dkms install inner/1.0 -k $kernelver",
-            )
+            .script("POST_INSTALL", "dkms status >/root/seen; dkms install inner/1.0 -k $kernelver")
             .conf_line("export kernelver"),
         package("inner"),
     ])
@@ -272,24 +258,15 @@ fn main() -> ExitCode {
         ("from_a_directory", from_a_directory),
         ("several_modules", several_modules),
         ("two_kernels_two_versions", two_kernels_two_versions),
-        (
-            "takes_the_place_of_a_stock_module",
-            takes_the_place_of_a_stock_module,
-        ),
+        ("takes_the_place_of_a_stock_module", takes_the_place_of_a_stock_module),
         ("failures", failures),
-        (
-            "a_post_build_like_that_of_zfs",
-            a_post_build_like_that_of_zfs,
-        ),
+        ("a_post_build_like_that_of_zfs", a_post_build_like_that_of_zfs),
         ("configuration", configuration),
         ("command_line", command_line),
         ("nested", nested),
     ];
     cases
         .into_iter()
-        .fold(
-            Suite::new(&[Need::Bed, Need::Subject]),
-            |suite, (name, case)| suite.case(name, move || case().run()),
-        )
+        .fold(Suite::new(&[Need::Bed, Need::Subject]), |suite, (name, case)| suite.case(name, move || case().run()))
         .main()
 }

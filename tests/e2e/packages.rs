@@ -22,12 +22,7 @@ struct Real {
 }
 
 const fn real(package: &'static str) -> Real {
-    Real {
-        package,
-        needs: "",
-        full: false,
-        long: false,
-    }
+    Real { package, needs: "", full: false, long: false }
 }
 
 /// The slowest first, so that the cores stay busy.
@@ -38,22 +33,10 @@ const PACKAGES: &[Real] = &[
         ..real("zfs-dkms")
     },
     real("jool-dkms"),
-    Real {
-        needs: "gawk",
-        ..real("lttng-modules-dkms")
-    },
-    Real {
-        full: true,
-        ..real("ddcci-dkms")
-    },
-    Real {
-        full: true,
-        ..real("digimend-dkms")
-    },
-    Real {
-        full: true,
-        ..real("v4l2loopback-dkms")
-    },
+    Real { needs: "gawk", ..real("lttng-modules-dkms") },
+    Real { full: true, ..real("ddcci-dkms") },
+    Real { full: true, ..real("digimend-dkms") },
+    Real { full: true, ..real("v4l2loopback-dkms") },
     real("acpi-call-dkms"),
     real("bbswitch-dkms"),
     real("dm-writeboost-dkms"),
@@ -61,28 +44,13 @@ const PACKAGES: &[Real] = &[
 ];
 
 fn whole_life(real: Real) -> Result<()> {
-    let Real {
-        package,
-        needs,
-        full,
-        ..
-    } = real;
-    let base = if full {
-        Base::trixie_full()?
-    } else {
-        Base::trixie()?
-    };
+    let Real { package, needs, full, .. } = real;
+    let base = if full { Base::trixie_full()? } else { Base::trixie()? };
     let sources = debs::sources(&base, package)?;
     ensure!(!sources.is_empty(), "{package} holds no module source");
     let ids: Vec<String> = sources
         .iter()
-        .filter_map(|source| {
-            source
-                .file_name()?
-                .to_str()?
-                .rsplit_once('-')
-                .map(|(m, v)| format!("{m}/{v}"))
-        })
+        .filter_map(|source| source.file_name()?.to_str()?.rsplit_once('-').map(|(m, v)| format!("{m}/{v}")))
         .collect();
     let mut steps = Vec::new();
     for id in &ids {
@@ -99,11 +67,7 @@ fn whole_life(real: Real) -> Result<()> {
         &base,
         |bed| {
             for source in &sources {
-                let name = source
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned();
+                let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 bed.copy_in(source, &format!("/usr/src/{name}"))?;
             }
             if !needs.is_empty() {

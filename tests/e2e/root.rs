@@ -45,18 +45,12 @@ dkms --root /srv/root remove hello/1.0 --all
 fn works(root: &str) -> Result<()> {
     let bed = Bed::subject(&Base::trixie()?)?;
     let hand = tempfile::tempdir()?;
-    bed.copy_in(
-        &package("hello").build_in(hand.path())?,
-        "/usr/src/hello-1.0",
-    )?;
+    bed.copy_in(&package("hello").build_in(hand.path())?, "/usr/src/hello-1.0")?;
     let script = fill(bed.base(), &format!("{root}{POISON}{WORK}"));
     let said = bed.sh(&script)?.ok()?;
     let kernel = bed.kernel()?;
     ensure!(
-        said.contains(&format!(
-            "@ hello/1.0, {kernel}, {}: installed",
-            std::env::consts::ARCH
-        )),
+        said.contains(&format!("@ hello/1.0, {kernel}, {}: installed", std::env::consts::ARCH)),
         "status says\n{said}"
     );
     Ok(())

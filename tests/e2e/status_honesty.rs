@@ -24,68 +24,32 @@ const EVENTS: &[(&str, &str)] = &[
         "printf X | dd of=$T/hello/1.0/$K/x86_64/module/hello.ko.xz bs=1 seek=100 conv=notrunc 2>/dev/null",
     ),
     ("a_removed_file", "rm $D/second.ko.xz"),
-    (
-        "a_removed_file_of_the_tree",
-        "rm $T/hello/1.0/$K/x86_64/module/second.ko.xz",
-    ),
-    (
-        "a_foreign_replacement",
-        "cp --remove-destination $D/second.ko.xz $D/hello.ko.xz",
-    ),
-    (
-        "the_same_bytes_copied_anew",
-        "cp $D/hello.ko.xz /root/h; rm $D/hello.ko.xz; cp /root/h $D/hello.ko.xz",
-    ),
+    ("a_removed_file_of_the_tree", "rm $T/hello/1.0/$K/x86_64/module/second.ko.xz"),
+    ("a_foreign_replacement", "cp --remove-destination $D/second.ko.xz $D/hello.ko.xz"),
+    ("the_same_bytes_copied_anew", "cp $D/hello.ko.xz /root/h; rm $D/hello.ko.xz; cp /root/h $D/hello.ko.xz"),
     ("only_touched", "touch $D/hello.ko.xz"),
     ("no_files_at_all", "rm -r $D"),
     ("no_active_link", "rm $T/hello/kernel-$K-x86_64"),
-    (
-        "an_active_link_to_nothing",
-        "ln -sfn 9.9/$K/x86_64 $T/hello/kernel-$K-x86_64",
-    ),
+    ("an_active_link_to_nothing", "ln -sfn 9.9/$K/x86_64 $T/hello/kernel-$K-x86_64"),
     ("no_source", "rm -r /usr/src/hello-1.0"),
     ("no_source_link", "rm $T/hello/1.0/source"),
     ("no_kernel", "rm -r /lib/modules/$K"),
-    (
-        "an_empty_module_directory",
-        "rm $T/hello/1.0/$K/x86_64/module/*",
-    ),
-    (
-        "a_stray_file_in_the_tree",
-        "touch $T/stray $T/hello/stray $T/hello/1.0/stray; mkdir $T/empty $T/hello/3.0",
-    ),
-    (
-        "an_original_directory",
-        "mkdir -p $T/hello/original_module/$K/x86_64",
-    ),
-    (
-        "a_broken_conf",
-        "echo 'if then (' >/usr/src/hello-1.0/dkms.conf",
-    ),
-    (
-        "a_conf_that_names_other_modules",
-        "sed -i s/second/third/ /usr/src/hello-1.0/dkms.conf",
-    ),
+    ("an_empty_module_directory", "rm $T/hello/1.0/$K/x86_64/module/*"),
+    ("a_stray_file_in_the_tree", "touch $T/stray $T/hello/stray $T/hello/1.0/stray; mkdir $T/empty $T/hello/3.0"),
+    ("an_original_directory", "mkdir -p $T/hello/original_module/$K/x86_64"),
+    ("a_broken_conf", "echo 'if then (' >/usr/src/hello-1.0/dkms.conf"),
+    ("a_conf_that_names_other_modules", "sed -i s/second/third/ /usr/src/hello-1.0/dkms.conf"),
 ];
 
 fn names(bed: &Bed) -> Result<String> {
-    Ok(format!(
-        "K={}; T=/var/lib/dkms; D=/lib/modules/$K/updates/dkms; ",
-        bed.kernel()?
-    ))
+    Ok(format!("K={}; T=/var/lib/dkms; D=/lib/modules/$K/updates/dkms; ", bed.kernel()?))
 }
 
 fn laid(bed: Bed) -> Result<Bed> {
     let hand = tempfile::tempdir()?;
-    let hello = package("hello")
-        .module(module("hello"))
-        .module(module("second"))
-        .build_in(hand.path())?;
+    let hello = package("hello").module(module("hello")).module(module("second")).build_in(hand.path())?;
     bed.copy_in(&hello, "/usr/src/hello-1.0")?;
-    bed.copy_in(
-        &package("other").build_in(hand.path())?,
-        "/usr/src/other-1.0",
-    )?;
+    bed.copy_in(&package("other").build_in(hand.path())?, "/usr/src/other-1.0")?;
     Ok(bed)
 }
 
@@ -105,10 +69,7 @@ fn every_event() -> Result<()> {
     classic.copy_in(&dkms_of(&ours)?, "/root/ours")?;
     ours.ok("cp /usr/sbin/dkms /root/ours")?;
     for bed in [&classic, &ours] {
-        bed.ok(&format!(
-            "{} dkms install hello/1.0 -k $K; dkms add other/1.0",
-            names(bed)?
-        ))?;
+        bed.ok(&format!("{} dkms install hello/1.0 -k $K; dkms add other/1.0", names(bed)?))?;
         bed.ok("mkdir /root/kept; cp -a /var/lib/dkms /usr/src/hello-1.0 /root/kept/")?;
     }
     let mut told = String::new();
@@ -169,12 +130,7 @@ fn turns() -> Result<()> {
     for (program, arguments) in turns {
         let by_classic = reference.sh(&format!("{} dkms {arguments}", names(&reference)?))?;
         let by_turn = mixed.sh(&format!("{} {program} {arguments}", names(&mixed)?))?;
-        ensure!(
-            by_classic.code == by_turn.code,
-            "{program} {arguments} exits {}:\n{}",
-            by_turn.code,
-            by_turn.tail()
-        );
+        ensure!(by_classic.code == by_turn.code, "{program} {arguments} exits {}:\n{}", by_turn.code, by_turn.tail());
         let seen = dkms_tests::observe::Observation::of(&reference)?
             .difference(&dkms_tests::observe::Observation::of(&mixed)?);
         ensure!(seen.is_empty(), "after {program} {arguments}:\n{seen}");
@@ -185,25 +141,10 @@ fn turns() -> Result<()> {
 /// An ordinary user sees the same lines as root.
 fn ordinary_user() -> Result<()> {
     let bed = laid(Bed::subject(&Base::trixie()?)?)?;
-    bed.ok(&format!(
-        "{} dkms install hello/1.0 -k $K; dkms add other/1.0",
-        names(&bed)?
-    ))?;
+    bed.ok(&format!("{} dkms install hello/1.0 -k $K; dkms add other/1.0", names(&bed)?))?;
     let root = bed.ok("dkms status")?;
-    let user = bed
-        .run(&[
-            "setpriv",
-            "--reuid=65534",
-            "--regid=65534",
-            "--clear-groups",
-            "dkms",
-            "status",
-        ])?
-        .ok()?;
-    ensure!(
-        root == user,
-        "root sees\n{root}an ordinary user sees\n{user}"
-    );
+    let user = bed.run(&["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "dkms", "status"])?.ok()?;
+    ensure!(root == user, "root sees\n{root}an ordinary user sees\n{user}");
     Ok(())
 }
 

@@ -19,20 +19,8 @@ pub const STALE: Duration = Duration::from_secs(14 * 24 * 3600);
 /// A command in a bed that takes longer than this many seconds has hung.
 const PATIENCE: u32 = 1500;
 
-const PACKAGES: &[&str] = &[
-    "dkms",
-    "gcc",
-    "make",
-    "kmod",
-    "patch",
-    "xz-utils",
-    "zstd",
-    "openssl",
-    "file",
-    "gawk",
-    "libc6-dev",
-    "strace",
-];
+const PACKAGES: &[&str] =
+    &["dkms", "gcc", "make", "kmod", "patch", "xz-utils", "zstd", "openssl", "file", "gawk", "libc6-dev", "strace"];
 
 /// The machine's key and certificate are made once, so that two clones sign alike.
 const FINISH: &str = "dkms generate_mok >/dev/null && apt-get clean && rm -f /etc/kernel/*.d/dkms";
@@ -79,15 +67,7 @@ impl Base {
     pub fn get(suite: &str, kernels: usize, flavour: Flavour, extra: &[&str]) -> Result<Self> {
         let script = settings::project().join("tests/scripts/make-bed.sh");
         let mut hasher = DefaultHasher::new();
-        (
-            kernels,
-            flavour.word(),
-            PACKAGES,
-            extra,
-            FINISH,
-            fs_err::read_to_string(&script)?,
-        )
-            .hash(&mut hasher);
+        (kernels, flavour.word(), PACKAGES, extra, FINISH, fs_err::read_to_string(&script)?).hash(&mut hasher);
         let name = format!("{suite}-{:08x}", hasher.finish() >> 32);
         let beds = settings::cache().join("beds");
         fs_err::create_dir_all(&beds)?;
@@ -96,45 +76,21 @@ impl Base {
         let lock = fs_err::File::create(beds.join(format!("{name}.lock")))?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
         if !fresh(&root) {
-            match Self::make(
-                &script,
-                suite,
-                &[&kernels.to_string(), flavour.word()],
-                extra,
-                &root,
-            ) {
+            match Self::make(&script, suite, &[&kernels.to_string(), flavour.word()], extra, &root) {
                 // Better an old bed than none, say when the archive can't be reached.
                 Err(_) if root.is_dir() => {}
                 made => made.with_context(|| format!("make the bed {name}"))?,
             }
         }
         let kernels = fs_err::read_to_string(root.join("etc/dkms-bed-kernels"))?;
-        Ok(Self {
-            root,
-            kernels: kernels.split_whitespace().map(str::to_owned).collect(),
-        })
+        Ok(Self { root, kernels: kernels.split_whitespace().map(str::to_owned).collect() })
     }
 
-    fn make(
-        script: &Path,
-        suite: &str,
-        kernels: &[&str],
-        extra: &[&str],
-        root: &Path,
-    ) -> Result<()> {
+    fn make(script: &Path, suite: &str, kernels: &[&str], extra: &[&str], root: &Path) -> Result<()> {
         let new = root.with_extension(format!("new-{}", std::process::id()));
-        let made = run(
-            command("bash")
-                .arg(script)
-                .arg(suite)
-                .arg(&new)
-                .args(kernels)
-                .args(PACKAGES)
-                .args(extra),
-            b"",
-        )
-        .and_then(Outcome::ok)
-        .and_then(|_| run(command(in_bed()).arg(&new).args(["sh", "-ec", FINISH]), b"")?.ok());
+        let made = run(command("bash").arg(script).arg(suite).arg(&new).args(kernels).args(PACKAGES).args(extra), b"")
+            .and_then(Outcome::ok)
+            .and_then(|_| run(command(in_bed()).arg(&new).args(["sh", "-ec", FINISH]), b"")?.ok());
         if let Err(error) = made {
             let _ = fs_err::remove_dir_all(&new);
             return Err(error);
@@ -148,10 +104,7 @@ impl Base {
 
     /// The newest kernel.
     pub fn kernel(&self) -> Result<&str> {
-        self.kernels
-            .first()
-            .map(String::as_str)
-            .context("the bed has no kernel")
+        self.kernels.first().map(String::as_str).context("the bed has no kernel")
     }
 }
 
@@ -193,25 +146,11 @@ impl Bed {
             fs_err::create_dir(directory.path().join(name))?;
         }
         // The upper directory is the root of the clone, and gives it its mode.
-        fs_err::set_permissions(
-            directory.path().join("upper"),
-            fs_err::metadata(&base.root)?.permissions(),
-        )?;
-        let mut bed = Self {
-            base: base.clone(),
-            directory,
-            overlay: true,
-        };
+        fs_err::set_permissions(directory.path().join("upper"), fs_err::metadata(&base.root)?.permissions())?;
+        let mut bed = Self { base: base.clone(), directory, overlay: true };
         if bed.run(&["true"])?.code != 0 {
             let copy = bed.directory.path().join("copy");
-            run(
-                command("cp")
-                    .args(["-a", "--reflink=auto"])
-                    .arg(&base.root)
-                    .arg(copy),
-                b"",
-            )?
-            .ok()?;
+            run(command("cp").args(["-a", "--reflink=auto"]).arg(&base.root).arg(copy), b"")?.ok()?;
             bed.overlay = false;
         }
         Ok(bed)
@@ -251,14 +190,9 @@ impl Bed {
     /// Runs a program inside with something on its standard input.
     pub fn run_with_input(&self, words: &[&str], input: &[u8]) -> Result<Outcome> {
         let mut inside = command("timeout");
-        inside
-            .args(["--kill-after=10", &PATIENCE.to_string()])
-            .arg(in_bed());
+        inside.args(["--kill-after=10", &PATIENCE.to_string()]).arg(in_bed());
         if self.overlay {
-            inside
-                .arg("--over")
-                .arg(&self.base.root)
-                .arg(self.directory.path());
+            inside.arg("--over").arg(&self.base.root).arg(self.directory.path());
         } else {
             inside.arg(self.directory.path().join("copy"));
         }
@@ -272,44 +206,26 @@ impl Bed {
 
     /// Runs a shell script inside that has to succeed (each command of it); gives its standard output.
     pub fn ok(&self, script: &str) -> Result<String> {
-        self.run(&["bash", "-ec", script])?
-            .ok()
-            .with_context(|| format!("in the bed: {script}"))
+        self.run(&["bash", "-ec", script])?.ok().with_context(|| format!("in the bed: {script}"))
     }
 
     /// Writes a file inside, and the directories it needs. Scripts (`#!`) become executable.
     pub fn write(&self, path: &str, contents: impl AsRef<[u8]>) -> Result<()> {
         let contents = contents.as_ref();
-        let mode = if contents.starts_with(b"#!") {
-            "0755"
-        } else {
-            "0644"
-        };
+        let mode = if contents.starts_with(b"#!") { "0755" } else { "0644" };
         let words = ["install", "-D", "-m", mode, "/dev/stdin", path];
-        self.run_with_input(&words, contents)?
-            .ok()
-            .with_context(|| format!("write {path} in the bed"))?;
+        self.run_with_input(&words, contents)?.ok().with_context(|| format!("write {path} in the bed"))?;
         Ok(())
     }
 
     /// Copies a file or directory of the host to `to` inside, replacing what is there.
     pub fn copy_in(&self, from: &Path, to: &str) -> Result<()> {
         let hand = TempDir::with_prefix_in("hand-", self.exchange())?;
-        run(
-            command("cp")
-                .arg("-a")
-                .arg(from)
-                .arg(hand.path().join("over")),
-            b"",
-        )?
-        .ok()?;
-        let name = hand
-            .path()
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        self.ok(&format!("rm -rf '{to}'; mkdir -p \"$(dirname '{to}')\"; cp -a '/mnt/{name}/over' '{to}'; chown -R 0:0 '{to}'"))?;
+        run(command("cp").arg("-a").arg(from).arg(hand.path().join("over")), b"")?.ok()?;
+        let name = hand.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.ok(&format!(
+            "rm -rf '{to}'; mkdir -p \"$(dirname '{to}')\"; cp -a '/mnt/{name}/over' '{to}'; chown -R 0:0 '{to}'"
+        ))?;
         Ok(())
     }
 

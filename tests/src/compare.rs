@@ -23,11 +23,7 @@ enum Code {
 
 /// A step whose exit code has to be the classic's.
 pub fn step(command: impl Into<String>) -> Step {
-    Step {
-        command: command.into(),
-        stdout: false,
-        code: Code::Alike,
-    }
+    Step { command: command.into(), stdout: false, code: Code::Alike }
 }
 
 impl Step {
@@ -60,18 +56,10 @@ impl Step {
             Code::Ours { ours, classic } => (ours, classic),
         };
         if classic.code != want_classic {
-            text += &format!(
-                "the classic exits {} instead of {want_classic}\n{}\n",
-                classic.code,
-                classic.tail()
-            );
+            text += &format!("the classic exits {} instead of {want_classic}\n{}\n", classic.code, classic.tail());
         }
         if ours.code != want_ours {
-            text += &format!(
-                "ours exits {} instead of {want_ours}\n{}\n",
-                ours.code,
-                ours.tail()
-            );
+            text += &format!("ours exits {} instead of {want_ours}\n{}\n", ours.code, ours.tail());
         }
         if self.stdout {
             let lines = |o: &Outcome| o.stdout.lines().map(str::to_owned).collect::<Vec<_>>();

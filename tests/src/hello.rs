@@ -123,11 +123,7 @@ impl Package {
     /// `BUILD_DEPENDS` on another package.
     #[must_use]
     pub fn depends_on(self, other: &str) -> Self {
-        let index = self
-            .directives
-            .iter()
-            .filter(|line| line.starts_with("BUILD_DEPENDS["))
-            .count();
+        let index = self.directives.iter().filter(|line| line.starts_with("BUILD_DEPENDS[")).count();
         self.conf_line(&format!("BUILD_DEPENDS[{index}]=\"{other}\""))
     }
 
@@ -135,20 +131,14 @@ impl Package {
     #[must_use]
     pub fn script(self, directive: &str, body: &str) -> Self {
         let file = format!("{}.sh", directive.to_lowercase());
-        self.conf_line(&format!("{directive}=\"{file}\""))
-            .file(&file, format!("#!/bin/bash\n{body}\n"))
+        self.conf_line(&format!("{directive}=\"{file}\"")).file(&file, format!("#!/bin/bash\n{body}\n"))
     }
 
     /// Adds a patch below `patches/` and its `PATCH` directive.
     #[must_use]
     pub fn patch(self, name: &str, text: &str) -> Self {
-        let index = self
-            .directives
-            .iter()
-            .filter(|line| line.starts_with("PATCH["))
-            .count();
-        self.conf_line(&format!("PATCH[{index}]=\"{name}\""))
-            .file(&format!("patches/{name}"), text)
+        let index = self.directives.iter().filter(|line| line.starts_with("PATCH[")).count();
+        self.conf_line(&format!("PATCH[{index}]=\"{name}\"")).file(&format!("patches/{name}"), text)
     }
 
     /// Adds a file, or replaces one that would be made.
@@ -168,12 +158,7 @@ impl Package {
     /// Code that no compiler takes, in line 1 of the first module's source.
     #[must_use]
     pub fn that_fails(self) -> Self {
-        let file = format!(
-            "{}.c",
-            self.modules
-                .first()
-                .map_or(self.name.as_str(), |m| m.name.as_str())
-        );
+        let file = format!("{}.c", self.modules.first().map_or(self.name.as_str(), |m| m.name.as_str()));
         self.file(&file, "int broken(void) { return no_such_thing; }\n")
     }
 
@@ -200,11 +185,7 @@ impl Package {
     /// Every file of it: path and contents.
     fn contents(&self) -> Vec<(String, Vec<u8>)> {
         let own = [module(&self.name)];
-        let modules: &[Module] = if self.modules.is_empty() {
-            &own
-        } else {
-            &self.modules
-        };
+        let modules: &[Module] = if self.modules.is_empty() { &own } else { &self.modules };
         let mut files: Vec<(String, Vec<u8>)> = Vec::new();
         let mut directories: Vec<&str> = modules.iter().map(|m| m.directory.as_str()).collect();
         directories.sort_unstable();
@@ -213,10 +194,7 @@ impl Package {
             let mut makefile = String::new();
             for m in modules.iter().filter(|m| m.directory == **directory) {
                 let _ = writeln!(makefile, "obj-m += {}.o", m.name);
-                files.push((
-                    beside(directory, &format!("{}.c", m.name)),
-                    self.source(m).into_bytes(),
-                ));
+                files.push((beside(directory, &format!("{}.c", m.name)), self.source(m).into_bytes()));
             }
             if directory.is_empty() {
                 for below in directories.iter().filter(|d| !d.is_empty()) {
@@ -226,26 +204,16 @@ impl Package {
             files.push((beside(directory, "Makefile"), makefile.into_bytes()));
         }
         if !directories.contains(&"") {
-            let lines: String = directories
-                .iter()
-                .fold(String::new(), |all, d| format!("{all}obj-m += {d}/\n"));
+            let lines: String = directories.iter().fold(String::new(), |all, d| format!("{all}obj-m += {d}/\n"));
             files.push(("Makefile".into(), lines.into_bytes()));
         }
-        files.push((
-            "dkms.conf".into(),
-            self.conf
-                .clone()
-                .unwrap_or_else(|| self.conf_text(modules).into_bytes()),
-        ));
+        files.push(("dkms.conf".into(), self.conf.clone().unwrap_or_else(|| self.conf_text(modules).into_bytes())));
         files.extend(self.files.iter().cloned()); // later ones win
         files
     }
 
     fn conf_text(&self, modules: &[Module]) -> String {
-        let mut conf = format!(
-            "PACKAGE_NAME=\"{}\"\nPACKAGE_VERSION=\"{}\"\n",
-            self.name, self.version
-        );
+        let mut conf = format!("PACKAGE_NAME=\"{}\"\nPACKAGE_VERSION=\"{}\"\n", self.name, self.version);
         for (i, m) in modules.iter().enumerate() {
             let _ = writeln!(conf, "BUILT_MODULE_NAME[{i}]=\"{}\"", m.name);
             let _ = writeln!(conf, "DEST_MODULE_LOCATION[{i}]=\"{}\"", m.destination);
@@ -267,11 +235,7 @@ impl Package {
     }
 
     fn source(&self, module: &Module) -> String {
-        let symbol: String = module
-            .name
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-            .collect();
+        let symbol: String = module.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         format!(
             "#include <linux/module.h>
 static int __init {symbol}_init(void) {{ return 0; }}
@@ -289,11 +253,7 @@ MODULE_DESCRIPTION(\"a module of the dkms tests\");
 }
 
 fn beside(directory: &str, file: &str) -> String {
-    if directory.is_empty() {
-        file.to_owned()
-    } else {
-        format!("{directory}/{file}")
-    }
+    if directory.is_empty() { file.to_owned() } else { format!("{directory}/{file}") }
 }
 
 #[cfg(test)]
@@ -306,30 +266,17 @@ mod tests {
         let root = package("two")
             .version("2.5")
             .module(module("first"))
-            .module(
-                module("second")
-                    .in_directory("sub")
-                    .destination("/kernel/drivers/net"),
-            )
+            .module(module("second").in_directory("sub").destination("/kernel/drivers/net"))
             .depends_on("other")
             .script("POST_BUILD", "true")
             .build_in(dir.path())
             .unwrap();
         assert_eq!(root, dir.path().join("two-2.5"));
-        assert_eq!(
-            fs_err::read_to_string(root.join("Makefile")).unwrap(),
-            "obj-m += first.o\nobj-m += sub/\n"
-        );
-        assert_eq!(
-            fs_err::read_to_string(root.join("sub/Makefile")).unwrap(),
-            "obj-m += second.o\n"
-        );
+        assert_eq!(fs_err::read_to_string(root.join("Makefile")).unwrap(), "obj-m += first.o\nobj-m += sub/\n");
+        assert_eq!(fs_err::read_to_string(root.join("sub/Makefile")).unwrap(), "obj-m += second.o\n");
         let conf = fs_err::read_to_string(root.join("dkms.conf")).unwrap();
-        for line in [
-            "BUILT_MODULE_LOCATION[1]=\"sub/\"",
-            "BUILD_DEPENDS[0]=\"other\"",
-            "POST_BUILD=\"post_build.sh\"",
-        ] {
+        for line in ["BUILT_MODULE_LOCATION[1]=\"sub/\"", "BUILD_DEPENDS[0]=\"other\"", "POST_BUILD=\"post_build.sh\""]
+        {
             assert!(conf.lines().any(|l| l == line), "no {line} in\n{conf}");
         }
     }

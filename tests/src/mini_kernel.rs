@@ -100,8 +100,7 @@ impl MiniKernel {
         let mut order = String::new();
         for (path, version) in &stock {
             order += &format!("{path}.ko\n");
-            self.write_stock(&laid, path, version)
-                .with_context(|| format!("stock module {path}"))?;
+            self.write_stock(&laid, path, version).with_context(|| format!("stock module {path}"))?;
         }
         fs_err::write(laid.modules.join("modules.order"), order)?;
         Ok(laid)
@@ -111,25 +110,11 @@ impl MiniKernel {
         let clang = self.compiler == "clang";
         let mut config = vec![
             "CONFIG_MODULES=y".to_owned(),
-            if clang {
-                "CONFIG_CC_IS_CLANG=y"
-            } else {
-                "CONFIG_CC_IS_GCC=y"
-            }
-            .to_owned(),
-            if clang {
-                "CONFIG_LD_IS_LLD=y"
-            } else {
-                "CONFIG_LD_IS_BFD=y"
-            }
-            .to_owned(),
+            if clang { "CONFIG_CC_IS_CLANG=y" } else { "CONFIG_CC_IS_GCC=y" }.to_owned(),
+            if clang { "CONFIG_LD_IS_LLD=y" } else { "CONFIG_LD_IS_BFD=y" }.to_owned(),
             format!(
                 "CONFIG_CC_VERSION_TEXT=\"{}\"",
-                if clang {
-                    "clang version 19.1.7"
-                } else {
-                    "gcc (Debian) 14.2.0"
-                }
+                if clang { "clang version 19.1.7" } else { "gcc (Debian) 14.2.0" }
             ),
             format!("CONFIG_GCC_VERSION={}", if clang { 0 } else { 140_200 }),
             format!("CONFIG_CLANG_VERSION={}", if clang { 190_107 } else { 0 }),
@@ -147,12 +132,7 @@ impl MiniKernel {
         let macros: String = config
             .iter()
             .filter_map(|line| line.split_once('='))
-            .map(|(name, value)| {
-                format!(
-                    "#define {name} {}\n",
-                    if value == "y" { "1" } else { value }
-                )
-            })
+            .map(|(name, value)| format!("#define {name} {}\n", if value == "y" { "1" } else { value }))
             .collect();
         let release = &self.release;
         for (path, contents) in [
@@ -160,24 +140,12 @@ impl MiniKernel {
             ("include/config/auto.conf", text),
             ("include/config/kernel.release", format!("{release}\n")),
             ("include/generated/autoconf.h", macros),
-            (
-                "include/generated/utsrelease.h",
-                format!("#define UTS_RELEASE \"{release}\"\n"),
-            ),
-            (
-                "include/generated/compile.h",
-                "#define UTS_MACHINE \"x86_64\"\n#define LINUX_COMPILER \"gcc\"\n".into(),
-            ),
+            ("include/generated/utsrelease.h", format!("#define UTS_RELEASE \"{release}\"\n")),
+            ("include/generated/compile.h", "#define UTS_MACHINE \"x86_64\"\n#define LINUX_COMPILER \"gcc\"\n".into()),
             ("include/linux/module.h", MODULE_H.into()),
             ("include/linux/init.h", "#include <linux/module.h>\n".into()),
-            (
-                "include/linux/kernel.h",
-                "#include <linux/module.h>\n".into(),
-            ),
-            (
-                "Module.symvers",
-                "0x12345678\tprintk\tvmlinux\tEXPORT_SYMBOL\t\n".into(),
-            ),
+            ("include/linux/kernel.h", "#include <linux/module.h>\n".into()),
+            ("Module.symvers", "0x12345678\tprintk\tvmlinux\tEXPORT_SYMBOL\t\n".into()),
             ("Makefile", MAKEFILE.into()),
         ] {
             let path = headers.join(path);
@@ -190,24 +158,11 @@ impl MiniKernel {
     fn write_stock(&self, laid: &Laid, path: &str, version: &str) -> Result<()> {
         let name = path.rsplit('/').next().unwrap_or(path);
         let work = tempfile::tempdir()?;
-        let version = if version.is_empty() {
-            String::new()
-        } else {
-            format!("MODULE_VERSION(\"{version}\");\n")
-        };
-        let code = format!(
-            "#include <linux/module.h>\n{version}MODULE_LICENSE(\"GPL\");\nint {name}_stock;\n"
-        );
+        let version = if version.is_empty() { String::new() } else { format!("MODULE_VERSION(\"{version}\");\n") };
+        let code = format!("#include <linux/module.h>\n{version}MODULE_LICENSE(\"GPL\");\nint {name}_stock;\n");
         fs_err::write(work.path().join(format!("{name}.c")), code)?;
         fs_err::write(work.path().join("Makefile"), format!("obj-m := {name}.o\n"))?;
-        run(
-            command("make")
-                .arg("-C")
-                .arg(&laid.headers)
-                .arg(format!("M={}", work.path().display())),
-            b"",
-        )?
-        .ok()?;
+        run(command("make").arg("-C").arg(&laid.headers).arg(format!("M={}", work.path().display())), b"")?.ok()?;
         let _ = fs_err::remove_file(laid.headers.join("calls"));
         let mut built = work.path().join(format!("{name}.ko"));
         if let Some(suffix) = self.compression {
@@ -219,9 +174,7 @@ impl MiniKernel {
             run(command(program[0]).args(&program[1..]).arg(&built), b"")?.ok()?;
             built.as_mut_os_string().push(suffix);
         }
-        let to = laid
-            .modules
-            .join(format!("{path}.ko{}", self.compression.unwrap_or_default()));
+        let to = laid.modules.join(format!("{path}.ko{}", self.compression.unwrap_or_default()));
         fs_err::create_dir_all(to.parent().unwrap_or(&laid.modules))?;
         fs_err::copy(built, to)?;
         Ok(())
@@ -314,12 +267,7 @@ mod tests {
 
     fn modinfo(path: &Path, field: &str) -> String {
         let program = crate::needs::find("modinfo").unwrap();
-        run(command(program).args(["-F", field]).arg(path), b"")
-            .unwrap()
-            .ok()
-            .unwrap()
-            .trim()
-            .to_owned()
+        run(command(program).args(["-F", field]).arg(path), b"").unwrap().ok().unwrap().trim().to_owned()
     }
 
     #[test]
@@ -330,13 +278,7 @@ mod tests {
             .stock("kernel/drivers/net/dummy", "0.9")
             .build_in(&dir.path().join("modules"), dir.path())
             .unwrap();
-        assert_eq!(
-            modinfo(
-                &laid.modules.join("kernel/drivers/net/dummy.ko.xz"),
-                "version"
-            ),
-            "0.9"
-        );
+        assert_eq!(modinfo(&laid.modules.join("kernel/drivers/net/dummy.ko.xz"), "version"), "0.9");
         assert_eq!(laid.calls().unwrap(), Vec::<String>::new());
 
         let source = package("hello")
@@ -347,29 +289,23 @@ mod tests {
             .unwrap();
         let started = Instant::now();
         let built = run(
-            command("make")
-                .arg("-C")
-                .arg(laid.modules.join("build"))
-                .arg(format!("M={}", source.display()))
-                .args(["KERNELRELEASE=6.1.0-mini", "LLVM=1", "modules"]),
+            command("make").arg("-C").arg(laid.modules.join("build")).arg(format!("M={}", source.display())).args([
+                "KERNELRELEASE=6.1.0-mini",
+                "LLVM=1",
+                "modules",
+            ]),
             b"",
         )
         .unwrap();
         built.ok().unwrap();
         // Generous: machines that run tests are busy.
-        assert!(
-            started.elapsed().as_secs() < 5,
-            "a fixture that is this slow is no fixture"
-        );
+        assert!(started.elapsed().as_secs() < 5, "a fixture that is this slow is no fixture");
         let ko = source.join("hello.ko");
         assert_eq!(modinfo(&ko, "version"), "2.0");
         assert_eq!(modinfo(&ko, "name"), "hello");
         assert_eq!(modinfo(&ko, "srcversion").len(), 23);
         assert!(modinfo(&ko, "vermagic").starts_with("6.1.0-mini SMP"));
-        assert_eq!(
-            modinfo(&source.join("sub/other-one.ko"), "name"),
-            "other_one"
-        );
+        assert_eq!(modinfo(&source.join("sub/other-one.ko"), "name"), "other_one");
         let calls = laid.calls().unwrap();
         assert_eq!(calls.len(), 1);
         assert!(calls[0].contains("LLVM=1"), "{calls:?}");
@@ -378,18 +314,10 @@ mod tests {
     #[test]
     fn broken_code_fails_the_make_with_a_diagnostic() {
         let dir = tempfile::tempdir().unwrap();
-        let laid = MiniKernel::new("6.1.0-mini")
-            .build_in(&dir.path().join("modules"), dir.path())
-            .unwrap();
+        let laid = MiniKernel::new("6.1.0-mini").build_in(&dir.path().join("modules"), dir.path()).unwrap();
         let source = package("bad").that_fails().build_in(dir.path()).unwrap();
-        let built = run(
-            command("make")
-                .arg("-C")
-                .arg(&laid.headers)
-                .arg(format!("M={}", source.display())),
-            b"",
-        )
-        .unwrap();
+        let built =
+            run(command("make").arg("-C").arg(&laid.headers).arg(format!("M={}", source.display())), b"").unwrap();
         assert_eq!(built.code, 2);
         assert!(built.stderr.contains("bad.c:1:"), "{}", built.tail());
     }

@@ -40,20 +40,13 @@ impl Need {
                 Subject::Classic => Some("the classic can't do it".into()),
                 Subject::Missing => Need::Subject.unmet(),
             },
-            Need::Long => {
-                (!settings::long()).then(|| "takes minutes: it is part of `make test-long`".into())
-            }
-            Need::Program(name) => find(name)
-                .is_none()
-                .then(|| format!("no {name} on this machine")),
+            Need::Long => (!settings::long()).then(|| "takes minutes: it is part of `make test-long`".into()),
+            Need::Program(name) => find(name).is_none().then(|| format!("no {name} on this machine")),
         }
     }
 }
 
 /// The first program called `name` among the places where programs are.
 pub fn find(name: &str) -> Option<PathBuf> {
-    settings::program_directories()
-        .into_iter()
-        .map(|d| d.join(name))
-        .find(|p| p.is_file())
+    settings::program_directories().into_iter().map(|d| d.join(name)).find(|p| p.is_file())
 }

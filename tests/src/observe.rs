@@ -33,10 +33,7 @@ impl Observation {
                 next.clone_into(&mut name);
                 sections.entry(name.clone()).or_default();
             } else {
-                sections
-                    .entry(name.clone())
-                    .or_default()
-                    .push(line.to_owned());
+                sections.entry(name.clone()).or_default().push(line.to_owned());
             }
         }
         Self { sections }
@@ -54,8 +51,7 @@ impl Observation {
 
     /// Every line in which `other` differs, under the name of its section; empty if none.
     pub fn difference(&self, other: &Self) -> String {
-        let names: std::collections::BTreeSet<&String> =
-            self.sections.keys().chain(other.sections.keys()).collect();
+        let names: std::collections::BTreeSet<&String> = self.sections.keys().chain(other.sections.keys()).collect();
         names
             .into_iter()
             .filter_map(|name| {
@@ -71,21 +67,13 @@ pub fn difference(left: &[String], right: &[String]) -> String {
     // Longest common subsequence, after the equal ends are cut off: lists are long, differences short.
     let head = left.iter().zip(right).take_while(|(a, b)| a == b).count();
     let (left, right) = (&left[head..], &right[head..]);
-    let tail = left
-        .iter()
-        .rev()
-        .zip(right.iter().rev())
-        .take_while(|(a, b)| a == b)
-        .count();
+    let tail = left.iter().rev().zip(right.iter().rev()).take_while(|(a, b)| a == b).count();
     let (left, right) = (&left[..left.len() - tail], &right[..right.len() - tail]);
     let mut common = vec![vec![0_usize; right.len() + 1]; left.len() + 1];
     for i in (0..left.len()).rev() {
         for j in (0..right.len()).rev() {
-            common[i][j] = if left[i] == right[j] {
-                common[i + 1][j + 1] + 1
-            } else {
-                common[i + 1][j].max(common[i][j + 1])
-            };
+            common[i][j] =
+                if left[i] == right[j] { common[i + 1][j + 1] + 1 } else { common[i + 1][j].max(common[i][j + 1]) };
         }
     }
     let (mut i, mut j, mut lines) = (0, 0, String::new());
@@ -109,13 +97,9 @@ mod tests {
 
     #[test]
     fn a_difference_names_its_section_and_lines() {
-        let classic =
-            Observation::parse("@@ status\na/1: added\nb/1: added\n@@ tree\nd 755 a -> \n");
+        let classic = Observation::parse("@@ status\na/1: added\nb/1: added\n@@ tree\nd 755 a -> \n");
         let ours = Observation::parse("@@ status\na/1: added\nc/1: added\nb/1: added\n@@ tree\n");
-        assert_eq!(
-            classic.difference(&ours),
-            "in status:\n  + c/1: added\nin tree:\n  - d 755 a -> \n"
-        );
+        assert_eq!(classic.difference(&ours), "in status:\n  + c/1: added\nin tree:\n  - d 755 a -> \n");
         assert_eq!(classic.difference(&classic), "");
     }
 }

@@ -40,11 +40,7 @@ impl Outcome {
             let lines: Vec<&str> = text.lines().collect();
             lines[lines.len().saturating_sub(15)..].join("\n")
         };
-        format!(
-            "stdout: {}\nstderr: {}",
-            last(&self.stdout),
-            last(&self.stderr)
-        )
+        format!("stdout: {}\nstderr: {}", last(&self.stdout), last(&self.stderr))
     }
 }
 
@@ -68,11 +64,7 @@ pub fn run(command: &mut Command, input: &[u8]) -> Result<Outcome> {
     }
     let output = child.wait_with_output()?;
     use std::os::unix::process::ExitStatusExt;
-    let code = output
-        .status
-        .code()
-        .or_else(|| output.status.signal().map(|s| 128 + s))
-        .unwrap_or(-1);
+    let code = output.status.code().or_else(|| output.status.signal().map(|s| 128 + s)).unwrap_or(-1);
     Ok(Outcome {
         code,
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -24,11 +24,7 @@ pub fn subject() -> Subject {
         return Subject::Classic;
     }
     let path = var("DKMS_BIN").map_or_else(|| project().join("target/dkms"), PathBuf::from);
-    if path.is_file() {
-        Subject::Ours(path)
-    } else {
-        Subject::Missing
-    }
+    if path.is_file() { Subject::Ours(path) } else { Subject::Missing }
 }
 
 /// True for `make test-long` (`DKMS_LONG=1`).
@@ -42,9 +38,7 @@ pub fn cache() -> PathBuf {
         return PathBuf::from(path);
     }
     let system = PathBuf::from("/var/cache/dkms-tests");
-    if fs_err::create_dir_all(&system).is_ok()
-        && rustix::fs::access(&system, rustix::fs::Access::WRITE_OK).is_ok()
-    {
+    if fs_err::create_dir_all(&system).is_ok() && rustix::fs::access(&system, rustix::fs::Access::WRITE_OK).is_ok() {
         return system;
     }
     project().join("target/beds")
@@ -59,7 +53,5 @@ pub fn project() -> PathBuf {
 /// The directories where programs are looked for: `$PATH`, and where Debian keeps root's.
 pub fn program_directories() -> Vec<PathBuf> {
     let path = var("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
-        .collect()
+    std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).collect()
 }

@@ -18,19 +18,12 @@ pub struct Suite {
 impl Suite {
     /// No cases yet; each will have these needs.
     pub fn new(needs: &[Need]) -> Self {
-        Self {
-            needs: needs.to_vec(),
-            ..Self::default()
-        }
+        Self { needs: needs.to_vec(), ..Self::default() }
     }
 
     /// Adds a case.
     #[must_use]
-    pub fn case(
-        self,
-        name: impl Into<String>,
-        body: impl FnOnce() -> Result<()> + Send + 'static,
-    ) -> Self {
+    pub fn case(self, name: impl Into<String>, body: impl FnOnce() -> Result<()> + Send + 'static) -> Self {
         self.case_needing(&[], name, body)
     }
 
@@ -62,14 +55,8 @@ impl Suite {
         if !listing {
             // cargo calls this program `<area>-<digest>`.
             let program = std::env::current_exe().unwrap_or_default();
-            let area = program
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            let area = area
-                .rsplit_once('-')
-                .map_or(area.as_str(), |(area, _)| area);
+            let area = program.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let area = area.rsplit_once('-').map_or(area.as_str(), |(area, _)| area);
             for (name, reason) in &self.left_out {
                 println!("left out: {area} {name}: because {reason}");
             }

@@ -83,7 +83,8 @@ impl Args {
         let mut texts = Vec::new();
         for word in words {
             texts.push(
-                word.into_string().map_err(|word| UsageError::BadValue(format!("{} is not UTF-8.", word.to_string_lossy())))?,
+                word.into_string()
+                    .map_err(|word| UsageError::BadValue(format!("{} is not UTF-8.", word.to_string_lossy())))?,
             );
         }
         let matches = table::parser().try_get_matches_from(normalise(texts)).map_err(|error| explain(&error))?;

@@ -129,15 +129,15 @@ fn take(jobs: &[Job], board: &Mutex<Board>) -> Option<usize> {
 
 /// The first job that can begin, which is then running. Jobs that never can are marked failed.
 fn ready(jobs: &[Job], board: &mut Board) -> Option<usize> {
-    for index in 0..jobs.len() {
+    for (index, job) in jobs.iter().enumerate() {
         if board.states[index] != State::Waiting {
             continue;
         }
-        if jobs[index].after.iter().any(|before| board.states[*before] == State::Failed) {
+        if job.after.iter().any(|before| board.states[*before] == State::Failed) {
             board.states[index] = State::Failed;
             continue;
         }
-        if jobs[index].after.iter().all(|before| board.states[*before] == State::Done) {
+        if job.after.iter().all(|before| board.states[*before] == State::Done) {
             board.states[index] = State::Running;
             return Some(index);
         }

@@ -171,6 +171,7 @@ fn parse(spec: &OsStr) -> io::Result<(Confinement, PathBuf)> {
     serde_json::from_str(text).map_err(io::Error::other)
 }
 
+#[allow(clippy::needless_pass_by_value)] // as map_err hands it
 fn at(error: io::Error, action: &str, path: &Path) -> io::Error {
     io::Error::new(error.kind(), format!("{action} {}: {error}", path.display()))
 }

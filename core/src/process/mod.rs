@@ -163,7 +163,7 @@ pub fn run(task: Task) -> Result<End, ProcessError> {
 }
 
 /// Reads `from` to its end, keeping at most 1 MiB: the beginning and the end.
-fn read_bounded(mut from: impl Read, mut also: Option<&mut dyn FnMut(&[u8])>) -> io::Result<Vec<u8>> {
+fn read_bounded(mut from: impl Read, mut also: impl FnMut(&[u8])) -> io::Result<Vec<u8>> {
     const HALF: usize = 512 * 1024;
     let mut kept = Vec::new();
     let mut buffer = vec![0; 16 * 1024];
@@ -174,9 +174,7 @@ fn read_bounded(mut from: impl Read, mut also: Option<&mut dyn FnMut(&[u8])>) ->
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        if let Some(also) = also.as_mut() {
-            also(&buffer[..n]);
-        }
+        also(&buffer[..n]);
         kept.extend_from_slice(&buffer[..n]);
         if kept.len() > 3 * HALF {
             kept.drain(HALF..kept.len() - HALF);

@@ -65,7 +65,7 @@ pub(super) fn to_the_end(mut cmd: Command, task: Task, program: &str) -> Result<
 }
 
 fn collect(from: impl Read, file: Option<File>) -> io::Result<Vec<u8>> {
-    let Some(mut file) = file else { return read_bounded(from, None) };
+    let Some(mut file) = file else { return read_bounded(from, |_| {}) };
     let mut failed = None;
     let mut tee = |bytes: &[u8]| {
         if let Err(error) = file.write_all(bytes) {
@@ -74,7 +74,7 @@ fn collect(from: impl Read, file: Option<File>) -> io::Result<Vec<u8>> {
         // A closed terminal must not stop a build.
         let _ = io::stdout().write_all(bytes);
     };
-    let output = read_bounded(from, Some(&mut tee))?;
+    let output = read_bounded(from, &mut tee)?;
     failed.map_or(Ok(output), Err)
 }
 

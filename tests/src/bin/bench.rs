@@ -22,13 +22,7 @@ struct Row {
 }
 
 const ROWS: &[Row] = &[
-    Row {
-        case: "start-up",
-        title: "`dkms --version`",
-        floor: "true",
-        within: 2.0,
-        faster: None,
-    },
+    Row { case: "start-up", title: "`dkms --version`", floor: "true", within: 2.0, faster: None },
     Row {
         case: "status",
         title: "`dkms status`, 100 packages x 3 kernels",
@@ -77,21 +71,11 @@ fn main() -> Result<()> {
         }
     }
     // Fewer of either only try the bench itself: the titles below say 100.
-    let argument = |i: usize, default: &str| {
-        std::env::args()
-            .nth(i)
-            .unwrap_or_else(|| default.to_owned())
-    };
+    let argument = |i: usize, default: &str| std::env::args().nth(i).unwrap_or_else(|| default.to_owned());
     let measured = measure(&argument(1, "5"), &argument(2, "100"))?;
     let date = run(command("date").arg("+%Y-%m-%d"), b"")?.ok()?;
-    println!(
-        "Measured on {} (medians of one run; {} cores)\n",
-        date.trim(),
-        std::thread::available_parallelism()?
-    );
-    println!(
-        "| what | ours | floor | times the floor | promised | classic | times faster | promised |"
-    );
+    println!("Measured on {} (medians of one run; {} cores)\n", date.trim(), std::thread::available_parallelism()?);
+    println!("| what | ours | floor | times the floor | promised | classic | times faster | promised |");
     println!("|---|---|---|---|---|---|---|---|");
     for row in ROWS {
         println!("{}", line(row, &measured));
@@ -106,10 +90,7 @@ fn measure(rounds: &str, packages: &str) -> Result<Measured> {
     let bed = Bed::subject(&base)?;
     bed.copy_in(&base.root.join("usr/sbin/dkms"), "/root/classic")?;
     let hand = tempfile::tempdir()?;
-    bed.copy_in(
-        &package("hello").build_in(hand.path())?,
-        "/usr/src/hello-1.0",
-    )?;
+    bed.copy_in(&package("hello").build_in(hand.path())?, "/usr/src/hello-1.0")?;
     let script = include_str!("../../scripts/bench-in-bed.sh");
     let mut words = vec!["bash", "-c", script, "bench", rounds, packages];
     words.extend(base.kernels.iter().map(String::as_str));
@@ -118,25 +99,17 @@ fn measure(rounds: &str, packages: &str) -> Result<Measured> {
     let mut measured = Measured::new();
     for line in outcome.stdout.lines() {
         let mut words = line.split(' ');
-        let (Some(case), Some(program), Some(time)) = (words.next(), words.next(), words.next())
-        else {
+        let (Some(case), Some(program), Some(time)) = (words.next(), words.next(), words.next()) else {
             continue;
         };
         let time: f64 = time.parse().with_context(|| format!("the line {line}"))?;
-        measured
-            .entry((case.into(), program.into()))
-            .or_default()
-            .push(time);
+        measured.entry((case.into(), program.into())).or_default().push(time);
     }
     Ok(measured)
 }
 
 fn line(row: &Row, measured: &Measured) -> String {
-    let of = |program: &str| {
-        measured
-            .get(&(row.case.to_owned(), program.to_owned()))
-            .map(|times| median(times))
-    };
+    let of = |program: &str| measured.get(&(row.case.to_owned(), program.to_owned())).map(|times| median(times));
     let (ours, floor, classic) = (of("ours"), of(row.floor), of("classic"));
     let time = |t: Option<f64>| t.map_or("none".to_owned(), duration);
     let ratio = |a: Option<f64>, b: Option<f64>| match (a, b) {
@@ -153,8 +126,7 @@ fn line(row: &Row, measured: &Measured) -> String {
         row.within,
         time(classic),
         ratio(classic, ours),
-        row.faster
-            .map_or(String::new(), |f| format!("at least {f}")),
+        row.faster.map_or(String::new(), |f| format!("at least {f}")),
     )
 }
 
@@ -166,9 +138,5 @@ fn median(times: &[f64]) -> f64 {
 
 /// Microseconds as a person reads them.
 fn duration(micros: f64) -> String {
-    if micros < 1e5 {
-        format!("{:.1} ms", micros / 1e3)
-    } else {
-        format!("{:.2} s", micros / 1e6)
-    }
+    if micros < 1e5 { format!("{:.1} ms", micros / 1e3) } else { format!("{:.2} s", micros / 1e6) }
 }
