@@ -58,6 +58,9 @@ pub enum Error {
         /// The DKMS tree.
         tree: PathBuf,
     },
+    /// `match` can't be done as asked.
+    #[error("{0}")]
+    Match(String, u8),
     /// The package's registration is damaged.
     #[error(
         "{package} is broken!\nMissing the source directory or the symbolic link pointing to it.\nPut the source back at {}, or run: dkms remove {package} --all", source_dir.display()
@@ -283,7 +286,7 @@ impl Error {
             | Self::ArchCount { .. }
             | Self::NotRoot
             | Self::ReadOnlyTree { .. } => 1,
-            Self::Conflict(_, _, code) => *code,
+            Self::Conflict(_, _, code) | Self::Match(_, code) => *code,
             Self::NoAll(_) | Self::PatchPath(_) | Self::PatchMissing { .. } => 5,
             Self::NoKernel { .. } => 16,
             Self::NotAdded(_) | Self::AlreadyAdded(_) | Self::BuildInTheWay { .. } => 3,

@@ -55,6 +55,7 @@ pub const OPTIONS: &[Opt] = &[
     value("format", "text|json", "How to print results"),
     value("jobs", "N", "How many jobs may run at once").short('j'),
     value("initramfs", "auto|later|never", "Whether to renew the initramfs, or leave it to a later hook"),
+    value("event", "boot|…", "What has happened (boot: failures that would only repeat are not tried again)"),
     value("package-version", "VERSION", "The version of the package").short('v'),
     value("conf", "FILE", "Use this dkms.conf instead of the package's").short('c'),
     flag("all", "Every kernel that the package is built for"),
@@ -144,6 +145,8 @@ const INSTALLING: &[&str] = &[
     "dry-run",
 ];
 
+const AUTO: &[&str] = &["kernelver", "arch", "initramfs", "jobs", "dry-run", "format", "long"];
+
 /// Every verb.
 pub const VERBS: &[Verb] = &[
     Verb {
@@ -187,6 +190,59 @@ pub const VERBS: &[Verb] = &[
         operands: PACKAGE,
         options: &["kernelver", "arch", "all", "no-depmod", "rpm_safe_upgrade", "dry-run"],
         rules: Rules { all: true, ..WRITES },
+    },
+    Verb {
+        name: "autoinstall",
+        about: "Install every package that wants it for a kernel",
+        operands: "",
+        options: AUTO,
+        rules: Rules { root: true, ..WRITES },
+    },
+    Verb {
+        name: "reconcile",
+        about: "Make every kernel have the modules that it should have",
+        operands: "",
+        options: &[
+            "kernelver",
+            "arch",
+            "all-kernels",
+            "event",
+            "initramfs",
+            "strict",
+            "jobs",
+            "dry-run",
+            "format",
+            "long",
+        ],
+        rules: Rules { root: true, classic: false, ..WRITES },
+    },
+    Verb {
+        name: "match",
+        about: "Install for a kernel what another kernel has",
+        operands: "[NAME]",
+        options: &["templatekernel", "kernelver", "arch", "jobs", "dry-run"],
+        rules: Rules { root: true, ..WRITES },
+    },
+    Verb {
+        name: "kernel_preinst",
+        about: "A kernel's package is about to be unpacked: its modules become stale",
+        operands: "",
+        options: &["kernelver", "arch", "dry-run"],
+        rules: Rules { root: true, one_kernel: true, ..WRITES },
+    },
+    Verb {
+        name: "kernel_postinst",
+        about: "A kernel was installed: install every package that wants it",
+        operands: "",
+        options: AUTO,
+        rules: Rules { root: true, one_kernel: true, ..WRITES },
+    },
+    Verb {
+        name: "kernel_prerm",
+        about: "A kernel is about to be removed: take its modules away",
+        operands: "",
+        options: &["kernelver", "arch", "dry-run"],
+        rules: Rules { root: true, one_kernel: true, ..WRITES },
     },
     Verb {
         name: "status",

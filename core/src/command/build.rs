@@ -43,7 +43,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
 
 /// One exit code for several kernels: the first failure's; 77 only if every kernel is excluded.
 /// (The classic returned the last kernel's, whatever had become of the others.)
-fn code(results: &[Result<Done, Error>]) -> u8 {
+pub(super) fn code(results: &[Result<Done, Error>]) -> u8 {
     let codes: Vec<u8> = results.iter().map(|result| result.as_ref().err().map_or(0, Error::code)).collect();
     if let Some(failure) = codes.iter().find(|code| **code != 0 && **code != 77) {
         return *failure;

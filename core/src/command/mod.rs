@@ -1,7 +1,11 @@
 //! The verbs, one file each, and what they share: checks, defaults, exit codes.
 
 mod add;
+mod autoinstall;
 mod build;
+mod kernel;
+mod matching;
+mod reconcile;
 mod remove;
 mod status;
 
@@ -40,6 +44,11 @@ fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, E
         "add" => add::run(ctx, args, reporter),
         "build" | "install" => build::run(ctx, args, reporter),
         "uninstall" | "unbuild" | "remove" => remove::run(ctx, args, reporter),
+        "autoinstall" | "kernel_postinst" => autoinstall::run(ctx, args, reporter),
+        "kernel_preinst" => kernel::preinst(ctx, args, reporter),
+        "kernel_prerm" => kernel::prerm(ctx, args, reporter),
+        "match" => matching::run(ctx, args, reporter),
+        "reconcile" => reconcile::run(ctx, args, reporter),
         "status" => status::run(ctx, args, reporter),
         other => {
             Err(Error::Usage(crate::cli::args::UsageError::BadValue(format!("The action {other:?} is not known."))))

@@ -188,7 +188,7 @@ type DepmodFailure = (Release, Box<dyn Fn() -> Error>);
 pub fn depmods(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFailure> {
     let mut failures: Vec<DepmodFailure> = Vec::new();
     for release in session.take_touched() {
-        if session.ctx.options.no_depmod {
+        if session.ctx.options.no_depmod || !session.ctx.trees.modules_dir(&release).is_dir() {
             continue;
         }
         reporter.report(Event::Part("Running depmod...".to_owned()));

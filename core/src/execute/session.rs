@@ -77,6 +77,11 @@ impl<'a> Session<'a> {
         self.changed.lock().unwrap_or_else(PoisonError::into_inner).insert(release.clone());
     }
 
+    /// The kernels that need a depmod.
+    pub fn touched_so_far(&self) -> BTreeSet<Release> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The kernels that need a depmod, which are then forgotten.
     pub fn take_touched(&self) -> BTreeSet<Release> {
         std::mem::take(&mut self.changed.lock().unwrap_or_else(PoisonError::into_inner))

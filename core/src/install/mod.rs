@@ -22,7 +22,7 @@ use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifes
 use crate::tree::{compare, walk};
 use sanity::Verdict;
 
-pub use uninstall::{Evaluate, forget, unbuild, uninstall};
+pub use uninstall::{Evaluate, forget, is_ours, unbuild, uninstall};
 
 /// Installs the artefact of `package` for the kernel of `facts`. The caller holds the pair's lock, and
 /// runs depmod when everything for that kernel is in place. A version that was installed before is
@@ -146,12 +146,16 @@ fn put(
     beside.drop_stale(&ctx.trees, &kernel.release);
     let before = beside.find_name(&package.name, &kernel.arch).cloned();
     let first_time = !link.is_symlink();
+    let again = walk::is_active(&ctx.trees, package, kernel);
     let mut change = Change::new(&ctx.trees, format!("install {package} for {kernel}"));
     let mut refused = Vec::new();
     let mut files: Vec<InstalledFile> = Vec::new();
     for module in modules {
         let found: Vec<&Path> = found(facts, ctx, module).into_iter().filter(|path| dir.join(path).exists()).collect();
-        if let Err(why) = may_install(ctx, kernel, module, &built, found.first().copied(), forced) {
+        // Its own file, built anew, is not in its way.
+        let own = module.location.join(&module.file);
+        let rival = found.first().copied().filter(|found| !(again && *found == own));
+        if let Err(why) = may_install(ctx, kernel, module, &built, rival, forced) {
             reporter.report(Event::Note(why.clone()));
             refused.push(why);
             continue;
@@ -265,6 +269,7 @@ fn entry(
         kernel_identity: manifest.and_then(|manifest| manifest.kernel_identity.clone()),
         source_digest: manifest.map(|manifest| manifest.source_digest.clone()),
         headers_digest: manifest.and_then(|manifest| manifest.headers_digest.clone()),
+        headers_stamp: manifest.and_then(|manifest| manifest.headers_stamp.clone()),
         build_depends: conf.map_or_else(
             || manifest.map(|m| m.build_depends.clone()).unwrap_or_default(),
             |conf| conf.build_depends.clone(),

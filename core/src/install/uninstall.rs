@@ -131,6 +131,7 @@ fn as_classic(
         kernel_identity: None,
         source_digest: None,
         headers_digest: None,
+        headers_stamp: None,
         build_depends: evaluated.conf.build_depends.clone(),
         post_remove: evaluated.conf.scripts.post_remove.clone(),
         no_weak_modules: evaluated.conf.no_weak_modules,
@@ -143,7 +144,7 @@ fn as_classic(
 
 /// Whether the file at `path` is the one that `file` says we put there: by stat identity, by content, or,
 /// when somebody signed or stripped it anew, by what tells its source (version and srcversion together).
-pub(super) fn is_ours(file: &InstalledFile, path: &Path) -> bool {
+pub fn is_ours(file: &InstalledFile, path: &Path) -> bool {
     let Ok(found) = Identity::of_path(path) else { return false };
     if file.identity == Some(found)
         || digest_of(path).as_ref() == Some(&file.digest)

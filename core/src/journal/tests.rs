@@ -84,6 +84,7 @@ impl Bed {
             kernel_identity: None,
             source_digest: None,
             headers_digest: None,
+            headers_stamp: None,
             build_depends: Vec::new(),
             post_remove: None,
             no_weak_modules: false,

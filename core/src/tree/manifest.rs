@@ -162,6 +162,9 @@ pub struct Installed {
     /// As in [`Manifest::headers_digest`].
     #[serde(default)]
     pub headers_digest: Option<Digest>,
+    /// As in [`Manifest::headers_stamp`].
+    #[serde(default)]
+    pub headers_stamp: Option<String>,
     /// As in [`Manifest::build_depends`].
     #[serde(default)]
     pub build_depends: Vec<String>,

@@ -72,6 +72,12 @@ impl Trees {
         self.own().join("locks").join(format!("{}@{}", package.name, package.version))
     }
 
+    /// The list of packages whose modules for a kernel are to be looked upon as stale: its package is being
+    /// upgraded under the same release.
+    pub fn stale_list(&self, kernel: &Kernel) -> PathBuf {
+        self.own().join("stale").join(format!("{}@{}", kernel.release, kernel.arch))
+    }
+
     /// The directory of the journals of changes under way.
     pub fn journals(&self) -> PathBuf {
         self.own().join("journal")

@@ -1,0 +1,130 @@
+//! `dkms autoinstall` and `dkms kernel_postinst`: every package that wants it, on one kernel, in the
+//! classic's words and with its exit codes (behaviour.md 8).
+
+use super::reconcile::{how, is_disabled, show};
+use super::{check_access, event, kernels, post_transaction};
+use crate::cli::args::Args;
+use crate::context::Context;
+use crate::error::Error;
+use crate::execute::{Done, Session};
+use crate::names::Kernel;
+use crate::plan::{Action, Reason};
+use crate::policy::{Ending, FAILED};
+use crate::reconcile::{How, Outcome, Scope, preview, reconcile};
+use crate::report::{Event, Reporter};
+
+pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+    if args.kernels.len() > 1 {
+        return Err(Error::OneKernel(args.verb_name()));
+    }
+    if is_disabled(ctx) {
+        reporter.line(&"Automatic installation of modules has been disabled.");
+        return Ok(0);
+    }
+    let kernel = kernels(ctx, args)?.remove(0);
+    let scope = Scope::Kernels(vec![kernel.clone()]);
+    let how = How { announce: true, ..how(args) };
+    let session = Session::new(ctx)?;
+    if ctx.options.dry_run {
+        let (plan, broken) = preview(&session, &scope, how)?;
+        return show(args, &plan, &broken, reporter);
+    }
+    check_access(ctx, args)?;
+    let outcome = reconcile(&session, &scope, how, reporter)?;
+    for broken in &outcome.broken {
+        reporter.report(Event::Error(vec![broken.clone()]));
+    }
+    let code = conclude(&session, &kernel, &outcome, reporter)?;
+    let installed = outcome.results.iter().any(|result| matches!(result, Some(Ok(Done::Installed))));
+    if installed && args.verb_name() == "autoinstall" {
+        post_transaction(ctx, reporter)?;
+    }
+    Ok(code)
+}
+
+/// The summary lines, and the exit code.
+fn conclude(session: &Session<'_>, kernel: &Kernel, outcome: &Outcome, reporter: &dyn Reporter) -> Result<u8, Error> {
+    let steps = &outcome.plan.steps;
+    let idle = steps.iter().all(|step| step.action == Action::Keep || step.reason == Reason::Manual);
+    if idle {
+        return Ok(0);
+    }
+    let (mut present, mut succeeded, mut skipped, mut failed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut deferred, mut unresolved, mut waits) = (Vec::new(), false, false);
+    for (index, step) in steps.iter().enumerate() {
+        let name = step.package.name.to_string();
+        match (outcome.ending(index), &step.reason) {
+            (_, Reason::Manual) => {}
+            (Ending::Present, _) if step.action == Action::Keep => present.push(name),
+            (Ending::Present, _) => succeeded.push(name),
+            (Ending::Excluded, _) => skipped.push(name),
+            (Ending::Waiting, Reason::Unregistered(missing)) => {
+                let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+                reporter.line(&format!(
+                    "{} autoinstall deferred: BUILD_DEPENDS not registered with DKMS: {}.",
+                    step.package,
+                    missing.join(" ")
+                ));
+                deferred.push(step.package.to_string());
+            }
+            (Ending::Waiting, _) => waits = true,
+            (Ending::Failed(_), Reason::Dependencies(missing)) => {
+                let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+                unresolved = true;
+                reporter.report(Event::Note(format!(
+                    "{} autoinstall failed due to missing dependencies: {}.",
+                    step.package,
+                    missing.join(" ")
+                )));
+            }
+            (Ending::Failed(13), Reason::Cycle(_)) => {
+                unresolved = true;
+                reporter.report(Event::Note(format!("{} autoinstall failed: {}.", step.package, step.reason)));
+            }
+            (Ending::Failed(code), Reason::Unusable(why)) => {
+                reporter.report(Event::Error(why.lines().map(str::to_owned).collect()));
+                failed.push(format!("{name}({code})"));
+            }
+            (Ending::Failed(code), _) => failed.push(format!("{name}({code})")),
+        }
+    }
+    present.append(&mut succeeded);
+    let release = &kernel.release;
+    if !present.is_empty() {
+        reporter.line(&format!("Autoinstall on {release} succeeded for module(s) {}.", present.join(" ")));
+    }
+    if !skipped.is_empty() {
+        reporter.line(&format!("Autoinstall on {release} was skipped for module(s) {}.", skipped.join(" ")));
+    }
+    if !failed.is_empty() {
+        reporter.line(&format!("Autoinstall on {release} failed for module(s) {}.", failed.join(" ")));
+    }
+    if !deferred.is_empty() {
+        reporter.line(&format!(
+            "Autoinstall on {release} deferred module(s) {} due to BUILD_DEPENDS not yet registered with DKMS.",
+            deferred.join(" ")
+        ));
+        reporter.line(&"They are tried again when something is registered or installed.");
+    }
+    if waits {
+        let facts = session.facts.kernel(kernel)?;
+        if let Some(error) = session.facts.no_headers(&facts) {
+            reporter.report(event(&error));
+            return Ok(error.code());
+        }
+        let mismatch = steps.iter().find_map(|step| match &step.reason {
+            Reason::Headers(what) => Some(what.clone()),
+            _ => None,
+        });
+        reporter.report(Event::Error(vec![format!("Headers for kernel {release}: {}.", mismatch.unwrap_or_default())]));
+        return Ok(21);
+    }
+    if failed.is_empty() && !unresolved {
+        return Ok(0);
+    }
+    reporter.report(Event::Error(vec![
+        "One or more modules failed to install during autoinstall.".to_owned(),
+        format!("See above, and: dkms status -k {release} --long"),
+    ]));
+    Ok(FAILED)
+}

@@ -1,0 +1,56 @@
+//! `dkms kernel_preinst` and `dkms kernel_prerm`: a kernel's package is about to be upgraded under the same
+//! release, or to be removed (behaviour.md 2.13).
+
+use super::{check_access, kernels};
+use crate::cli::args::Args;
+use crate::context::Context;
+use crate::error::Error;
+use crate::execute::{Session, run::depmods};
+use crate::reconcile::{kernel_is_coming, kernel_is_going};
+use crate::report::{Event, Reporter};
+use crate::tree::walk::{self, Filter};
+
+/// What both return when something could not be done.
+const FAILED: u8 = 14;
+
+pub(super) fn preinst(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+    let kernel = kernels(ctx, args)?.remove(0);
+    check_access(ctx, args)?;
+    if ctx.options.dry_run {
+        reporter.line(&format!("Would look upon the modules for kernel {kernel} as stale until they are built anew."));
+        return Ok(0);
+    }
+    let session = Session::new(ctx)?;
+    session.heal(reporter)?;
+    for package in kernel_is_coming(&session, &kernel)? {
+        reporter.report(Event::Note(format!(
+            "dkms: {package} will be built anew for kernel {kernel}; its present modules stay until then"
+        )));
+    }
+    Ok(0)
+}
+
+pub(super) fn prerm(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+    let kernel = kernels(ctx, args)?.remove(0);
+    check_access(ctx, args)?;
+    if ctx.options.dry_run {
+        for entry in walk::walk(&ctx.trees, &Filter::default()).packages {
+            if entry.built.iter().any(|built| built.kernel == kernel) {
+                reporter.line(&format!("Would remove {} from kernel {kernel}.", entry.package));
+            }
+        }
+        return Ok(0);
+    }
+    let session = Session::new(ctx)?;
+    let failures = kernel_is_going(&session, &kernel, reporter)?;
+    depmods(&session, reporter);
+    if failures.is_empty() {
+        return Ok(0);
+    }
+    let list: Vec<String> = failures.iter().map(|(package, error)| format!("{package}({})", error.code())).collect();
+    reporter.report(Event::Error(vec![format!(
+        "dkms kernel_prerm for kernel {kernel} failed for module(s) {}.",
+        list.join(" ")
+    )]));
+    Ok(FAILED)
+}

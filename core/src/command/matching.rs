@@ -1,0 +1,72 @@
+//! `dkms match`: install for one kernel what another has (behaviour.md 2.11).
+
+use super::{check_access, kernels};
+use crate::cli::args::Args;
+use crate::context::Context;
+use crate::error::Error;
+use crate::execute::{self, Job, Session, Want};
+use crate::names::{Arch, Kernel, Name, Release};
+use crate::report::Reporter;
+use crate::tree::walk::{self, Filter};
+
+pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+    if args.kernels.len() > 1 {
+        return Err(Error::OneKernel("match"));
+    }
+    let Some(template) = args.value("templatekernel").filter(|release| !release.is_empty()) else {
+        return Err(Error::Match(
+            "Invalid number of parameters passed.\nUsage: match --templatekernel=<kernel> -k <kernel>\n   or: match --templatekernel=<kernel> -k <kernel> <module>".to_owned(),
+            1,
+        ));
+    };
+    let kernel = kernels(ctx, args)?.remove(0);
+    let template = Release::new(template)?;
+    if template == kernel.release {
+        return Err(Error::Match("The templatekernel and the specified kernel version are the same.".to_owned(), 2));
+    }
+    let wanted = args.module.as_deref().map(Name::new).transpose()?;
+    if let Some(name) = &wanted {
+        if !ctx.trees.name_dir(name).is_dir() {
+            return Err(Error::Match(format!("The module: {name} is not located in the DKMS tree."), 3));
+        }
+    }
+    check_access(ctx, args)?;
+    let arch = Arch::new(ctx.distribution.arch_label(&template, &ctx.machine.name))?;
+    let template = Kernel { release: template, arch };
+    reporter.line(&"");
+    reporter.line(&format!("Matching modules in kernel: {kernel}"));
+    reporter.line(&format!("to the configuration of kernel: {template}"));
+    let filter = Filter { name: wanted.map(|name| name.to_string()), ..Filter::default() };
+    let installed =
+        |entry: &walk::PackageEntry| entry.built.iter().any(|built| built.installed && built.kernel == template);
+    let packages: Vec<_> =
+        walk::walk(&ctx.trees, &filter).packages.into_iter().filter(installed).map(|entry| entry.package).collect();
+    if packages.is_empty() {
+        reporter.line(&"");
+        reporter.line(&"There is nothing to be done for this match.");
+        return Ok(0);
+    }
+    let session = Session::new(ctx)?;
+    if let Some(error) = session.facts.no_headers(&*session.facts.kernel(&kernel)?) {
+        return Err(error);
+    }
+    if ctx.options.dry_run {
+        for package in packages {
+            reporter.line(&format!("Would install {package} for kernel {kernel}."));
+        }
+        return Ok(0);
+    }
+    session.heal(reporter)?;
+    let jobs: Vec<Job> = packages
+        .into_iter()
+        .map(|package| Job {
+            announce: Some(format!("Module:  {}\nVersion: {}", package.name, package.version)),
+            package,
+            kernel: kernel.clone(),
+            want: Want::Installed,
+            rebuild: false,
+            after: Vec::new(),
+        })
+        .collect();
+    Ok(super::build::code(&execute::run(&session, &jobs, reporter)))
+}

@@ -1,0 +1,104 @@
+//! `dkms reconcile`: make every kernel have what it should have. The single entry for fronts, the boot unit
+//! and image builds.
+
+use super::kernels;
+use crate::cli::args::Args;
+use crate::context::Context;
+use crate::error::Error;
+use crate::execute::Session;
+use crate::kernel::installed;
+use crate::names::{Arch, Kernel};
+use crate::plan::{Action, Plan};
+use crate::reconcile::{How, Initramfs, Scope, preview, reconcile, summary};
+use crate::report::{Event, Reporter};
+
+/// The file that switches automatic installation off.
+const NO_AUTOINSTALL: &str = "/etc/dkms/no-autoinstall";
+
+/// Whether the administrator switched automatic installation off.
+pub(super) fn is_disabled(ctx: &Context) -> bool {
+    ctx.trees.outer(NO_AUTOINSTALL).exists()
+}
+
+pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+    if args.flag("all-kernels") && !args.kernels.is_empty() {
+        return Err(Error::Conflict("--all-kernels", "-k", 2));
+    }
+    let boot = args.value("event") == Some("boot");
+    if is_disabled(ctx) {
+        reporter.line(&"Automatic installation of modules has been disabled.");
+        return Ok(0);
+    }
+    let Some(scope) = scope(ctx, args, boot)? else { return Ok(0) };
+    let how = How { spare_known_failures: boot, ..how(args) };
+    let session = Session::new(ctx)?;
+    if ctx.options.dry_run {
+        let (plan, broken) = preview(&session, &scope, how)?;
+        return show(args, &plan, &broken, reporter);
+    }
+    super::check_access(ctx, args)?;
+    let outcome = reconcile(&session, &scope, how, reporter)?;
+    if !outcome.changed.is_empty() {
+        super::post_transaction(ctx, reporter)?;
+    }
+    let lines = summary::lines(ctx, &outcome);
+    if !lines.is_empty() {
+        // The last thing said; on standard error, since standard output may be somebody's protocol.
+        reporter.report(Event::Note(format!("\n{}", lines.join("\n"))));
+    }
+    Ok(outcome.code(ctx, how.strict))
+}
+
+/// How the words want it.
+pub(super) fn how(args: &Args) -> How {
+    How {
+        initramfs: match args.value("initramfs") {
+            Some("later") => Initramfs::Later,
+            Some("never") => Initramfs::Never,
+            _ => Initramfs::Auto,
+        },
+        spare_known_failures: false,
+        strict: args.flag("strict"),
+        announce: false,
+    }
+}
+
+/// The kernels meant; `None`: none of them is in this root.
+fn scope(ctx: &Context, args: &Args, boot: bool) -> Result<Option<Scope>, Error> {
+    if !args.kernels.is_empty() {
+        return Ok(Some(Scope::Kernels(kernels(ctx, args)?)));
+    }
+    if !boot {
+        return Ok(Some(Scope::All));
+    }
+    let Some(release) = ctx.machine.running.clone() else { return Ok(None) };
+    let found = installed::scan(&ctx.trees, &|_, _| false)?;
+    let here =
+        found.iter().any(|kernel| kernel.release == release && kernel.presence == installed::Presence::Installed);
+    if !here {
+        return Ok(None);
+    }
+    let arch = Arch::new(ctx.distribution.arch_label(&release, &ctx.machine.name))?;
+    Ok(Some(Scope::Kernels(vec![Kernel { release, arch }])))
+}
+
+/// Prints a plan instead of carrying it out.
+pub(super) fn show(args: &Args, plan: &Plan, broken: &[String], reporter: &dyn Reporter) -> Result<u8, Error> {
+    if args.value("format") == Some("json") {
+        reporter.line(&serde_json::to_string_pretty(plan).map_err(std::io::Error::other)?);
+        return Ok(0);
+    }
+    let shown = plan.steps.iter().filter(|step| args.flag("long") || step.action != Action::Keep);
+    let mut any = false;
+    for step in shown {
+        any = true;
+        reporter.line(step);
+    }
+    if !any {
+        reporter.line(&"Nothing is to be done.");
+    }
+    for line in broken {
+        reporter.warning(&[line]);
+    }
+    Ok(0)
+}

@@ -1,0 +1,368 @@
+//! The facts a plan is made from, read from the system. Cheap when nothing has changed: a directory walk,
+//! one manifest a kernel, a few stats; no dkms.conf is evaluated for what is installed and right.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::{Scope, stale};
+use crate::error::Error;
+use crate::execute::Session;
+use crate::facts::KernelFacts;
+use crate::host::headers_package;
+use crate::install::artefact;
+use crate::journal::JournalError;
+use crate::kernel::identity::{Match, headers_match};
+use crate::kernel::installed;
+use crate::kernel::version;
+use crate::names::{Kernel, Name, Package, Release};
+use crate::plan::{self, HeadersState, KnownFailure, PackageFacts, Presence, Stale, State, Wish};
+use crate::tree::manifest::{Installed, KernelManifest};
+use crate::tree::record::{Outcome, Record};
+use crate::tree::walk::{self, Built, Filter, PackageEntry, Source, Walk};
+
+/// What was gathered: the facts for the plan, and the entries that could not be read.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    pub(super) facts: plan::Facts,
+    /// Packages whose source is gone, and entries that can't be read, in words.
+    pub(super) broken: Vec<String>,
+    /// Directories of removed kernels that hold nothing but what we and depmod left there.
+    pub(super) leftovers: Vec<Release>,
+}
+
+/// Reads the facts for the kernels in `scope`. `spare`: known failures are not tried again.
+pub(super) fn gather(session: &Session<'_>, scope: &Scope, spare: bool) -> Result<Gathered, Error> {
+    let ctx = session.ctx;
+    let walk = walk::walk(&ctx.trees, &Filter::default());
+    let mut broken: Vec<String> = walk
+        .packages
+        .iter()
+        .filter(|entry| entry.source == Source::Broken)
+        .map(|entry| {
+            let package = &entry.package;
+            let source = ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version));
+            format!(
+                "{package} is broken: its source is gone. Put it back at {}, or run: dkms remove {package} --all",
+                source.display()
+            )
+        })
+        .collect();
+    broken.extend(
+        walk.unreadable
+            .iter()
+            .map(|entry| format!("{} was passed over: {}", ctx.trees.shown(&entry.path).display(), entry.why)),
+    );
+    let mut gathered = Gathered {
+        facts: plan::Facts {
+            registered: walk.packages.iter().map(|entry| entry.package.name.clone()).collect(),
+            ..plan::Facts::default()
+        },
+        broken,
+        leftovers: Vec::new(),
+    };
+    for (kernel, presence) in kernels(session, scope, &walk, &mut gathered.leftovers)? {
+        if presence == Presence::Gone {
+            let leftovers = active_for(&walk, &kernel);
+            gathered.facts.kernels.push(plan::KernelFacts {
+                kernel,
+                presence,
+                headers: HeadersState::Ready,
+                leftovers,
+            });
+            continue;
+        }
+        let facts = session.facts.kernel(&kernel)?;
+        gathered.facts.kernels.push(plan::KernelFacts {
+            kernel: kernel.clone(),
+            presence,
+            headers: headers(session, &facts),
+            leftovers: Vec::new(),
+        });
+        let looker = Looker {
+            session,
+            facts: &facts,
+            beside: KernelManifest::load(&ctx.trees.kernel_manifest(&kernel.release))
+                .map_err(JournalError::File)?
+                .unwrap_or_default(),
+            marked: stale::marked(ctx, &kernel),
+            spare,
+        };
+        for (name, entries) in newest(&walk) {
+            if let Some(package) = looker.package(name, &entries)? {
+                gathered.facts.packages.push(package);
+            }
+        }
+    }
+    Ok(gathered)
+}
+
+/// The kernels in scope, and what there is of each.
+fn kernels(
+    session: &Session<'_>,
+    scope: &Scope,
+    walk: &Walk,
+    leftovers: &mut Vec<Release>,
+) -> Result<Vec<(Kernel, Presence)>, Error> {
+    let ctx = session.ctx;
+    let mut manifests: BTreeMap<Release, BTreeSet<std::path::PathBuf>> = BTreeMap::new();
+    for entry in fs_err::read_dir(&ctx.trees.install.outer).into_iter().flatten().flatten() {
+        let Ok(release) = Release::new(entry.file_name().to_string_lossy()) else { continue };
+        if let Ok(Some(beside)) = KernelManifest::load(&ctx.trees.kernel_manifest(&release)) {
+            let files = beside.installed.iter().flat_map(|entry| &entry.files).map(|file| file.path.join(&file.file));
+            manifests.insert(release, files.collect());
+        }
+    }
+    let ours = |release: &Release, path: &Path| {
+        path.ends_with(crate::tree::paths::KERNEL_MANIFEST)
+            || manifests.get(release).is_some_and(|files| files.contains(path))
+    };
+    let label = |release: &Release| crate::names::Arch::new(ctx.distribution.arch_label(release, &ctx.machine.name));
+    let found = installed::scan(&ctx.trees, &ours)?;
+    let presence = |release: &Release| found.iter().find(|found| found.release == *release).map(|found| found.presence);
+    let mut kernels = Vec::new();
+    match scope {
+        Scope::Kernels(named) => {
+            for kernel in named {
+                let presence = match presence(&kernel.release) {
+                    Some(installed::Presence::Installed) => Presence::Installed,
+                    _ => Presence::Named,
+                };
+                kernels.push((kernel.clone(), presence));
+            }
+        }
+        Scope::All => {
+            for kernel in found.iter().filter(|kernel| kernel.presence == installed::Presence::Installed) {
+                // A kernel that is packaged for several architectures at once has an artefact for each.
+                let mut arches: BTreeSet<_> = walk
+                    .packages
+                    .iter()
+                    .flat_map(|entry| &entry.built)
+                    .filter(|built| built.installed && built.kernel.release == kernel.release)
+                    .map(|built| built.kernel.arch.clone())
+                    .collect();
+                if arches.is_empty() {
+                    arches.insert(label(&kernel.release)?);
+                }
+                for arch in arches {
+                    kernels.push((Kernel { release: kernel.release.clone(), arch }, Presence::Installed));
+                }
+            }
+            let mut gone: BTreeSet<Kernel> = walk
+                .packages
+                .iter()
+                .flat_map(|entry| &entry.built)
+                .filter(|built| built.installed)
+                .map(|built| built.kernel.clone())
+                .filter(|kernel| match presence(&kernel.release) {
+                    None => true,
+                    Some(installed::Presence::Leftover) => is_orphan(&found, &kernel.release, &ours),
+                    Some(installed::Presence::Installed | installed::Presence::HeadersOnly) => false,
+                })
+                .collect();
+            for orphan in
+                found.iter().filter(|found| found.presence == installed::Presence::Leftover && found.is_orphan(&ours))
+            {
+                leftovers.push(orphan.release.clone());
+                if !gone.iter().any(|kernel| kernel.release == orphan.release)
+                    && manifests.contains_key(&orphan.release)
+                {
+                    gone.insert(Kernel { release: orphan.release.clone(), arch: label(&orphan.release)? });
+                }
+            }
+            kernels.extend(gone.into_iter().map(|kernel| (kernel, Presence::Gone)));
+        }
+    }
+    Ok(kernels)
+}
+
+fn is_orphan(found: &[installed::Found], release: &Release, ours: &dyn Fn(&Release, &Path) -> bool) -> bool {
+    found.iter().any(|found| found.release == *release && found.is_orphan(ours))
+}
+
+fn active_for(walk: &Walk, kernel: &Kernel) -> Vec<Package> {
+    let active = |entry: &&PackageEntry| entry.built.iter().any(|built| built.installed && built.kernel == *kernel);
+    walk.packages.iter().filter(active).map(|entry| entry.package.clone()).collect()
+}
+
+fn headers(session: &Session<'_>, facts: &KernelFacts) -> HeadersState {
+    let ctx = session.ctx;
+    let release = &facts.kernel.release;
+    let advice = || headers_package::advise(&ctx.distribution, release, &ctx.trees.modules_dir(release)).text;
+    match &facts.headers {
+        Err(_) => HeadersState::Missing(advice()),
+        Ok(headers) if headers_match(facts.identity.as_ref(), &headers.generated()) == Match::No => {
+            HeadersState::Mismatch(format!("those installed belong to another build of this kernel; {}", advice()))
+        }
+        Ok(_) => HeadersState::Ready,
+    }
+}
+
+/// Every package's versions, the newest first.
+fn newest(walk: &Walk) -> BTreeMap<&Name, Vec<&PackageEntry>> {
+    let mut packages: BTreeMap<&Name, Vec<&PackageEntry>> = BTreeMap::new();
+    for entry in &walk.packages {
+        packages.entry(&entry.package.name).or_default().push(entry);
+    }
+    for entries in packages.values_mut() {
+        entries.sort_by(|a, b| version::by_age(b.package.version.as_str(), a.package.version.as_str()));
+    }
+    packages
+}
+
+/// Looks at the packages of one kernel.
+struct Looker<'a> {
+    session: &'a Session<'a>,
+    facts: &'a KernelFacts,
+    beside: KernelManifest,
+    marked: BTreeSet<Package>,
+    spare: bool,
+}
+
+impl Looker<'_> {
+    /// The facts of the newest usable version of `name`; `None` if there is none.
+    fn package(&self, name: &Name, entries: &[&PackageEntry]) -> Result<Option<PackageFacts>, Error> {
+        let kernel = &self.facts.kernel;
+        let built_here = |entry: &PackageEntry| entry.built.iter().find(|built| built.kernel == *kernel).cloned();
+        let usable = |entry: &&&PackageEntry| entry.source == Source::Added || built_here(entry).is_some();
+        let Some(entry) = entries.iter().find(usable) else { return Ok(None) };
+        let package = &entry.package;
+        let other = entries
+            .iter()
+            .filter(|other| other.package != *package)
+            .find(|other| built_here(other).is_some_and(|built| built.installed))
+            .map(|other| other.package.version.clone())
+            .or_else(|| self.beside.find_name(name, &kernel.arch).map(|entry| entry.package.version.clone()))
+            .filter(|version| *version != package.version);
+        let (state, known) = self.state(package, built_here(entry).as_ref())?;
+        let mut facts = PackageFacts {
+            package: package.clone(),
+            kernel: kernel.clone(),
+            state,
+            other,
+            wish: Wish::Content,
+            depends: Vec::new(),
+            follows: false,
+            known_failure: None,
+        };
+        if facts.state == State::Installed {
+            if let Some(known) = known.filter(|known| !known.build_depends.is_empty()) {
+                facts.depends = known.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok()).collect();
+                facts.follows =
+                    artefact::manifest(self.session.ctx, package, kernel)?.is_some_and(|m| m.build_depends_rebuild);
+            }
+            return Ok(Some(facts));
+        }
+        self.ask(&mut facts, entry.source == Source::Added);
+        if self.spare {
+            facts.known_failure = self.known_failure(package);
+        }
+        Ok(Some(facts))
+    }
+
+    /// Asks dkms.conf what it wants.
+    fn ask(&self, facts: &mut PackageFacts, added: bool) {
+        if !added {
+            facts.wish = Wish::Manual;
+            return;
+        }
+        match self.session.facts.evaluate(&facts.package, self.facts, None, false) {
+            Ok(evaluated) => {
+                let conf = &evaluated.conf;
+                facts.depends = conf.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok()).collect();
+                facts.follows = conf.build_depends_rebuild;
+                facts.wish = if !conf.autoinstall {
+                    Wish::Manual
+                } else if evaluated.recipe.is_excluded() {
+                    let reasons = evaluated.recipe.excluded_wholly.iter().map(ToString::to_string);
+                    Wish::Excluded(reasons.collect::<Vec<_>>().join("; "))
+                } else {
+                    Wish::Install
+                };
+            }
+            Err(error) => facts.wish = Wish::Unusable(error.lines().join(" ")),
+        }
+    }
+
+    fn state(&self, package: &Package, built: Option<&Built>) -> Result<(State, Option<&Installed>), Error> {
+        let ctx = self.session.ctx;
+        let kernel = &self.facts.kernel;
+        let known = self.beside.find(package, &kernel.arch);
+        let Some(built) = built else {
+            // Where /var is not part of the system (image-based), what lies beside the modules is proof.
+            let there = known.is_some_and(|known| !known.files.is_empty() && self.files_are_there(known));
+            return Ok((if there { State::Installed } else { State::Absent }, known));
+        };
+        let installed = built.installed;
+        let marked = self.marked.contains(package);
+        if installed {
+            if let Some(known) = known {
+                let why =
+                    self.staleness(&known.kernel_identity, &known.headers_stamp, known.headers_digest.as_ref(), marked);
+                return Ok((
+                    match why {
+                        Some(why) => State::Stale { why, installed },
+                        None if !self.files_are_there(known) => State::Built,
+                        None => State::Installed,
+                    },
+                    Some(known),
+                ));
+            }
+        }
+        let Some(manifest) = artefact::manifest(ctx, package, kernel)? else {
+            // The classic's: nothing tells whether it is stale but what its kernel's upgrade left.
+            return Ok(match (marked, installed) {
+                (true, _) => (State::Stale { why: Stale::Kernel, installed }, None),
+                (false, true) => (State::Installed, None),
+                (false, false) => (State::Built, None),
+            });
+        };
+        let why = self.staleness(
+            &manifest.kernel_identity,
+            &manifest.headers_stamp,
+            manifest.headers_digest.as_ref(),
+            marked,
+        );
+        Ok(match why {
+            Some(why) => (State::Stale { why, installed }, None),
+            None if installed => (State::Installed, None),
+            None => (State::Built, None),
+        })
+    }
+
+    fn files_are_there(&self, known: &Installed) -> bool {
+        let dir = self.session.ctx.trees.modules_dir(&self.facts.kernel.release);
+        known.files.iter().all(|file| std::fs::symlink_metadata(file.outer(&dir)).is_ok())
+    }
+
+    /// Why an artefact made for this kernel is not for this kernel any more. The cheap questions come first.
+    fn staleness(
+        &self,
+        identity: &Option<String>,
+        stamp: &Option<String>,
+        digest: Option<&crate::digest::Digest>,
+        marked: bool,
+    ) -> Option<Stale> {
+        let ctx = self.session.ctx;
+        match (identity, self.facts.identity.as_ref().map(ToString::to_string)) {
+            (Some(then), Some(now)) if *then != now => return Some(Stale::Kernel),
+            (Some(_), Some(_)) => {}
+            _ if marked => return Some(Stale::Kernel),
+            _ => {}
+        }
+        let now = self.facts.headers_stamp(ctx)?.to_string();
+        if stamp.as_ref() == Some(&now) {
+            return None;
+        }
+        let (then, now) = (digest?, self.facts.headers_digest(ctx)?);
+        (then != now.digest()).then_some(Stale::Headers)
+    }
+
+    fn known_failure(&self, package: &Package) -> Option<KnownFailure> {
+        let kernel = &self.facts.kernel;
+        let record = Record::load(&self.session.ctx.trees, package, kernel).ok()??;
+        let Outcome::Failed { code, diagnostic, remembered_key: Some(key), .. } = record.outcome else { return None };
+        let now = crate::execute::work::inputs(self.session, package, kernel)?;
+        (now == key)
+            .then(|| KnownFailure { code: u8::try_from(code).unwrap_or(1), why: diagnostic.unwrap_or_default() })
+    }
+}

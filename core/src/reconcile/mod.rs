@@ -1,0 +1,244 @@
+//! The one entry for everything that happens to a system: what should each kernel have, what has it got,
+//! and what is the difference? Fronts, the boot unit and image builds report that something happened; this
+//! looks, plans, and does. Looking again finds nothing to do: order, repetition and omission of events are
+//! harmless.
+
+mod gather;
+pub mod initramfs;
+mod orphan;
+pub mod stale;
+pub mod summary;
+
+use std::collections::BTreeSet;
+
+use crate::conf::typed;
+use crate::context::Context;
+use crate::error::Error;
+use crate::execute::{self, Done, Job, Session, Want};
+use crate::install;
+use crate::journal::JournalError;
+use crate::names::{Kernel, Release};
+use crate::plan::{Action, Plan, Reason, Step, plan};
+use crate::policy::{self, Ending};
+use crate::report::Reporter;
+use crate::tree::record::{Outcome as Recorded, Record};
+
+/// Which kernels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// These, whether installed or not.
+    Kernels(Vec<Kernel>),
+    /// All that are installed in the root, and the remains of those that were.
+    All,
+}
+
+/// Who renews the initramfs of a kernel whose modules changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Initramfs {
+    /// We do, where it may matter.
+    #[default]
+    Auto,
+    /// A later hook of the same transaction does.
+    Later,
+    /// Nobody.
+    Never,
+}
+
+/// How to go about it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct How {
+    /// Who renews the initramfs.
+    pub initramfs: Initramfs,
+    /// Failures that the same inputs would only repeat are not tried again: the boot unit, and repeated
+    /// events of one transaction.
+    pub spare_known_failures: bool,
+    /// Any wanted module that is missing is a failure: image builds, CI.
+    pub strict: bool,
+    /// Each package is announced in the classic's words, as `autoinstall` does.
+    pub announce: bool,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The plan.
+    pub plan: Plan,
+    /// How each of its steps ended; `None` for those that do nothing.
+    pub results: Vec<Option<Result<Done, Error>>>,
+    /// What could not be looked at, in words.
+    pub broken: Vec<String>,
+    /// The kernels beside whose modules something changed.
+    pub changed: BTreeSet<Release>,
+    /// Kernels whose initramfs could not be renewed, and why.
+    pub initramfs_failures: Vec<(Release, String)>,
+}
+
+impl Outcome {
+    /// How a step ended, for the policy.
+    pub fn ending(&self, index: usize) -> Ending {
+        let step = &self.plan.steps[index];
+        match (&self.results[index], step.action) {
+            (Some(Ok(_)), _) | (None, Action::Keep | Action::Remove) => Ending::Present,
+            (Some(Err(Error::Excluded { .. })), _) | (None, Action::Skip) => Ending::Excluded,
+            (Some(Err(Error::NoHeaders { .. })), _) | (None, Action::Wait) => Ending::Waiting,
+            (Some(Err(error)), _) => Ending::Failed(error.code()),
+            (None, _) => Ending::Failed(match &step.reason {
+                Reason::KnownFailure(code, _) => *code,
+                Reason::Unusable(_) => 8,
+                _ => 13,
+            }),
+        }
+    }
+
+    /// The exit code by policy.
+    pub fn code(&self, ctx: &Context, strict: bool) -> u8 {
+        let endings = (0..self.plan.steps.len()).map(|index| {
+            let wish = wish(ctx, &self.plan.steps[index]);
+            (wish, self.ending(index))
+        });
+        policy::exit_code(endings, ctx.framework.policy, strict)
+    }
+}
+
+/// How much the administrator cares about a package: `DKMS_POLICY` in `/etc/dkms/<m>.conf`. Read as the
+/// plain assignment that it is: what decides about a failure must not depend on the file that failed.
+pub fn wish(ctx: &Context, step: &Step) -> typed::Wish {
+    let path = ctx.trees.outer(format!("/etc/dkms/{}.conf", step.package.name));
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let value = text.lines().rev().find_map(|line| line.trim().strip_prefix("DKMS_POLICY="));
+    match value.map(|value| value.trim_matches(['"', '\'', ' '])) {
+        Some("optional") => typed::Wish::Optional,
+        Some("required") => typed::Wish::Required,
+        _ => typed::Wish::Wanted,
+    }
+}
+
+/// The plan for `scope`, without carrying it out; and what could not be looked at.
+pub fn preview(session: &Session<'_>, scope: &Scope, how: How) -> Result<(Plan, Vec<String>), Error> {
+    let gathered = gather::gather(session, scope, how.spare_known_failures)?;
+    Ok((plan(&gathered.facts), gathered.broken))
+}
+
+/// Looks, plans and does. Failures of packages are in the outcome; an error means that nothing could be told.
+pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn Reporter) -> Result<Outcome, Error> {
+    session.heal(reporter)?;
+    let gathered = gather::gather(session, scope, how.spare_known_failures)?;
+    let plan = plan(&gathered.facts);
+    let mut results: Vec<Option<Result<Done, Error>>> = plan.steps.iter().map(|_| None).collect();
+    for (index, step) in plan.steps.iter().enumerate() {
+        if step.action == Action::Remove {
+            results[index] = Some(orphan::remove(session, step, reporter).map(|()| Done::Already));
+        }
+    }
+    for release in &gathered.leftovers {
+        orphan::clear(session.ctx, release)?;
+    }
+    let before = session.touched_so_far();
+    let (jobs, steps) = jobs(&plan, how);
+    let done = execute::run(session, &jobs, reporter);
+    let mut changed = before;
+    for (index, result) in steps.into_iter().zip(done) {
+        if matches!(result, Ok(Done::Installed)) {
+            changed.insert(plan.steps[index].kernel.release.clone());
+        }
+        results[index] = Some(result);
+    }
+    note(session.ctx, &plan, &results)?;
+    let failures = initramfs::renew(session.ctx, &plan, &results, how.initramfs, reporter);
+    Ok(Outcome { plan, results, broken: gathered.broken, changed, initramfs_failures: failures })
+}
+
+/// The jobs of a plan, and which step each is.
+fn jobs(plan: &Plan, how: How) -> (Vec<Job>, Vec<usize>) {
+    let mut jobs: Vec<Job> = Vec::new();
+    let mut steps: Vec<usize> = Vec::new();
+    for (index, step) in plan.steps.iter().enumerate() {
+        let rebuild = match step.action {
+            Action::Build => matches!(step.reason, Reason::Stale(_)),
+            Action::Install => false,
+            Action::Remove | Action::Keep | Action::Skip | Action::Wait | Action::Fail => continue,
+        };
+        let announce = format!("Autoinstall of module {} for kernel {}", step.package, step.kernel);
+        jobs.push(Job {
+            package: step.package.clone(),
+            kernel: step.kernel.clone(),
+            want: Want::Installed,
+            rebuild,
+            announce: how.announce.then_some(announce),
+            after: step.after.iter().filter_map(|before| steps.iter().position(|step| step == before)).collect(),
+        });
+        steps.push(index);
+    }
+    (jobs, steps)
+}
+
+/// Records what was not tried, and takes marks away from what is right again.
+fn note(ctx: &Context, plan: &Plan, results: &[Option<Result<Done, Error>>]) -> Result<(), Error> {
+    for (step, result) in plan.steps.iter().zip(results) {
+        let outcome = match (&step.reason, step.action, result) {
+            (Reason::Excluded(why), ..) => Recorded::Skipped { why: why.clone() },
+            (Reason::Headers(what), ..) => Recorded::Waiting { what: format!("headers: {what}") },
+            (Reason::Dependencies(missing) | Reason::Unregistered(missing), ..) => {
+                Recorded::Waiting { what: missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ") }
+            }
+            (Reason::Cycle(_) | Reason::Unusable(_), Action::Fail, _) => Recorded::Failed {
+                step: "conf".to_owned(),
+                code: if matches!(step.reason, Reason::Cycle(_)) { 13 } else { 8 },
+                diagnostic: Some(step.reason.to_string()),
+                log: None,
+                remembered_key: None,
+            },
+            _ => continue,
+        };
+        let at = i64::try_from(ctx.now).unwrap_or(i64::MAX);
+        let record = Record { package: step.package.clone(), kernel: step.kernel.clone(), outcome, at };
+        if let Err(error) = record.store(&ctx.trees) {
+            log::warn!("{error}");
+        }
+    }
+    let kernels: BTreeSet<&Kernel> = plan.steps.iter().map(|step| &step.kernel).collect();
+    for kernel in kernels {
+        let right = plan.steps.iter().zip(results).filter(|(step, result)| {
+            step.kernel == *kernel && (step.action == Action::Keep || matches!(result, Some(Ok(_))))
+        });
+        if stale::marked(ctx, kernel).is_empty() {
+            continue;
+        }
+        let _lock = ctx.lock_tree()?;
+        stale::clear(ctx, kernel, right.map(|(step, _)| &step.package))?;
+    }
+    Ok(())
+}
+
+/// Marks everything installed for `kernel` as stale: its package is being upgraded under the same release.
+/// Nothing is deleted. Gives the packages that were marked.
+pub fn kernel_is_coming(session: &Session<'_>, kernel: &Kernel) -> Result<Vec<crate::names::Package>, Error> {
+    let ctx = session.ctx;
+    let walk = crate::tree::walk::walk(&ctx.trees, &crate::tree::walk::Filter::default());
+    let built = walk.packages.iter().filter(|entry| entry.built.iter().any(|built| built.kernel == *kernel));
+    let packages: Vec<_> = built.map(|entry| entry.package.clone()).collect();
+    if !packages.is_empty() {
+        let _lock = ctx.lock_tree()?;
+        stale::mark(ctx, kernel, packages.clone())?;
+    }
+    Ok(packages)
+}
+
+/// Takes everything of ours away from a kernel that is being removed. Gives the packages that could not be
+/// unbuilt.
+pub fn kernel_is_going(
+    session: &Session<'_>,
+    kernel: &Kernel,
+    reporter: &dyn Reporter,
+) -> Result<Vec<(crate::names::Package, Error)>, Error> {
+    session.heal(reporter)?;
+    let failures = orphan::remove_all(session, kernel, reporter)?;
+    Record::list(&session.ctx.trees, Some(&kernel.release))
+        .map_err(JournalError::File)?
+        .iter()
+        .filter(|record| !install::is_built(session.ctx, &record.package, &record.kernel))
+        .try_for_each(|record| {
+            Record::remove(&session.ctx.trees, &record.package, &record.kernel).map_err(JournalError::File)
+        })?;
+    Ok(failures)
+}

@@ -1,0 +1,103 @@
+//! What a removed kernel leaves behind: taken out by manifest, not by what dkms.conf says today.
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::execute::Session;
+use crate::install;
+use crate::journal::{Change, JournalError};
+use crate::names::{Kernel, Package, Release};
+use crate::plan::Step;
+use crate::report::{Event, Reporter};
+use crate::tree::manifest::KernelManifest;
+use crate::tree::walk::{self, Filter};
+
+/// Carries out a `Remove` step.
+pub(super) fn remove(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Result<(), Error> {
+    reporter.report(Event::Note(format!("dkms: removing module {} for kernel {}", step.package, step.kernel)));
+    unbuild(session, &step.package, &step.kernel, reporter)
+}
+
+fn unbuild(session: &Session<'_>, package: &Package, kernel: &Kernel, reporter: &dyn Reporter) -> Result<(), Error> {
+    let ctx = session.ctx;
+    let _lock = ctx.lock_pair(package, kernel, &|holder| log::info!("waiting for {holder}"))?;
+    let evaluate = || {
+        let facts = session.facts.kernel(kernel)?;
+        session.facts.evaluate(package, &facts, None, false)
+    };
+    if install::unbuild(ctx, package, kernel, &evaluate, reporter)? {
+        session.touched(&kernel.release);
+    }
+    Ok(())
+}
+
+/// Unbuilds every package for `kernel`, removes whatever else its manifest says is ours, and clears the
+/// empty directories away. Gives the packages that failed.
+pub(super) fn remove_all(
+    session: &Session<'_>,
+    kernel: &Kernel,
+    reporter: &dyn Reporter,
+) -> Result<Vec<(Package, Error)>, Error> {
+    let ctx = session.ctx;
+    let mut failures = Vec::new();
+    for entry in walk::walk(&ctx.trees, &Filter::default()).packages {
+        if !entry.built.iter().any(|built| built.kernel == *kernel) {
+            continue;
+        }
+        reporter.report(Event::Note(format!("dkms: removing module {} for kernel {kernel}", entry.package)));
+        if let Err(error) = unbuild(session, &entry.package, kernel, reporter) {
+            reporter.report(Event::Error(error.lines()));
+            failures.push((entry.package.clone(), error));
+        }
+        reporter.line(&"");
+    }
+    forgotten(session, kernel, reporter)?;
+    Ok(failures)
+}
+
+/// Files that the manifest beside the modules lists for packages that the tree no longer knows.
+fn forgotten(session: &Session<'_>, kernel: &Kernel, reporter: &dyn Reporter) -> Result<(), Error> {
+    let ctx = session.ctx;
+    let path = ctx.trees.kernel_manifest(&kernel.release);
+    let Some(mut beside) = KernelManifest::load(&path).map_err(JournalError::File)? else { return Ok(()) };
+    let here: Vec<_> = beside.installed.iter().filter(|entry| entry.arch == kernel.arch).cloned().collect();
+    if here.is_empty() {
+        return Ok(());
+    }
+    let dir = ctx.trees.modules_dir(&kernel.release);
+    let _lock = ctx.lock_tree()?;
+    let mut change = Change::new(&ctx.trees, format!("remove what is left for {kernel}"));
+    for entry in here {
+        for file in &entry.files {
+            let installed = file.outer(&dir);
+            if install::is_ours(file, &installed) {
+                reporter.line(&format!("Deleting {}", ctx.trees.shown(&installed).display()));
+                change.remove_file(&installed);
+                change.prune_empty_dirs(&dir.join(&file.path), &dir);
+            }
+        }
+        beside.drop(&entry.package.name, &entry.arch);
+    }
+    if beside.installed.is_empty() {
+        change.remove_file(&path);
+    } else {
+        change.stage_bytes(beside.to_bytes().map_err(std::io::Error::other)?, 0o644, &path);
+    }
+    change.commit()?;
+    session.touched(&kernel.release);
+    Ok(())
+}
+
+/// Deletes the directory of a removed kernel, of which nothing is left but our manifest and depmod's files.
+pub(super) fn clear(ctx: &Context, release: &Release) -> Result<(), Error> {
+    let dir = ctx.trees.modules_dir(release);
+    let ours = |_: &Release, path: &std::path::Path| path.ends_with(crate::tree::paths::KERNEL_MANIFEST);
+    let found = crate::kernel::installed::look(&ctx.trees, release.clone(), &ours);
+    if !found.is_some_and(|found| found.is_orphan(&ours)) {
+        return Ok(());
+    }
+    let _lock = ctx.lock_tree()?;
+    let mut change = Change::new(&ctx.trees, format!("clear the directory of the removed kernel {release}"));
+    change.remove_dir_all(&dir);
+    change.commit()?;
+    Ok(())
+}
