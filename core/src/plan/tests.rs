@@ -50,11 +50,11 @@ fn each_state_has_its_step() {
     let k = kernel("6.1");
     let stale = |installed| State::Stale { why: Stale::Kernel, installed };
     let table = [
-        (on(&k, "a/1", State::Absent), r#"Build a/1 Missing []"#),
-        (on(&k, "a/1", State::Built), r#"Install a/1 Missing []"#),
-        (on(&k, "a/1", State::Installed), r#"Keep a/1 Present []"#),
-        (on(&k, "a/1", stale(true)), r#"Build a/1 Stale(Kernel) []"#),
-        (on(&k, "a/1", stale(false)), r#"Build a/1 Stale(Kernel) []"#),
+        (on(&k, "a/1", State::Absent), r"Build a/1 Missing []"),
+        (on(&k, "a/1", State::Built), r"Install a/1 Missing []"),
+        (on(&k, "a/1", State::Installed), r"Keep a/1 Present []"),
+        (on(&k, "a/1", stale(true)), r"Build a/1 Stale(Kernel) []"),
+        (on(&k, "a/1", stale(false)), r"Build a/1 Stale(Kernel) []"),
         (
             PackageFacts { other: Some(Version::new("0").unwrap()), ..on(&k, "a/1", State::Absent) },
             r#"Build a/1 Newer(Version("0")) []"#,
