@@ -10,7 +10,7 @@ use dkms_core::archive::layout::module_name;
 use dkms_core::names::{Kernel, Package};
 use fs_err as fs;
 
-use crate::plan::{Family, PackageError, Plan};
+use crate::plan::{Family, File, Node, PackageError, Plan};
 use crate::source::{self, About};
 
 /// Modules for one kernel.
@@ -28,7 +28,7 @@ pub struct Prebuilt {
 /// The package that brings `built`.
 pub fn plan(family: Family, package: &Package, built: &Prebuilt, about: &About) -> Result<Plan, PackageError> {
     let (name, release) = (package.name.as_str(), built.kernel.release.as_str());
-    let mut plan = source::start(family, package, &format!("modules-{release}"), about)?;
+    let mut plan = source::start(family, package, &format!("modules-{release}"), about);
     plan.arch = Some(arch_word(family, built.kernel.arch.as_str()));
     if plan.summary.is_empty() {
         plan.summary = format!("{name} kernel module for Linux {release}");
@@ -62,22 +62,27 @@ pub fn plan(family: Family, package: &Package, built: &Prebuilt, about: &About) 
     if plan.files.is_empty() {
         return Err(PackageError::File { path: place, why: "there are no modules to put there" });
     }
+    if family == Family::Rpm {
+        // rpm removes only directories that it owns.
+        for owned in ["/usr/lib/dkms-prebuilt", &format!("/usr/lib/dkms-prebuilt/{name}"), &place] {
+            plan.files.insert(owned.to_owned(), File { mode: 0o755, node: Node::Directory });
+        }
+    }
     let fill = |text: &str| text.replace("@NAME@", name).replace("@KERNEL@", release);
-    let (link, unlink) = (fill(&format!("{UNLINK}{LINK}")), fill(UNLINK));
-    let (unlink_only, depmod) = (unlink.clone(), fill(DEPMOD));
+    let (link, unlink, depmod) = (fill(&format!("{UNLINK}{LINK}")), fill(UNLINK), fill(DEPMOD));
     match family {
         Family::Deb => {
             plan.scripts.post_install = format!("if [ \"$1\" = configure ] || [ \"$1\" = abort-remove ] || [ \"$1\" = abort-upgrade ] || [ \"$1\" = abort-deconfigure ]; then\n{link}{depmod}fi\n");
-            plan.scripts.pre_remove = format!("if [ \"$1\" = remove ] || [ \"$1\" = deconfigure ]; then\n{unlink_only}{depmod}fi\n");
+            plan.scripts.pre_remove = format!("if [ \"$1\" = remove ] || [ \"$1\" = deconfigure ]; then\n{unlink}{depmod}fi\n");
         }
         Family::Rpm => {
             // Only after the transaction the files of an older version are gone.
             plan.scripts.post_transaction = format!("{link}{depmod}");
-            plan.scripts.pre_remove = format!("if [ \"$1\" = 0 ]; then\n{unlink_only}{depmod}fi\n");
+            plan.scripts.pre_remove = format!("if [ \"$1\" = 0 ]; then\n{unlink}{depmod}fi\n");
         }
         Family::Arch => {
             plan.scripts.post_install = format!("{link}{depmod}");
-            plan.scripts.pre_remove = format!("{unlink_only}{depmod}");
+            plan.scripts.pre_remove = format!("{unlink}{depmod}");
         }
     }
     Ok(plan)
@@ -90,7 +95,7 @@ const UNLINK: &str = r#"    from=/usr/lib/dkms-prebuilt/@NAME@/@KERNEL@
         [ -h "$link" ] || continue
         case "$(readlink "$link")" in "$from"/*) rm -f "$link" ;; esac
     done
-    [ ! -d "$to" ] || rmdir --ignore-fail-on-non-empty -p "$to" || :
+    rmdir "$to" "${to%/*}" 2>/dev/null || :
 "#;
 
 const LINK: &str = r#"    if command -v dkms >/dev/null 2>&1 && dkms status -m @NAME@ -k @KERNEL@ 2>/dev/null | grep -q ': installed'; then

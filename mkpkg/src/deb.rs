@@ -96,7 +96,8 @@ fn with_documents(plan: &Plan) -> Result<Plan, PackageError> {
         rfc5322(plan.mtime)
     );
     let mut copyright = format!(
-        "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nCopyright: the authors named in the source files\nLicense: {}\n",
+        "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nCopyright: {} the authors named in the source files\nLicense: {}\n",
+        civil(plan.mtime.div_euclid(86_400)).0,
         plan.licence
     );
     let file = ["GPL-3", "GPL-2", "GPL-1", "LGPL-2.1", "Apache-2.0"].iter().find(|known| plan.licence.starts_with(**known));

@@ -32,7 +32,7 @@ pub struct About {
 pub fn plan(family: Family, package: &Package, tree: &Path, about: &About) -> Result<Plan, PackageError> {
     let (name, version) = (package.name.as_str(), package.version.as_str());
     let place = format!("/usr/src/{name}-{version}");
-    let mut plan = start(family, package, "dkms", about)?;
+    let mut plan = start(family, package, "dkms", about);
     if plan.summary.is_empty() {
         plan.summary = format!("source of the {name} kernel module, built by DKMS");
     }
@@ -96,9 +96,9 @@ const RPM_PREUN: &str = r"dkms remove -m @NAME@ -v @VERSION@ -q --all --rpm_safe
 ";
 
 /// The plan's head: `NAME-SUFFIX` in the family's spelling.
-pub(crate) fn start(family: Family, package: &Package, suffix: &str, about: &About) -> Result<Plan, PackageError> {
+pub(crate) fn start(family: Family, package: &Package, suffix: &str, about: &About) -> Plan {
     let version = package.version.as_str();
-    let plan = Plan {
+    Plan {
         name: spelt(family, &format!("{}-{suffix}", package.name)),
         // A dash would begin the release.
         version: match family {
@@ -114,8 +114,7 @@ pub(crate) fn start(family: Family, package: &Package, suffix: &str, about: &Abo
         changelog: about.changelog.clone(),
         mtime: about.mtime,
         ..Plan::default()
-    };
-    Ok(plan)
+    }
 }
 
 /// `name` as the family lets packages be called.
