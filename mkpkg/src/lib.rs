@@ -1,12 +1,16 @@
 //! Packages of the three families, written in-process: no rpmbuild, dpkg-deb or makepkg.
 //!
 //! A [`Plan`] says what is in a package; [`source`] and [`binary`] make plans; [`deb`], [`rpm`] and [`arch`]
-//! turn one into the bytes of a package. The same plan always gives the same bytes.
+//! turn one into the bytes of a package; [`driverdisk`]
+//! puts packages on an image for an installer. The same plan always gives the same bytes.
 
 pub mod arch;
 pub mod binary;
 pub mod deb;
+pub mod driverdisk;
+pub mod iso;
 pub mod plan;
+pub mod repodata;
 pub mod rpm;
 pub mod source;
 

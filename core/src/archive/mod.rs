@@ -4,12 +4,16 @@
 //! and then puts things in place under the journal; `dkms mktarball` plans and calls [`writer`].
 
 pub mod codec;
-pub mod extended;
+mod entry;
+mod extended;
+mod fault;
 pub mod layout;
 pub mod links;
 pub mod module;
+mod place;
 pub mod reader;
 pub mod secret;
+mod source;
 pub mod writer;
 
 #[cfg(test)]

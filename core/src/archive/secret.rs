@@ -21,7 +21,8 @@ pub fn private_key(content: &[u8]) -> Option<&'static str> {
         let line_start = start == 0 || content[start - 1] == b'\n';
         let line_end = find(&content[start..], b"\n").map_or(content.len(), |n| start + n);
         let line = content[start..line_end].trim_ascii_end();
-        let is_marker = line.ends_with(b"PRIVATE KEY-----") || line.ends_with(b"PRIVATE KEY BLOCK-----");
+        let is_marker =
+            line.ends_with(b"PRIVATE KEY-----") || line.ends_with(b"PRIVATE KEY BLOCK-----");
         if is_marker && line_start && (start == 0 || has_key_material(&content[line_end..])) {
             return Some("a PEM private key");
         }
@@ -33,7 +34,10 @@ pub fn private_key(content: &[u8]) -> Option<&'static str> {
 fn has_key_material(after: &[u8]) -> bool {
     after.split(|b| *b == b'\n').take(12).any(|line| {
         let line = line.trim_ascii_end();
-        line.len() >= 48 && line.iter().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(b))
+        line.len() >= 48
+            && line
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(b))
     })
 }
 
@@ -49,11 +53,15 @@ fn is_der_key(content: &[u8]) -> bool {
         _ => return false,
     };
     // SEC 1 (RFC 5915): version 1, then the key as an octet string of the curve's size.
-    if let Some(rest) = content[body..].strip_prefix(&[0x02, 0x01, 0x01, 0x04]) {
-        return [32, 48, 66].contains(&rest[0]);
+    if let [0x02, 0x01, 0x01, 0x04, length, ..] = content[body..] {
+        return [32, 48, 66].contains(&length);
     }
-    let Some(rest) = content[body..].strip_prefix(&[0x02, 0x01, 0x00]) else { return false };
-    let pkcs8 = PKCS8_ALGORITHMS.iter().any(|a| rest.get(2..2 + a.len()) == Some(a));
+    let Some(rest) = content[body..].strip_prefix(&[0x02, 0x01, 0x00]) else {
+        return false;
+    };
+    let pkcs8 = PKCS8_ALGORITHMS
+        .iter()
+        .any(|a| rest.get(2..2 + a.len()) == Some(a));
     // PKCS#1: the modulus, a long INTEGER, follows.
     pkcs8 || rest.starts_with(&[0x02, 0x82]) || rest.starts_with(&[0x02, 0x81])
 }
@@ -72,19 +80,31 @@ mod tests {
         for kind in ["", "RSA ", "EC ", "ENCRYPTED ", "OPENSSH "] {
             let pem = format!("-----BEGIN {kind}PRIVATE KEY-----\n{base64}\n");
             assert!(private_key(pem.as_bytes()).is_some(), "{kind}");
-            assert!(private_key(format!("Bag Attributes\n{pem}").as_bytes()).is_some(), "{kind}");
+            assert!(
+                private_key(format!("Bag Attributes\n{pem}").as_bytes()).is_some(),
+                "{kind}"
+            );
         }
         let code = format!("const char *k = \"-----BEGIN PRIVATE KEY-----\\n\"\n\"{base64}\";");
         assert_eq!(private_key(code.as_bytes()), None);
-        assert_eq!(private_key(b"Put it between\n-----BEGIN PRIVATE KEY-----\nand its end.\n"), None);
-        assert_eq!(private_key(format!("-----BEGIN CERTIFICATE-----\n{base64}\n").as_bytes()), None);
+        assert_eq!(
+            private_key(b"Put it between\n-----BEGIN PRIVATE KEY-----\nand its end.\n"),
+            None
+        );
+        assert_eq!(
+            private_key(format!("-----BEGIN CERTIFICATE-----\n{base64}\n").as_bytes()),
+            None
+        );
         assert_eq!(private_key(b""), None);
     }
 
     #[test]
     fn der_keys_are_seen() {
         let tmp = tempfile::tempdir().unwrap();
-        for algorithm in [&["RSA", "-pkeyopt", "rsa_keygen_bits:2048"][..], &["EC", "-pkeyopt", "ec_paramgen_curve:P-256"]] {
+        for algorithm in [
+            &["RSA", "-pkeyopt", "rsa_keygen_bits:2048"][..],
+            &["EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+        ] {
             let file = tmp.path().join("key");
             #[allow(clippy::disallowed_methods, reason = "a test needs openssl")]
             let made = std::process::Command::new("openssl")
@@ -95,7 +115,10 @@ mod tests {
                 .output()
                 .unwrap();
             assert!(made.status.success());
-            assert!(private_key(&std::fs::read(&file).unwrap()).is_some(), "{algorithm:?}");
+            assert!(
+                private_key(&std::fs::read(&file).unwrap()).is_some(),
+                "{algorithm:?}"
+            );
         }
     }
 }
