@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` in the project's top directory is the map of these rooms.
 
+pub mod archive;
 pub mod build;
 pub mod cli;
 pub mod clock;
