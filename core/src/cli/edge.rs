@@ -152,6 +152,12 @@ fn options(args: &Args, framework: &Framework) -> Result<Options, Error> {
     })
 }
 
+/// Whether standard error is a terminal on which a line can be wiped.
+pub fn is_terminal() -> bool {
+    rustix::termios::isatty(std::io::stderr())
+        && environment().get(OsStr::new("TERM")).is_some_and(|term| term != OsStr::new("dumb"))
+}
+
 /// Whether standard error is a terminal that shows colours (no-color.org, and `TERM=dumb`).
 pub fn wants_colour() -> bool {
     let caller = environment();

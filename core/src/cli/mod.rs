@@ -32,14 +32,14 @@ fn run(words: Vec<OsString>) -> u8 {
         Err(error) => {
             let unknown = matches!(error, UsageError::UnknownOption(_));
             let error = Error::Usage(error);
-            Console::new(edge::wants_colour(), false).report(Event::Error(error.lines()));
+            Console::new(false, edge::wants_colour(), false).report(Event::Error(error.lines()));
             if unknown {
                 say(&usage());
             }
             return error.code();
         }
     };
-    let reporter = Console::new(edge::wants_colour(), args.flag("quiet"));
+    let reporter = Console::new(edge::is_terminal(), edge::wants_colour(), args.flag("quiet"));
     if args.flag("version") {
         reporter.line(&VERSION);
         return 0;

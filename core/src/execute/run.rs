@@ -111,7 +111,15 @@ fn worker(
                 state = moved.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
         };
-        let result = one(session, &jobs[index], &buffers[index]);
+        let job = &jobs[index];
+        reporter.report(Event::Progress(format!(
+            "[{}/{}] {} for kernel {} …",
+            index + 1,
+            jobs.len(),
+            job.package,
+            job.kernel.release
+        )));
+        let result = one(session, job, &buffers[index]);
         finish(board, index, result);
         let mut state = board.lock().unwrap_or_else(PoisonError::into_inner);
         while state.said < jobs.len() && matches!(state.states[state.said], State::Done | State::Failed) {

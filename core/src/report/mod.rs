@@ -22,6 +22,8 @@ pub enum Event {
     Error(Vec<String>),
     /// A bare line on standard error.
     Note(String),
+    /// What is going on now: shown on a terminal until something else is said, nowhere else.
+    Progress(String),
 }
 
 /// Takes events. Shared between threads; what one `report` call says is never torn apart.
