@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use dkms_core::context::Context;
 use dkms_core::error::Error;
-use dkms_core::execute::{Session, run::depmods};
-use dkms_core::names::Package;
+use dkms_core::execute::{self, Done, Job, Session, Want, run::depmods};
+use dkms_core::names::{Kernel, Package, Release};
 use dkms_core::policy::Ending;
 use dkms_core::reconcile::{How, Initramfs, Outcome, Scope, reconcile};
 use dkms_core::report::{Event, Reporter};
@@ -18,6 +18,8 @@ use crate::{core, pending};
 
 /// The package could not be registered from its tarball.
 const BAD_TARBALL: u8 = 2;
+/// A package that is not meant for a kernel (behaviour.md 2.15).
+const EXCLUDED: u8 = 77;
 
 /// Registers the package and has it installed for the kernels that it should serve. Fails if that worked for none of
 /// them although it was tried: one kernel that a package does not build for is no reason to leave it half-configured.
@@ -62,6 +64,7 @@ fn serve(name: &str, version: &str, tarballs: &str, upgrade: bool) -> Result<u8,
         pending::note(&ctx.trees, release);
     }
     let kernels = chosen.iter().map(|release| core::kernel(&ctx, release)).collect::<Result<Vec<_>, _>>()?;
+    let renewed = renew(&session, &package, &kernels, &reporter);
     let how = How { initramfs: Initramfs::Auto, spare_known_failures: true, ..How::default() };
     let outcome = reconcile(&session, &Scope::Kernels(kernels), how, &reporter)?;
     if superseded::settle(&session, &reporter)? {
@@ -73,7 +76,27 @@ fn serve(name: &str, version: &str, tarballs: &str, upgrade: bool) -> Result<u8,
         }
     }
     core::ask_for_drain(&ctx);
-    Ok(conclude(&package, &outcome))
+    Ok(conclude(&package, &outcome, &renewed))
+}
+
+/// Builds the package again for those kernels that have it from another source of the same version: its revision was
+/// upgraded. Gives the kernels for which that failed, with the exit codes; they keep what they had.
+fn renew(session: &Session<'_>, package: &Package, kernels: &[Kernel], reporter: &dyn Reporter) -> Vec<(Release, u8)> {
+    let jobs: Vec<Job> = kernels
+        .iter()
+        .filter(|kernel| superseded::is_outdated(session.ctx, package, kernel))
+        .map(|kernel| Job {
+            package: package.clone(),
+            kernel: kernel.clone(),
+            want: Want::Installed,
+            rebuild: true,
+            announce: None,
+            after: Vec::new(),
+        })
+        .collect();
+    let results = execute::run(session, &jobs, reporter);
+    let failed = |(job, result): (&Job, Result<Done, Error>)| Some((job.kernel.release.clone(), result.err()?.code()));
+    jobs.iter().zip(results).filter_map(failed).filter(|(_, code)| *code != EXCLUDED).collect()
 }
 
 /// Makes the package known, with its source where it belongs.
@@ -117,14 +140,17 @@ fn state(ctx: &Context, package: &Package) -> Source {
 
 /// Tells how it ended for this package, kernel by kernel, and gives the exit code: that of the last failure if there was
 /// no success at all.
-fn conclude(package: &Package, outcome: &Outcome) -> u8 {
-    let mut failures = Vec::new();
+fn conclude(package: &Package, outcome: &Outcome, renewed: &[(Release, u8)]) -> u8 {
+    let mut failures = renewed.to_vec();
     let mut any_good = false;
     for (index, step) in outcome.plan.steps.iter().enumerate() {
         if step.package != *package {
             continue;
         }
         let release = &step.kernel.release;
+        if renewed.iter().any(|(failed, _)| failed == release) {
+            continue;
+        }
         match outcome.ending(index) {
             Ending::Present | Ending::Excluded | Ending::Waiting => any_good = true,
             Ending::Failed(code) => failures.push((release.clone(), code)),

@@ -37,6 +37,9 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         .collect();
     let results = execute::run(&session, &jobs, reporter);
     if want == Want::Installed && results.iter().any(|result| matches!(result, Ok(Done::Installed))) {
+        if superseded::settle(&session, reporter)? {
+            execute::run::depmods(&session, reporter);
+        }
         post_transaction(ctx, reporter)?;
     }
     Ok(code(&results))
