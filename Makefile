@@ -18,6 +18,7 @@ export DKMS_BIN := $(CURDIR)/$(PROGRAM)
 help:
 	@echo 'make release    build the program: $(PROGRAM)'
 	@echo 'make install    install it (DESTDIR, PREFIX=$(PREFIX))'
+	@echo 'make deb        build the Debian packages: target/packages/deb/'
 	@echo 'make demo       build, install and show a real module in a private root, target/demo'
 	@echo 'make test       all tests that this user and this machine can run'
 	@echo 'make test-long  also those that take many minutes'
@@ -48,6 +49,43 @@ install:
 		install -D -m 0644 $$file $(DESTDIR)$(DATADIR)/zsh/site-functions/_dkms; done
 	@set -e; for file in $(wildcard hook-files/common/etc/dkms/framework.conf); do \
 		[ -e $(DESTDIR)/etc/dkms/framework.conf ] || install -D -m 0644 $$file $(DESTDIR)/etc/dkms/framework.conf; done
+
+# The programs of Debian's packages, from where DEB_PROGRAMS says (target/debug while developing).
+DEB_PROGRAMS = $(CURDIR)/target
+DEB_DIR = target/packages/deb
+
+.PHONY: deb
+deb:
+	@$(NEED) build deb
+	@$(MAKE) --no-print-directory deb-programs
+	@$(MAKE) --no-print-directory deb-now
+
+.PHONY: deb-programs
+deb-programs:
+	@$(MAKE) --no-print-directory $(PROGRAM)-now
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-hooks-apt -p dh-dkms
+	@install -m 0755 target/$(HOST)/release/dkms-apt target/$(HOST)/release/dh_dkms target/
+
+.PHONY: deb-now
+deb-now:
+	rm -rf $(DEB_DIR)
+	mkdir -p $(DEB_DIR)/build
+	cp -a packaging/debian $(DEB_DIR)/build/debian
+	cd $(DEB_DIR)/build && DKMS_TOP=$(CURDIR) DKMS_PROGRAMS=$(DEB_PROGRAMS) dpkg-buildpackage --build=binary --no-sign -d
+	rm -rf $(DEB_DIR)/build
+	@ls $(DEB_DIR)
+
+# What Debian's packages hold, below $(DESTDIR)/dkms and $(DESTDIR)/dh-dkms.
+.PHONY: install-debian
+install-debian:
+	$(MAKE) --no-print-directory install DESTDIR=$(DESTDIR)/dkms PROGRAM=$(PROGRAMS)/dkms
+	install -D -m 0755 $(PROGRAMS)/dkms-apt $(DESTDIR)/dkms/usr/lib/dkms/dkms-apt
+	@for name in common.postinst apt-preflight dkms_autoinstaller; do ln -sf dkms-apt $(DESTDIR)/dkms/usr/lib/dkms/$$name; done
+	cp -a --no-preserve=ownership hook-files/debian/. $(DESTDIR)/dkms/
+	install -D -m 0755 $(PROGRAMS)/dh_dkms $(DESTDIR)/dh-dkms/usr/bin/dh_dkms
+	mkdir -p $(DESTDIR)/dh-dkms/usr/share
+	mv $(DESTDIR)/dkms/usr/share/perl5 $(DESTDIR)/dh-dkms/usr/share/perl5
+	@cd $(DESTDIR)/dkms/usr/share && if [ -d zsh/site-functions ]; then mv zsh/site-functions zsh/vendor-completions; fi
 
 .PHONY: demo
 demo:

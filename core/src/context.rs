@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::conf::Framework;
 use crate::error::Error;
 use crate::host::Distribution;
+use crate::host::caller::MaintainerScript;
 use crate::lock::{self, Lock, Patience};
 use crate::names::{Kernel, Package, Release};
 use crate::process::Environment;
@@ -26,6 +27,8 @@ pub struct Machine {
     pub root: bool,
     /// `ADDON_MODULES_DIR` of the caller.
     pub addon_modules_dir: Option<String>,
+    /// The maintainer script of dpkg that runs us.
+    pub maintainer_script: Option<MaintainerScript>,
     /// `NO_WEAK_MODULES` of the caller is set.
     pub no_weak_modules: bool,
 }

@@ -31,6 +31,7 @@ pub mod reconcile;
 pub mod report;
 pub mod root;
 pub mod sign;
+pub mod superseded;
 pub mod tree;
 pub mod world;
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# need.sh WHAT...   (build, demo, test)
+# need.sh WHAT...   (build, deb, demo, test)
 #
 # Makes sure that this machine has what the named part of the work takes. Root on a Debian machine gets what is missing
 # from apt, after the list is printed; anybody else is told. Only what `build` needs is an error then: the tests name
@@ -24,6 +24,10 @@ for what; do
 	build)
 		cargo_serves || { lacking+=(cargo rustc); essential=1; }
 		command -v cc >/dev/null || { lacking+=(gcc libc6-dev); essential=1; }
+		;;
+	deb)
+		need dpkg-buildpackage dpkg-dev; need dh debhelper
+		essential=1
 		;;
 	demo)
 		need make make; need gcc gcc; need depmod kmod; need xz xz-utils; need patch patch; need dpkg-deb dpkg

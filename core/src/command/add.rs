@@ -15,6 +15,7 @@ use crate::journal::{Change, JournalError, WorkDir};
 use crate::names::{Arch, Kernel, Package, Release};
 use crate::process::Environment;
 use crate::report::Reporter;
+use crate::superseded;
 use crate::tree::walk::Source;
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
@@ -69,10 +70,13 @@ pub(super) fn add(
     package: &Package,
     reporter: &dyn Reporter,
 ) -> Result<u8, Error> {
+    let source = source_dir(ctx, package);
+    if ctx.trees.outer(&source).is_dir() && superseded::adopt(ctx, package, &source)? {
+        return Ok(0);
+    }
     if source_state(ctx, package) == Source::Added {
         return Err(Error::AlreadyAdded(package.clone()));
     }
-    let source = source_dir(ctx, package);
     if !ctx.trees.outer(&source).is_dir() {
         return Err(Error::NoSource(source));
     }

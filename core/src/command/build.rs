@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::execute::{self, Done, Job, Session, Want};
 use crate::install;
 use crate::report::Reporter;
+use crate::superseded;
 use crate::tree::walk::Source;
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
@@ -32,10 +33,13 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     }
     let jobs: Vec<Job> = kernels
         .into_iter()
-        .map(|kernel| Job { package: package.clone(), kernel, want, rebuild: false, announce: None, after: Vec::new() })
+        .map(|kernel| Job { rebuild: superseded::is_outdated(ctx, &package, &kernel), package: package.clone(), kernel, want, announce: None, after: Vec::new() })
         .collect();
     let results = execute::run(&session, &jobs, reporter);
     if want == Want::Installed && results.iter().any(|result| matches!(result, Ok(Done::Installed))) {
+        if superseded::settle(&session, reporter)? {
+            execute::run::depmods(&session, reporter);
+        }
         post_transaction(ctx, reporter)?;
     }
     Ok(code(&results))

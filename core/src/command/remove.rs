@@ -8,6 +8,7 @@ use crate::execute::{Session, run::depmods};
 use crate::install;
 use crate::names::{Kernel, Package};
 use crate::report::Reporter;
+use crate::superseded;
 use crate::tree::walk::{self, Built, Filter, Source};
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
@@ -27,6 +28,12 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     }
     let session = Session::new(ctx)?;
     session.heal(reporter)?;
+    // An upgrade's prerm asks for it, too; the version stays until its successor is there.
+    let script = ctx.machine.maintainer_script.as_ref().filter(|script| script.keeps_package());
+    if let Some(script) = script.filter(|_| verb == "remove" && ctx.trees.root.is_host()) {
+        superseded::mark(ctx, &package, script, reporter)?;
+        return Ok(0);
+    }
     let mut first = true;
     for kernel in &kernels {
         if !first && verb != "remove" {
@@ -55,6 +62,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     if verb == "remove" && built_for(ctx, &package).is_empty() {
         reporter.line(&format!("Deleting module {package} completely from the DKMS tree."));
         install::forget(ctx, &package)?;
+        superseded::forget(ctx, &package)?;
     }
     post_transaction(ctx, reporter)?;
     Ok(0)

@@ -1,6 +1,8 @@
 //! The only room that names a distribution or a package manager.
 
+pub mod caller;
 pub mod distro;
+pub mod dpkg;
 pub mod headers_package;
 pub mod initramfs;
 pub mod tools;

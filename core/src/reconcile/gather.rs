@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{Scope, stale};
+use crate::context::Context;
 use crate::error::Error;
 use crate::execute::Session;
 use crate::facts::KernelFacts;
@@ -15,6 +16,7 @@ use crate::kernel::identity::{Match, headers_match};
 use crate::kernel::installed;
 use crate::kernel::version;
 use crate::names::{Kernel, Name, Package, Release};
+use crate::superseded;
 use crate::plan::{self, HeadersState, KnownFailure, PackageFacts, Presence, Stale, State, Wish};
 use crate::tree::manifest::{Installed, KernelManifest};
 use crate::tree::record::{Outcome, Record};
@@ -87,7 +89,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, spare: bool) -> Resul
             marked: stale::marked(ctx, &kernel),
             spare,
         };
-        for (name, entries) in newest(&walk) {
+        for (name, entries) in newest(ctx, &walk) {
             if let Some(package) = looker.package(name, &entries)? {
                 gathered.facts.packages.push(package);
             }
@@ -197,10 +199,10 @@ fn headers(session: &Session<'_>, facts: &KernelFacts) -> HeadersState {
     }
 }
 
-/// Every package's versions, the newest first.
-fn newest(walk: &Walk) -> BTreeMap<&Name, Vec<&PackageEntry>> {
+/// Every package's versions, the newest first; not those that only wait for their successor.
+fn newest<'a>(ctx: &Context, walk: &'a Walk) -> BTreeMap<&'a Name, Vec<&'a PackageEntry>> {
     let mut packages: BTreeMap<&Name, Vec<&PackageEntry>> = BTreeMap::new();
-    for entry in &walk.packages {
+    for entry in walk.packages.iter().filter(|entry| !superseded::is_marked(&ctx.trees, &entry.package)) {
         packages.entry(&entry.package.name).or_default().push(entry);
     }
     for entries in packages.values_mut() {

@@ -98,6 +98,11 @@ impl Trees {
             .join(format!("{}.json", kernel.arch))
     }
 
+    /// What is kept of a version that waits for its successor.
+    pub fn superseded(&self, package: &Package) -> PathBuf {
+        self.own().join("superseded").join(&package.name).join(&package.version)
+    }
+
     /// `<tree>/<m>`.
     pub fn name_dir(&self, name: &Name) -> PathBuf {
         self.dkms.outer.join(name)

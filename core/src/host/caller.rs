@@ -1,0 +1,128 @@
+//! Who calls us: a maintainer script of dpkg, and with which words.
+//!
+//! dpkg exports the script's name and package (deb-prerm(5), "ENVIRONMENT") but not the words that it runs the script with.
+//! Those are in the command line of a process above us: `/bin/sh /var/lib/dpkg/info/PACKAGE.prerm upgrade VERSION`
+//! (or `…/tmp.ci/prerm failed-upgrade VERSION`).
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use crate::process::Environment;
+
+/// How many processes above us are looked at: a script may call us through others.
+const GENERATIONS: usize = 12;
+
+/// The maintainer script that (perhaps indirectly) runs us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaintainerScript {
+    /// The dpkg package whose script it is.
+    pub package: String,
+    /// Which of its scripts: `preinst`, `postinst`, `prerm`, `postrm`.
+    pub name: String,
+    /// What it was called with (`upgrade 1.0-2`); empty if that can't be told.
+    pub words: Vec<String>,
+}
+
+impl MaintainerScript {
+    /// The script that process `pid` runs in, by its environment and by `proc` (proc(5)); `None` outside of dpkg.
+    pub fn of(environment: &Environment, proc: &Path, pid: u32) -> Option<Self> {
+        let text = |key: &str| {
+            let value = environment.get(OsStr::new(key))?.to_str()?;
+            (!value.is_empty()).then(|| value.to_owned())
+        };
+        let name = text("DPKG_MAINTSCRIPT_NAME")?;
+        let package = text("DPKG_MAINTSCRIPT_PACKAGE")?;
+        let words = words(proc, pid, &name).unwrap_or_default();
+        Some(Self { package, name, words })
+    }
+
+    /// The first word it was called with.
+    pub fn action(&self) -> Option<&str> {
+        self.words.first().map(String::as_str)
+    }
+
+    /// Whether its package's files are about to be replaced or may come back, rather than to go for good. What can't be
+    /// told counts as such: keeping too much can be mended later.
+    pub fn keeps_package(&self) -> bool {
+        self.name == "prerm" && self.action() != Some("remove")
+    }
+}
+
+/// The words behind the script's path in the command line of the nearest process that has it.
+fn words(proc: &Path, pid: u32, script: &str) -> Option<Vec<String>> {
+    let mut pid = pid;
+    for _ in 0..GENERATIONS {
+        let dir = proc.join(pid.to_string());
+        let line = std::fs::read(dir.join("cmdline")).ok()?;
+        let line: Vec<String> = line
+            .split(|byte| *byte == 0)
+            .map(|word| String::from_utf8_lossy(word).into_owned())
+            .collect();
+        // The interpreter and its options stand before the script.
+        let at = line.iter().take(4).position(|word| is_script(word, script));
+        if let Some(at) = at {
+            return Some(line[at + 1..].iter().take_while(|word| !word.is_empty()).cloned().collect());
+        }
+        let status = std::fs::read_to_string(dir.join("status")).ok()?;
+        pid = status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()?;
+        if pid == 0 {
+            return None;
+        }
+    }
+    None
+}
+
+/// `/var/lib/dpkg/info/hello-dkms.prerm`, `/var/lib/dpkg/tmp.ci/prerm`.
+fn is_script(word: &str, script: &str) -> bool {
+    let Some((dir, name)) = word.rsplit_once('/') else { return false };
+    (dir.ends_with("/info") && name.strip_suffix(script).is_some_and(|rest| rest.ends_with('.')))
+        || (dir.ends_with("/tmp.ci") && name == script)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(proc: &Path, pid: u32, parent: u32, words: &[&str]) {
+        let dir = proc.join(pid.to_string());
+        fs_err::create_dir_all(&dir).unwrap();
+        let line: Vec<u8> = words.iter().flat_map(|word| word.bytes().chain([0])).collect();
+        fs_err::write(dir.join("cmdline"), line).unwrap();
+        fs_err::write(dir.join("status"), format!("Name:\tx\nPPid:\t{parent}\n")).unwrap();
+    }
+
+    fn environment(name: &str) -> Environment {
+        [("DPKG_MAINTSCRIPT_NAME", name), ("DPKG_MAINTSCRIPT_PACKAGE", "hello-dkms")]
+            .map(|(key, value)| (key.into(), value.into()))
+            .into()
+    }
+
+    #[test]
+    fn the_words_are_found_above_us() {
+        for (line, words, keeps) in [
+            (&["/bin/sh", "/var/lib/dpkg/info/hello-dkms.prerm", "upgrade", "2-1"][..], &["upgrade", "2-1"][..], true),
+            (&["/bin/sh", "-e", "/var/lib/dpkg/info/hello-dkms:amd64.prerm", "remove"], &["remove"], false),
+            (&["/var/lib/dpkg/tmp.ci/prerm", "failed-upgrade", "1-1"], &["failed-upgrade", "1-1"], true),
+            (&["/bin/sh", "/usr/sbin/prerm", "remove"], &[], true),
+            (&["vi", "/var/lib/dpkg/info/hello-dkms.postrm", "remove"], &[], true),
+        ] {
+            let proc = tempfile::tempdir().unwrap();
+            process(proc.path(), 1, 0, &["init"]);
+            process(proc.path(), 7, 1, line);
+            process(proc.path(), 8, 7, &["sh", "-c", "dkms remove"]);
+            process(proc.path(), 9, 8, &["dkms", "remove", "remove"]);
+            let script = MaintainerScript::of(&environment("prerm"), proc.path(), 9).unwrap();
+            assert_eq!(script.words, words, "{line:?}");
+            assert_eq!(script.package, "hello-dkms");
+            assert_eq!(script.keeps_package(), keeps, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn elsewhere_nobody_calls() {
+        let proc = tempfile::tempdir().unwrap();
+        assert_eq!(MaintainerScript::of(&Environment::new(), proc.path(), 9), None);
+        let script = MaintainerScript::of(&environment("postinst"), proc.path(), 9).unwrap();
+        assert!(!script.keeps_package() && script.words.is_empty());
+    }
+}

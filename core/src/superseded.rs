@@ -1,0 +1,276 @@
+//! Versions that wait for their successor.
+//!
+//! Shipped prerm scripts call `dkms remove --all` when their package is upgraded, too: before the new version's files are
+//! there, let alone built. Then (and when dpkg takes a package out of use for a while) the version is not removed but
+//! marked: its source is copied into the tree and `source` pointed there, so that it stays valid, for the classic as well,
+//! while dpkg replaces the files in /usr/src.
+//!
+//! A mark ends in one of three ways, which [`settle`] finds out: another version is installed for the kernel (this one
+//! goes there); dpkg says that the package is installed as it was (nothing goes); dpkg has no such package any more (this
+//! version goes everywhere). The same version may also arrive anew ([`adopt`]).
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+use crate::context::Context;
+use crate::digest::Digest;
+use crate::durable::{self, NEW};
+use crate::error::Error;
+use crate::execute::Session;
+use crate::files::copy_tree;
+use crate::host::caller::MaintainerScript;
+use crate::host::dpkg;
+use crate::install;
+use crate::journal::{Change, JournalError, WorkDir};
+use crate::names::{Kernel, Package};
+use crate::report::Reporter;
+use crate::tree::Trees;
+use crate::tree::manifest::{KernelManifest, Manifest};
+use crate::tree::walk::{self, Built, Filter};
+
+/// A version that waits for its successor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The version.
+    pub package: Package,
+    /// The dpkg package that it came with.
+    pub dpkg: String,
+    /// That package's version.
+    pub dpkg_version: String,
+    /// Where `source` led before, as an inside path.
+    pub source: PathBuf,
+    /// The same version has arrived anew: it is valid again, but what was built of it may be of its old source.
+    #[serde(default)]
+    pub renewed: bool,
+}
+
+/// The marks that count: of versions that nobody wants any more once there is something better. The planner takes these
+/// versions for not registered, except that nothing takes them out.
+pub fn list(trees: &Trees) -> Vec<Mark> {
+    all(trees).into_iter().filter(|mark| !mark.renewed).collect()
+}
+
+/// Whether `package` waits for its successor.
+pub fn is_marked(trees: &Trees, package: &Package) -> bool {
+    load(trees, package).is_some_and(|mark| !mark.renewed)
+}
+
+/// Marks `package`, for which `script` asked to have it removed.
+pub fn mark(ctx: &Context, package: &Package, script: &MaintainerScript, reporter: &dyn Reporter) -> Result<(), Error> {
+    let trees = &ctx.trees;
+    let version = dpkg::status(&ctx.world, &script.package)?.map(|status| status.version).unwrap_or_default();
+    let dir = trees.superseded(package);
+    let copy = dir.join("source");
+    let link = trees.source_link(package);
+    let source = fs::read_link(&link)?;
+    // The same package may be taken out of use twice, as when its upgrade is tried again.
+    let kept = source == trees.shown(&copy);
+    let before = load(trees, package).map(|mark| mark.source).filter(|_| kept);
+    let mark = Mark {
+        package: package.clone(),
+        dpkg: script.package.clone(),
+        dpkg_version: version,
+        source: before.unwrap_or_else(|| source.clone()),
+        renewed: false,
+    };
+    durable::own_dirs(&dir).map_err(JournalError::File)?;
+    // Who looks for the source needs a way through; what is beside it stays private.
+    for part in dir.ancestors().take_while(|part| part.starts_with(trees.own())) {
+        fs::set_permissions(part, std::fs::Permissions::from_mode(0o711))?;
+    }
+    // A later run deletes what a killed one left here.
+    let work = WorkDir::new(trees).map_err(JournalError::File)?;
+    let stage = dir.join(format!("{NEW}source"));
+    let original = trees.source_of(package);
+    let staged = !kept && original.is_dir();
+    if staged {
+        durable::remove_any(&stage).map_err(JournalError::File)?;
+        copy_tree(&original, &stage)?;
+    }
+    {
+        let _lock = ctx.lock_tree()?;
+        let mut change = Change::new(trees, format!("keep {package} until its successor is there"));
+        change.stage_bytes(to_bytes(&mark)?, 0o644, &dir.join("mark.json"));
+        if staged {
+            change.replace_dir(&stage, &copy);
+            change.stage_symlink(trees.shown(&copy), &link);
+        }
+        change.commit()?;
+    }
+    work.remove().map_err(JournalError::File)?;
+    reporter.line(&format!("Keeping {package} until its successor is installed."));
+    Ok(())
+}
+
+/// The source of a marked version is there again, at `source` (an inside path): what `add` of it means. Gives false if it
+/// was not marked. What was built stays until [`is_outdated`] has it built again.
+pub fn adopt(ctx: &Context, package: &Package, source: &Path) -> Result<bool, Error> {
+    let trees = &ctx.trees;
+    let Some(mark) = load(trees, package).filter(|mark| !mark.renewed) else { return Ok(false) };
+    let _lock = ctx.lock_tree()?;
+    let mut change = Change::new(trees, format!("take {package} up again"));
+    change.stage_symlink(source, &trees.source_link(package));
+    let renewed = Mark { renewed: true, ..mark };
+    change.stage_bytes(to_bytes(&renewed)?, 0o644, &trees.superseded(package).join("mark.json"));
+    change.remove_dir_all(&trees.superseded(package).join("source"));
+    change.commit()?;
+    Ok(true)
+}
+
+/// Whether `package` arrived anew and what is built or installed of it for `kernel` is of another source.
+pub fn is_outdated(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
+    let trees = &ctx.trees;
+    if load(trees, package).is_none_or(|mark| !mark.renewed) {
+        return false;
+    }
+    let Ok(source) = Digest::of_tree(&trees.source_of(package)) else { return false };
+    let built = Manifest::load(&trees.manifest(package, kernel)).ok().flatten().map(|manifest| manifest.source_digest);
+    let installed = KernelManifest::load(&trees.kernel_manifest(&kernel.release))
+        .ok()
+        .flatten()
+        .and_then(|beside| beside.find(package, &kernel.arch).and_then(|entry| entry.source_digest.clone()));
+    let same = |digest: &Option<Digest>| digest.as_ref() == Some(&source);
+    let is_installed = install::is_installed(ctx, package, kernel);
+    install::is_built(ctx, package, kernel) && (!same(&built) || (is_installed && !same(&installed)))
+}
+
+/// Ends the marks that can end. The caller holds no lock and runs depmod for the kernels touched. Gives true if anything
+/// was changed.
+pub fn settle(session: &Session<'_>, reporter: &dyn Reporter) -> Result<bool, Error> {
+    let ctx = session.ctx;
+    let mut changed = false;
+    for mark in all(&ctx.trees) {
+        changed |= settle_one(session, &mark, reporter)?;
+    }
+    Ok(changed)
+}
+
+fn settle_one(session: &Session<'_>, mark: &Mark, reporter: &dyn Reporter) -> Result<bool, Error> {
+    let ctx = session.ctx;
+    let package = &mark.package;
+    let built = built(ctx, package);
+    if !ctx.trees.package_dir(package).is_dir() {
+        drop_mark(ctx, package)?;
+        return Ok(false);
+    }
+    if mark.renewed {
+        if !built.iter().any(|built| is_outdated(ctx, package, &built.kernel)) {
+            drop_mark(ctx, package)?;
+        }
+        return Ok(false);
+    }
+    // Without an answer of dpkg's, nothing is taken for gone.
+    let status = dpkg::status(&ctx.world, &mark.dpkg);
+    let unknown = status.is_err();
+    let status = status.unwrap_or(None);
+    if status.as_ref().is_some_and(|status| status.state == "installed" && status.version == mark.dpkg_version) {
+        return restore(ctx, mark).map(|()| true);
+    }
+    let gone = !unknown && status.is_none_or(|status| !status.has_files());
+    let others = others(ctx, package);
+    let mut changed = false;
+    for kernel in built.iter().map(|built| &built.kernel) {
+        let replaced = others.iter().any(|other| install::is_installed(ctx, other, kernel));
+        if replaced || gone {
+            take_out(session, package, kernel, reporter)?;
+            changed = true;
+        }
+    }
+    if self::built(ctx, package).is_empty() && (gone || !others.is_empty()) {
+        install::forget(ctx, package)?;
+        drop_mark(ctx, package)?;
+        changed = true;
+    }
+    Ok(changed)
+}
+
+fn take_out(session: &Session<'_>, package: &Package, kernel: &Kernel, reporter: &dyn Reporter) -> Result<(), Error> {
+    let ctx = session.ctx;
+    let _lock = ctx.lock_pair(package, kernel, &|holder| log::info!("waiting for {holder}"))?;
+    let evaluate = || {
+        let facts = session.facts.kernel(kernel)?;
+        session.facts.evaluate(package, &facts, None, false)
+    };
+    // Nobody asked for these words: the successor's are enough.
+    let quiet = crate::report::Buffer::default();
+    if install::unbuild(ctx, package, kernel, &evaluate, &quiet)? {
+        session.touched(&kernel.release);
+    }
+    reporter.line(&format!("Removed {package} from kernel {kernel}: it has a successor, or is no longer installed."));
+    Ok(())
+}
+
+/// The versions of the same name that are registered and not marked.
+fn others(ctx: &Context, package: &Package) -> Vec<Package> {
+    let filter = Filter { name: Some(package.name.to_string()), ..Filter::default() };
+    walk::walk(&ctx.trees, &filter)
+        .packages
+        .into_iter()
+        .map(|entry| entry.package)
+        .filter(|other| other != package && !is_marked(&ctx.trees, other))
+        .collect()
+}
+
+fn built(ctx: &Context, package: &Package) -> Vec<Built> {
+    walk::walk(&ctx.trees, &Filter::package(package)).packages.into_iter().flat_map(|entry| entry.built).collect()
+}
+
+/// All is as it was: `source` leads to where it did, if that is there.
+fn restore(ctx: &Context, mark: &Mark) -> Result<(), Error> {
+    let trees = &ctx.trees;
+    if !trees.outer(&mark.source).is_dir() {
+        return Ok(());
+    }
+    {
+        let _lock = ctx.lock_tree()?;
+        let mut change = Change::new(trees, format!("take {} up again", mark.package));
+        change.stage_symlink(&mark.source, &trees.source_link(&mark.package));
+        change.commit()?;
+    }
+    drop_mark(ctx, &mark.package)
+}
+
+/// Forgets the mark, and the source that was kept with it.
+fn drop_mark(ctx: &Context, package: &Package) -> Result<(), Error> {
+    let dir = ctx.trees.superseded(package);
+    durable::remove_any(&dir).map_err(JournalError::File)?;
+    durable::prune(&dir, &ctx.trees.own()).map_err(JournalError::File)?;
+    Ok(())
+}
+
+/// Ends the mark of a version that was just removed for good.
+pub fn forget(ctx: &Context, package: &Package) -> Result<(), Error> {
+    drop_mark(ctx, package)
+}
+
+fn load(trees: &Trees, package: &Package) -> Option<Mark> {
+    let bytes = durable::read(&trees.superseded(package).join("mark.json")).ok().flatten()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+fn all(trees: &Trees) -> Vec<Mark> {
+    let names = |dir: &Path| -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+        let mut names: Vec<String> =
+            entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    };
+    let top = trees.own().join("superseded");
+    let mut marks = Vec::new();
+    for name in names(&top) {
+        for version in names(&top.join(&name)) {
+            if let Ok(package) = Package::new(&name, &version) {
+                marks.extend(load(trees, &package));
+            }
+        }
+    }
+    marks
+}
+
+fn to_bytes(mark: &Mark) -> Result<Vec<u8>, Error> {
+    Ok(serde_json::to_vec(mark).map_err(std::io::Error::other)?)
+}

@@ -1,0 +1,68 @@
+//! Our own package's maintainer scripts.
+
+use crate::{core, drain, pending};
+use dkms_core::context::Context;
+use dkms_core::report::{Event, Reporter};
+
+/// `configure`, `triggered`, `abort-…`: we are in working order, and do what was left. Never fails.
+pub fn postinst(words: &[String]) -> u8 {
+    with_context(|ctx| {
+        let action = words.first().map_or("", String::as_str);
+        if action != "triggered" {
+            pending::set_ready(&ctx.trees, true);
+        }
+        if matches!(action, "configure" | "triggered") {
+            drain::run(ctx);
+        }
+    })
+}
+
+/// We are taken out of use. On removal, and before an older program takes over, our files beside the modules go: that
+/// program neither knows nor removes them, and they would keep the directories of removed kernels.
+pub fn prerm(words: &[String]) -> u8 {
+    with_context(|ctx| {
+        pending::set_ready(&ctx.trees, false);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let leaving = match words[..] {
+            ["remove", ..] => true,
+            ["upgrade", version, ..] => is_classic(version),
+            _ => false,
+        };
+        if leaving {
+            let found = fs_err::read_dir(&ctx.trees.install.outer).into_iter().flatten().flatten();
+            for entry in found {
+                let manifest = entry.path().join(dkms_core::tree::paths::KERNEL_MANIFEST);
+                if let Err(error) = dkms_core::durable::remove_any(&manifest) {
+                    log::warn!("{error}");
+                }
+            }
+        }
+    })
+}
+
+/// Whether a version of the package `dkms` is a classic one: before 4.
+fn is_classic(version: &str) -> bool {
+    let upstream = version.split_once(':').map_or(version, |(_, rest)| rest);
+    let major: String = upstream.chars().take_while(char::is_ascii_digit).collect();
+    major.parse::<u32>().is_ok_and(|major| major < 4)
+}
+
+fn with_context(work: impl FnOnce(&Context)) -> u8 {
+    match core::context(&["reconcile"]) {
+        Ok((ctx, _)) => work(&ctx),
+        Err(error) => core::reporter().report(Event::Error(error.lines())),
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_program_takes_over() {
+        for (version, classic) in [("3.2.2-1~deb13u1", true), ("1:2.8-1", true), ("4.0.0-2", false), ("10.1", false), ("x", false)] {
+            assert_eq!(is_classic(version), classic, "{version}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! `/usr/lib/dkms/common.postinst NAME VERSION TARBALL_ROOT ARCH UPGRADE`: what the postinst of every shipped `*-dkms`
+//! package runs on `configure` (behaviour.md 9.2).
+
+use std::path::{Path, PathBuf};
+
+use dkms_core::context::Context;
+use dkms_core::error::Error;
+use dkms_core::execute::{self, Done, Job, Session, Want, run::depmods};
+use dkms_core::names::{Kernel, Package, Release};
+use dkms_core::policy::Ending;
+use dkms_core::reconcile::{How, Initramfs, Outcome, Scope, reconcile};
+use dkms_core::report::{Event, Reporter};
+use dkms_core::superseded;
+use dkms_core::tree::walk::{self, Filter, Source};
+
+use crate::kernels::Facts;
+use crate::{core, pending};
+
+/// The package could not be registered from its tarball.
+const BAD_TARBALL: u8 = 2;
+/// A package that is not meant for a kernel (behaviour.md 2.15).
+const EXCLUDED: u8 = 77;
+
+/// Registers the package and has it installed for the kernels that it should serve. Fails if that worked for none of
+/// them although it was tried: one kernel that a package does not build for is no reason to leave it half-configured.
+pub fn run(words: &[String]) -> u8 {
+    let word = |index: usize| words.get(index).map_or("", String::as_str);
+    let (name, version, tarballs, upgrade) = (word(0), word(1), word(2), !word(4).is_empty());
+    if name.is_empty() || version.is_empty() {
+        core::say("common.postinst: the name and the version of a package are needed.");
+        return 1;
+    }
+    match serve(name, version, tarballs, upgrade) {
+        Ok(code) => code,
+        Err(error) => {
+            core::reporter().report(Event::Error(error.lines()));
+            error.code()
+        }
+    }
+}
+
+fn serve(name: &str, version: &str, tarballs: &str, upgrade: bool) -> Result<u8, Error> {
+    let package = Package::new(name, version)?;
+    let (ctx, _) = core::context(&["reconcile"])?;
+    let reporter = core::reporter();
+    let code = register(&ctx, &package, tarballs)?;
+    if code != 0 {
+        return Ok(code);
+    }
+    if ctx.trees.outer("/etc/dkms/no-autoinstall").exists() {
+        core::say("dkms: automatic installation of modules has been disabled.");
+        return Ok(0);
+    }
+    let session = Session::new(&ctx)?;
+    let chosen = Facts::of(&ctx, upgrade)?.choose();
+    if chosen.is_empty() {
+        core::say(format!("dkms: no kernel headers were found; {package} is not built for any kernel."));
+        core::say("    Once the headers of a kernel are installed, its modules follow.");
+        return Ok(0);
+    }
+    let list = chosen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    core::say(format!("dkms: installing {package} for {list}"));
+    for release in &chosen {
+        pending::note(&ctx.trees, release);
+    }
+    let kernels = chosen.iter().map(|release| core::kernel(&ctx, release)).collect::<Result<Vec<_>, _>>()?;
+    let renewed = renew(&session, &package, &kernels, &reporter);
+    let how = How { initramfs: Initramfs::Auto, spare_known_failures: true, ..How::default() };
+    let outcome = reconcile(&session, &Scope::Kernels(kernels), how, &reporter)?;
+    if superseded::settle(&session, &reporter)? {
+        depmods(&session, &reporter);
+    }
+    for release in &chosen {
+        if crate::hooks::is_settled(&ctx, release) {
+            pending::forget(&ctx.trees, release);
+        }
+    }
+    core::ask_for_drain(&ctx);
+    Ok(conclude(&package, &outcome, &renewed))
+}
+
+/// Builds the package again for those kernels that have it from another source of the same version: its revision was
+/// upgraded. Gives the kernels for which that failed, with the exit codes; they keep what they had.
+fn renew(session: &Session<'_>, package: &Package, kernels: &[Kernel], reporter: &dyn Reporter) -> Vec<(Release, u8)> {
+    let jobs: Vec<Job> = kernels
+        .iter()
+        .filter(|kernel| superseded::is_outdated(session.ctx, package, kernel))
+        .map(|kernel| Job {
+            package: package.clone(),
+            kernel: kernel.clone(),
+            want: Want::Installed,
+            rebuild: true,
+            announce: None,
+            after: Vec::new(),
+        })
+        .collect();
+    let results = execute::run(session, &jobs, reporter);
+    let failed = |(job, result): (&Job, Result<Done, Error>)| Some((job.kernel.release.clone(), result.err()?.code()));
+    jobs.iter().zip(results).filter_map(failed).filter(|(_, code)| *code != EXCLUDED).collect()
+}
+
+/// Makes the package known, with its source where it belongs.
+fn register(ctx: &Context, package: &Package, tarballs: &str) -> Result<u8, Error> {
+    let tarball = Path::new(tarballs).join(format!("{}-{}.dkms.tar.gz", package.name, package.version));
+    if !tarballs.is_empty() && ctx.trees.outer(&tarball).is_file() {
+        let code = core::dkms(&["ldtarball", "--archive", &tarball.to_string_lossy(), "--force"]);
+        if code != 0 {
+            core::say(format!("dkms: {} could not be loaded.", tarball.display()));
+            return Ok(BAD_TARBALL);
+        }
+        return Ok(0);
+    }
+    let source = ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version));
+    if ctx.trees.outer(&source).is_dir() && superseded::adopt(ctx, package, &source)? {
+        return Ok(0);
+    }
+    match state(ctx, package) {
+        Source::Added => return Ok(0),
+        // Its link leads nowhere; the source is back where it belongs.
+        Source::Broken if ctx.trees.outer(&source).is_dir() => relink(ctx, package, &source)?,
+        Source::Broken | Source::None => {}
+    }
+    if state(ctx, package) == Source::Added {
+        return Ok(0);
+    }
+    Ok(core::dkms(&["add", "-m", package.name.as_str(), "-v", package.version.as_str()]))
+}
+
+fn relink(ctx: &Context, package: &Package, source: &PathBuf) -> Result<(), Error> {
+    let _lock = ctx.lock_tree()?;
+    let mut change = dkms_core::journal::Change::new(&ctx.trees, format!("mend the source link of {package}"));
+    change.stage_symlink(source, &ctx.trees.source_link(package));
+    change.commit()?;
+    Ok(())
+}
+
+fn state(ctx: &Context, package: &Package) -> Source {
+    walk::walk(&ctx.trees, &Filter::package(package)).packages.first().map_or(Source::None, |entry| entry.source)
+}
+
+/// Tells how it ended for this package, kernel by kernel, and gives the exit code: that of the last failure if there was
+/// no success at all.
+fn conclude(package: &Package, outcome: &Outcome, renewed: &[(Release, u8)]) -> u8 {
+    let mut failures = renewed.to_vec();
+    let mut any_good = false;
+    for (index, step) in outcome.plan.steps.iter().enumerate() {
+        if step.package != *package {
+            continue;
+        }
+        let release = &step.kernel.release;
+        if renewed.iter().any(|(failed, _)| failed == release) {
+            continue;
+        }
+        match outcome.ending(index) {
+            Ending::Present | Ending::Excluded | Ending::Waiting => any_good = true,
+            Ending::Failed(code) => failures.push((release.clone(), code)),
+        }
+        match (&outcome.results[index], outcome.ending(index)) {
+            (None, Ending::Present) => {}
+            (_, Ending::Present) => core::say(format!("dkms: {package} is installed for kernel {release}.")),
+            (Some(Err(error)), _) => {
+                core::say(format!("dkms: {package}: {}", error.lines().first().cloned().unwrap_or_default()));
+            }
+            (_, _) => core::say(format!("dkms: {package}: {step}")),
+        }
+    }
+    let Some((_, code)) = failures.last() else { return 0 };
+    let list = failures.iter().map(|(release, _)| release.to_string()).collect::<Vec<_>>().join(", ");
+    core::say(format!("dkms: {package} could not be installed for {list}; what was installed before is still there."));
+    if any_good { 0 } else { *code }
+}
