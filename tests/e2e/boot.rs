@@ -1,0 +1,5 @@
+//! stub
+#![allow(clippy::all)]
+fn main() {
+    println!("{:?}", dkms_tests::bed::Base::boot());
+}
