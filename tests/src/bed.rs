@@ -22,6 +22,18 @@ const PATIENCE: u32 = 1500;
 const PACKAGES: &[&str] =
     &["dkms", "gcc", "make", "kmod", "patch", "xz-utils", "zstd", "openssl", "file", "gawk", "libc6-dev", "strace"];
 
+/// An emulated machine, its firmware, and Debian's signed boot chain.
+const BOOTING: &[&str] = &[
+    "qemu-system-x86",
+    "ovmf",
+    "python3-virt-firmware",
+    "shim-signed",
+    "grub-efi-amd64-signed",
+    "mtools",
+    "busybox-static",
+    "cpio",
+];
+
 /// The machine's key and certificate are made once, so that two clones sign alike.
 const FINISH: &str = "dkms generate_mok >/dev/null && apt-get clean && rm -f /etc/kernel/*.d/dkms";
 
@@ -61,6 +73,11 @@ impl Base {
     /// The same with its newest general kernel only.
     pub fn trixie_full() -> Result<Self> {
         Self::get("trixie", 1, Flavour::Full, &[])
+    }
+
+    /// Debian unstable with its newest cloud kernel, and what boots that in an emulated machine with Secure Boot.
+    pub fn boot() -> Result<Self> {
+        Self::get("sid", 1, Flavour::Cloud, BOOTING)
     }
 
     /// The bed of `suite` with its `kernels` newest kernels and `extra` packages: the kept one, or a new one.

@@ -159,6 +159,7 @@ impl Args {
     fn take_word(&mut self, word: String) -> Result<(), UsageError> {
         if let Some(verb) = table::verb(&word) {
             match self.verb {
+                Some(first) if first.names_word(&word) => {}
                 None => {
                     self.verb = Some(verb);
                     return Ok(());
@@ -169,7 +170,9 @@ impl Args {
             }
         }
         let path = Path::new(&word);
-        if path.is_file() {
+        if self.module.is_none() && self.verb.is_some_and(|verb| verb.names_word(&word)) {
+            self.take_module(&word);
+        } else if path.is_file() {
             if word.ends_with("dkms.conf") {
                 self.source =
                     Some(path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new(".")).to_owned());
@@ -271,6 +274,7 @@ mod tests {
         assert_eq!(parse(&["add", "build"]).unwrap_err(), UsageError::TwoVerbs("add", "build"));
         assert!(matches!(parse(&["build", "-k"]), Err(UsageError::NoValue(_))));
         assert!(matches!(parse(&["build", "-j", "many"]), Err(UsageError::BadValue(_))));
+        assert_eq!(parse(&["mok", "status"]).unwrap().module.as_deref(), Some("status"));
         assert_eq!(parse(&["status", "a", "b"]).unwrap().unknown, ["b"]);
     }
 

@@ -96,6 +96,14 @@ pub struct Verb {
     pub rules: Rules,
 }
 
+impl Verb {
+    /// Whether `word` is one that its operands spell out: `mok status` names no second verb.
+    pub fn names_word(&self, word: &str) -> bool {
+        let plain = word.bytes().all(|byte| byte.is_ascii_lowercase());
+        plain && self.operands.trim_matches(['[', ']']).split(" | ").any(|operand| operand == word)
+    }
+}
+
 /// The checks made before a verb runs (behaviour.md 2.0).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
@@ -250,6 +258,27 @@ pub const VERBS: &[Verb] = &[
         operands: "[NAME[/VERSION]]",
         options: &["kernelver", "arch", "format", "long"],
         rules: Rules { all: true, ..PLAIN },
+    },
+    Verb {
+        name: "generate_mok",
+        about: "Make the key that signs modules, if there is none",
+        operands: "",
+        options: &["kernelver"],
+        rules: PLAIN,
+    },
+    Verb {
+        name: "mok",
+        about: "Show whether this machine trusts the key that signs modules, or enrol it",
+        operands: "[status | enroll]",
+        options: &["kernelver", "format", "dry-run"],
+        rules: Rules { root: true, classic: false, ..PLAIN },
+    },
+    Verb {
+        name: "sign",
+        about: "Sign built and installed modules with the present key, without building them again",
+        operands: "[NAME/VERSION]",
+        options: &["kernelver", "arch", "all", "dry-run"],
+        rules: Rules { root: true, all: true, classic: false, ..WRITES },
     },
 ];
 

@@ -100,7 +100,7 @@ pub(super) fn add(
 }
 
 /// Any kernel to read a dkms.conf for, when which one does not matter.
-fn some_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
+pub(super) fn some_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
     if !args.kernels.is_empty() {
         return Ok(super::kernels(ctx, args)?.remove(0));
     }

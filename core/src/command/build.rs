@@ -1,11 +1,12 @@
 //! `dkms build` and `dkms install`: one or more kernels, adding the package first where needed.
 
-use super::{add, check_access, check_not_broken, kernels, post_transaction, source_state};
+use super::{add, check_access, check_not_broken, kernels, post_transaction, source_state, tell_trust};
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::{self, Done, Job, Session, Want};
 use crate::install;
+use crate::names::Kernel;
 use crate::report::Reporter;
 use crate::superseded;
 use crate::tree::walk::Source;
@@ -41,6 +42,8 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
             execute::run::depmods(&session, reporter);
         }
         post_transaction(ctx, reporter)?;
+        let kernels: Vec<Kernel> = jobs.into_iter().map(|job| job.kernel).collect();
+        tell_trust(&session, &kernels, reporter)?;
     }
     Ok(code(&results))
 }

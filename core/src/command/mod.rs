@@ -6,7 +6,10 @@ mod build;
 mod kernel;
 mod matching;
 mod reconcile;
+mod generate_mok;
+mod mok;
 mod remove;
+mod sign;
 mod status;
 
 use std::path::PathBuf;
@@ -14,6 +17,7 @@ use std::path::PathBuf;
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
+use crate::execute::Session;
 use crate::kernel::installed;
 use crate::names::{Arch, Kernel, Package, Release};
 use crate::report::{Event, Reporter};
@@ -50,6 +54,9 @@ fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, E
         "match" => matching::run(ctx, args, reporter),
         "reconcile" => reconcile::run(ctx, args, reporter),
         "status" => status::run(ctx, args, reporter),
+        "generate_mok" => generate_mok::run(ctx, args, reporter),
+        "mok" => mok::run(ctx, args, reporter),
+        "sign" => sign::run(ctx, args, reporter),
         other => {
             Err(Error::Usage(crate::cli::args::UsageError::BadValue(format!("The action {other:?} is not known."))))
         }
@@ -166,6 +173,14 @@ fn default_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
         None => Arch::new(ctx.distribution.arch_label(&release, &ctx.machine.name))?,
     };
     Ok(Kernel { release, arch })
+}
+
+/// Tells the user if this machine will refuse what was signed for these kernels.
+fn tell_trust(session: &Session<'_>, kernels: &[Kernel], reporter: &dyn Reporter) -> Result<(), Error> {
+    if let Some(lines) = crate::finish::trust::advice(session, kernels)? {
+        reporter.report(Event::Warning(lines));
+    }
+    Ok(())
 }
 
 /// Runs the framework's `post_transaction` command (behaviour.md 2.14). Its status never counts.

@@ -5,12 +5,16 @@ use std::cell::OnceCell;
 use serde::Serialize;
 
 use crate::cli::args::Args;
+use crate::compress::Compression;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::Session;
+use crate::finish::trust::{self, Signature};
 use crate::install::artefact;
-use crate::names::Package;
+use crate::names::{Kernel, Package};
 use crate::report::{Event, Reporter};
+use crate::sign::Certificate;
+use crate::sign::state::Prospect;
 use crate::tree::compare::{Comparer, Differences, same_bytes};
 use crate::tree::record::{Outcome, Record};
 use crate::tree::walk::{self, Built, Filter, PackageEntry, Source};
@@ -32,6 +36,13 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     } else {
         for row in &rows.found {
             row.print(reporter);
+        }
+    }
+    if rows.long {
+        let kernels: Vec<Kernel> =
+            walk.packages.iter().flat_map(|entry| &entry.built).map(|built| built.kernel.clone()).collect();
+        if let Some(session) = rows.session()? {
+            super::tell_trust(session, &kernels, reporter)?;
         }
     }
     for entry in &walk.unreadable {
@@ -71,6 +82,8 @@ struct Row {
     difference: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     results: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    modules: Vec<Signature>,
 }
 
 impl Row {
@@ -90,6 +103,9 @@ impl Row {
         reporter.line(&text);
         for result in &self.results {
             reporter.line(&format!("    {result}"));
+        }
+        for module in &self.modules {
+            reporter.line(&format!("    {}", module.line()));
         }
         if self.state == "broken" {
             reporter.report(Event::Error(vec![
@@ -120,6 +136,7 @@ impl Rows<'_> {
             original_modules: false,
             difference: None,
             results: Vec::new(),
+            modules: Vec::new(),
         };
         if entry.source == Source::Broken {
             self.found.push(row("broken"));
@@ -135,12 +152,14 @@ impl Rows<'_> {
         for built in &entry.built {
             let difference = self.difference(&entry.package, built)?;
             let results = self.results(&entry.package, Some(built));
+            let modules = if self.long { self.signatures(&entry.package, built)? } else { Vec::new() };
             self.found.push(Row {
                 kernel: Some(built.kernel.release.to_string()),
                 arch: Some(built.kernel.arch.to_string()),
                 original_modules: built.original_modules,
                 difference,
                 results,
+                modules,
                 ..row(if built.installed { "installed" } else { "built" })
             });
         }
@@ -158,10 +177,7 @@ impl Rows<'_> {
 
     /// For what the classic built: the modules that dkms.conf names, compared by their bytes.
     fn by_conf(&mut self, package: &Package, built: &Built) -> Result<Option<&'static str>, Error> {
-        if self.session.get().is_none() {
-            let _ = self.session.set(Session::new(self.ctx)?);
-        }
-        let Some(session) = self.session.get() else { return Ok(None) };
+        let Some(session) = self.session()? else { return Ok(None) };
         let evaluated =
             session.facts.kernel(&built.kernel).and_then(|facts| session.facts.evaluate(package, &facts, None, false));
         let evaluated = match evaluated {
@@ -188,6 +204,31 @@ impl Rows<'_> {
             })
         });
         Ok(if same { None } else { Some("Differences between built and installed modules") })
+    }
+
+    fn session(&self) -> Result<Option<&Session<'_>>, Error> {
+        if self.session.get().is_none() {
+            let _ = self.session.set(Session::new(self.ctx)?);
+        }
+        Ok(self.session.get())
+    }
+
+    /// What each module's file says of its signature.
+    fn signatures(&self, package: &Package, built: &Built) -> Result<Vec<Signature>, Error> {
+        let machine = trust::machine(self.ctx);
+        let Some(session) = self.session()? else { return Ok(Vec::new()) };
+        // Without its configuration a kernel's key is not known; what the file says is.
+        let known: Vec<Certificate> = match trust::of_kernel(session, &built.kernel) {
+            Ok(Prospect::Key { certificate, .. }) => vec![*certificate],
+            _ => Vec::new(),
+        };
+        let dir = self.ctx.trees.artefact_modules(package, &built.kernel);
+        let mut files: Vec<_> = fs_err::read_dir(&dir)
+            .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+            .unwrap_or_default();
+        files.retain(|file| Compression::of_file(file).is_some());
+        files.sort();
+        Ok(files.iter().map(|file| Signature::read(file, machine.as_ref(), &known)).collect())
     }
 
     fn results(&self, package: &Package, built: Option<&Built>) -> Vec<String> {

@@ -1,7 +1,9 @@
 //! From built modules to a finished artefact: strip, sign, compress, manifest.
 
+pub mod resign;
 pub mod signing;
 pub mod strip;
+pub mod trust;
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +19,7 @@ use crate::install::artefact::relative;
 use crate::journal::{self, Swap, WorkDir, swap_in};
 use crate::report::Reporter;
 use crate::tree::identity::Identity;
-use crate::tree::manifest::{BuiltModule, Manifest};
+use crate::tree::manifest::{BuiltModule, Manifest, Signer};
 use crate::tree::paths::MANIFEST;
 use signing::Signing;
 
@@ -73,9 +75,10 @@ pub fn finish(
     let location = ctx.distribution.install_location(ctx.machine.addon_modules_dir.as_deref());
     let suffix = target.facts.compression.suffix();
     let mut modules = Vec::new();
+    let mut signed = true;
     for module in &target.evaluated.recipe.modules {
         let path = built(module);
-        signing.sign(
+        signed &= signing.sign(
             &path,
             &ctx.world
                 .called(&ctx.trees, &ctx.trees.build_dir(&target.package))
@@ -113,10 +116,15 @@ pub fn finish(
             }
         }
     }
-    Ok(Finished { manifest: manifest(ctx, target, modules, signing)?, stage, work: room })
+    Ok(Finished { manifest: manifest(ctx, target, modules, signing.signer().filter(|_| signed))?, stage, work: room })
 }
 
-fn manifest(ctx: &Context, target: &Target, modules: Vec<BuiltModule>, signing: &Signing) -> Result<Manifest, Error> {
+fn manifest(
+    ctx: &Context,
+    target: &Target,
+    modules: Vec<BuiltModule>,
+    signer: Option<Signer>,
+) -> Result<Manifest, Error> {
     let conf = &target.evaluated.conf;
     let facts = &target.facts;
     Ok(Manifest {
@@ -129,7 +137,7 @@ fn manifest(ctx: &Context, target: &Target, modules: Vec<BuiltModule>, signing: 
         headers_stamp: facts.headers_stamp(ctx).map(ToString::to_string),
         kernel_identity: facts.identity.as_ref().map(ToString::to_string),
         toolchain: facts.toolchain.text.clone().unwrap_or_default(),
-        signer: signing.signer(),
+        signer,
         autoinstall: conf.autoinstall,
         build_depends: conf.build_depends.clone(),
         build_depends_rebuild: conf.build_depends_rebuild,

@@ -1,16 +1,18 @@
 //! Signing as it stands for one kernel in this run: decided once, key read once.
 
 use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::conf::framework::TrySign;
+use crate::conf::framework::{self, TrySign};
 use crate::context::Context;
 use crate::facts::KernelFacts;
 use crate::process::{self, Output};
 use crate::report::{Event, Reporter};
-use crate::sign::policy::{self, Decision, How, Look, Maker, Plan};
-use crate::sign::{Hash, SignError, Signer, mok, program};
+use crate::sign::policy::{self, Decided, Decision, How, Look, Maker, Plan};
+use crate::sign::state::Prospect;
+use crate::sign::{Certificate, Hash, SignError, Signer, mok, program};
 use crate::tree::manifest;
 
 /// How this kernel's modules are signed.
@@ -30,37 +32,8 @@ enum Means {
 
 impl Signing {
     /// Decides for a kernel, making keys where the policy says so.
-    pub fn prepare(ctx: &Context, kernel: &KernelFacts, framework: &crate::conf::framework::Signing) -> Self {
-        let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        let (sign_file, key, cert) = (text(&framework.sign_file), text(&framework.key), text(&framework.certificate));
-        let env = |name: &str| ctx.environment.get(OsStr::new(name)).map(|value| value.to_string_lossy().into_owned());
-        let (gentoo_key, gentoo_cert) = (env("MODULES_SIGN_KEY"), env("MODULES_SIGN_CERT"));
-        let config = |name: &str| kernel.config.as_ref().and_then(|config| config.value(name));
-        let facts = policy::Facts {
-            release: kernel.kernel.release.as_str(),
-            distribution: &ctx.distribution.family,
-            try_sign_modules: match framework.when {
-                TrySign::Always => "true",
-                TrySign::Never => "false",
-                TrySign::NotInChroot => "",
-            },
-            in_chroot: ctx.machine.in_chroot,
-            kernel_config: kernel.config_file.as_deref().unwrap_or(Path::new("")),
-            sig_hash: config("CONFIG_MODULE_SIG_HASH"),
-            sig_key: config("CONFIG_MODULE_SIG_KEY"),
-            build_dir: &kernel.source_dir,
-            sign_file: &sign_file,
-            mok_signing_key: &key,
-            mok_certificate: &cert,
-            modules_sign_key: gentoo_key.as_deref(),
-            modules_sign_cert: gentoo_cert.as_deref(),
-        };
-        // The kernel's configuration is known by its outer path, everything else by its inside one.
-        let exists = |path: &Path| {
-            path.is_absolute() && (ctx.trees.outer(path).exists() || kernel.config_file.as_deref() == Some(path))
-        };
-        let look = Look { exists: &exists, program: &|name| ctx.world.find(name) };
-        let decided = policy::decide(&facts, look);
+    pub fn prepare(ctx: &Context, kernel: &KernelFacts, framework: &framework::Signing) -> Self {
+        let decided = ask(ctx, kernel, framework, policy::decide);
         let mut said: Vec<Event> = decided.lines.into_iter().map(Event::Line).collect();
         let means = match decided.decision {
             Decision::DontSign(_) => Means::Not,
@@ -82,10 +55,10 @@ impl Signing {
     }
 
     /// Signs the module at `path`, which the user is told of as `shown`. A failure is told, and leaves
-    /// the module unsigned: never half signed.
-    pub fn sign(&self, path: &Path, shown: &Path, reporter: &dyn Reporter) {
+    /// the module unsigned: never half signed. Says whether it is signed now.
+    pub fn sign(&self, path: &Path, shown: &Path, reporter: &dyn Reporter) -> bool {
         let done = match &self.means {
-            Means::Not => return,
+            Means::Not => return false,
             Means::InProcess(signer) => {
                 reporter.line(&format!("Signing module {}", shown.display()));
                 sign_in_process(signer, path)
@@ -97,26 +70,199 @@ impl Signing {
         };
         if let Err(error) = done {
             reporter.warning(&[&format!("Failed to sign module '{}'!", shown.display()), &error]);
+            return false;
+        }
+        true
+    }
+
+    /// The certificate of the key that signs; `None` if nothing is signed.
+    pub fn certificate(&self) -> Option<Certificate> {
+        match &self.means {
+            Means::Not => None,
+            Means::InProcess(signer) => Some(signer.certificate().clone()),
+            Means::Program { cert, .. } => Certificate::load(cert).ok(),
         }
     }
 
     /// Who signs, for the manifest.
     pub fn signer(&self) -> Option<manifest::Signer> {
-        let (cert, hash) = match &self.means {
+        let hash = match &self.means {
             Means::Not => return None,
-            Means::InProcess(signer) => (signer.certificate().clone(), signer.hash().name().to_owned()),
-            Means::Program { hash, cert, .. } => (crate::sign::Certificate::load(cert).ok()?, hash.clone()),
+            Means::InProcess(signer) => signer.hash().name(),
+            Means::Program { hash, .. } => hash,
         };
-        Some(manifest::Signer { key_id: cert.serial_text(), hash, subject: cert.subject_name().unwrap_or_default() })
+        self.certificate().map(|cert| cert.signer(hash))
     }
+}
+
+/// What would be done for a kernel, without doing it: no key is made, nothing is said, no private key is read.
+pub fn prospect(ctx: &Context, kernel: &KernelFacts, framework: &framework::Signing) -> Prospect {
+    match ask(ctx, kernel, framework, policy::decide).decision {
+        Decision::DontSign(why) => Prospect::Unsigned(why.to_string()),
+        Decision::NeedKey(..) => Prospect::NewKey,
+        Decision::Sign(plan) => {
+            let path = ctx.trees.outer(&plan.cert);
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(ctx.now);
+            match Certificate::load(&path) {
+                Ok(cert) if cert.expired(now) => Prospect::Unsigned(
+                    SignError::Expired { path, subject: cert.subject_name().unwrap_or_default() }.to_string(),
+                ),
+                Ok(cert) => Prospect::Key {
+                    signer: cert.signer(&plan.hash),
+                    certificate: Box::new(cert),
+                    path: plan.cert,
+                },
+                Err(error) => Prospect::Unsigned(error.to_string()),
+            }
+        }
+    }
+}
+
+/// Where key and certificate of a kernel are, as inside paths (the key may be a `pkcs11:` URI).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// The private key.
+    pub key: PathBuf,
+    /// Its certificate.
+    pub certificate: PathBuf,
+}
+
+/// Where the keys are that the policy names, whatever else speaks against signing.
+pub fn keys(ctx: &Context, kernel: &KernelFacts, framework: &framework::Signing) -> Keys {
+    let texts = Texts::of(ctx, framework);
+    let (key, certificate) =
+        look(ctx, kernel, |look| policy::keys(&facts(ctx, kernel, framework, &texts), look));
+    Keys { key, certificate }
+}
+
+/// Makes what is missing of the keys; says what was decided. Gives the keys if both are there now.
+pub fn make_keys(
+    ctx: &Context,
+    kernel: &KernelFacts,
+    framework: &framework::Signing,
+    reporter: &dyn Reporter,
+) -> Option<Keys> {
+    let decided = ask(ctx, kernel, framework, policy::decide_keys);
+    for line in &decided.lines {
+        reporter.line(line);
+    }
+    let (plan, made) = match decided.decision {
+        Decision::DontSign(_) => return None,
+        Decision::Sign(plan) => (plan, true),
+        Decision::NeedKey(plan, maker) => {
+            let mut said = Vec::new();
+            let made = make_key(ctx, &plan, &maker, &mut said);
+            said.into_iter().for_each(|event| reporter.report(event));
+            (plan, made)
+        }
+    };
+    made.then_some(Keys { key: plan.key, certificate: plan.cert })
+}
+
+/// The options and variables that decide, as text.
+struct Texts {
+    sign_file: String,
+    key: String,
+    certificate: String,
+    gentoo_key: Option<String>,
+    gentoo_certificate: Option<String>,
+}
+
+impl Texts {
+    fn of(ctx: &Context, framework: &framework::Signing) -> Self {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let gentoo = |name: &str| {
+            let own = ctx.environment.get(OsStr::new(name)).map(|value| value.to_string_lossy().into_owned());
+            own.or_else(|| make_conf(ctx, name))
+        };
+        let is_gentoo = ctx.distribution.family.starts_with("gentoo");
+        Self {
+            sign_file: text(&framework.sign_file),
+            key: text(&framework.key),
+            certificate: text(&framework.certificate),
+            gentoo_key: is_gentoo.then(|| gentoo("MODULES_SIGN_KEY")).flatten(),
+            gentoo_certificate: is_gentoo.then(|| gentoo("MODULES_SIGN_CERT")).flatten(),
+        }
+    }
+}
+
+/// A plain assignment in Gentoo's make.conf (make.conf(5): a file, or the files of a directory, in order).
+fn make_conf(ctx: &Context, name: &str) -> Option<String> {
+    let place = ctx.trees.outer("/etc/portage/make.conf");
+    let mut files = vec![place.clone()];
+    if place.is_dir() {
+        files = std::fs::read_dir(&place).ok()?.flatten().map(|entry| entry.path()).collect();
+        files.sort();
+    }
+    let value = |line: &str| {
+        let line = line.trim_start();
+        let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+        let value = line.strip_prefix(name)?.strip_prefix('=')?.trim();
+        Some(value.trim_matches(['"', '\'']).to_owned())
+    };
+    let texts = files.iter().filter_map(|file| std::fs::read_to_string(file).ok());
+    texts.filter_map(|text| text.lines().filter_map(value).next_back()).last()
+}
+
+fn ask(
+    ctx: &Context,
+    kernel: &KernelFacts,
+    framework: &framework::Signing,
+    decide: fn(&policy::Facts<'_>, Look<'_>) -> Decided,
+) -> Decided {
+    let texts = Texts::of(ctx, framework);
+    look(ctx, kernel, |look| decide(&facts(ctx, kernel, framework, &texts), look))
+}
+
+fn facts<'a>(
+    ctx: &'a Context,
+    kernel: &'a KernelFacts,
+    framework: &framework::Signing,
+    texts: &'a Texts,
+) -> policy::Facts<'a> {
+    let config = |name: &str| kernel.config.as_ref().and_then(|config| config.value(name));
+    policy::Facts {
+        release: kernel.kernel.release.as_str(),
+        distribution: &ctx.distribution.family,
+        try_sign_modules: match framework.when {
+            TrySign::Always => "true",
+            TrySign::Never => "false",
+            TrySign::NotInChroot => "",
+        },
+        in_chroot: ctx.machine.in_chroot,
+        kernel_config: kernel.config_file.as_deref().unwrap_or(Path::new("")),
+        sig_hash: config("CONFIG_MODULE_SIG_HASH"),
+        sig_key: config("CONFIG_MODULE_SIG_KEY"),
+        build_dir: &kernel.source_dir,
+        sign_file: &texts.sign_file,
+        mok_signing_key: &texts.key,
+        mok_certificate: &texts.certificate,
+        modules_sign_key: texts.gentoo_key.as_deref(),
+        modules_sign_cert: texts.gentoo_certificate.as_deref(),
+    }
+}
+
+/// Lends a [`Look`] at the system.
+fn look<T>(ctx: &Context, kernel: &KernelFacts, with: impl FnOnce(Look<'_>) -> T) -> T {
+    // The kernel's configuration is known by its outer path, everything else by its inside one.
+    let exists = |path: &Path| {
+        path.is_absolute() && (ctx.trees.outer(path).exists() || kernel.config_file.as_deref() == Some(path))
+    };
+    with(Look { exists: &exists, program: &|name| ctx.world.find(name) })
 }
 
 fn sign_in_process(signer: &Signer, path: &Path) -> Result<(), SignError> {
     let file = |doing| move |source| SignError::File { doing, source };
     let signed = signer.sign(&fs_err::read(path).map_err(file("read the module"))?)?;
-    let new = path.with_extension("ko.signed");
-    fs_err::write(&new, signed).map_err(file("write the signed module"))?;
-    fs_err::rename(&new, path).map_err(file("put the signed module in place"))
+    // A name that nobody knows beforehand: a build may have left a link at any other.
+    let new = tempfile::Builder::new()
+        .prefix(".dkms-sign-")
+        .permissions(std::fs::Permissions::from_mode(0o644))
+        .tempfile_in(path.parent().unwrap_or(Path::new(".")))
+        .map_err(file("write the signed module"))?;
+    fs_err::write(new.path(), signed).map_err(file("write the signed module"))?;
+    new.persist(path).map_err(|error| file("put the signed module in place")(error.error))?;
+    Ok(())
 }
 
 fn load(ctx: &Context, plan: &Plan, said: &mut Vec<Event>) -> Means {

@@ -95,6 +95,15 @@ impl Certificate {
         pkcs7::colons(&self.serial)
     }
 
+    /// As manifests record who signed; `hash` is the kernel's word.
+    pub fn signer(&self, hash: &str) -> crate::tree::manifest::Signer {
+        crate::tree::manifest::Signer {
+            key_id: self.serial_text(),
+            hash: hash.to_owned(),
+            subject: self.subject_name().unwrap_or_default(),
+        }
+    }
+
     /// SHA-1 of the DER: the fingerprint that `mokutil --list-enrolled` shows.
     pub fn sha1(&self) -> Vec<u8> {
         digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &self.der).as_ref().to_vec()

@@ -14,10 +14,12 @@ mod pkcs7;
 mod signer;
 mod verify;
 
+pub mod advice;
 pub mod chroot;
 pub mod mok;
 pub mod policy;
 pub mod program;
+pub mod state;
 pub mod trust;
 
 pub use append::{MAGIC, Split, split, strip_signature};

@@ -110,6 +110,14 @@ impl Message {
         })
     }
 
+    /// Whether it says that the key of `cert` made it; not whether that is true.
+    pub fn names(&self, cert: &Certificate) -> bool {
+        match &self.signer {
+            SignerId::IssuerSerial { issuer, serial } => *issuer == cert.issuer && *serial == cert.serial,
+            SignerId::KeyId(id) => cert.key_id.as_ref() == Some(id),
+        }
+    }
+
     /// Common name of the issuer of the signer's certificate (of a self-signed one: its own name).
     pub fn signer_name(&self) -> Option<String> {
         match &self.signer {

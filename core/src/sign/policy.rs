@@ -296,7 +296,7 @@ fn kernels_program(facts: &Facts<'_>, look: Look<'_>) -> PathBuf {
 }
 
 /// Key and certificate: each configured one, else the distribution's.
-fn keys(facts: &Facts<'_>, look: Look<'_>) -> (PathBuf, PathBuf) {
+pub fn keys(facts: &Facts<'_>, look: Look<'_>) -> (PathBuf, PathBuf) {
     let (key, cert) = default_keys(facts, look);
     let pick = |value: &str, default: PathBuf| {
         if value.is_empty() { default } else { PathBuf::from(value) }

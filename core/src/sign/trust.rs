@@ -6,7 +6,7 @@
 use std::io;
 use std::path::Path;
 
-use super::{Certificate, colons};
+use super::{Certificate, Message, SignerId, colons};
 
 /// EFI_GLOBAL_VARIABLE.
 const GLOBAL: &str = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
@@ -20,6 +20,8 @@ const X509: [u8; 16] = [0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0x
 /// What the running system says. `None` in a field: it could not be learnt.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
+    /// Whether the system was booted by UEFI firmware.
+    pub efi: bool,
     /// Whether the firmware says Secure Boot is on; `Some(false)` on machines without EFI.
     pub secure_boot: Option<bool>,
     /// Whether shim was told not to validate (`mokutil --disable-validation`); the kernel then
@@ -67,6 +69,7 @@ impl Facts {
         let certs = |name: &str, guid| efivar(&efi, name, guid).map(|bytes| certificates(&bytes));
         let secure_boot = if efi.is_dir() { flag("SecureBoot", GLOBAL) } else { Some(false) };
         Self {
+            efi: efi.is_dir(),
             secure_boot,
             shim_insecure: flag("MokSBStateRT", SHIM).unwrap_or(false),
             lockdown: read_word(&sys.join("kernel/security/lockdown")).and_then(|text| {
@@ -102,16 +105,42 @@ impl Facts {
             id => id,
         };
         let id = hex(id);
-        if self.mok.as_deref().is_some_and(holds) || self.kernel_keys.contains(&id) {
+        if self.mok.as_deref().is_some_and(holds) {
             Enrolment::Enrolled
         } else if self.db.as_deref().is_some_and(holds) {
+            // Its key is in a keyring too, but not in one that all kernels ask about modules.
             Enrolment::FirmwareOnly
+        } else if self.kernel_keys.contains(&id) {
+            Enrolment::Enrolled
         } else if holds(&self.mok_new) {
             Enrolment::Pending
         } else if self.mok.is_some() || !self.kernel_keys.is_empty() {
             Enrolment::NotEnrolled
         } else {
             Enrolment::Unknown
+        }
+    }
+
+    /// Whether `cert` is taken away at the next boot, if that is confirmed there.
+    pub fn leaving(&self, cert: &Certificate) -> bool {
+        self.mok_del.contains(&cert.der)
+    }
+
+    /// Whether the key that made a signature is trusted; `known` are certificates that may be its own, besides those
+    /// of the firmware and the machine owner. Whether the signature is good is another question.
+    pub fn signature_trusted(&self, message: &Message, known: &[Certificate]) -> Enrolment {
+        if let Some(cert) = known.iter().find(|cert| message.names(cert)) {
+            return self.certificate_trusted(cert);
+        }
+        let lists = [self.mok.as_ref(), self.db.as_ref(), Some(&self.mok_new)];
+        let listed = lists.into_iter().flatten().flatten().filter_map(|der| Certificate::from_der(der));
+        if let Some(cert) = listed.into_iter().find(|cert| message.names(cert)) {
+            return self.certificate_trusted(&cert);
+        }
+        match &message.signer {
+            SignerId::KeyId(id) if self.kernel_keys.contains(&hex(id)) => Enrolment::Enrolled,
+            _ if self.mok.is_some() => Enrolment::NotEnrolled,
+            _ => Enrolment::Unknown,
         }
     }
 }
@@ -250,15 +279,23 @@ mod tests {
         fs_err::write(table.join("MokListRT"), list(&[&other.der])).unwrap();
         assert_eq!(trusted(), Enrolment::FirmwareOnly, "the table is whole");
 
-        let id = ours.key_id.as_ref().unwrap();
-        let id = hex(id);
+        let signed = fs_err::read(data("rsa2048.sha256.signed")).unwrap();
+        let message = crate::sign::facts(&signed).unwrap();
+        let facts = Facts::read(sys, sys);
+        assert_eq!(facts.signature_trusted(&message, &[]), Enrolment::FirmwareOnly, "found by issuer and serial");
+        put(sys, "db", SECURITY, &list(&[&other.der]));
+        let facts = Facts::read(sys, sys);
+        assert_eq!(facts.signature_trusted(&message, &[ours.clone()]), Enrolment::Pending);
+
+        let id = hex(ours.key_id.as_ref().unwrap());
         let line = format!(
             "2dd0bd67 I------     1 perm 1f030000     0     0 asymmetri dkms tests: test: {id}: X509.rsa 12345678 []\n"
         );
         fs_err::write(sys.join("keys"), line).unwrap();
-        let found = trusted();
         // A leading zero in the identifier is legal, and left out by the kernel's own listing.
-        assert!(id.starts_with("00") || found == Enrolment::Enrolled);
+        assert!(id.starts_with("00") || trusted() == Enrolment::Enrolled);
+        put(sys, "MokDel", SHIM, &list(&[&ours.der]));
+        assert!(Facts::read(sys, sys).leaving(&ours));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use ring::signature::UnparsedPublicKey;
 
 use super::append::{self, Split};
-use super::{Certificate, Hash, Message, SignerId};
+use super::{Certificate, Hash, Message};
 
 /// Why a signature is not good.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,11 +34,7 @@ pub enum Untrusted {
 /// Checks the signature of `module` (uncompressed) against `cert`; gives what the signature says.
 pub fn verify(module: &[u8], cert: &Certificate) -> Result<Message, Untrusted> {
     let (payload, message) = read(module)?;
-    let ours = match &message.signer {
-        SignerId::IssuerSerial { issuer, serial } => *issuer == cert.issuer && *serial == cert.serial,
-        SignerId::KeyId(id) => cert.key_id.as_ref() == Some(id),
-    };
-    if !ours {
+    if !message.names(cert) {
         return Err(Untrusted::OtherKey(message.key_id()));
     }
     if message.has_attributes {

@@ -1,0 +1,17 @@
+//! `dkms generate_mok`: make the key that signs modules, if there is none (behaviour.md 2.12).
+
+use crate::cli::args::Args;
+use crate::context::Context;
+use crate::error::Error;
+use crate::execute::Session;
+use crate::finish::signing;
+use crate::report::Reporter;
+
+pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+    let session = Session::new(ctx)?;
+    // Paths of keys may hold ${kernelver}.
+    let kernel = session.facts.kernel(&super::add::some_kernel(ctx, args)?)?;
+    let options = session.facts.signing_options(&kernel)?;
+    let made = signing::make_keys(ctx, &kernel, &options, reporter);
+    Ok(u8::from(made.is_none()))
+}

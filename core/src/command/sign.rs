@@ -1,0 +1,78 @@
+//! `dkms sign`: sign what is built and installed with the present key, without building it again.
+
+use super::{check_access, kernels, package, post_transaction};
+use crate::cli::args::Args;
+use crate::context::Context;
+use crate::error::Error;
+use crate::execute::Session;
+use crate::finish::resign::{Resigned, resign};
+use crate::finish::trust;
+use crate::names::{Kernel, Package};
+use crate::report::Reporter;
+use crate::sign::state::{Verdict, judge};
+use crate::tree::walk::{self, Filter};
+
+pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+    check_access(ctx, args)?;
+    let filter = match (&args.module, &args.version) {
+        (None, None) => Filter::default(),
+        _ => Filter::package(&package(args)?),
+    };
+    let wanted = if args.flag("all") { None } else { Some(kernels(ctx, args)?) };
+    let pairs: Vec<(Package, Kernel)> = walk::walk(&ctx.trees, &filter)
+        .packages
+        .into_iter()
+        .flat_map(|entry| entry.built.into_iter().map(move |built| (entry.package.clone(), built.kernel)))
+        .filter(|(_, kernel)| wanted.as_ref().is_none_or(|wanted| wanted.contains(kernel)))
+        .collect();
+    if pairs.is_empty() {
+        reporter.line(&"Nothing is built that could be signed.");
+        return Ok(0);
+    }
+    let session = Session::new(ctx)?;
+    if ctx.options.dry_run {
+        return dry_run(&session, &pairs, reporter);
+    }
+    session.heal(reporter)?;
+    let (mut code, mut changed) = (0, false);
+    for (package, kernel) in &pairs {
+        let what = format!("{package}, {}, {}", kernel.release, kernel.arch);
+        let result = resign(&session, package, kernel, reporter);
+        changed |= matches!(result, Ok(Resigned::Done(_) | Resigned::Incomplete));
+        match result {
+            Ok(Resigned::Already) => reporter.line(&format!("{what}: signed with this key already")),
+            Ok(Resigned::Done(1)) => reporter.line(&format!("{what}: signed")),
+            Ok(Resigned::Done(count)) => reporter.line(&format!("{what}: {count} modules signed")),
+            Ok(Resigned::NotHere) => {
+                reporter.line(&format!("{what}: not signed, since modules are not signed here"));
+                code = 1;
+            }
+            Ok(Resigned::Incomplete) => {
+                reporter.line(&format!("{what}: not all of its modules could be signed"));
+                code = 1;
+            }
+            Err(error) => {
+                // One package's trouble does not keep the others unsigned.
+                reporter.report(super::event(&error));
+                code = if code == 0 { error.code() } else { code };
+            }
+        }
+    }
+    if changed {
+        post_transaction(ctx, reporter)?;
+    }
+    let signed_for: Vec<Kernel> = pairs.into_iter().map(|(_, kernel)| kernel).collect();
+    super::tell_trust(&session, &signed_for, reporter)?;
+    Ok(code)
+}
+
+fn dry_run(session: &Session<'_>, pairs: &[(Package, Kernel)], reporter: &dyn Reporter) -> Result<u8, Error> {
+    for (package, kernel) in pairs {
+        let manifest = crate::install::artefact::manifest(session.ctx, package, kernel)?;
+        let prospect = trust::of_kernel(session, kernel)?;
+        if let Verdict::Resign(why) = judge(manifest.and_then(|manifest| manifest.signer).as_ref(), &prospect) {
+            reporter.line(&format!("Would sign {package} for kernel {kernel}: {why}."));
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,223 @@
+//! Signing modules that are built, and perhaps installed, with the key of today.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use super::signing::Signing;
+use crate::compress::{self, Compression};
+use crate::context::Context;
+use crate::digest::{Digest, Hasher};
+use crate::error::Error;
+use crate::execute::Session;
+use crate::install::{self, artefact};
+use crate::journal::{Change, JournalError, WorkDir};
+use crate::names::{Kernel, Package};
+use crate::report::Reporter;
+use crate::sign;
+use crate::tree::compare::same_bytes;
+use crate::tree::manifest::{BuiltModule, Installed, KernelManifest, Manifest};
+
+/// How it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resigned {
+    /// Every module was signed with this key already.
+    Already,
+    /// So many modules were signed.
+    Done(usize),
+    /// Modules are not signed here; why was said.
+    NotHere,
+    /// Some could not be signed; why was said. The others were.
+    Incomplete,
+}
+
+/// Signs the artefact of `package` for `kernel`, and what is installed of it, with the present key: one change, in
+/// which the files in the tree, the installed ones and both manifests are replaced together. Modules that this key has
+/// signed are left alone, as are files that are not what was built.
+pub fn resign(
+    session: &Session<'_>,
+    package: &Package,
+    kernel: &Kernel,
+    reporter: &dyn Reporter,
+) -> Result<Resigned, Error> {
+    let ctx = session.ctx;
+    let _lock = ctx.lock_pair(package, kernel, &|holder| log::info!("waiting for {holder}"))?;
+    let facts = session.facts.kernel(kernel)?;
+    let signing = session.signing(&facts, reporter)?;
+    let Some(signer) = signing.signer() else { return Ok(Resigned::NotHere) };
+    let manifest = artefact::manifest(ctx, package, kernel)?;
+    let modules = match &manifest {
+        Some(manifest) => manifest.modules.clone(),
+        None => {
+            let evaluated = session.facts.evaluate(package, &facts, None, false)?;
+            artefact::modules_by_conf(ctx, package, kernel, &evaluated)?
+        }
+    };
+    let work = WorkDir::new(&ctx.trees).map_err(JournalError::File)?;
+    let made = modules
+        .iter()
+        .map(|module| one(ctx, package, kernel, module, manifest.is_some(), &signing, work.path(), reporter))
+        .collect::<Result<Vec<_>, _>>();
+    let made = made.and_then(|made| {
+        let done = made.iter().filter(|made| matches!(made, Made::Signed(_))).count();
+        if done > 0 {
+            let whole = !made.contains(&Made::Refused);
+            put(ctx, package, kernel, manifest, &modules, &made, whole.then_some(&signer), reporter)?;
+        }
+        Ok(if made.contains(&Made::Refused) {
+            Resigned::Incomplete
+        } else if done == 0 {
+            Resigned::Already
+        } else {
+            Resigned::Done(done)
+        })
+    });
+    work.remove().map_err(JournalError::File)?;
+    made
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Made {
+    /// Nothing to do.
+    Already,
+    /// It can't be signed.
+    Refused,
+    /// The new file's bytes, compressed like the old one.
+    Signed(Vec<u8>),
+}
+
+#[allow(clippy::too_many_arguments)]
+fn one(
+    ctx: &Context,
+    package: &Package,
+    kernel: &Kernel,
+    module: &BuiltModule,
+    recorded: bool,
+    signing: &Signing,
+    work: &Path,
+    reporter: &dyn Reporter,
+) -> Result<Made, Error> {
+    let path = ctx.trees.artefact_modules(package, kernel).join(&module.file);
+    let shown = ctx.trees.shown(&path);
+    // A signature vouches for the bytes: those that somebody changed get none.
+    if recorded && Digest::of_file(&path)? != module.digest {
+        reporter.warning(&[
+            &format!("{} is not what was built; it is not signed.", shown.display()),
+            &format!("Build it again: dkms build --force {package} -k {}", kernel.release),
+        ]);
+        return Ok(Made::Refused);
+    }
+    let bytes = compress::read_module(&path).map_err(std::io::Error::other)?;
+    let by_us = |bytes: &[u8]| match signing.certificate() {
+        Some(cert) => sign::facts(bytes).is_ok_and(|message| message.names(&cert)),
+        None => false,
+    };
+    if by_us(&bytes) {
+        return Ok(Made::Already);
+    }
+    let plain = work.join(format!("{}.ko", module.name));
+    // sign-file, too, appends: what is there comes off first.
+    fs::write(&plain, sign::strip_signature(&bytes))?;
+    if !signing.sign(&plain, &shown, reporter) {
+        return Ok(Made::Refused);
+    }
+    let kind = Compression::of_file(&path).unwrap_or(Compression::None);
+    let options = compress::Options {
+        gzip: ctx.framework.compress_gzip_opts.clone(),
+        xz: ctx.framework.compress_xz_opts.clone(),
+        zstd: ctx.framework.compress_zstd_opts.clone(),
+    };
+    let compressed = compress::compress(&fs::read(&plain)?, kind, &options, work).map_err(std::io::Error::other)?;
+    if let Some(why) = &compressed.fell_back {
+        reporter.warning(&[why]);
+    }
+    Ok(Made::Signed(compressed.bytes))
+}
+
+#[allow(clippy::too_many_arguments)]
+fn put(
+    ctx: &Context,
+    package: &Package,
+    kernel: &Kernel,
+    manifest: Option<Manifest>,
+    modules: &[BuiltModule],
+    made: &[Made],
+    signer: Option<&crate::tree::manifest::Signer>,
+    reporter: &dyn Reporter,
+) -> Result<(), Error> {
+    let dir = ctx.trees.modules_dir(&kernel.release);
+    let built = ctx.trees.artefact_modules(package, kernel);
+    let path = ctx.trees.kernel_manifest(&kernel.release);
+    let _lock = ctx.lock_tree()?;
+    let mut beside = KernelManifest::load(&path).map_err(JournalError::File)?;
+    let installed = install::is_installed(ctx, package, kernel);
+    let mut entry =
+        beside.as_mut().and_then(|beside| entry_of(beside, package, kernel)).filter(|_| installed);
+    let mut change = Change::new(&ctx.trees, format!("sign {package} for {kernel}"));
+    let mut updated = manifest;
+    for (index, (module, made)) in modules.iter().zip(made).enumerate() {
+        let Made::Signed(bytes) = made else { continue };
+        let in_tree = built.join(&module.file);
+        let digest = Digest::of(bytes);
+        let file = entry.as_mut().and_then(|entry| entry.files.iter_mut().find(|file| file.file == module.file));
+        let put: Option<PathBuf> = match &file {
+            Some(file) if file.symlink => None,
+            Some(file) => Some(file.outer(&dir)),
+            // The classic's: where it would have put it.
+            None if installed => [&module.location, &module.own_location]
+                .into_iter()
+                .map(|place| dir.join(place).join(&module.file))
+                .find(|path| path.is_file() && !path.is_symlink()),
+            None => None,
+        };
+        let put = put.filter(|path| {
+            // Before anything changes, it is what was built: by bytes.
+            let same = same_bytes(path, &in_tree).unwrap_or(false);
+            if !same {
+                let shown = ctx.trees.shown(path);
+                reporter.warning(&[
+                    &format!("{} is not what was built; it is left as it is.", shown.display()),
+                    &format!("Put the built one back: dkms install --force {package} -k {}", kernel.release),
+                ]);
+            }
+            same
+        });
+        if let Some(file) = file {
+            if put.is_some() || file.symlink {
+                file.digest = digest.clone();
+                file.identity = None;
+            }
+            file.tree_identity = None;
+        }
+        if let Some(recorded) = updated.as_mut().and_then(|manifest| manifest.modules.get_mut(index)) {
+            recorded.digest = digest;
+            recorded.identity = None;
+        }
+        if let Some(path) = &put {
+            change.stage_bytes(bytes.clone(), 0o644, path);
+        }
+        change.stage_bytes(bytes.clone(), 0o644, &in_tree);
+    }
+    if let Some(mut manifest) = updated {
+        manifest.signer = signer.cloned();
+        let bytes = manifest.to_bytes().map_err(std::io::Error::other)?;
+        change.stage_bytes(bytes, 0o644, &ctx.trees.manifest(package, kernel));
+    }
+    if let Some(entry) = entry {
+        entry.signer = signer.cloned();
+        let mut hasher = Hasher::default();
+        for file in &entry.files {
+            hasher.field(file.digest.to_string().as_bytes());
+        }
+        entry.artefact_digest = Some(hasher.finish());
+        if let Some(beside) = &beside {
+            change.stage_bytes(beside.to_bytes().map_err(std::io::Error::other)?, 0o644, &path);
+            change.seal(&kernel.release);
+        }
+    }
+    Ok(change.commit()?)
+}
+
+fn entry_of<'a>(beside: &'a mut KernelManifest, package: &Package, kernel: &Kernel) -> Option<&'a mut Installed> {
+    beside.installed.iter_mut().find(|entry| entry.package == *package && entry.arch == kernel.arch)
+}

@@ -1,0 +1,94 @@
+//! What a user must be told before the next boot: that this machine will refuse the modules, and what to do. Pure.
+
+use std::path::Path;
+
+use super::trust::{Enrolment, Facts};
+
+/// A key that signs modules here.
+#[derive(Debug, Clone, Copy)]
+pub struct Key<'a> {
+    /// Where its certificate is.
+    pub path: &'a Path,
+    /// Its subject's common name.
+    pub subject: &'a str,
+    /// Whether it is trusted.
+    pub trust: Enrolment,
+}
+
+/// The lines of a warning; `None` if there is nothing to warn of. `unsigned`: why modules are not signed, if any
+/// stay so.
+pub fn advice(facts: &Facts, keys: &[Key<'_>], unsigned: Option<&str>) -> Option<Vec<String>> {
+    let why = enforcing(facts)?;
+    let mut lines = Vec::new();
+    if let Some(reason) = unsigned {
+        lines.push(format!("{why}: it refuses to load the modules, which are not signed ({reason})."));
+    }
+    for key in keys {
+        let shown = format!("{} ({})", key.path.display(), key.subject);
+        match key.trust {
+            Enrolment::NotEnrolled if facts.efi => lines.extend([
+                format!("{why}: it refuses to load the modules, since the certificate they are signed with is not enrolled."),
+                format!("Certificate: {shown}"),
+                "Enrol it with: dkms mok enroll".to_owned(),
+                "That asks for a password; the next boot asks for it again (Enroll MOK), and the modules load from then on."
+                    .to_owned(),
+            ]),
+            Enrolment::NotEnrolled => lines.extend([
+                format!("{why}: it refuses to load the modules, since the certificate they are signed with is in none of its keyrings."),
+                format!("Certificate: {shown}"),
+                "Without UEFI, only the kernel's own build can add it (CONFIG_SYSTEM_TRUSTED_KEYS); or boot without module.sig_enforce and lockdown=."
+                    .to_owned(),
+            ]),
+            Enrolment::Pending => lines.extend([
+                format!("{why}: it refuses to load the modules until the certificate {shown} is enrolled, which waits for you."),
+                "Reboot, choose \"Enroll MOK\" and give the password chosen for it.".to_owned(),
+            ]),
+            Enrolment::Enrolled | Enrolment::FirmwareOnly | Enrolment::Unknown => {}
+        }
+    }
+    (!lines.is_empty()).then_some(lines)
+}
+
+/// What makes the machine refuse modules, as the beginning of a sentence; `None`: nothing does.
+pub fn enforcing(facts: &Facts) -> Option<&'static str> {
+    if !facts.enforced() {
+        return None;
+    }
+    Some(match (facts.secure_boot, facts.sig_enforce) {
+        (Some(true), _) => "Secure Boot is on in this machine",
+        (_, Some(true)) => "This kernel accepts only modules whose signature it trusts (module.sig_enforce)",
+        _ => "This kernel is locked down",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(facts: &Facts, trust: Enrolment) -> String {
+        let keys = [Key { path: Path::new("/var/lib/dkms/mok.pub"), subject: "me", trust }];
+        advice(facts, &keys, None).unwrap_or_default().join("\n")
+    }
+
+    #[test]
+    fn said_only_where_modules_would_be_refused() {
+        let on = Facts { efi: true, secure_boot: Some(true), ..Facts::default() };
+        let text = told(&on, Enrolment::NotEnrolled);
+        assert!(text.starts_with("Secure Boot is on") && text.contains("dkms mok enroll"), "{text}");
+        assert!(text.contains("/var/lib/dkms/mok.pub (me)"), "{text}");
+        assert!(told(&on, Enrolment::Pending).contains("Reboot"));
+        for trust in [Enrolment::Enrolled, Enrolment::FirmwareOnly, Enrolment::Unknown] {
+            assert_eq!(told(&on, trust), "");
+        }
+        let off = Facts { efi: true, secure_boot: Some(false), ..Facts::default() };
+        assert_eq!(told(&off, Enrolment::NotEnrolled), "");
+        let relaxed = Facts { shim_insecure: true, ..on.clone() };
+        assert_eq!(told(&relaxed, Enrolment::NotEnrolled), "");
+        let forced = Facts { sig_enforce: Some(true), ..Facts::default() };
+        let text = told(&forced, Enrolment::NotEnrolled);
+        assert!(text.contains("sig_enforce") && !text.contains("mok enroll"), "{text}");
+        let unsigned = advice(&on, &[], Some("signing is off")).unwrap();
+        assert!(unsigned[0].contains("not signed (signing is off)"), "{unsigned:?}");
+        assert_eq!(advice(&off, &[], Some("signing is off")), None);
+    }
+}

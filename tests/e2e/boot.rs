@@ -1,0 +1,189 @@
+//! Modules that dkms built, signed, compressed and installed, loaded by a real kernel: Debian's, in an emulated machine,
+//! with and without Secure Boot. What the guest's kernel said is printed.
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use dkms_tests::bed::{Base, Bed};
+use dkms_tests::hello::{Package, module, package};
+use dkms_tests::needs::Need;
+use dkms_tests::settings::project;
+use dkms_tests::suite::Suite;
+
+const SCRIPT: &str = "/root/boot-in-bed.sh";
+
+/// The bed with everything installed, made by the first case that needs it. One boot at a time.
+#[derive(Default)]
+struct Lab(Mutex<Option<Result<Bed>>>);
+
+/// Modules that say so when they run.
+fn loud(package: Package, modules: &[&str]) -> Package {
+    modules.iter().fold(package, |package, name| {
+        let code = format!(
+            "#include <linux/module.h>
+static int __init loud_init(void) {{ pr_info(\"{name}: the module runs\\n\"); return 0; }}
+static void __exit loud_exit(void) {{ }}
+module_init(loud_init);
+module_exit(loud_exit);
+MODULE_LICENSE(\"GPL\");
+MODULE_DESCRIPTION(\"an honest module\");
+"
+        );
+        package.module(module(name)).file(&format!("{name}.c"), code)
+    })
+}
+
+/// `hello` signed with our own key, `tampered` too but changed afterwards, `foreign` with a key that nobody enrols, and
+/// `plain` without signature: all installed by dkms, and listed by depmod.
+fn prepare() -> Result<Bed> {
+    let base = Base::boot()?;
+    let bed = Bed::subject(&base)?;
+    let kernel = bed.kernel()?.to_owned();
+    let hand = tempfile::tempdir()?;
+    for (name, modules) in [("hello", &["hello", "tampered"][..]), ("foreign", &["foreign"]), ("plain", &["plain"])] {
+        let source = loud(package(name), modules).build_in(hand.path())?;
+        bed.copy_in(&source, &format!("/usr/src/{name}-1.0"))?;
+    }
+    bed.copy_in(&project().join("tests/scripts/boot-in-bed.sh"), SCRIPT)?;
+    let said = bed.ok(&format!(
+        "rm -f /var/lib/dkms/mok.* /etc/dkms/framework.conf
+         dkms generate_mok
+         dkms install hello/1.0 -k {kernel}
+         openssl req -new -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=stranger -keyout /root/other.key \
+             -out /root/other.pem 2>/dev/null
+         printf 'mok_signing_key=/root/other.key\\nmok_certificate=/root/other.pem\\n' >/etc/dkms/framework.conf
+         dkms install foreign/1.0 -k {kernel}
+         echo try_sign_modules=false >/etc/dkms/framework.conf
+         dkms install plain/1.0 -k {kernel}
+         rm /etc/dkms/framework.conf
+         cd /lib/modules/{kernel}/updates/dkms
+         xz -d tampered.ko.xz
+         sed -i 's/an honest module/no longer honest/' tampered.ko
+         xz --check=crc32 tampered.ko
+         for m in hello tampered foreign plain; do
+             echo \"$m: $(modinfo -k {kernel} -F filename $m) signer=$(modinfo -k {kernel} -F signer $m)\"
+         done
+         {SCRIPT} initramfs {kernel}"
+    ))?;
+    for line in [
+        "hello: /lib/modules/{k}/updates/dkms/hello.ko.xz signer=DKMS module signing key",
+        "tampered: /lib/modules/{k}/updates/dkms/tampered.ko.xz signer=DKMS module signing key",
+        "foreign: /lib/modules/{k}/updates/dkms/foreign.ko.xz signer=stranger",
+        "plain: /lib/modules/{k}/updates/dkms/plain.ko.xz signer=",
+    ] {
+        let line = line.replace("{k}", &kernel);
+        ensure!(said.lines().any(|l| l == line), "no {line:?} in\n{said}");
+    }
+    Ok(bed)
+}
+
+impl Lab {
+    /// Boots once; gives the guest's lines.
+    #[allow(clippy::print_stdout)] // what the guest's kernel said is part of the result
+    fn boot(&self, case: &str, how: &str, words: &str) -> Result<Vec<String>> {
+        let mut bed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bed = bed.get_or_insert_with(prepare).as_ref().map_err(|error| anyhow!("prepare the bed: {error:#}"))?;
+        let kernel = bed.kernel()?;
+        let outcome = bed.sh(&format!("{SCRIPT} {how} {kernel} {words}"))?;
+        let lines: Vec<String> = outcome
+            .stdout
+            .lines()
+            .filter_map(|line| line.find("GUEST ").map(|at| line[at + 6..].trim_end().to_owned()))
+            .collect();
+        for line in &lines {
+            println!("{case}: {line}");
+        }
+        ensure!(
+            lines.iter().any(|line| line.starts_with("done after")),
+            "the guest did not get to its end (exit code {})\n{}",
+            outcome.code,
+            outcome.tail()
+        );
+        Ok(lines)
+    }
+}
+
+/// How `modprobe` ended in the guest: its code, and what it said.
+fn modprobe(lines: &[String], module: &str) -> Result<(i32, String)> {
+    let start = format!("modprobe {module}: ");
+    let line = lines.iter().find_map(|line| line.strip_prefix(&start)).with_context(|| format!("no {start}"))?;
+    let (code, said) = line.split_once(' ').unwrap_or((line, ""));
+    Ok((code.parse()?, said.to_owned()))
+}
+
+fn loads(lines: &[String], module: &str) -> Result<()> {
+    let (code, said) = modprobe(lines, module)?;
+    ensure!(code == 0, "{module} was not loaded: {said}");
+    let alive = format!("{module}: the module runs");
+    ensure!(lines.iter().any(|line| line.starts_with("dmesg:") && line.contains(&alive)), "{module} did not run");
+    Ok(())
+}
+
+fn refused(lines: &[String], module: &str, why: &str) -> Result<()> {
+    let (code, said) = modprobe(lines, module)?;
+    ensure!(code != 0, "{module} was loaded");
+    ensure!(said.contains(why), "{module} was refused, but not because of {why:?}: {said}");
+    Ok(())
+}
+
+fn says(lines: &[String], text: &str) -> Result<()> {
+    ensure!(lines.iter().any(|line| line.contains(text)), "the guest never said {text:?}");
+    Ok(())
+}
+
+/// Nothing is enforced: all that matters is that modprobe finds it and the kernel takes it.
+fn direct(lab: &Lab) -> Result<()> {
+    let lines = lab.boot("direct", "direct", "")?;
+    loads(&lines, "hello")?;
+    says(&lines, "Secure Boot:              off")
+}
+
+/// Nobody's key is enrolled: nothing gets in.
+fn sig_enforce(lab: &Lab) -> Result<()> {
+    let lines = lab.boot("sig_enforce", "direct", "module.sig_enforce=1")?;
+    refused(&lines, "plain", "Key was rejected by service")?;
+    refused(&lines, "foreign", "Key was rejected by service")?;
+    refused(&lines, "hello", "Key was rejected by service")?;
+    says(&lines, "Loading of unsigned module is rejected")?;
+    says(&lines, "Loading of module with unavailable key is rejected")
+}
+
+fn secure_boot(lab: &Lab) -> Result<()> {
+    let lines = lab.boot("secure_boot", "secure", "/var/lib/dkms/mok.pub")?;
+    says(&lines, "Secure boot enabled")?;
+    says(&lines, "lockdown none [integrity] confidentiality")?;
+    loads(&lines, "hello")?;
+    refused(&lines, "plain", "Key was rejected by service")?;
+    refused(&lines, "foreign", "Key was rejected by service")?;
+    refused(&lines, "tampered", "Key was rejected by service")?;
+    says(&lines, "dkms: Secure Boot:              on")?;
+    says(&lines, "dkms: Trusted now:              yes")
+}
+
+/// The same without the machine owner's key: it is the enrolment that counts.
+fn not_enrolled(lab: &Lab) -> Result<()> {
+    let lines = lab.boot("not_enrolled", "secure", "")?;
+    for module in ["hello", "plain", "foreign", "tampered"] {
+        refused(&lines, module, "Key was rejected by service")?;
+    }
+    says(&lines, "dkms: Trusted now:              no")?;
+    says(&lines, "dkms: Enrol the certificate with: dkms mok enroll")
+}
+
+fn main() -> ExitCode {
+    let lab = Arc::new(Lab::default());
+    let cases: [(&str, fn(&Lab) -> Result<()>); 4] = [
+        ("direct", direct),
+        ("sig_enforce", sig_enforce),
+        ("secure_boot", secure_boot),
+        ("not_enrolled", not_enrolled),
+    ];
+    cases
+        .into_iter()
+        .fold(Suite::new(&[Need::Bed, Need::Subject, Need::Ours]), |suite, (name, case)| {
+            let lab = Arc::clone(&lab);
+            suite.case(name, move || case(&lab))
+        })
+        .main()
+}
