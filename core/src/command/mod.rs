@@ -3,6 +3,7 @@
 mod add;
 mod build;
 mod remove;
+mod rpm;
 mod status;
 
 use std::path::PathBuf;

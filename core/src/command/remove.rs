@@ -27,6 +27,10 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     }
     let session = Session::new(ctx)?;
     session.heal(reporter)?;
+    if verb == "remove" && super::rpm::was_just_added(ctx, &package)? {
+        reporter.warning(&[&"Remove cancelled because --rpm_safe_upgrade scenario detected."]);
+        return Ok(0);
+    }
     let mut first = true;
     for kernel in &kernels {
         if !first && verb != "remove" {
@@ -49,8 +53,8 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         };
         if changed {
             session.touched(&kernel.release);
-            depmods(&session, reporter);
         }
+        depmods(&session, reporter);
     }
     if verb == "remove" && built_for(ctx, &package).is_empty() {
         reporter.line(&format!("Deleting module {package} completely from the DKMS tree."));
