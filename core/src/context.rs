@@ -29,6 +29,8 @@ pub struct Machine {
     pub addon_modules_dir: Option<String>,
     /// The maintainer script of dpkg that runs us.
     pub maintainer_script: Option<MaintainerScript>,
+    /// The process whose script called us, as `<pid>-<start time>`: rpm, where `--rpm_safe_upgrade` is given.
+    pub grandparent: Option<String>,
     /// `NO_WEAK_MODULES` of the caller is set.
     pub no_weak_modules: bool,
 }
@@ -102,6 +104,15 @@ impl Context {
     /// Takes the lock of a package's build directory, where builds can't have private ones.
     pub fn lock_build(&self, package: &Package, on_wait: &dyn Fn(&lock::Holder)) -> Result<Lock, Error> {
         Ok(lock::lock(&self.trees.build_lock(package), Patience { limit: self.options.lock_patience, on_wait })?)
+    }
+
+    /// Takes the lock of a package's build directory together with the other builds that see private ones there.
+    pub fn share_build(&self, package: &Package) -> Result<Lock, Error> {
+        let on_wait = |holder: &lock::Holder| log::info!("waiting for {holder}, which uses the build directory");
+        Ok(lock::share(
+            &self.trees.build_lock(package),
+            Patience { limit: self.options.lock_patience, on_wait: &on_wait },
+        )?)
     }
 
     /// Takes the lock of a package on a kernel: held during its build. `on_wait` is told whom we wait for.

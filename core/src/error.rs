@@ -235,6 +235,9 @@ pub enum Error {
         /// The kernel.
         kernel: Kernel,
     },
+    /// The modules could not be written; everything is as it was.
+    #[error("The modules could not be installed; nothing was changed.\n{0}")]
+    NotPut(journal::JournalError),
     /// Every module was refused.
     #[error("Installation aborted.\n{}", .0.join("\n"))]
     NothingInstalled(Vec<String>),
@@ -299,6 +302,7 @@ impl Error {
             | Self::NoModulesDir(_)
             | Self::MissingModule { .. }
             | Self::NothingInstalled(_)
+            | Self::NotPut(_)
             | Self::Depmod { .. } => 6,
             Self::Script { code, .. } => u8::try_from(*code).unwrap_or(1),
             Self::PreInstall => 101,
@@ -323,7 +327,9 @@ impl Error {
             | Self::NotAModule { .. }
             | Self::NoTool { .. }
             | Self::EmptySource(_) => "build",
-            Self::NoModulesDir(_) | Self::MissingModule { .. } | Self::NothingInstalled(_) => "install",
+            Self::NoModulesDir(_) | Self::MissingModule { .. } | Self::NothingInstalled(_) | Self::NotPut(_) => {
+                "install"
+            }
             Self::Depmod { .. } => "depmod",
             Self::Lock(_) => "lock",
             _ => "prepare",

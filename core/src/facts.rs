@@ -161,8 +161,20 @@ impl<'a> Facts<'a> {
         strict: bool,
     ) -> Result<Evaluated, Error> {
         let ctx = self.ctx;
-        let given = ctx.options.conf.as_deref().and_then(|file| ctx.trees.root.inside(file));
-        let files = conf::package_files(&ctx.trees, package, conf_file.or(given.as_deref()), Some(&kernel.kernel));
+        let given = ctx.options.conf.as_deref().filter(|_| conf_file.is_none());
+        let given_inside = given.and_then(|file| ctx.trees.root.inside(file));
+        let mut files =
+            conf::package_files(&ctx.trees, package, conf_file.or(given_inside.as_deref()), Some(&kernel.kernel));
+        if let (Some(given), None, Some(own)) = (given, &given_inside, files.first_mut()) {
+            if ctx.world.is_inside() {
+                return Err(Error::BadSource(format!(
+                    "{} is not below {}, where it is to be read; copy it there.",
+                    given.display(),
+                    ctx.trees.root.dir().display()
+                )));
+            }
+            *own = conf::Source { inside: given.to_owned(), outer: given.to_owned() };
+        }
         let own = files.first().map(|file| file.outer.clone()).unwrap_or_default();
         if !own.is_file() {
             return Err(Error::ConfMissing(ctx.trees.shown(&own)));

@@ -110,6 +110,15 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_m
 /// Takes the lock that the file at `path` stands for, waiting for another holder as `patience`
 /// says. The file and the directories above it are made; `.dkms` and below for root alone.
 pub fn lock(path: &Path, patience: Patience<'_>) -> Result<Lock, LockError> {
+    take(path, patience, FlockOperation::NonBlockingLockExclusive)
+}
+
+/// Takes the lock at `path` together with others who share it; who wants it alone waits for all of them.
+pub fn share(path: &Path, patience: Patience<'_>) -> Result<Lock, LockError> {
+    take(path, patience, FlockOperation::NonBlockingLockShared)
+}
+
+fn take(path: &Path, patience: Patience<'_>, how: FlockOperation) -> Result<Lock, LockError> {
     let fail = |error: io::Error| failure(path, error);
     if let Some(dir) = path.parent() {
         durable::own_dirs(dir).map_err(|e| fail(e.source))?;
@@ -119,7 +128,7 @@ pub fn lock(path: &Path, patience: Patience<'_>) -> Result<Lock, LockError> {
     let mut told = false;
     loop {
         let file = open(path).map_err(fail)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match flock(&file, how) {
             Ok(()) => {
                 // Unlinked or replaced since we opened it: a lock on nothing.
                 if is_at(&file, path).map_err(fail)? {
@@ -162,6 +171,12 @@ impl Lock {
         // A full disk must not keep anybody from removing things: the words only inform.
         let _ = file.write_all(text.as_bytes());
         Ok(Self { file })
+    }
+
+    /// Makes a shared lock one's own, if nobody else shares it; says whether it is. If not, the lock may be
+    /// lost (flock(2): a conversion first gives up what there was).
+    pub fn is_last(&self) -> bool {
+        flock(&self.file, FlockOperation::NonBlockingLockExclusive).is_ok()
     }
 }
 

@@ -41,7 +41,7 @@ pub fn say(text: impl Display) {
 
 /// The reporter of this process.
 pub fn reporter() -> Console {
-    Console::new(edge::wants_colour(), false)
+    Console::new(false, edge::wants_colour(), false)
 }
 
 /// The context of a run of the core with these words (`["reconcile"]`).

@@ -79,7 +79,11 @@ fn names() -> Result<()> {
         refused(&bed, "dkms add /root/d", 8, "PACKAGE_NAME")?;
     }
     for version in ["../1.0", "1/0", "..", "1 0"] {
-        refused(&bed, &format!("dkms add -m hello -v '{version}'"), 2, "")?;
+        refused(&bed, &format!("dkms add -m hello -v '{version}'"), 1, "module version")?;
+        refused(&bed, &format!("dkms remove -m hello -v '{version}' --all"), 1, "module version")?;
+    }
+    for kernel in ["../../../etc", "..", "a b", "6.1/../x"] {
+        refused(&bed, &format!("dkms build hello/1.0 -k '{kernel}'"), 1, "")?;
     }
     Ok(())
 }

@@ -188,15 +188,17 @@ fn failures() -> Case {
     .then(0, "for m in badcode badpatch nopatch noko excluded needs prebuild preinstall postadd; do dkms remove $m/1.0 --all; done")
 }
 
-/// zfs adds files to its artefact in POST_BUILD.
+/// zfs adds files to its artefact in POST_BUILD: it is told the places as arguments, and copies from the build directory.
 fn a_post_build_like_that_of_zfs() -> Case {
-    let body = "d=$dkms_tree/$module/$module_version/$kernelver/$arch
-                test -d $d/module && cp Makefile hello.c $d/ && echo added >$d/added";
+    let body = "while getopts a:k:n:t:v: o; do case $o in a) a=$OPTARG;; k) k=$OPTARG;; n) n=$OPTARG;; t) t=$OPTARG;; v) v=$OPTARG;; esac; done
+                cd $t/$n/$v/build && test -e $t/$n/$v/$k/$a/module/hello.ko.xz && mkdir -p $t/$n/$v/$k/$a/config && cp Makefile Module.symvers $t/$n/$v/$k/$a/config/ &&
+                cp hello.c $t/$n/$v/$k/$a/ && exit ${FAIL:-0}";
     with([hello()
-        .script("POST_BUILD", body)
-        .conf_line("export dkms_tree source_tree module module_version kernelver arch")])
-    .step(step("dkms install hello/1.0 -k {k}"))
-    .then(0, "find /var/lib/dkms/hello/1.0/{k} -name 'hello.c' -o -name added")
+        .file("post_build.sh", format!("#!/bin/bash\n{body}\n"))
+        .conf_line("POST_BUILD=\"post_build.sh -n ${PACKAGE_NAME} -v ${PACKAGE_VERSION} -a ${arch} -k ${kernelver} -t ${dkms_tree}\"")])
+    .then(0, "dkms install hello/1.0 -k {k}")
+    .shows("cd /var/lib/dkms/hello/1.0/{k}/{a}; ls config hello.c; cmp config/Makefile /usr/src/hello-1.0/Makefile")
+    .then(0, "dkms build hello/1.0 -k {k2}")
     .then(0, "dkms remove hello/1.0 --all")
 }
 
@@ -204,7 +206,7 @@ fn configuration() -> Case {
     with([hello(), package("second")])
         .prepared_by(
             "echo 'STRIP[0]=no' >/etc/dkms/hello.conf
-             echo 'DEST_MODULE_NAME[0]=byversion' >/etc/dkms/hello-1.0-{k}.conf
+             echo 'DEST_MODULE_NAME[0]=byversion' >/etc/dkms/hello-1.0.conf
              mkdir -p /etc/dkms/framework.conf.d; echo 'source_tree=/srv/src' >/etc/dkms/framework.conf.d/a.conf
              mkdir -p /srv/src /srv/tree; cp -a /usr/src/hello-1.0 /usr/src/second-1.0 /srv/src/",
         )

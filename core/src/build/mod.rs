@@ -1,5 +1,6 @@
 //! From source to modules: the work directory, patches, scripts and make.
 
+pub mod apport;
 pub mod command;
 pub mod diagnostic;
 pub mod log;

@@ -30,11 +30,12 @@ pub fn build(
     budget: &Budget,
     reporter: &dyn Reporter,
 ) -> Result<Manifest, Error> {
-    let work = WorkDir::make(&ctx.trees, &ctx.world, &target.package)?;
+    let work = WorkDir::make(ctx, &target.package)?;
     match steps(ctx, target, &work, signing, budget, reporter) {
         Ok(manifest) => Ok(manifest),
         Err(error) => {
-            work.keep();
+            work.keep(ctx);
+            super::apport::tell(ctx, &target.package, &target.kernel, &error);
             Err(error)
         }
     }

@@ -69,12 +69,16 @@ pub fn run(
     let source = ctx.trees.source_of(package);
     let Some(script) = find(ctx, package, which, line, &source, reporter) else { return Ok(0) };
     reporter.line(&format!("\nRunning the {which} script:"));
-    let called = ctx.world.called(&ctx.trees, &script.dir);
+    // In the source directory by way of the tree's link: what a script's `pwd` says.
+    let link = ctx.trees.source_link(package);
+    let through_link = script.dir == source && ctx.world.is_inside();
+    let called = ctx.world.called(&ctx.trees, if through_link { &link } else { &script.dir });
     let mut words = script.line.split_whitespace();
     let program = called.join(words.next().unwrap_or_default());
     let argv: Vec<OsString> = std::iter::once(program.into_os_string()).chain(words.map(OsString::from)).collect();
     let mut task = ctx.world.task(argv, &called);
     task.env.extend(extra.clone());
+    task.env.insert("PWD".into(), called.into_os_string());
     task.output = if ctx.options.quiet { Output::Null } else { Output::Inherit };
     Ok(process::run(task)?.code())
 }

@@ -102,10 +102,26 @@ fn machine(args: &Args, caller: &Environment, framework: &Framework) -> Machine 
         jobs: jobs(asked.or(configured)),
         in_chroot: in_chroot(Path::new("/proc"), Path::new("/"), fakechroot),
         root: rustix::process::geteuid().is_root(),
+        grandparent: if args.flag("rpm_safe_upgrade") { grandparent() } else { None },
         addon_modules_dir: text("ADDON_MODULES_DIR"),
         maintainer_script: MaintainerScript::of(caller, Path::new("/proc"), std::process::id()),
         no_weak_modules: text("NO_WEAK_MODULES").is_some_and(|value| !value.is_empty()),
     }
+}
+
+/// The process that started the one that started us, and when it began (proc_pid_stat(5), fields 4 and 22): a
+/// number alone would be used again.
+fn grandparent() -> Option<String> {
+    let stat = |pid: &str| {
+        let text = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The second field, in brackets, may hold anything.
+        let fields: Vec<String> = text.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect();
+        Some((fields.get(1)?.clone(), fields.get(19)?.clone()))
+    };
+    let (parent, _) = stat("self")?;
+    let (pid, _) = stat(&parent)?;
+    let (_, began) = stat(&pid)?;
+    Some(format!("{pid}-{began}"))
 }
 
 /// How many jobs may run at once: what was asked for, or one a processor; never more than memory and file

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::execute::Session;
 use crate::files::copy_tree;
 use crate::journal::{Change, JournalError, WorkDir};
-use crate::names::{Arch, Kernel, Package, Release};
+use crate::names::{Arch, Kernel, Name, Package, Release, Version};
 use crate::process::Environment;
 use crate::report::Reporter;
 use crate::superseded;
@@ -74,6 +74,7 @@ pub(super) fn add(
     if ctx.trees.outer(&source).is_dir() && superseded::adopt(ctx, package, &source)? {
         return Ok(0);
     }
+    super::rpm::leave(ctx, package)?;
     if source_state(ctx, package) == Source::Added {
         return Err(Error::AlreadyAdded(package.clone()));
     }
@@ -81,7 +82,13 @@ pub(super) fn add(
         return Err(Error::NoSource(source));
     }
     let kernel = session.facts.kernel(&some_kernel(ctx, args)?)?;
-    let evaluated = session.facts.evaluate(package, &kernel, Some(&source.join("dkms.conf")), true)?;
+    let own = source.join("dkms.conf");
+    let evaluated = session.facts.evaluate(
+        package,
+        &kernel,
+        Some(&own).filter(|_| ctx.options.conf.is_none()).map(PathBuf::as_path),
+        true,
+    )?;
     for event in &evaluated.said {
         reporter.report(event.clone());
     }
@@ -95,7 +102,10 @@ pub(super) fn add(
         fs::create_dir_all(ctx.trees.build_dir(package))?;
     }
     let Some(line) = &evaluated.recipe.scripts.post_add else { return Ok(0) };
-    let code = script::run(ctx, package, "post_add", line, &Environment::new(), reporter)?;
+    // On its own, `add` hands no variables of the package to the script; as a part of build and install it does.
+    let environment =
+        if args.verb_name() == "add" { Environment::new() } else { script::environment(package, &kernel.kernel) };
+    let code = script::run(ctx, package, "post_add", line, &environment, reporter)?;
     Ok(u8::try_from(code).unwrap_or(1))
 }
 
@@ -126,7 +136,13 @@ fn named_by(ctx: &Context, args: &Args, session: &Session<'_>, source: &Path) ->
     let nameless = Package::new("unknown", "0")?;
     let kernel = session.facts.kernel(&some_kernel(ctx, args)?)?;
     let evaluated = session.facts.evaluate_at(&nameless, &kernel, &conf)?;
-    Ok(Package::new(&evaluated.conf.name, &evaluated.conf.version)?)
+    let unusable = |directive: &str, error: &dyn std::fmt::Display| Error::BadConf {
+        file: conf.clone(),
+        why: format!("dkms.conf: Error! {directive}: {error}"),
+    };
+    let name = Name::new(evaluated.conf.name.as_str()).map_err(|error| unusable("PACKAGE_NAME", &error))?;
+    let version = Version::new(evaluated.conf.version.as_str()).map_err(|error| unusable("PACKAGE_VERSION", &error))?;
+    Ok(Package { name, version })
 }
 
 /// Copies a source directory to `<source tree>/<m>-<v>`, as one change; gives the package it is.

@@ -37,6 +37,8 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         .map(|kernel| Job { rebuild: superseded::is_outdated(ctx, &package, &kernel), package: package.clone(), kernel, want, announce: None, after: Vec::new() })
         .collect();
     let results = execute::run(&session, &jobs, reporter);
+    let installed = jobs.iter().zip(&results).filter(|(_, result)| matches!(result, Ok(Done::Installed)));
+    install::modprobe::load_matching(ctx, installed.map(|(job, _)| &job.kernel.release));
     if want == Want::Installed && results.iter().any(|result| matches!(result, Ok(Done::Installed))) {
         if superseded::settle(&session, reporter)? {
             execute::run::depmods(&session, reporter);

@@ -10,6 +10,7 @@ mod generate_mok;
 mod mok;
 mod remove;
 mod sign;
+mod rpm;
 mod status;
 
 use std::path::PathBuf;

@@ -28,6 +28,10 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     }
     let session = Session::new(ctx)?;
     session.heal(reporter)?;
+    if verb == "remove" && super::rpm::was_just_added(ctx, &package)? {
+        reporter.warning(&[&"Remove cancelled because --rpm_safe_upgrade scenario detected."]);
+        return Ok(0);
+    }
     // An upgrade's prerm asks for it, too; the version stays until its successor is there.
     let script = ctx.machine.maintainer_script.as_ref().filter(|script| script.keeps_package());
     if let Some(script) = script.filter(|_| verb == "remove" && ctx.trees.root.is_host()) {
@@ -56,8 +60,8 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         };
         if changed {
             session.touched(&kernel.release);
-            depmods(&session, reporter);
         }
+        depmods(&session, reporter);
     }
     if verb == "remove" && built_for(ctx, &package).is_empty() {
         reporter.line(&format!("Deleting module {package} completely from the DKMS tree."));

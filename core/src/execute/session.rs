@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::facts::{Facts, KernelFacts};
 use crate::finish::signing::Signing;
+use crate::install::depmod;
 use crate::journal;
 use crate::names::{Kernel, Release};
 use crate::report::Reporter;
@@ -51,7 +52,9 @@ impl<'a> Session<'a> {
         for what in &healed.undone {
             reporter.warning(&[&format!("An earlier run was interrupted; its change ({what}) has been undone.")]);
         }
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner).extend(healed.kernels);
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.extend(healed.kernels);
+        changed.extend(depmod::owed(self.ctx));
         Ok(())
     }
 

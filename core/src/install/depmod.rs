@@ -1,12 +1,16 @@
 //! Making modules.dep and its companions anew: depmod(8), once per kernel and run.
+//!
+//! Between a change beside a kernel's modules and its depmod a run may be killed. So before the change a note
+//! is left in `<tree>/.dkms/depmod/`, which depmod's success removes; the next run finds those of dead runs.
 
 use std::ffi::OsString;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
 use crate::context::Context;
+use crate::durable::{self, FileError};
 use crate::error::Error;
 use crate::names::Release;
 use crate::process::{self, Task};
@@ -26,8 +30,65 @@ pub enum Depmod {
     Failed(String),
 }
 
+/// Notes, durably, that `release` is about to need a depmod; nothing with `--no-depmod`, whose caller sees to it.
+pub fn note(ctx: &Context, release: &Release) -> Result<(), FileError> {
+    if ctx.options.no_depmod {
+        return Ok(());
+    }
+    let dir = notes_dir(ctx);
+    durable::own_dirs(&dir)?;
+    let path = dir.join(format!("{release}@{}", std::process::id()));
+    if path.exists() { Ok(()) } else { durable::write_atomic(&path, b"", 0o600) }
+}
+
+/// The kernels that runs which are no more owe a depmod.
+pub fn owed(ctx: &Context) -> Vec<Release> {
+    notes(ctx).into_iter().filter(Note::is_dead).map(|note| note.release).collect()
+}
+
+struct Note {
+    path: PathBuf,
+    release: Release,
+    pid: u32,
+}
+
+impl Note {
+    fn is_dead(&self) -> bool {
+        !Path::new("/proc").join(self.pid.to_string()).exists()
+    }
+}
+
+fn notes_dir(ctx: &Context) -> PathBuf {
+    ctx.trees.own().join("depmod")
+}
+
+fn notes(ctx: &Context) -> Vec<Note> {
+    let read = |path: PathBuf| {
+        let name = path.file_name()?.to_str()?;
+        let (release, pid) = name.rsplit_once('@')?;
+        let (release, pid) = (Release::new(release).ok()?, pid.parse().ok()?);
+        Some(Note { path, release, pid })
+    };
+    std::fs::read_dir(notes_dir(ctx)).into_iter().flatten().flatten().filter_map(|entry| read(entry.path())).collect()
+}
+
 /// Runs depmod for the kernel `release`, and clears its products away when no module is left.
 pub fn run(ctx: &Context, release: &Release) -> Result<Depmod, Error> {
+    // Listed before: what another run notes from now on, this depmod may have missed.
+    let settled: Vec<Note> = notes(ctx)
+        .into_iter()
+        .filter(|note| note.release == *release && (note.pid == std::process::id() || note.is_dead()))
+        .collect();
+    let done = run_now(ctx, release)?;
+    if !matches!(done, Depmod::Failed(_)) {
+        for note in settled {
+            durable::remove_any(&note.path).map_err(crate::journal::JournalError::File)?;
+        }
+    }
+    Ok(done)
+}
+
+fn run_now(ctx: &Context, release: &Release) -> Result<Depmod, Error> {
     let dir = ctx.trees.modules_dir(release);
     if !dir.join("modules.dep").exists() {
         return Ok(Depmod::Skipped);
@@ -80,7 +141,7 @@ fn base_for(ctx: &Context) -> Result<(Option<OsString>, Option<TemporaryBase>), 
     Ok((Some(base.into()), Some(guard)))
 }
 
-struct TemporaryBase(std::path::PathBuf);
+struct TemporaryBase(PathBuf);
 
 impl Drop for TemporaryBase {
     fn drop(&mut self) {

@@ -2,6 +2,7 @@
 
 pub mod artefact;
 pub mod depmod;
+pub mod modprobe;
 pub mod originals;
 pub mod sanity;
 mod uninstall;
@@ -150,6 +151,9 @@ fn put(
     let mut change = Change::new(&ctx.trees, format!("install {package} for {kernel}"));
     let mut refused = Vec::new();
     let mut files: Vec<InstalledFile> = Vec::new();
+    if let Some(why) = evaluated.filter(|_| !forced.force).and_then(|evaluated| obsolete(kernel, evaluated)) {
+        return Err(Error::NothingInstalled(vec![why]));
+    }
     for module in modules {
         let found: Vec<&Path> = found(facts, ctx, module).into_iter().filter(|path| dir.join(path).exists()).collect();
         // Its own file, built anew, is not in its way.
@@ -200,8 +204,21 @@ fn put(
     let bytes = beside.to_bytes().map_err(std::io::Error::other)?;
     change.stage_bytes(bytes, 0o644, &ctx.trees.kernel_manifest(&kernel.release));
     change.seal(&kernel.release);
-    change.commit()?;
-    Ok(())
+    depmod::note(ctx, &kernel.release).map_err(JournalError::File)?;
+    change.commit().map_err(Error::NotPut)
+}
+
+/// What OBSOLETE_BY says about a kernel beyond it (behaviour.md 6.6). Mostly BUILD_EXCLUSIVE_KERNEL_MAX said so before.
+fn obsolete(kernel: &Kernel, evaluated: &Evaluated) -> Option<String> {
+    let limit = evaluated.conf.obsolete_by.as_deref()?;
+    let release = kernel.release.as_str();
+    let beyond = crate::kernel::version::compare(release, limit).is_gt()
+        || release.split('-').next() == Some(limit.split('-').next().unwrap_or(limit));
+    beyond.then(|| {
+        format!(
+            "Module has been obsoleted due to being included in kernel {limit}.\nIt is not installed for {limit} and later kernels.\nYou may override by specifying --force."
+        )
+    })
 }
 
 /// The files that the kernel has under the module's name, the one that counts first.

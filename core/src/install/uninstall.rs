@@ -90,6 +90,7 @@ fn take_out(
             change.stage_bytes(beside.to_bytes().map_err(std::io::Error::other)?, 0o644, &path);
         }
     }
+    super::depmod::note(ctx, &kernel.release).map_err(JournalError::File)?;
     change.commit()?;
     Ok(entry.post_remove)
 }
@@ -180,6 +181,8 @@ pub fn unbuild(
 
 /// Deletes the package's registration and all that is left of it in the tree.
 pub fn forget(ctx: &Context, package: &Package) -> Result<(), Error> {
+    // A build for another kernel that is under way would be left without its package.
+    let _unused = ctx.lock_build(package, &|holder| log::info!("waiting for {holder}, which builds {package}"))?;
     let _lock = ctx.lock_tree()?;
     let mut change = Change::new(&ctx.trees, format!("remove {package}"));
     change.remove_dir_all(&ctx.trees.package_dir(package));
