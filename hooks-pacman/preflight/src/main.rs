@@ -1,0 +1,73 @@
+//! `dkms-alpm-preflight`: what pacman's databases tell about a transaction before it happens. Started by `dkms-alpm
+//! preflight`, which bears with it when it can't start: this is the only program of ours that needs libalpm.
+
+mod packages;
+
+use std::process::ExitCode;
+
+use dkms_core::error::Error;
+use dkms_core::execute::Session;
+use dkms_core::process::confine;
+use dkms_core::report::{Event, Reporter};
+use dkms_core::root::Root;
+use hooks_pacman::core;
+use hooks_pacman::launcher::REFUSES;
+use hooks_pacman::localdb::Places;
+use hooks_pacman::preflight::{self, Headers, Packages};
+use hooks_pacman::targets::Targets;
+
+fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    // dkms.conf is evaluated through this same program when it needs a world of its own.
+    if let Some(code) = confine::stage(&words) {
+        return code;
+    }
+    let reporter = core::console();
+    match run(&reporter) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            reporter.report(Event::Error(error.lines()));
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn run(reporter: &dyn Reporter) -> Result<u8, Error> {
+    let targets = Targets::read(std::io::stdin())?;
+    if targets.kernels.is_empty() {
+        return Ok(0);
+    }
+    let ctx = core::context(&["status"])?;
+    let session = Session::new(&ctx)?;
+    let places = Places::of(&Root::host());
+    let databases = packages::Databases::open(&places.db.to_string_lossy(), &places.caches);
+    let unknown: &dyn Packages = &Unknown;
+    let packages = match &databases {
+        Ok(databases) => databases as &dyn Packages,
+        Err(error) => {
+            reporter.report(Event::Note(format!("DKMS can't read pacman's databases: {error}")));
+            unknown
+        }
+    };
+    let warnings = preflight::foresee(&session, &targets, packages)?;
+    for warning in &warnings {
+        reporter.warning(&[&warning.text]);
+    }
+    if preflight::refuses(&warnings, ctx.framework.policy) {
+        reporter.report(Event::Error(vec![
+            "DKMS refuses this transaction, since it would leave a kernel without modules.".to_owned(),
+            "To go on all the same, set policy=warn in /etc/dkms/framework.conf.".to_owned(),
+        ]));
+        return Ok(REFUSES);
+    }
+    Ok(0)
+}
+
+/// For want of databases.
+struct Unknown;
+
+impl Packages for Unknown {
+    fn headers(&self, _: &dkms_core::names::Release) -> Option<Headers> {
+        None
+    }
+}

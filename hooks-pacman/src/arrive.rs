@@ -1,0 +1,233 @@
+//! After a transaction: what came is registered and built, what was replaced or has lost its kernel is dropped. In this
+//! order, so that no kernel is without its modules in between, and a failure leaves what worked (law 1).
+
+use std::collections::BTreeSet;
+
+use dkms_core::context::Context;
+use dkms_core::error::Error;
+use dkms_core::execute::Session;
+use dkms_core::install;
+use dkms_core::kernel::installed::{self, Presence};
+use dkms_core::kernel::version;
+use dkms_core::names::{Arch, Kernel, Package, Release};
+use dkms_core::reconcile::{self, How, Initramfs, Outcome, Scope};
+use dkms_core::report::{Event, Reporter};
+use dkms_core::tree::walk::{PackageEntry, Source};
+
+use crate::targets::Targets;
+use crate::{core, sources, summary};
+
+/// The file that switches automatic installation off.
+const NO_AUTOINSTALL: &str = "/etc/dkms/no-autoinstall";
+
+/// Does what `targets` call for; gives the exit code by policy. The summary is kept for the last hook.
+pub fn arrive(ctx: &Context, targets: &Targets, reporter: &dyn Reporter) -> Result<u8, Error> {
+    let mut code = 0;
+    let mut lines = Vec::new();
+    if ctx.trees.outer(NO_AUTOINSTALL).exists() {
+        lines.push(format!("{NO_AUTOINSTALL} exists: no modules are built."));
+    } else {
+        code = build(ctx, targets, &mut lines, reporter)?;
+    }
+    for release in targets.all_kernels() {
+        if presence(ctx, &release) != Some(Presence::Installed) {
+            code = code.max(gone(ctx, &release, &mut lines, reporter)?);
+        }
+    }
+    code = code.max(drop_replaced(ctx, targets, &mut lines, reporter)?);
+    summary::keep(&ctx.trees, &lines)?;
+    Ok(code)
+}
+
+fn build(ctx: &Context, targets: &Targets, lines: &mut Vec<String>, reporter: &dyn Reporter) -> Result<u8, Error> {
+    let there = sources::on_disk(&ctx.trees);
+    let came: BTreeSet<String> = targets.sources.intersection(&there).cloned().collect();
+    let kernels = targets.all_kernels();
+    // A kernel gets every module there is, as it always did on Arch; a module goes to every kernel.
+    let wanted = if kernels.is_empty() { came.clone() } else { there };
+    register(ctx, &wanted, reporter);
+    let scope = if came.is_empty() { of_kernels(ctx, &kernels)? } else { all_kernels(ctx)? };
+    if scope.is_empty() {
+        return Ok(0);
+    }
+    let how = How {
+        initramfs: Initramfs::Later,
+        // A new module is no reason to repeat what has failed on a kernel where nothing has changed.
+        spare_known_failures: kernels.is_empty(),
+        ..How::default()
+    };
+    let session = Session::new(ctx)?;
+    let outcome = reconcile::reconcile(&session, &Scope::Kernels(scope.clone()), how, reporter)?;
+    let mut code = outcome.code(ctx, how.strict);
+    lines.extend(reconcile::summary::lines(ctx, &outcome));
+    for (package, kernel, force) in unplanned(&session, &outcome, &wanted, &scope) {
+        code = code.max(install_one(&package, &kernel, force, lines, reporter));
+    }
+    Ok(code)
+}
+
+/// Registers the directories `wanted` of the source tree that are not.
+fn register(ctx: &Context, wanted: &BTreeSet<String>, reporter: &dyn Reporter) {
+    let known: BTreeSet<String> = sources::registered(&ctx.trees).into_iter().map(|(directory, _)| directory).collect();
+    for directory in wanted.difference(&known) {
+        let path = ctx.trees.source.inside.join(directory);
+        // What is wrong with one is said, and hinders no other.
+        core::dkms(&["add", &path.to_string_lossy()], reporter);
+    }
+}
+
+fn presence(ctx: &Context, release: &Release) -> Option<Presence> {
+    installed::look(&ctx.trees, release.clone(), &|_, _| false).map(|found| found.presence)
+}
+
+fn kernel(ctx: &Context, release: &Release) -> Result<Kernel, Error> {
+    let arch = Arch::new(ctx.distribution.arch_label(release, &ctx.machine.name))?;
+    Ok(Kernel { release: release.clone(), arch })
+}
+
+/// Those of `releases` that are there.
+fn of_kernels(ctx: &Context, releases: &BTreeSet<Release>) -> Result<Vec<Kernel>, Error> {
+    let there = releases.iter().filter(|release| presence(ctx, release) == Some(Presence::Installed));
+    there.map(|release| kernel(ctx, release)).collect()
+}
+
+fn all_kernels(ctx: &Context) -> Result<Vec<Kernel>, Error> {
+    let found = installed::scan(&ctx.trees, &|_, _| false)?;
+    let there = found.iter().filter(|found| found.presence == Presence::Installed);
+    there.map(|found| kernel(ctx, &found.release)).collect()
+}
+
+/// What the plan passes over, but Arch's hooks always installed: packages that do not ask for AUTOINSTALL, and an
+/// older version that takes the place of one whose source has gone. The third word: it has to be forced.
+fn unplanned(
+    session: &Session<'_>,
+    outcome: &Outcome,
+    wanted: &BTreeSet<String>,
+    kernels: &[Kernel],
+) -> Vec<(Package, Kernel, bool)> {
+    let trees = &session.ctx.trees;
+    let registered = sources::registered(trees);
+    let there = |entry: &PackageEntry| entry.source == Source::Added;
+    let mut found = Vec::new();
+    for (directory, entry) in &registered {
+        let package = &entry.package;
+        let newer = |other: &PackageEntry| {
+            there(other)
+                && other.package.name == package.name
+                && version::by_age(other.package.version.as_str(), package.version.as_str()).is_gt()
+        };
+        if !there(entry) || !wanted.contains(directory) || registered.iter().any(|(_, other)| newer(other)) {
+            continue;
+        }
+        for kernel in kernels {
+            let planned = outcome.plan.steps.iter().any(|step| step.package == *package && step.kernel == *kernel);
+            if planned || install::is_installed(session.ctx, package, kernel) {
+                continue;
+            }
+            let Ok(facts) = session.facts.kernel(kernel) else { continue };
+            let fits = session.facts.evaluate(package, &facts, None, false).is_ok_and(|e| !e.recipe.is_excluded());
+            if facts.headers.is_ok() && fits {
+                let active = |other: &PackageEntry| {
+                    other.package.name == package.name && other.built.iter().any(|b| b.installed && b.kernel == *kernel)
+                };
+                found.push((package.clone(), kernel.clone(), registered.iter().any(|(_, other)| active(other))));
+            }
+        }
+    }
+    found
+}
+
+fn install_one(
+    package: &Package,
+    kernel: &Kernel,
+    force: bool,
+    lines: &mut Vec<String>,
+    reporter: &dyn Reporter,
+) -> u8 {
+    let (id, release) = (package.to_string(), kernel.release.to_string());
+    let mut words = vec!["install", &id, "-k", &release];
+    if force {
+        words.push("--force");
+    }
+    let code = core::dkms(&words, reporter);
+    lines.push(match code {
+        0 => format!("{kernel}: installed {package}"),
+        code => format!("{kernel} LACKS {package}: dkms install exited with status {code}; mend it: dkms install {package} -k {release}"),
+    });
+    // What failed is told; whether that is a failure of the transaction, the policy has said for what it knows.
+    0
+}
+
+/// A kernel that was removed leaves nothing of ours.
+fn gone(ctx: &Context, release: &Release, lines: &mut Vec<String>, reporter: &dyn Reporter) -> Result<u8, Error> {
+    let kernel = kernel(ctx, release)?;
+    let built = |entry: &PackageEntry| entry.built.iter().any(|built| built.kernel.release == *release);
+    let any = sources::registered(&ctx.trees).iter().any(|(_, entry)| built(entry))
+        || ctx.trees.kernel_manifest(release).exists();
+    let mut code = 0;
+    if any {
+        code = core::dkms(&["kernel_prerm", "-k", release.as_str()], reporter);
+        lines.push(format!("{kernel}: removed, and its modules with it"));
+    }
+    // Empty directories that pacman could not remove, and depmod's files.
+    let left = installed::look(&ctx.trees, release.clone(), &|_, _| false);
+    if left.is_some_and(|left| left.is_orphan(&|_, _| false)) {
+        let _lock = ctx.lock_tree()?;
+        fs_err::remove_dir_all(ctx.trees.modules_dir(release))?;
+    }
+    if ctx.machine.running.as_ref() == Some(release) && !ctx.machine.in_chroot {
+        lines.push(format!(
+            "The running kernel {release} has been removed: modules can't be loaded any more. Reboot to start the new one."
+        ));
+    }
+    Ok(code)
+}
+
+/// Forgets versions whose source has gone and whose place another version has taken, on the kernels where it has.
+fn drop_replaced(
+    ctx: &Context,
+    targets: &Targets,
+    lines: &mut Vec<String>,
+    reporter: &dyn Reporter,
+) -> Result<u8, Error> {
+    let registered = sources::registered(&ctx.trees);
+    let session = Session::new(ctx)?;
+    for (directory, entry) in &registered {
+        let package = &entry.package;
+        if !sources::has_gone(&ctx.trees, directory, entry) {
+            continue;
+        }
+        let successor = |other: &&(String, PackageEntry)| {
+            other.1.package.name == package.name
+                && other.1.package != *package
+                && !sources::has_gone(&ctx.trees, &other.0, &other.1)
+        };
+        let successor = registered.iter().find(successor);
+        if successor.is_none() && !targets.sources.contains(directory) {
+            continue; // somebody else's doing: `dkms status` tells
+        }
+        let mut kept = false;
+        for built in &entry.built {
+            // Where the successor could not be installed, the predecessor goes on serving.
+            if built.installed && successor.is_some() && presence(ctx, &built.kernel.release) == Some(Presence::Installed) {
+                lines.push(format!("{}: {package} stays installed, although its source has gone", built.kernel));
+                kept = true;
+                continue;
+            }
+            let _lock = ctx.lock_pair(package, &built.kernel, &|holder| log::info!("waiting for {holder}"))?;
+            let evaluate = || {
+                let facts = session.facts.kernel(&built.kernel)?;
+                session.facts.evaluate(package, &facts, None, false)
+            };
+            if install::unbuild(ctx, package, &built.kernel, &evaluate, reporter)? {
+                session.touched(&built.kernel.release);
+            }
+        }
+        if !kept {
+            reporter.report(Event::Line(format!("Deleting module {package} completely from the DKMS tree.")));
+            install::forget(ctx, package)?;
+        }
+    }
+    let failed = dkms_core::execute::run::depmods(&session, reporter);
+    Ok(if failed.is_empty() { 0 } else { 6 })
+}

@@ -1,0 +1,23 @@
+//! DKMS for pacman: what the alpm hooks in `hook-files/arch` run (alpm-hooks(5)).
+//!
+//! The program links nothing but libc: the transaction that it runs in may be replacing libalpm or any other library.
+//! What only libalpm can tell is asked of a second program, [`launcher`], which may be missing or broken without harm.
+//!
+//! | moment | hook | what happens |
+//! |---|---|---|
+//! | before | `70-dkms-preflight` | [`preflight`]: kernels that come without headers, modules known not to build |
+//! | before | `70-dkms-upgrade` | [`note`]: what comes is noted, so that the next hook leaves its predecessor alone |
+//! | before | `71-dkms-remove` | [`leave`]: modules whose source goes for good are removed while the source is there |
+//! | after | `70-dkms-install` | [`arrive`]: register, reconcile, then drop what has been replaced or has lost its kernel |
+//! | after | `zz-dkms-summary` | [`summary`]: what that came to, said last |
+
+pub mod arrive;
+pub mod core;
+pub mod launcher;
+pub mod leave;
+pub mod localdb;
+pub mod note;
+pub mod preflight;
+pub mod sources;
+pub mod summary;
+pub mod targets;

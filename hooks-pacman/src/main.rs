@@ -1,0 +1,78 @@
+//! `dkms-alpm`: what pacman's hooks run. See the library for the moments.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use dkms_core::error::Error;
+use dkms_core::process::{Environment, confine};
+use dkms_core::report::{Event, Reporter};
+use hooks_pacman::targets::Targets;
+use hooks_pacman::{arrive, core, launcher, leave, note, summary};
+
+const USAGE: &str = "\
+Usage: dkms-alpm [-D] preflight | upgrade | remove | install | summary
+The hooks of pacman run this, with the paths of the transaction on standard input; see alpm-hooks(5).
+With -D, depmod is left out.";
+
+fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    if let Some(code) = confine::stage(&words) {
+        return code;
+    }
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let mut words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let environment: Environment = std::env::vars_os().collect();
+    let debug = environment.contains_key(std::ffi::OsStr::new("DKMS_ALPM_HOOK_DEBUG"));
+    env_logger::Builder::new()
+        .filter_level(if debug { log::LevelFilter::Debug } else { log::LevelFilter::Warn })
+        .format(|out, record| writeln!(out, "Warning: {}", record.args()))
+        .init();
+    let no_depmod = words.iter().any(|word| word == "-D");
+    words.retain(|word| word != "-D");
+    let reporter = core::console();
+    let [moment] = words.as_slice() else {
+        reporter.report(Event::Note(USAGE.to_owned()));
+        return ExitCode::from(2);
+    };
+    let code = run(moment, no_depmod, &environment, &reporter).unwrap_or_else(|error| {
+        reporter.report(Event::Error(error.lines()));
+        error.code()
+    });
+    ExitCode::from(code)
+}
+
+fn run(moment: &str, no_depmod: bool, environment: &Environment, reporter: &dyn Reporter) -> Result<u8, Error> {
+    if moment == "preflight" {
+        let mut input = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::stdin(), &mut input)?;
+        let program = Path::new(launcher::PROGRAM);
+        return Ok(launcher::ask(program, input, environment, launcher::LIMIT, reporter));
+    }
+    let targets = Targets::read(std::io::stdin())?;
+    let ctx = core::context(&["status"])?;
+    if !ctx.machine.root {
+        return Err(Error::NotRoot);
+    }
+    let trees = &ctx.trees;
+    let pacman = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    match moment {
+        "upgrade" => {
+            note::write(trees, pacman, &targets.sources)?;
+            Ok(0)
+        }
+        "remove" => leave::leave(trees, &targets, &note::read(trees, pacman), no_depmod, reporter),
+        "install" => {
+            note::forget(trees);
+            arrive::arrive(&ctx, &targets, reporter)
+        }
+        "summary" => {
+            summary::say(trees, reporter);
+            Ok(0)
+        }
+        _ => {
+            reporter.report(Event::Note(USAGE.to_owned()));
+            Ok(2)
+        }
+    }
+}
