@@ -20,6 +20,7 @@ help:
 	@echo 'make install    install it (DESTDIR, PREFIX=$(PREFIX))'
 	@echo 'make deb        build the Debian packages: target/packages/deb/'
 	@echo 'make demo       build, install and show a real module in a private root, target/demo'
+	@echo 'make rpm        the packages for rpm distributions: target/packages/rpm'
 	@echo 'make test       all tests that this user and this machine can run'
 	@echo 'make test-long  also those that take many minutes'
 	@echo 'make bench      measure against the classic and against the floor'
@@ -86,6 +87,42 @@ install-debian:
 	mkdir -p $(DESTDIR)/dh-dkms/usr/share
 	mv $(DESTDIR)/dkms/usr/share/perl5 $(DESTDIR)/dh-dkms/usr/share/perl5
 	@cd $(DESTDIR)/dkms/usr/share && if [ -d zsh/site-functions ]; then mv zsh/site-functions zsh/vendor-completions; fi
+
+# What the rpm package holds, in the places where its distribution wants it. PROGRAM and HOOKS have been built.
+RPMMACRODIR = /usr/lib/rpm/macros.d
+PYTHON_SITELIB = $(or $(shell rpm --eval '%{?python3_sitelib}' 2>/dev/null),/usr/lib/python3/dist-packages)
+RPM_HOOKS = target/dkms-rpm
+.PHONY: install-rpm
+install-rpm: install
+	install -D -m 0755 $(RPM_HOOKS) $(DESTDIR)/usr/lib/dkms/dkms-rpm
+	cd hook-files/rpm && find usr/lib/kernel usr/lib/systemd etc -type f | while read -r file; do \
+		install -D -m $$(stat -c %a $$file) $$file $(DESTDIR)/$$file || exit 1; done
+	install -D -m 0644 hook-files/rpm/usr/lib/rpm/macros.d/macros.dkms $(DESTDIR)$(RPMMACRODIR)/macros.dkms
+	install -D -m 0644 hook-files/rpm/usr/lib/dkms/dnf4/dkms.py $(DESTDIR)$(PYTHON_SITELIB)/dnf-plugins/dkms.py
+
+# The packages, in target/packages/rpm. Whoever has rpmbuild can make them; nothing of theirs depends on this machine.
+.PHONY: rpm
+rpm:
+	@$(NEED) build rpm
+	@$(MAKE) --no-print-directory $(PROGRAM)-now $(RPM_HOOKS)-now
+	@$(MAKE) --no-print-directory rpm-prebuilt
+
+.PHONY: $(RPM_HOOKS)-now
+$(RPM_HOOKS)-now:
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-hooks-dnf
+	@install -m 0755 target/$(HOST)/release/dkms-rpm $(RPM_HOOKS)
+
+# The same with the programs PROGRAM and RPM_HOOKS as they are.
+RPM_OUT = $(CURDIR)/target/packages/rpm
+RPM_TOP = $(CURDIR)/target/rpmbuild
+.PHONY: rpm-prebuilt
+rpm-prebuilt:
+	@rm -rf $(RPM_TOP) && mkdir -p $(RPM_TOP)/stage $(RPM_OUT)
+	@$(MAKE) --no-print-directory install-rpm DESTDIR=$(RPM_TOP)/stage >/dev/null
+	@rpmbuild -bb --quiet --with prebuilt --define '_topdir $(RPM_TOP)' --define '_rpmdir $(RPM_OUT)' \
+		--define '_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' \
+		--define 'dkms_stage $(RPM_TOP)/stage' --define '_buildhost localhost' $(RPM_DEFINES) packaging/rpm/dkms.spec
+	@ls $(RPM_OUT)
 
 .PHONY: demo
 demo:

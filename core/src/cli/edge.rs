@@ -52,8 +52,9 @@ pub fn context(args: &Args) -> Result<Context, Error> {
     })
 }
 
+/// The environment of this process.
 #[allow(clippy::disallowed_methods)] // the one place that reads the environment
-fn environment() -> Environment {
+pub fn environment() -> Environment {
     std::env::vars_os().collect()
 }
 

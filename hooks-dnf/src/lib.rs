@@ -1,0 +1,64 @@
+//! The rpm family's front: it turns what kernel-install, rpm's file triggers, dnf5's actions and dnf4's plugin say into
+//! events for the core, and tells them what they have to know before a transaction. It decides nothing about building.
+//!
+//! | room | called by | does |
+//! |---|---|---|
+//! | [`kernel_install`] | `40-dkms.install` | a kernel comes or goes |
+//! | [`trigger`] | rpm's file triggers, once a transaction | wakes the core up |
+//! | [`dnf5`] | the actions file, in JSON mode | preflight, and the summary |
+//! | [`dnf4`] | the Python plugin | the same |
+//! | [`transaction`] | both | which kernels and headers come |
+//! | [`preflight`] | both | what will go wrong with them |
+
+pub mod dnf4;
+pub mod dnf5;
+pub mod kernel_install;
+pub mod preflight;
+mod run;
+pub mod transaction;
+pub mod trigger;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use dkms_core::cli::edge;
+use dkms_core::process::confine;
+
+/// How this program is used.
+const USAGE: &str = "usage: dkms-rpm kernel-install add|remove KERNEL...
+       dkms-rpm trigger
+       dkms-rpm dnf5 goal-resolved|post-transaction
+       dkms-rpm dnf4 preflight|summary";
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let words = edge::words();
+    if let Some(code) = confine::stage(&words) {
+        return code;
+    }
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let words: Vec<String> = words.into_iter().map(text).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    ExitCode::from(match words.as_slice() {
+        ["kernel-install", rest @ ..] => kernel_install::main(rest),
+        ["trigger", ..] => trigger::main(),
+        ["dnf5", "goal-resolved", ..] => dnf5::goal_resolved(),
+        ["dnf5", "post-transaction", ..] => dnf5::post_transaction(),
+        ["dnf4", "preflight", ..] => dnf4::preflight(),
+        ["dnf4", "summary", ..] => dnf4::summary(),
+        _ => {
+            say(USAGE);
+            2
+        }
+    })
+}
+
+fn text(word: OsString) -> String {
+    word.to_string_lossy().into_owned()
+}
+
+/// A line on standard error: standard output is a protocol nearly everywhere here.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

@@ -1,0 +1,265 @@
+//! What will go wrong with the kernels of a transaction, told before it begins.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use dkms_core::cli::args::Args;
+use dkms_core::cli::edge;
+use dkms_core::conf::framework::Policy;
+use dkms_core::conf::typed::Wish;
+use dkms_core::context::Context;
+use dkms_core::error::Error;
+use dkms_core::facts::Facts;
+use dkms_core::kernel::version;
+use dkms_core::names::{self, Arch, Package, Release};
+use dkms_core::tree::record::{Outcome, Record};
+use dkms_core::tree::walk::{self, Filter, Source};
+
+use crate::transaction::{self, Kernel};
+
+/// One thing that will go wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// A kernel comes without headers: nothing can be built for it.
+    NoHeaders {
+        /// The kernel.
+        kernel: String,
+        /// What would bring them.
+        headers: String,
+        /// The packages that will lack modules.
+        packages: Vec<String>,
+    },
+    /// A package says that the kernel is not for it.
+    Excluded {
+        /// The package.
+        package: String,
+        /// The kernel.
+        kernel: String,
+        /// Its rule.
+        why: String,
+    },
+    /// A package failed to build for this very kernel before.
+    FailedBefore {
+        /// The package.
+        package: String,
+        /// The kernel.
+        kernel: String,
+        /// The first error then.
+        why: String,
+    },
+    /// A file system has not the room that builds take.
+    NoRoom {
+        /// Where.
+        dir: PathBuf,
+        /// How much is free there, in bytes.
+        free: u64,
+        /// How much is needed, in bytes.
+        needed: u64,
+    },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoHeaders { kernel, headers, packages } => write!(
+                f,
+                "kernel {kernel} comes without its headers, so it will lack the modules of {}: install {headers} with it",
+                packages.join(", ")
+            ),
+            Self::Excluded { package, kernel, why } => {
+                write!(f, "{package} is not meant for kernel {kernel}, which will lack its modules: {why}")
+            }
+            Self::FailedBefore { package, kernel, why } => {
+                write!(f, "{package} could not be built for kernel {kernel} before: {why}")
+            }
+            Self::NoRoom { dir, free, needed } => write!(
+                f,
+                "{} has {} MiB free, and building modules takes about {} MiB",
+                dir.display(),
+                free >> 20,
+                needed >> 20
+            ),
+        }
+    }
+}
+
+/// What was found, and what policy makes of it.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// Everything worth a warning, the gravest first.
+    pub findings: Vec<Finding>,
+    /// Whether the transaction must not go on.
+    pub stop: bool,
+}
+
+/// Looks at the transaction that brings `packages`. Without a kernel among them, or without a package that wants modules,
+/// nothing is found, at once.
+pub fn look(packages: &[transaction::Package]) -> Result<Verdict, Error> {
+    let kernels = transaction::kernels(packages);
+    if kernels.is_empty() {
+        return Ok(Verdict::default());
+    }
+    let args = Args::parse(["status".into()]).map_err(Error::Usage)?;
+    judge(&edge::context(&args)?, &kernels)
+}
+
+/// The same, of known kernels.
+pub fn judge(ctx: &Context, kernels: &[Kernel]) -> Result<Verdict, Error> {
+    let registered = registered(ctx);
+    let mut verdict = Verdict::default();
+    if registered.is_empty() {
+        return Ok(verdict);
+    }
+    let facts = Facts::new(ctx);
+    let system_fails = ctx.framework.policy == Policy::Fail;
+    for kernel in kernels {
+        let Ok(release) = Release::new(kernel.release.as_str()) else { continue };
+        let arch = Arch::new(ctx.distribution.arch_label(&release, &ctx.machine.name))?;
+        let pair = names::Kernel { release, arch };
+        let known = facts.kernel(&pair)?;
+        let mut wanting = Vec::new();
+        for package in &registered {
+            // A dkms.conf that can't be read is the build's to complain about.
+            let Ok(evaluated) = facts.evaluate(package, &known, None, false) else { continue };
+            if !evaluated.conf.autoinstall {
+                continue;
+            }
+            let stops = match evaluated.conf.policy {
+                Some(Wish::Required) => true,
+                Some(Wish::Optional) => false,
+                Some(Wish::Wanted) | None => system_fails,
+            };
+            if evaluated.recipe.is_excluded() {
+                let why: Vec<_> = evaluated.recipe.excluded_wholly.iter().map(ToString::to_string).collect();
+                verdict.findings.push(Finding::Excluded {
+                    package: package.to_string(),
+                    kernel: kernel.release.clone(),
+                    why: why.join("; "),
+                });
+                // That is its author's word, no failure; only who can't do without the package wants to stop.
+                verdict.stop |= evaluated.conf.policy == Some(Wish::Required);
+                continue;
+            }
+            wanting.push((package.to_string(), stops));
+            if let Ok(Some(Record { outcome: Outcome::Failed { diagnostic, step, .. }, .. })) =
+                Record::load(&ctx.trees, package, &pair)
+            {
+                verdict.findings.push(Finding::FailedBefore {
+                    package: package.to_string(),
+                    kernel: kernel.release.clone(),
+                    why: diagnostic.unwrap_or_else(|| format!("{step} failed")),
+                });
+                verdict.stop |= stops;
+            }
+        }
+        if !wanting.is_empty() && !kernel.with_headers && !has_headers(ctx, &kernel.release) {
+            verdict.stop |= wanting.iter().any(|(_, stops)| *stops);
+            verdict.findings.insert(
+                0,
+                Finding::NoHeaders {
+                    kernel: kernel.release.clone(),
+                    headers: format!("{}-{}", kernel.headers_package, package_version(&kernel.release)),
+                    packages: wanting.into_iter().map(|(name, _)| name).collect(),
+                },
+            );
+        }
+    }
+    for finding in room(ctx, kernels.len()) {
+        verdict.stop |= system_fails;
+        verdict.findings.push(finding);
+    }
+    Ok(verdict)
+}
+
+/// The newest version of each registered package.
+fn registered(ctx: &Context) -> Vec<Package> {
+    let mut newest: Vec<Package> = Vec::new();
+    for entry in walk::walk(&ctx.trees, &Filter::default()).packages {
+        if entry.source != Source::Added {
+            continue;
+        }
+        match newest.iter_mut().find(|known| known.name == entry.package.name) {
+            Some(known) if version::by_age(known.version.as_str(), entry.package.version.as_str()).is_lt() => {
+                *known = entry.package;
+            }
+            Some(_) => {}
+            None => newest.push(entry.package),
+        }
+    }
+    newest
+}
+
+/// Whether the headers are there although the kernel is not: rpm distributions keep them below /usr/src.
+fn has_headers(ctx: &Context, release: &str) -> bool {
+    let places = [format!("/usr/src/kernels/{release}/include"), format!("/lib/modules/{release}/build/include")];
+    places.iter().any(|place| ctx.trees.outer(place).is_dir())
+}
+
+/// What dnf is told: the release of a kernel without its architecture and flavour.
+fn package_version(release: &str) -> &str {
+    let plain = release.split('+').next().unwrap_or(release);
+    plain.rsplit_once('.').map_or(plain, |(version, _)| version)
+}
+
+/// What a build's work directory takes beside what comes of it: objects with debug information, the source.
+const WORK_FACTOR: u64 = 4;
+/// What is never asked for less than.
+const LEAST: u64 = 16 << 20;
+
+/// The file systems that lack room for the modules of `kernels` more kernels, by what those of the fullest kernel take.
+fn room(ctx: &Context, kernels: usize) -> Vec<Finding> {
+    let mut sizes: Vec<(names::Kernel, u64)> = Vec::new();
+    for entry in walk::walk(&ctx.trees, &Filter::default()).packages {
+        for built in entry.built.iter().filter(|built| built.installed) {
+            let size = size_of(&ctx.trees.artefact_modules(&entry.package, &built.kernel));
+            match sizes.iter_mut().find(|(kernel, _)| *kernel == built.kernel) {
+                Some((_, sum)) => *sum += size,
+                None => sizes.push((built.kernel.clone(), size)),
+            }
+        }
+    }
+    let modules = sizes.into_iter().map(|(_, size)| size).max().unwrap_or(0) * u64::try_from(kernels).unwrap_or(1);
+    [(&ctx.trees.dkms.outer, modules * WORK_FACTOR + LEAST), (&ctx.trees.install.outer, modules + LEAST)]
+        .into_iter()
+        .filter_map(|(dir, needed)| {
+            let stat = rustix::fs::statvfs(existing(dir)).ok()?;
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            (free < needed).then(|| Finding::NoRoom { dir: ctx.trees.shown(dir), free, needed })
+        })
+        .collect()
+}
+
+fn existing(dir: &Path) -> &Path {
+    dir.ancestors().find(|dir| dir.exists()).unwrap_or(dir)
+}
+
+/// The size of the files in `dir`, in bytes.
+fn size_of(dir: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_dnf_is_told_to_install() {
+        for (release, version) in [("6.12.9-200.fc41.x86_64", "6.12.9-200.fc41"), ("6.1-1.x86_64+rt", "6.1-1")] {
+            assert_eq!(package_version(release), version);
+        }
+    }
+
+    #[test]
+    fn findings_name_what_to_do() {
+        let finding = Finding::NoHeaders {
+            kernel: "6.12.9-200.fc41.x86_64".into(),
+            headers: "kernel-devel-6.12.9-200.fc41".into(),
+            packages: vec!["a/1".into(), "b/2".into()],
+        };
+        let text = finding.to_string();
+        assert!(text.contains("a/1, b/2") && text.contains("install kernel-devel-6.12.9-200.fc41"), "{text}");
+        let text = Finding::NoRoom { dir: "/var/lib/dkms".into(), free: 3 << 20, needed: 16 << 20 }.to_string();
+        assert!(text.contains("/var/lib/dkms has 3 MiB free") && text.contains("16 MiB"), "{text}");
+    }
+}

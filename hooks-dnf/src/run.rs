@@ -1,0 +1,30 @@
+//! Running `dkms` itself: the one thing that a front does.
+
+use dkms_core::cli::edge;
+use dkms_core::process::{self, Output, Task};
+
+use crate::say;
+
+/// Where the program is, should the caller's PATH not have it: a package manager's may be any.
+const PLACES: [&str; 3] = ["/usr/sbin/dkms", "/usr/bin/dkms", "/usr/local/sbin/dkms"];
+
+/// Runs `dkms` with `words`, its output on our standard error; gives its exit code. Programs that can't be started
+/// count as failed, with a line that says so.
+pub fn dkms(words: &[&str]) -> u8 {
+    let program = PLACES.into_iter().find(|place| std::path::Path::new(place).is_file()).unwrap_or("dkms");
+    let mut argv = vec![program];
+    argv.extend(words);
+    let mut task = Task::new(argv, std::path::Path::new("/"), &edge::environment());
+    // Our standard output may be a protocol: what dkms says goes to standard error, all of it.
+    match rustix::io::dup(std::io::stderr()) {
+        Ok(fd) => task.output = Output::File(std::fs::File::from(fd)),
+        Err(_) => task.output = Output::Null,
+    }
+    match process::run(task) {
+        Ok(end) => u8::try_from(end.code()).unwrap_or(1),
+        Err(error) => {
+            say(&format!("dkms: {error}"));
+            1
+        }
+    }
+}
