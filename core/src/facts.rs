@@ -194,7 +194,17 @@ impl<'a> Facts<'a> {
         let (conf, warnings) =
             Conf::check(&answer, strict).map_err(|problems| bad_conf(ctx.trees.shown(&own), &problems))?;
         said.extend(warnings.iter().map(|warning| crate::report::Event::Note(warning.to_string())));
-        said.extend(answer.deprecated.iter().map(|feature| crate::report::Event::Deprecated(feature.to_string())));
+        // Debian's packages are full of CLEAN, and its dkms says nothing about it.
+        let tolerant = ctx.distribution.is_like(&["debian", "ubuntu"]);
+        let deprecated = answer.deprecated.iter().map(ToString::to_string);
+        said.extend(
+            deprecated.filter(|text| !(tolerant && text.starts_with("CLEAN "))).map(crate::report::Event::Deprecated),
+        );
+        said.extend(
+            self.directives.iter().map(|Directive { name, value, .. }| {
+                crate::report::Event::Line(format!("DIRECTIVE: {name}=\"{value}\""))
+            }),
+        );
         let value = |name: &str| {
             kernel.config.as_ref().and_then(|config| config.value(name)).and_then(|value| value.chars().next())
         };

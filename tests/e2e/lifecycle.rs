@@ -206,12 +206,13 @@ fn configuration() -> Case {
     with([hello(), package("second")])
         .prepared_by(
             "echo 'STRIP[0]=no' >/etc/dkms/hello.conf
-             echo 'DEST_MODULE_NAME[0]=byversion' >/etc/dkms/hello-1.0.conf
+             echo 'BUILD_EXCLUSIVE_KERNEL=^9' >/etc/dkms/hello-1.0-{k2}.conf
              mkdir -p /etc/dkms/framework.conf.d; echo 'source_tree=/srv/src' >/etc/dkms/framework.conf.d/a.conf
              mkdir -p /srv/src /srv/tree; cp -a /usr/src/hello-1.0 /usr/src/second-1.0 /srv/src/",
         )
         .then(0, "dkms install hello/1.0 -k {k}")
-        .then(0, "dkms install --directive='DEST_MODULE_NAME=directed' second/1.0 -k {k}")
+        .then(77, "dkms build hello/1.0 -k {k2}")
+        .then(77, "dkms build --directive='BUILD_EXCLUSIVE_KERNEL=^9' second/1.0 -k {k}")
         .shows("dkms status")
         .then(0, "dkms add second/1.0 --dkmstree /srv/tree --sourcetree /usr/src")
         .shows("dkms status --dkmstree /srv/tree")

@@ -51,17 +51,16 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         };
         let changed = match verb {
             "uninstall" => install::uninstall(ctx, &package, kernel, &evaluate, reporter)?,
-            "unbuild" => install::unbuild(ctx, &package, kernel, &evaluate, reporter)?,
-            _ => {
-                let changed = remove_kernel(ctx, &package, kernel, &evaluate, reporter)?;
-                reporter.line(&"");
-                changed
-            }
+            _ => install::unbuild(ctx, &package, kernel, &evaluate, reporter)?,
         };
+
         if changed {
             session.touched(&kernel.release);
         }
         depmods(&session, reporter);
+        if verb == "remove" {
+            reporter.line(&"");
+        }
     }
     if verb == "remove" && built_for(ctx, &package).is_empty() {
         reporter.line(&format!("Deleting module {package} completely from the DKMS tree."));
@@ -70,19 +69,6 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     }
     post_transaction(ctx, reporter)?;
     Ok(0)
-}
-
-fn remove_kernel(
-    ctx: &Context,
-    package: &Package,
-    kernel: &Kernel,
-    evaluate: install::Evaluate<'_>,
-    reporter: &dyn Reporter,
-) -> Result<bool, Error> {
-    if install::is_built(ctx, package, kernel) {
-        return install::unbuild(ctx, package, kernel, evaluate, reporter);
-    }
-    install::uninstall(ctx, package, kernel, evaluate, reporter)
 }
 
 /// What the tree holds of a package, by kernel.

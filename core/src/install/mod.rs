@@ -160,7 +160,6 @@ fn put(
         let own = module.location.join(&module.file);
         let rival = found.first().copied().filter(|found| !(again && *found == own));
         if let Err(why) = may_install(ctx, kernel, module, &built, rival, forced) {
-            reporter.report(Event::Note(why.clone()));
             refused.push(why);
             continue;
         }
@@ -190,6 +189,9 @@ fn put(
     }
     if files.is_empty() && !modules.is_empty() {
         return Err(Error::NothingInstalled(refused));
+    }
+    for why in refused {
+        reporter.report(Event::Note(why));
     }
     // What another version had installed, and this one has not.
     for old in before.iter().flat_map(|before| &before.files) {
