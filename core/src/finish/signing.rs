@@ -129,7 +129,7 @@ pub struct Keys {
 
 /// Where the keys are that the policy names, whatever else speaks against signing.
 pub fn keys(ctx: &Context, kernel: &KernelFacts, framework: &framework::Signing) -> Keys {
-    let texts = Texts::of(ctx, framework);
+    let texts = Texts::of(ctx, kernel, framework);
     let (key, certificate) =
         look(ctx, kernel, |look| policy::keys(&facts(ctx, kernel, framework, &texts), look));
     Keys { key, certificate }
@@ -164,12 +164,14 @@ struct Texts {
     sign_file: String,
     key: String,
     certificate: String,
+    /// Where the configuration of a kernel that has none is missed.
+    usual_config: PathBuf,
     gentoo_key: Option<String>,
     gentoo_certificate: Option<String>,
 }
 
 impl Texts {
-    fn of(ctx: &Context, framework: &framework::Signing) -> Self {
+    fn of(ctx: &Context, kernel: &KernelFacts, framework: &framework::Signing) -> Self {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let gentoo = |name: &str| {
             let own = ctx.environment.get(OsStr::new(name)).map(|value| value.to_string_lossy().into_owned());
@@ -180,6 +182,7 @@ impl Texts {
             sign_file: text(&framework.sign_file),
             key: text(&framework.key),
             certificate: text(&framework.certificate),
+            usual_config: kernel.source_dir.join(".config"),
             gentoo_key: is_gentoo.then(|| gentoo("MODULES_SIGN_KEY")).flatten(),
             gentoo_certificate: is_gentoo.then(|| gentoo("MODULES_SIGN_CERT")).flatten(),
         }
@@ -210,7 +213,7 @@ fn ask(
     framework: &framework::Signing,
     decide: fn(&policy::Facts<'_>, Look<'_>) -> Decided,
 ) -> Decided {
-    let texts = Texts::of(ctx, framework);
+    let texts = Texts::of(ctx, kernel, framework);
     look(ctx, kernel, |look| decide(&facts(ctx, kernel, framework, &texts), look))
 }
 
@@ -221,6 +224,7 @@ fn facts<'a>(
     texts: &'a Texts,
 ) -> policy::Facts<'a> {
     let config = |name: &str| kernel.config.as_ref().and_then(|config| config.value(name));
+    let kernel_config = kernel.config_file.as_deref().unwrap_or(&texts.usual_config);
     policy::Facts {
         release: kernel.kernel.release.as_str(),
         distribution: &ctx.distribution.family,
@@ -230,7 +234,7 @@ fn facts<'a>(
             TrySign::NotInChroot => "",
         },
         in_chroot: ctx.machine.in_chroot,
-        kernel_config: kernel.config_file.as_deref().unwrap_or(Path::new("")),
+        kernel_config,
         sig_hash: config("CONFIG_MODULE_SIG_HASH"),
         sig_key: config("CONFIG_MODULE_SIG_KEY"),
         build_dir: &kernel.source_dir,
