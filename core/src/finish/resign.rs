@@ -151,8 +151,7 @@ fn put(
     let _lock = ctx.lock_tree()?;
     let mut beside = KernelManifest::load(&path).map_err(JournalError::File)?;
     let installed = install::is_installed(ctx, package, kernel);
-    let mut entry =
-        beside.as_mut().and_then(|beside| entry_of(beside, package, kernel)).filter(|_| installed);
+    let mut entry = beside.as_mut().and_then(|beside| entry_of(beside, package, kernel)).filter(|_| installed);
     let mut change = Change::new(&ctx.trees, format!("sign {package} for {kernel}"));
     let mut updated = manifest;
     for (index, (module, made)) in modules.iter().zip(made).enumerate() {

@@ -107,11 +107,9 @@ pub fn prospect(ctx: &Context, kernel: &KernelFacts, framework: &framework::Sign
                 Ok(cert) if cert.expired(now) => Prospect::Unsigned(
                     SignError::Expired { path, subject: cert.subject_name().unwrap_or_default() }.to_string(),
                 ),
-                Ok(cert) => Prospect::Key {
-                    signer: cert.signer(&plan.hash),
-                    certificate: Box::new(cert),
-                    path: plan.cert,
-                },
+                Ok(cert) => {
+                    Prospect::Key { signer: cert.signer(&plan.hash), certificate: Box::new(cert), path: plan.cert }
+                }
                 Err(error) => Prospect::Unsigned(error.to_string()),
             }
         }
@@ -130,8 +128,7 @@ pub struct Keys {
 /// Where the keys are that the policy names, whatever else speaks against signing.
 pub fn keys(ctx: &Context, kernel: &KernelFacts, framework: &framework::Signing) -> Keys {
     let texts = Texts::of(ctx, kernel, framework);
-    let (key, certificate) =
-        look(ctx, kernel, |look| policy::keys(&facts(ctx, kernel, framework, &texts), look));
+    let (key, certificate) = look(ctx, kernel, |look| policy::keys(&facts(ctx, kernel, framework, &texts), look));
     Keys { key, certificate }
 }
 
@@ -283,6 +280,10 @@ fn load(ctx: &Context, plan: &Plan, said: &mut Vec<Event>) -> Means {
         How::Program(program) => by_program(program),
         How::InProcess(hash) => match signer(ctx, &key, &cert, *hash) {
             Ok(signer) => {
+                if ctx.machine.root {
+                    // dkms-mok(8), WHO CAN READ THE KEY.
+                    log::info!("builds run as root here, and could read the signing key {}", key.display());
+                }
                 said.extend(signer.notes().iter().map(|note| Event::Warning(vec![note.clone()])));
                 Means::InProcess(Box::new(signer))
             }
