@@ -307,10 +307,10 @@ exec make -C "$1" M="$PWD" modules
 X
 chmod +x /usr/src/hello-1.0/spy
 sed -i 's,^MAKE.*,MAKE[0]="bash ./spy $kernel_source_dir",' /usr/src/hello-1.0/dkms.conf
-strace -f -v -s 65536 -e trace=execve,openat,open -o /root/trace dkms install hello/1.0 -k $k >/tmp/said 2>&1 || { cat /tmp/said >&2; fail install; }
+strace -f -v -s 65536 -e trace=execve,openat,open -o /root/trace env KBUILD_SIGN_PIN=geheim dkms install hello/1.0 -k $k >/tmp/said 2>&1 || { cat /tmp/said >&2; fail install; }
 [ "$(signer $updates/hello.ko.xz)" = 'DKMS module signing key' ] || fail unsigned
 [ -s /root/seen ] || fail "the spy saw nothing at all"
-hasnt mok.key /root/seen; hasnt "$secret" /root/seen
+hasnt geheim /root/seen; hasnt mok.key /root/seen; hasnt "$secret" /root/seen
 hasnt "$secret" /root/trace; hasnt "$secret" /tmp/said
 grep -rlF "$secret" /var/lib/dkms /lib/modules/$k /tmp /var/tmp 2>/dev/null | grep -v '^/var/lib/dkms/mok.key$' && fail "copied"
 grep -F 'mok.key"' /root/trace | grep open | grep -v ENOENT >/tmp/opens; [ -s /tmp/opens ] || fail "who reads the key?"

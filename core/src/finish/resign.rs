@@ -46,12 +46,11 @@ pub fn resign(
     let signing = session.signing(&facts, reporter)?;
     let Some(signer) = signing.signer() else { return Ok(Resigned::NotHere) };
     let manifest = artefact::manifest(ctx, package, kernel)?;
-    let modules = match &manifest {
-        Some(manifest) => manifest.modules.clone(),
-        None => {
-            let evaluated = session.facts.evaluate(package, &facts, None, false)?;
-            artefact::modules_by_conf(ctx, package, kernel, &evaluated)?
-        }
+    let modules = if let Some(manifest) = &manifest {
+        manifest.modules.clone()
+    } else {
+        let evaluated = session.facts.evaluate(package, &facts, None, false)?;
+        artefact::modules_by_conf(ctx, package, kernel, &evaluated)?
     };
     let work = WorkDir::new(&ctx.trees).map_err(JournalError::File)?;
     let made = modules

@@ -149,7 +149,9 @@ pub fn make_keys(
         Decision::NeedKey(plan, maker) => {
             let mut said = Vec::new();
             let made = make_key(ctx, &plan, &maker, &mut said);
-            said.into_iter().for_each(|event| reporter.report(event));
+            for event in said {
+                reporter.report(event);
+            }
             (plan, made)
         }
     };
@@ -201,7 +203,7 @@ fn make_conf(ctx: &Context, name: &str) -> Option<String> {
         Some(value.trim_matches(['"', '\'']).to_owned())
     };
     let texts = files.iter().filter_map(|file| std::fs::read_to_string(file).ok());
-    texts.filter_map(|text| text.lines().filter_map(value).next_back()).last()
+    texts.filter_map(|text| text.lines().filter_map(value).next_back()).next_back()
 }
 
 fn ask(
