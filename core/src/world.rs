@@ -169,6 +169,8 @@ pub fn clean_environment(caller: impl IntoIterator<Item = (OsString, OsString)>)
         "CFLAGS",
         "CXXFLAGS",
         "LDFLAGS",
+        // The passphrase of a signing key, for sign-file alone.
+        "KBUILD_SIGN_PIN",
         "SHELLOPTS",
         "BASHOPTS",
         "CDPATH",
@@ -195,6 +197,7 @@ mod tests {
             ("LD_PRELOAD", "x"),
             ("BASH_ENV", "y"),
             ("CC", "z"),
+            ("KBUILD_SIGN_PIN", "p"),
             ("HOME", "/root"),
             ("BASH_FUNC_make%%", "()"),
         ];

@@ -34,7 +34,14 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     }
     let jobs: Vec<Job> = kernels
         .into_iter()
-        .map(|kernel| Job { rebuild: superseded::is_outdated(ctx, &package, &kernel), package: package.clone(), kernel, want, announce: None, after: Vec::new() })
+        .map(|kernel| Job {
+            rebuild: superseded::is_outdated(ctx, &package, &kernel),
+            package: package.clone(),
+            kernel,
+            want,
+            announce: None,
+            after: Vec::new(),
+        })
         .collect();
     let results = execute::run(&session, &jobs, reporter);
     let installed = jobs.iter().zip(&results).filter(|(_, result)| matches!(result, Ok(Done::Installed)));

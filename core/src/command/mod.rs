@@ -3,14 +3,14 @@
 mod add;
 mod autoinstall;
 mod build;
+mod generate_mok;
 mod kernel;
 mod matching;
-mod reconcile;
-mod generate_mok;
 mod mok;
+mod reconcile;
 mod remove;
-mod sign;
 mod rpm;
+mod sign;
 mod status;
 
 use std::path::PathBuf;

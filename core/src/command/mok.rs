@@ -23,7 +23,9 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     match args.module.as_deref() {
         None | Some("status") => status(ctx, args, &keys, reporter),
         Some("enroll") => enroll(ctx, args, &keys, reporter),
-        Some(other) => Err(Error::Usage(UsageError::BadValue(format!("dkms mok knows status and enroll, not {other:?}.")))),
+        Some(other) => {
+            Err(Error::Usage(UsageError::BadValue(format!("dkms mok knows status and enroll, not {other:?}."))))
+        }
     }
 }
 
@@ -133,10 +135,8 @@ fn print(state: &State, reporter: &dyn Reporter) {
         reporter.line(&format!("  subject:                {subject}"));
         reporter.line(&format!("  key id:                 {key_id}"));
         reporter.line(&format!("  SHA-1:                  {sha1}"));
-        reporter.line(&format!(
-            "  expires:                {}",
-            crate::clock::date(u64::try_from(expires).unwrap_or(0))
-        ));
+        reporter
+            .line(&format!("  expires:                {}", crate::clock::date(u64::try_from(expires).unwrap_or(0))));
         let now = match state.trust {
             "trusted" => "yes",
             "unknown" => "not known",
@@ -210,10 +210,8 @@ fn enroll(ctx: &Context, args: &Args, keys: &signing::Keys, reporter: &dyn Repor
 
 /// Has mokutil ask for the password and leave the request for MokManager. It wants DER.
 fn import(mokutil: &Path, file: &Path, cert: &Certificate, reporter: &dyn Reporter) -> Result<u8, Error> {
-    let scratch = tempfile::Builder::new()
-        .prefix("dkms-mok-")
-        .permissions(std::fs::Permissions::from_mode(0o700))
-        .tempdir()?;
+    let scratch =
+        tempfile::Builder::new().prefix("dkms-mok-").permissions(std::fs::Permissions::from_mode(0o700)).tempdir()?;
     let der = scratch.path().join("certificate.der");
     let as_it_is = fs_err::read(file).is_ok_and(|bytes| bytes == cert.der);
     if !as_it_is {

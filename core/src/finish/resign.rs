@@ -46,12 +46,11 @@ pub fn resign(
     let signing = session.signing(&facts, reporter)?;
     let Some(signer) = signing.signer() else { return Ok(Resigned::NotHere) };
     let manifest = artefact::manifest(ctx, package, kernel)?;
-    let modules = match &manifest {
-        Some(manifest) => manifest.modules.clone(),
-        None => {
-            let evaluated = session.facts.evaluate(package, &facts, None, false)?;
-            artefact::modules_by_conf(ctx, package, kernel, &evaluated)?
-        }
+    let modules = if let Some(manifest) = &manifest {
+        manifest.modules.clone()
+    } else {
+        let evaluated = session.facts.evaluate(package, &facts, None, false)?;
+        artefact::modules_by_conf(ctx, package, kernel, &evaluated)?
     };
     let work = WorkDir::new(&ctx.trees).map_err(JournalError::File)?;
     let made = modules
@@ -151,8 +150,7 @@ fn put(
     let _lock = ctx.lock_tree()?;
     let mut beside = KernelManifest::load(&path).map_err(JournalError::File)?;
     let installed = install::is_installed(ctx, package, kernel);
-    let mut entry =
-        beside.as_mut().and_then(|beside| entry_of(beside, package, kernel)).filter(|_| installed);
+    let mut entry = beside.as_mut().and_then(|beside| entry_of(beside, package, kernel)).filter(|_| installed);
     let mut change = Change::new(&ctx.trees, format!("sign {package} for {kernel}"));
     let mut updated = manifest;
     for (index, (module, made)) in modules.iter().zip(made).enumerate() {

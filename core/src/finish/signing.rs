@@ -107,11 +107,9 @@ pub fn prospect(ctx: &Context, kernel: &KernelFacts, framework: &framework::Sign
                 Ok(cert) if cert.expired(now) => Prospect::Unsigned(
                     SignError::Expired { path, subject: cert.subject_name().unwrap_or_default() }.to_string(),
                 ),
-                Ok(cert) => Prospect::Key {
-                    signer: cert.signer(&plan.hash),
-                    certificate: Box::new(cert),
-                    path: plan.cert,
-                },
+                Ok(cert) => {
+                    Prospect::Key { signer: cert.signer(&plan.hash), certificate: Box::new(cert), path: plan.cert }
+                }
                 Err(error) => Prospect::Unsigned(error.to_string()),
             }
         }
@@ -129,9 +127,8 @@ pub struct Keys {
 
 /// Where the keys are that the policy names, whatever else speaks against signing.
 pub fn keys(ctx: &Context, kernel: &KernelFacts, framework: &framework::Signing) -> Keys {
-    let texts = Texts::of(ctx, framework);
-    let (key, certificate) =
-        look(ctx, kernel, |look| policy::keys(&facts(ctx, kernel, framework, &texts), look));
+    let texts = Texts::of(ctx, kernel, framework);
+    let (key, certificate) = look(ctx, kernel, |look| policy::keys(&facts(ctx, kernel, framework, &texts), look));
     Keys { key, certificate }
 }
 
@@ -152,7 +149,9 @@ pub fn make_keys(
         Decision::NeedKey(plan, maker) => {
             let mut said = Vec::new();
             let made = make_key(ctx, &plan, &maker, &mut said);
-            said.into_iter().for_each(|event| reporter.report(event));
+            for event in said {
+                reporter.report(event);
+            }
             (plan, made)
         }
     };
@@ -164,12 +163,14 @@ struct Texts {
     sign_file: String,
     key: String,
     certificate: String,
+    /// Where the configuration of a kernel that has none is missed.
+    usual_config: PathBuf,
     gentoo_key: Option<String>,
     gentoo_certificate: Option<String>,
 }
 
 impl Texts {
-    fn of(ctx: &Context, framework: &framework::Signing) -> Self {
+    fn of(ctx: &Context, kernel: &KernelFacts, framework: &framework::Signing) -> Self {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         let gentoo = |name: &str| {
             let own = ctx.environment.get(OsStr::new(name)).map(|value| value.to_string_lossy().into_owned());
@@ -180,6 +181,7 @@ impl Texts {
             sign_file: text(&framework.sign_file),
             key: text(&framework.key),
             certificate: text(&framework.certificate),
+            usual_config: kernel.source_dir.join(".config"),
             gentoo_key: is_gentoo.then(|| gentoo("MODULES_SIGN_KEY")).flatten(),
             gentoo_certificate: is_gentoo.then(|| gentoo("MODULES_SIGN_CERT")).flatten(),
         }
@@ -201,7 +203,7 @@ fn make_conf(ctx: &Context, name: &str) -> Option<String> {
         Some(value.trim_matches(['"', '\'']).to_owned())
     };
     let texts = files.iter().filter_map(|file| std::fs::read_to_string(file).ok());
-    texts.filter_map(|text| text.lines().filter_map(value).next_back()).last()
+    texts.filter_map(|text| text.lines().filter_map(value).next_back()).next_back()
 }
 
 fn ask(
@@ -210,7 +212,7 @@ fn ask(
     framework: &framework::Signing,
     decide: fn(&policy::Facts<'_>, Look<'_>) -> Decided,
 ) -> Decided {
-    let texts = Texts::of(ctx, framework);
+    let texts = Texts::of(ctx, kernel, framework);
     look(ctx, kernel, |look| decide(&facts(ctx, kernel, framework, &texts), look))
 }
 
@@ -221,6 +223,7 @@ fn facts<'a>(
     texts: &'a Texts,
 ) -> policy::Facts<'a> {
     let config = |name: &str| kernel.config.as_ref().and_then(|config| config.value(name));
+    let kernel_config = kernel.config_file.as_deref().unwrap_or(&texts.usual_config);
     policy::Facts {
         release: kernel.kernel.release.as_str(),
         distribution: &ctx.distribution.family,
@@ -230,7 +233,7 @@ fn facts<'a>(
             TrySign::NotInChroot => "",
         },
         in_chroot: ctx.machine.in_chroot,
-        kernel_config: kernel.config_file.as_deref().unwrap_or(Path::new("")),
+        kernel_config,
         sig_hash: config("CONFIG_MODULE_SIG_HASH"),
         sig_key: config("CONFIG_MODULE_SIG_KEY"),
         build_dir: &kernel.source_dir,
@@ -279,6 +282,10 @@ fn load(ctx: &Context, plan: &Plan, said: &mut Vec<Event>) -> Means {
         How::Program(program) => by_program(program),
         How::InProcess(hash) => match signer(ctx, &key, &cert, *hash) {
             Ok(signer) => {
+                if ctx.machine.root {
+                    // dkms-mok(8), WHO CAN READ THE KEY.
+                    log::info!("builds run as root here, and could read the signing key {}", key.display());
+                }
                 said.extend(signer.notes().iter().map(|note| Event::Warning(vec![note.clone()])));
                 Means::InProcess(Box::new(signer))
             }

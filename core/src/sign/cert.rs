@@ -119,11 +119,15 @@ impl Certificate {
         seconds(now) > self.not_after
     }
 
-    /// Whether the certificate's time has not come at `now`.
+    /// Whether the certificate's time has not come at `now`. One that was made a moment ago, when a run had begun
+    /// already, does not count.
     pub fn not_yet_valid(&self, now: SystemTime) -> bool {
-        seconds(now) < self.not_before
+        seconds(now) + JUST_MADE < self.not_before
     }
 }
+
+/// How long a run may take to make a certificate, in seconds.
+const JUST_MADE: i64 = 600;
 
 fn seconds(now: SystemTime) -> i64 {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);

@@ -285,7 +285,7 @@ mod tests {
         assert_eq!(facts.signature_trusted(&message, &[]), Enrolment::FirmwareOnly, "found by issuer and serial");
         put(sys, "db", SECURITY, &list(&[&other.der]));
         let facts = Facts::read(sys, sys);
-        assert_eq!(facts.signature_trusted(&message, &[ours.clone()]), Enrolment::Pending);
+        assert_eq!(facts.signature_trusted(&message, std::slice::from_ref(&ours)), Enrolment::Pending);
 
         let id = hex(ours.key_id.as_ref().unwrap());
         let line = format!(
