@@ -28,6 +28,9 @@ inside bash -ec '
 for package in v4l2loopback acpi-call bbswitch lime-forensics tp-smapi ddcci dm-writeboost; do
 	apt-get -q -y install --download-only $package-dkms >/dev/null 2>&1 || echo "make-debian-bed: no $package-dkms" >&2
 done
+dpkg-query -W -f "\${Version}" dkms >/tmp/classic
+apt-get -q -y install --download-only --reinstall dkms dh-dkms >/dev/null
+mkdir -p /usr/share/dkms-bed; mv /tmp/classic /usr/share/dkms-bed/classic
 sed "s/^deb /deb-src /" /etc/apt/sources.list >/etc/apt/sources.list.d/sources.list
 apt-get -q update >/dev/null
 mkdir -p /usr/share/dkms-bed/sources

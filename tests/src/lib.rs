@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`bed`] | Debian roots: made once, cloned for a test, thrown away |
 //! | [`debs`] | real `*-dkms` packages from the archive |
+//! | [`debian`] | Debian roots with real package managers |
 //! | [`hello`] | small module packages made to order |
 //! | [`mini_kernel`] | a kernel that builds a module in some 30 ms, without root |
 //! | [`observe`] | what a run of dkms left behind, and the difference between two of those |
@@ -19,6 +20,7 @@
 
 pub mod bed;
 pub mod compare;
+pub mod debian;
 pub mod debs;
 pub mod hello;
 pub mod mini_kernel;

@@ -27,6 +27,11 @@ pub fn subject() -> Subject {
     if path.is_file() { Subject::Ours(path) } else { Subject::Missing }
 }
 
+/// Where `make deb` leaves our packages, or `$DKMS_DEBS`.
+pub fn debs() -> PathBuf {
+    var("DKMS_DEBS").map_or_else(|| project().join("target/packages/deb"), PathBuf::from)
+}
+
 /// True for `make test-long` (`DKMS_LONG=1`).
 pub fn long() -> bool {
     var("DKMS_LONG").is_some()

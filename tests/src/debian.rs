@@ -1,0 +1,147 @@
+//! Debian roots with real package managers, for the suites of the Debian family.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::bed::{Base, Bed, STALE};
+use crate::run::{command, run};
+use crate::settings;
+
+/// The bed of `suite` that `tests/scripts/make-debian-bed.sh` makes: kept, or made now. Its kernels are listed newest
+/// first; only the oldest is installed, the others' packages are in apt's cache.
+pub fn base(suite: &str) -> Result<Base> {
+    let script = settings::project().join("tests/scripts/make-debian-bed.sh");
+    let beds = settings::cache().join("debian");
+    fs_err::create_dir_all(&beds)?;
+    let root = beds.join(suite);
+    let lock = fs_err::File::create(beds.join(format!("{suite}.lock")))?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+    let list = root.join("etc/dkms-bed-kernels");
+    let age = fs_err::metadata(&list).and_then(|m| m.modified()).ok().and_then(|made| made.elapsed().ok());
+    if age.is_none_or(|age| age > STALE) {
+        let new = beds.join(format!("{suite}.new-{}", std::process::id()));
+        let made = run(command("bash").arg(&script).arg(suite).arg(&new), b"").and_then(crate::run::Outcome::ok);
+        match made {
+            Ok(_) => {
+                if root.exists() {
+                    fs_err::remove_dir_all(&root)?;
+                }
+                fs_err::rename(&new, &root)?;
+            }
+            Err(error) => {
+                let _ = fs_err::remove_dir_all(&new);
+                if !root.is_dir() {
+                    return Err(error.context(format!("make the Debian bed {suite}")));
+                }
+            }
+        }
+    }
+    let kernels = fs_err::read_to_string(list)?;
+    Ok(Base { root, kernels: kernels.split_whitespace().map(str::to_owned).collect() })
+}
+
+/// Our packages, as `make deb` leaves them; `None` if it has not run.
+pub fn our_packages() -> Option<PathBuf> {
+    let dir = settings::debs();
+    let entries = fs_err::read_dir(&dir).ok()?;
+    let found = entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("dkms_"));
+    found.then_some(dir)
+}
+
+/// A clone of a Debian bed, and what is done in it again and again.
+#[derive(Debug)]
+pub struct Machine {
+    /// The bed.
+    pub bed: Bed,
+}
+
+impl Machine {
+    /// A clone of the bed of `suite`, with the classic dkms.
+    pub fn classic(suite: &str) -> Result<Self> {
+        let bed = Bed::classic(&base(suite)?)?;
+        let packages = our_packages().context("there are no packages of ours: run `make deb`")?;
+        bed.copy_in(&packages, "/srv/ours")?;
+        bed.copy_in(&settings::project().join("tests/scripts/module-deb.sh"), "/usr/local/bin/module-deb")?;
+        Ok(Self { bed })
+    }
+
+    /// The same, after our package was installed over the classic's.
+    pub fn ours(suite: &str) -> Result<Self> {
+        let machine = Self::classic(suite)?;
+        machine.install_ours()?;
+        Ok(machine)
+    }
+
+    /// Installs our package `dkms`.
+    pub fn install_ours(&self) -> Result<()> {
+        self.apt("install --allow-downgrades /srv/ours/dkms_*.deb")?;
+        Ok(())
+    }
+
+    /// Puts the classic's package back.
+    pub fn install_classic(&self) -> Result<()> {
+        self.bed.ok("apt-get -q -y --allow-downgrades install \"dkms=$(cat /usr/share/dkms-bed/classic)\"")?;
+        Ok(())
+    }
+
+    /// Makes `NAME-dkms` VERSION-REVISION with `code` in its module; its .deb is `/srv/NAME-dkms_VERSION-REVISION_all.deb`.
+    pub fn make_module(&self, name: &str, version: &str, revision: u32, code: &str) -> Result<()> {
+        let revision = revision.to_string();
+        self.bed.run(&["module-deb", "/srv", name, version, &revision, code])?.ok().context("make a module package")?;
+        Ok(())
+    }
+
+    /// apt-get with these words, which has to succeed; what it said, both streams.
+    pub fn apt(&self, words: &str) -> Result<String> {
+        let (code, said) = self.try_apt(words)?;
+        ensure!(code == 0, "apt-get {words}: exit code {code}\n{said}");
+        Ok(said)
+    }
+
+    /// apt-get with these words: its exit code, and what it said.
+    pub fn try_apt(&self, words: &str) -> Result<(i32, String)> {
+        let out = self.bed.sh(&format!("exec 2>&1; apt-get -q -y {words}"))?;
+        Ok((out.code, out.stdout))
+    }
+
+    /// The states of what dkms knows, without architecture and sorted: `hello/1.0 6.1 installed`.
+    pub fn status(&self) -> Result<Vec<String>> {
+        let text = self.bed.ok("dkms status")?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    /// Whether `dkms status` says that `package` is installed for `kernel`, and its module is there and loadable there.
+    pub fn has(&self, package: &str, kernel: &str) -> Result<()> {
+        let name = package.split('/').next().unwrap_or(package);
+        let line = format!("{package}, {kernel}, x86_64: installed");
+        let status = self.status()?;
+        ensure!(status.iter().any(|l| l.starts_with(&line)), "{package} is not installed for {kernel}:\n{}", status.join("\n"));
+        let said = self.bed.sh(&format!(
+            "f=$(modinfo -k {kernel} -F filename {name}) && case $f in */updates/dkms/*) ;; *) echo \"$f\"; exit 1 ;; esac &&
+             v=$(modinfo -k {kernel} -F vermagic {name}) && [ \"${{v%% *}}\" = {kernel} ]"
+        ))?;
+        ensure!(said.code == 0, "{name} is not where modprobe finds it for {kernel}: {}", said.tail());
+        Ok(())
+    }
+
+    /// Nothing of `package` is there for `kernel`.
+    pub fn has_not(&self, package: &str, kernel: &str) -> Result<()> {
+        let line = format!("{package}, {kernel}, ");
+        let status = self.status()?;
+        ensure!(!status.iter().any(|l| l.starts_with(&line)), "{package} is there for {kernel}:\n{}", status.join("\n"));
+        Ok(())
+    }
+
+    /// dpkg has nothing half done, and no trigger is left.
+    pub fn dpkg_is_clean(&self) -> Result<()> {
+        let audit = self.bed.ok("dpkg --audit; dpkg-query -W -f '${db:Status-Abbrev}${Package}\\n' | grep -vE '^(ii|rc|un) ' || true")?;
+        ensure!(audit.trim().is_empty(), "dpkg is not content:\n{audit}");
+        Ok(())
+    }
+
+    /// The version of the module that is installed for `kernel`: its description, which names the package's revision.
+    pub fn revision(&self, name: &str, kernel: &str) -> Result<String> {
+        Ok(self.bed.ok(&format!("modinfo -k {kernel} -F description {name}"))?.trim().to_owned())
+    }
+}
