@@ -4,8 +4,11 @@
 DESTDIR =
 PREFIX = /usr
 SBINDIR = $(PREFIX)/sbin
+LIBDIR = $(PREFIX)/lib
 MANDIR = $(PREFIX)/share/man
 DATADIR = $(PREFIX)/share
+# Where kernels keep their modules; Arch has /usr/lib/modules.
+MODDIR = /lib/modules
 
 # cargo on PATH, or rustup's place, or Debian's.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -16,8 +19,8 @@ export DKMS_BIN := $(CURDIR)/$(PROGRAM)
 
 .PHONY: help
 help:
-	@echo 'make release    build the program: $(PROGRAM)'
-	@echo 'make install    install it (DESTDIR, PREFIX=$(PREFIX))'
+	@echo 'make release    build the program, $(PROGRAM), its man pages and completions'
+	@echo 'make install    install them (DESTDIR= PREFIX=$(PREFIX) SBINDIR= LIBDIR= MODDIR=$(MODDIR))'
 	@echo 'make deb        build the Debian packages: target/packages/deb/'
 	@echo 'make demo       build, install and show a real module in a private root, target/demo'
 	@echo 'make rpm        the packages for rpm distributions: target/packages/rpm'
@@ -29,7 +32,12 @@ help:
 .PHONY: release
 release:
 	@$(NEED) build
-	@$(MAKE) --no-print-directory $(PROGRAM)-now
+	@$(MAKE) --no-print-directory $(PROGRAM)-now documents-now
+
+# Man pages and completions, from the table of commands: target/man, target/completions.
+.PHONY: documents-now
+documents-now:
+	cargo run --locked -p dkms-gen -- packaging target
 
 # Static: a hook must not need a library that the running transaction replaces. The target has to be named, or the
 # flag would reach proc-macros, which can't be static.
@@ -38,18 +46,26 @@ $(PROGRAM)-now:
 	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-core --bin dkms
 	@install -m 0755 target/$(HOST)/release/dkms $(PROGRAM)
 
-# Installs what has been built; `make release` first, as an ordinary user.
+# Installs what has been built, best by `make release` as an ordinary user. An administrator's framework.conf stays.
 .PHONY: install
 install:
+	@[ -x $(PROGRAM) ] || { echo 'make release first' >&2; exit 1; }
+	@[ -e target/man/dkms.8 ] || $(MAKE) --no-print-directory documents-now
 	install -D -m 0755 $(PROGRAM) $(DESTDIR)$(SBINDIR)/dkms
 	install -d -m 0755 $(DESTDIR)/var/lib/dkms $(DESTDIR)/etc/dkms/framework.conf.d
-	@set -e; for file in $(wildcard target/man/*.8); do install -D -m 0644 $$file $(DESTDIR)$(MANDIR)/man8/$${file##*/}; done
-	@set -e; for file in $(wildcard target/completions/dkms.bash); do \
-		install -D -m 0644 $$file $(DESTDIR)$(DATADIR)/bash-completion/completions/dkms; done
-	@set -e; for file in $(wildcard target/completions/_dkms); do \
-		install -D -m 0644 $$file $(DESTDIR)$(DATADIR)/zsh/site-functions/_dkms; done
-	@set -e; for file in $(wildcard hook-files/common/etc/dkms/framework.conf); do \
-		[ -e $(DESTDIR)/etc/dkms/framework.conf ] || install -D -m 0644 $$file $(DESTDIR)/etc/dkms/framework.conf; done
+	install -d -m 0755 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8
+	install -m 0644 target/man/*.5 $(DESTDIR)$(MANDIR)/man5
+	install -m 0644 target/man/*.8 $(DESTDIR)$(MANDIR)/man8
+	install -D -m 0644 target/completions/dkms.bash $(DESTDIR)$(DATADIR)/bash-completion/completions/dkms
+	install -D -m 0644 target/completions/_dkms $(DESTDIR)$(DATADIR)/zsh/site-functions/_dkms
+	install -D -m 0644 target/completions/dkms.fish $(DESTDIR)$(DATADIR)/fish/vendor_completions.d/dkms.fish
+	[ -e $(DESTDIR)/etc/dkms/framework.conf ] || \
+		install -D -m 0644 hook-files/common/etc/dkms/framework.conf $(DESTDIR)/etc/dkms/framework.conf
+	@set -e; for file in $(wildcard packaging/systemd/*.service); do \
+		install -D -m 0644 $$file $(DESTDIR)$(LIBDIR)/systemd/system/$${file##*/}; done
+ifneq ($(MODDIR),/lib/modules)
+	echo 'install_tree="$(MODDIR)"' >$(DESTDIR)/etc/dkms/framework.conf.d/00-install-tree.conf
+endif
 
 # The programs of Debian's packages, from where DEB_PROGRAMS says (target/debug while developing).
 DEB_PROGRAMS = $(CURDIR)/target

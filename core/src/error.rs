@@ -341,3 +341,28 @@ impl Error {
         self.to_string().lines().map(str::to_owned).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// Every exit code in the table above, and of the verbs that have their own, is in dkms(8).
+    #[test]
+    fn the_manual_has_every_exit_code() {
+        let (_, table) = include_str!("error.rs").split_once("pub fn code").unwrap();
+        let (table, _) = table.split_once("pub fn step").unwrap();
+        let mut codes: BTreeSet<u8> = table
+            .split("=> ")
+            .skip(1)
+            .filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
+            .collect();
+        assert!(codes.len() > 15, "the table was not found: {codes:?}");
+        codes.extend([0, crate::policy::FAILED, 14]);
+        let page = include_str!("../../packaging/man/dkms.8");
+        let (_, section) = page.split_once(".SH \"EXIT STATUS\"").unwrap();
+        let (section, _) = section.split_once("\n.SH ").unwrap();
+        let described: BTreeSet<u8> =
+            section.lines().filter_map(|line| line.strip_prefix(".B ")?.parse().ok()).collect();
+        assert_eq!(described, codes);
+    }
+}

@@ -3,13 +3,16 @@
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ring::rand::SystemRandom;
 use ring::rsa::KeyPair;
 
 use super::append::{self, Split};
 use super::{Certificate, Hash, SignError, key, pkcs7};
+
+/// How much younger than a run a certificate may be without a word about it.
+const SLACK: Duration = Duration::from_secs(3600);
 
 /// A key and certificate that belong together, ready to sign.
 pub struct Signer {
@@ -48,7 +51,8 @@ impl Signer {
             return Err(SignError::Expired { path: cert.to_owned(), subject: subject() });
         }
         let mut notes = Vec::new();
-        if certificate.not_yet_valid(now) {
+        // `now` is when the run began: a certificate that it makes itself is a little younger.
+        if certificate.not_yet_valid(now + SLACK) {
             notes.push(format!("the certificate {} is not valid yet by this machine's clock", cert.display()));
         }
         let mode = fs_err::metadata(key).map_or(0, |meta| meta.permissions().mode() & 0o777);

@@ -1,0 +1,131 @@
+//! The man pages: hand-written prose, with the options filled in from the table; and a short page for each verb.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::Command;
+use clap_mangen::Man;
+use fs_err as fs;
+
+/// The line of dkms.8 that the options take the place of.
+const OPTIONS: &str = ".\\\" @OPTIONS@\n";
+/// The pages that are installed as they were written.
+const PLAIN: &[&str] = &["dkms.conf.5", "dkms-framework.conf.5"];
+
+/// Every page's name and text. `source` holds the hand-written ones; `documentation` is the tree of commands.
+///
+/// # Errors
+/// If a page can't be read, or has no place for the options.
+pub fn pages(source: &Path, documentation: &Command) -> Result<Vec<(String, String)>> {
+    let text = fs::read_to_string(source.join("dkms.8"))?;
+    let (before, after) = text.split_once(OPTIONS).context("dkms.8 has no line for the options")?;
+    let mut pages = vec![("dkms.8".to_owned(), format!("{before}{}{after}", options(documentation)?))];
+    for name in PLAIN {
+        pages.push(((*name).to_owned(), fs::read_to_string(source.join(name))?));
+    }
+    for verb in documentation.get_subcommands() {
+        pages.push((format!("dkms-{}.8", verb.get_name()), verb_page(documentation, verb)?));
+    }
+    Ok(pages)
+}
+
+/// All options of all verbs, each once, as `.TP` paragraphs.
+fn options(documentation: &Command) -> Result<String> {
+    let mut all = Command::new("dkms").disable_help_flag(true).disable_version_flag(true);
+    let mut seen = BTreeSet::new();
+    let commands = std::iter::once(documentation).chain(documentation.get_subcommands());
+    for arg in commands.flat_map(Command::get_opts_and_flags) {
+        if seen.insert(arg.get_id().clone()) {
+            all = all.arg(arg.clone());
+        }
+    }
+    let mut text = Vec::new();
+    Man::new(all).render_options_section(&mut text)?;
+    let text = String::from_utf8(text)?;
+    // The section's own heading: dkms.8 has one, with words of introduction.
+    Ok(text.lines().filter(|line| !line.starts_with(".SH")).map(|line| format!("{line}\n")).collect())
+}
+
+fn verb_page(documentation: &Command, verb: &Command) -> Result<String> {
+    let name = format!("dkms-{}", verb.get_name());
+    let command = verb
+        .clone()
+        .display_name(name)
+        .bin_name(format!("dkms {}", verb.get_name()))
+        .args(documentation.get_opts_and_flags().cloned());
+    let man = Man::new(command).section("8").manual("DKMS").source(format!("dkms {}", env!("CARGO_PKG_VERSION")));
+    let mut text = Vec::new();
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    let text = String::from_utf8(text)?;
+    Ok(format!("{text}.SH \"SEE ALSO\"\n.BR dkms (8),\n.BR dkms.conf (5)\n"))
+}
+
+trait OptsAndFlags {
+    fn get_opts_and_flags(&self) -> Box<dyn Iterator<Item = &clap::Arg> + '_>;
+}
+
+impl OptsAndFlags for Command {
+    fn get_opts_and_flags(&self) -> Box<dyn Iterator<Item = &clap::Arg> + '_> {
+        Box::new(self.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_hide_set()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dkms_core::cli::table::documentation;
+
+    use super::*;
+
+    fn made() -> Vec<(String, String)> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../man");
+        pages(&source, &documentation()).unwrap()
+    }
+
+    #[test]
+    fn every_verb_is_described() {
+        let pages = made();
+        let page = &pages.iter().find(|(name, _)| name == "dkms.8").unwrap().1;
+        for verb in documentation().get_subcommands() {
+            let heading = format!(".SS \"dkms {}", verb.get_name());
+            assert!(page.contains(&heading), "dkms.8 says nothing of {}", verb.get_name());
+            assert!(pages.iter().any(|(name, _)| *name == format!("dkms-{}.8", verb.get_name())));
+        }
+    }
+
+    #[test]
+    fn every_option_of_a_verb_is_there_once() {
+        let page = made().swap_remove(0).1;
+        let documentation = documentation();
+        let mut options: BTreeSet<&str> = documentation.get_opts_and_flags().filter_map(clap::Arg::get_long).collect();
+        for verb in documentation.get_subcommands() {
+            options.extend(verb.get_opts_and_flags().filter_map(clap::Arg::get_long));
+        }
+        assert!(options.len() > 30, "{options:?}");
+        for option in options {
+            let tag = format!("\\fB\\-\\-{}\\fR", option.replace('-', "\\-"));
+            let lines = page.lines().filter(|line| line.starts_with("\\fB") && line.contains(&tag));
+            assert_eq!(lines.count(), 1, "{tag}");
+        }
+    }
+
+    /// dkms.conf(5) and dkms-framework.conf(5) name whatever the program knows.
+    #[test]
+    fn every_directive_and_setting_is_described() {
+        let pages = made();
+        let text = |name: &str| pages.iter().find(|(page, _)| page == name).unwrap().1.clone();
+        for (page, names) in [
+            ("dkms.conf.5", dkms_core::conf::directive::PACKAGE),
+            ("dkms-framework.conf.5", dkms_core::conf::directive::FRAMEWORK),
+        ] {
+            let text = text(page);
+            let words: BTreeSet<&str> = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect();
+            for name in names {
+                assert!(words.contains(name), "{page} says nothing of {name}");
+            }
+        }
+    }
+}
