@@ -13,11 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words[..] {
         ["load", archive, beside] => {
-            let unpacked = reader::unpack(
-                Path::new(archive),
-                Path::new(beside),
-                &reader::Limits::default(),
-            )?;
+            let unpacked = reader::unpack(Path::new(archive), Path::new(beside), &reader::Limits::default())?;
             let layout = layout::understand(unpacked.path())?;
             std::fs::write(Path::new(beside).join("layout"), format!("{layout:#?}\n"))?;
         }
@@ -27,20 +23,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             for part in rest.chunks_exact(3) {
                 artefacts.push((Kernel::new(part[0], part[1])?, PathBuf::from(part[2])));
             }
-            let source = if from.is_dir() {
-                writer::Source::Tree(from)
-            } else {
-                writer::Source::ConfOnly(from)
-            };
+            let source = if from.is_dir() { writer::Source::Tree(from) } else { writer::Source::ConfOnly(from) };
             let package = &Package::new(name, version)?;
             writer::write(
-                &writer::Plan {
-                    package,
-                    source,
-                    artefacts,
-                    mtime: Some(1_700_000_000),
-                    forbidden: &[],
-                },
+                &writer::Plan { package, source, artefacts, mtime: Some(1_700_000_000), forbidden: &[] },
                 Path::new(target),
             )?;
         }
@@ -64,9 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let built = binary::Prebuilt {
                     kernel: Kernel::new(kernel, arch)?,
                     modules: modules.iter().map(PathBuf::from).collect(),
-                    kernel_package: (*kernel_package != "-")
-                        .then(|| kernel_package.to_owned())
-                        .map(str::to_owned),
+                    kernel_package: (*kernel_package != "-").then(|| kernel_package.to_owned()).map(str::to_owned),
                     in_place: false,
                 };
                 binary::plan(family, &package, &built, &about)?

@@ -12,44 +12,20 @@ use crate::plan::{File, Node, PackageError, Plan};
 pub fn write(plan: &Plan) -> Result<(String, Vec<u8>), PackageError> {
     let arch = plan.arch.as_deref().unwrap_or("any");
     let version = format!("{}-{}", plan.version, plan.release);
-    let text = |text: String| File {
-        mode: 0o644,
-        node: Node::Regular(text.into_bytes()),
-    };
-    let mut first = vec![(
-        ".BUILDINFO".to_owned(),
-        text(build_info(plan, &version, arch)),
-    )];
-    let mut after = vec![(
-        ".PKGINFO".to_owned(),
-        text(package_info(plan, &version, arch)),
-    )];
+    let text = |text: String| File { mode: 0o644, node: Node::Regular(text.into_bytes()) };
+    let mut first = vec![(".BUILDINFO".to_owned(), text(build_info(plan, &version, arch)))];
+    let mut after = vec![(".PKGINFO".to_owned(), text(package_info(plan, &version, arch)))];
     let install = install_script(plan);
     if !install.is_empty() {
         after.insert(0, (".INSTALL".to_owned(), text(install)));
     }
     let files = payload::with_directories(plan);
-    let listed = first
-        .iter()
-        .chain(&after)
-        .map(|(n, f)| (n, f))
-        .chain(&files);
+    let listed = first.iter().chain(&after).map(|(n, f)| (n, f)).chain(&files);
     let mtree = mtree(plan, listed);
-    first.push((
-        ".MTREE".to_owned(),
-        File {
-            mode: 0o644,
-            node: Node::Regular(payload::gzip(mtree.as_bytes())?),
-        },
-    ));
+    first.push((".MTREE".to_owned(), File { mode: 0o644, node: Node::Regular(payload::gzip(mtree.as_bytes())?) }));
     let bytes = encode(Format::Zstd, Vec::new(), |out| {
         let mut tar = tar::Builder::new(out);
-        for (name, file) in first
-            .iter()
-            .chain(&after)
-            .map(|(n, f)| (n, f))
-            .chain(&files)
-        {
+        for (name, file) in first.iter().chain(&after).map(|(n, f)| (n, f)).chain(&files) {
             payload::append(&mut tar, name, file, plan.time())?;
         }
         tar.finish().map_err(PackageError::from)
@@ -67,11 +43,7 @@ fn package_info(plan: &Plan, version: &str, arch: &str) -> String {
         plan.licence,
         name = plan.name,
     );
-    for (key, list) in [
-        ("conflict", &plan.conflicts),
-        ("provides", &plan.provides),
-        ("depend", &plan.depends),
-    ] {
+    for (key, list) in [("conflict", &plan.conflicts), ("provides", &plan.provides), ("depend", &plan.depends)] {
         for item in list {
             let _ = writeln!(text, "{key} = {item}");
         }

@@ -29,12 +29,7 @@ pub struct Prebuilt {
 }
 
 /// The package that brings `built`.
-pub fn plan(
-    family: Family,
-    package: &Package,
-    built: &Prebuilt,
-    about: &About,
-) -> Result<Plan, PackageError> {
+pub fn plan(family: Family, package: &Package, built: &Prebuilt, about: &About) -> Result<Plan, PackageError> {
     let (name, release) = (package.name.as_str(), built.kernel.release.as_str());
     let mut plan = source::start(family, package, &format!("modules-{release}"), about);
     plan.arch = Some(arch_word(family, built.kernel.arch.as_str()));
@@ -48,18 +43,14 @@ pub fn plan(
     }
     plan.depends = vec![match (&built.kernel_package, family) {
         (Some(given), _) => given.clone(),
-        (None, Family::Deb) => format!(
-            "linux-image-{release} | linux-image-{release}-unsigned | linux-image-unsigned-{release}"
-        ),
+        (None, Family::Deb) => {
+            format!("linux-image-{release} | linux-image-{release}-unsigned | linux-image-unsigned-{release}")
+        }
         // What Fedora's and its clones' kernel-core packages provide.
         (None, Family::Rpm) => format!("kernel-core-uname-r = {release}"),
         (None, Family::Arch) => {
             let why = "the kernel's package and version can't be told from its release; name them";
-            return Err(PackageError::Word {
-                what: "kernel",
-                text: release.to_owned(),
-                why,
-            });
+            return Err(PackageError::Word { what: "kernel", text: release.to_owned(), why });
         }
     }];
     if family == Family::Deb {
@@ -73,10 +64,7 @@ pub fn plan(
         format!("/usr/lib/dkms-prebuilt/{name}/{release}")
     };
     for module in &built.modules {
-        let leaf = module
-            .file_name()
-            .and_then(|n| n.to_str())
-            .filter(|n| module_name(n).is_some());
+        let leaf = module.file_name().and_then(|n| n.to_str()).filter(|n| module_name(n).is_some());
         let Some(leaf) = leaf else {
             return Err(PackageError::File {
                 path: module.display().to_string(),
@@ -86,34 +74,15 @@ pub fn plan(
         plan.file(format!("{place}/{leaf}"), fs::read(module)?, 0o644);
     }
     if plan.files.is_empty() {
-        return Err(PackageError::File {
-            path: place,
-            why: "there are no modules to put there",
-        });
+        return Err(PackageError::File { path: place, why: "there are no modules to put there" });
     }
     if family == Family::Rpm && built.in_place {
         plan.provides.push(format!("kernel-modules = {release}"));
-        plan.files.insert(
-            place,
-            File {
-                mode: 0o755,
-                node: Node::Directory,
-            },
-        );
+        plan.files.insert(place, File { mode: 0o755, node: Node::Directory });
     } else if family == Family::Rpm {
         // rpm removes only directories that it owns.
-        for owned in [
-            "/usr/lib/dkms-prebuilt",
-            &format!("/usr/lib/dkms-prebuilt/{name}"),
-            &place,
-        ] {
-            plan.files.insert(
-                owned.to_owned(),
-                File {
-                    mode: 0o755,
-                    node: Node::Directory,
-                },
-            );
+        for owned in ["/usr/lib/dkms-prebuilt", &format!("/usr/lib/dkms-prebuilt/{name}"), &place] {
+            plan.files.insert(owned.to_owned(), File { mode: 0o755, node: Node::Directory });
         }
     }
     let fill = |text: &str| text.replace("@NAME@", name).replace("@KERNEL@", release);
@@ -131,9 +100,8 @@ pub fn plan(
             plan.scripts.post_install = format!(
                 "if [ \"$1\" = configure ] || [ \"$1\" = abort-remove ] || [ \"$1\" = abort-upgrade ] || [ \"$1\" = abort-deconfigure ]; then\n{link}{depmod}fi\n"
             );
-            plan.scripts.pre_remove = format!(
-                "if [ \"$1\" = remove ] || [ \"$1\" = deconfigure ]; then\n{unlink}{depmod}fi\n"
-            );
+            plan.scripts.pre_remove =
+                format!("if [ \"$1\" = remove ] || [ \"$1\" = deconfigure ]; then\n{unlink}{depmod}fi\n");
         }
         Family::Rpm => {
             // Only after the transaction the files of an older version are gone.

@@ -19,61 +19,32 @@ pub fn write(plan: &Plan) -> Result<(String, Vec<u8>), PackageError> {
             let _ = writeln!(sums, "{}  {path}", payload::md5(content));
         }
     }
-    let data = archive(
-        plan,
-        files
-            .iter()
-            .map(|(path, file)| (format!("./{path}"), file.clone())),
-    )?;
-    let text = |text: String, mode| File {
-        mode,
-        node: Node::Regular(text.into_bytes()),
-    };
+    let data = archive(plan, files.iter().map(|(path, file)| (format!("./{path}"), file.clone())))?;
+    let text = |text: String, mode| File { mode, node: Node::Regular(text.into_bytes()) };
     let mut control = vec![
-        (
-            "./control".to_owned(),
-            text(control(plan, &version, arch), 0o644),
-        ),
+        ("./control".to_owned(), text(control(plan, &version, arch), 0o644)),
         ("./md5sums".to_owned(), text(sums, 0o644)),
     ];
     let scripts = &plan.scripts;
-    for (name, body) in [
-        ("postinst", &scripts.post_install),
-        ("postrm", &scripts.post_remove),
-        ("prerm", &scripts.pre_remove),
-    ] {
+    for (name, body) in
+        [("postinst", &scripts.post_install), ("postrm", &scripts.post_remove), ("prerm", &scripts.pre_remove)]
+    {
         if !body.is_empty() {
-            control.push((
-                format!("./{name}"),
-                text(format!("#!/bin/sh\nset -e\n{body}"), 0o755),
-            ));
+            control.push((format!("./{name}"), text(format!("#!/bin/sh\nset -e\n{body}"), 0o755)));
         }
     }
     let control = archive(plan, control.into_iter())?;
     let mut bytes = b"!<arch>\n".to_vec();
-    for (name, content) in [
-        ("debian-binary", &b"2.0\n"[..]),
-        ("control.tar.xz", &control),
-        ("data.tar.xz", &data),
-    ] {
+    for (name, content) in [("debian-binary", &b"2.0\n"[..]), ("control.tar.xz", &control), ("data.tar.xz", &data)] {
         // ar(5): name, time, owner, group, mode, size; members begin at even offsets.
-        bytes.extend(
-            format!(
-                "{name:<16}{:<12}0     0     100644  {:<10}`\n",
-                plan.time(),
-                content.len()
-            )
-            .bytes(),
-        );
+        bytes.extend(format!("{name:<16}{:<12}0     0     100644  {:<10}`\n", plan.time(), content.len()).bytes());
         bytes.extend(content);
         if content.len() % 2 == 1 {
             bytes.push(b'\n');
         }
     }
     // The epoch is not part of the name.
-    let shown = version
-        .split_once(':')
-        .map_or(version.as_str(), |(_, rest)| rest);
+    let shown = version.split_once(':').map_or(version.as_str(), |(_, rest)| rest);
     Ok((format!("{}_{shown}_{arch}.deb", plan.name), bytes))
 }
 
@@ -81,21 +52,10 @@ fn full_version(plan: &Plan) -> String {
     format!("{}-{}", plan.version, plan.release)
 }
 
-fn archive(
-    plan: &Plan,
-    files: impl Iterator<Item = (String, File)>,
-) -> Result<Vec<u8>, PackageError> {
+fn archive(plan: &Plan, files: impl Iterator<Item = (String, File)>) -> Result<Vec<u8>, PackageError> {
     encode(Format::Xz, Vec::new(), |out| {
         let mut tar = tar::Builder::new(out);
-        payload::append(
-            &mut tar,
-            "./",
-            &File {
-                mode: 0o755,
-                node: Node::Directory,
-            },
-            plan.time(),
-        )?;
+        payload::append(&mut tar, "./", &File { mode: 0o755, node: Node::Directory }, plan.time())?;
         for (name, file) in files {
             payload::append(&mut tar, &name, &file, plan.time())?;
         }
@@ -110,30 +70,14 @@ fn control(plan: &Plan, version: &str, arch: &str) -> String {
         plan.maintainer,
         plan.size().div_ceil(1024)
     );
-    for (field, list) in [
-        ("Depends", &plan.depends),
-        ("Conflicts", &plan.conflicts),
-        ("Provides", &plan.provides),
-    ] {
+    for (field, list) in [("Depends", &plan.depends), ("Conflicts", &plan.conflicts), ("Provides", &plan.provides)] {
         if !list.is_empty() {
             let _ = writeln!(text, "{field}: {}", list.join(", "));
         }
     }
-    let _ = writeln!(
-        text,
-        "Section: kernel\nPriority: optional\nDescription: {}",
-        plan.summary
-    );
+    let _ = writeln!(text, "Section: kernel\nPriority: optional\nDescription: {}", plan.summary);
     for line in plan.description.lines() {
-        let _ = writeln!(
-            text,
-            " {}",
-            if line.trim().is_empty() {
-                "."
-            } else {
-                line.trim()
-            }
-        );
+        let _ = writeln!(text, " {}", if line.trim().is_empty() { "." } else { line.trim() });
     }
     text
 }
@@ -161,9 +105,8 @@ fn with_documents(plan: &Plan) -> Result<Plan, PackageError> {
         civil(plan.mtime.div_euclid(86_400)).0,
         plan.licence
     );
-    let file = ["GPL-3", "GPL-2", "GPL-1", "LGPL-2.1", "Apache-2.0"]
-        .iter()
-        .find(|known| plan.licence.starts_with(**known));
+    let file =
+        ["GPL-3", "GPL-2", "GPL-1", "LGPL-2.1", "Apache-2.0"].iter().find(|known| plan.licence.starts_with(**known));
     match file {
         Some(known) => {
             let _ = writeln!(
@@ -176,11 +119,7 @@ fn with_documents(plan: &Plan) -> Result<Plan, PackageError> {
     if !plan.files.contains_key(&format!("{directory}/copyright")) {
         plan.file(format!("{directory}/copyright"), copyright, 0o644);
     }
-    plan.file(
-        format!("{directory}/changelog.Debian.gz"),
-        payload::gzip(changelog.as_bytes())?,
-        0o644,
-    );
+    plan.file(format!("{directory}/changelog.Debian.gz"), payload::gzip(changelog.as_bytes())?, 0o644);
     Ok(plan)
 }
 
@@ -188,11 +127,8 @@ fn with_documents(plan: &Plan) -> Result<Plan, PackageError> {
 pub(crate) fn rfc5322(seconds: i64) -> String {
     let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = civil(days);
-    let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]
-        [usize::try_from(days.rem_euclid(7)).unwrap_or(0)];
-    let months = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
+    let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][usize::try_from(days.rem_euclid(7)).unwrap_or(0)];
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     format!(
         "{weekday}, {day:02} {} {year} {:02}:{:02}:{:02} +0000",
         months[usize::try_from(month - 1).unwrap_or(0)],
@@ -206,10 +142,8 @@ pub(crate) fn rfc5322(seconds: i64) -> String {
 pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
     let mut year = 1970 + days.div_euclid(366);
     let leap = |y: i64| y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
-    let start = |y: i64| {
-        (y - 1970) * 365 + (y - 1).div_euclid(4) - (y - 1).div_euclid(100) + (y - 1).div_euclid(400)
-            - 477
-    };
+    let start =
+        |y: i64| (y - 1970) * 365 + (y - 1).div_euclid(4) - (y - 1).div_euclid(100) + (y - 1).div_euclid(400) - 477;
     while start(year + 1) <= days {
         year += 1;
     }

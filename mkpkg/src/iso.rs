@@ -11,11 +11,7 @@ const MAX_NAME: usize = 150;
 
 /// Makes the image of `files` (relative path to content) with the volume label `label` (upper case letters,
 /// digits and `_`, at most 32); everything has the time `mtime`, in seconds since 1970, until 2155.
-pub fn image(
-    label: &str,
-    files: &BTreeMap<String, Vec<u8>>,
-    mtime: i64,
-) -> Result<Vec<u8>, PackageError> {
+pub fn image(label: &str, files: &BTreeMap<String, Vec<u8>>, mtime: i64) -> Result<Vec<u8>, PackageError> {
     let good = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     if label.is_empty() || label.len() > 32 || !label.chars().all(good) {
         return Err(PackageError::Word {
@@ -24,10 +20,7 @@ pub fn image(
             why: "it is not of the characters that ISO 9660 allows",
         });
     }
-    let mut disc = Disc {
-        nodes: vec![Node::default()],
-        mtime,
-    };
+    let mut disc = Disc { nodes: vec![Node::default()], mtime };
     for (path, content) in files {
         disc.add(path, content)?;
     }
@@ -55,20 +48,11 @@ impl<'a> Disc<'a> {
         let parts: Vec<_> = path.split('/').collect();
         for (n, part) in parts.iter().enumerate() {
             let is_last = n + 1 == parts.len();
-            let refused = |why| PackageError::File {
-                path: path.to_owned(),
-                why,
-            };
+            let refused = |why| PackageError::File { path: path.to_owned(), why };
             if part.is_empty() || [".", ".."].contains(part) || part.len() > MAX_NAME || n > 6 {
-                return Err(refused(
-                    "its name is empty, too long or too deep for the image",
-                ));
+                return Err(refused("its name is empty, too long or too deep for the image"));
             }
-            let found = self.nodes[here]
-                .children
-                .iter()
-                .copied()
-                .find(|c| self.nodes[*c].name == *part);
+            let found = self.nodes[here].children.iter().copied().find(|c| self.nodes[*c].name == *part);
             here = match found {
                 Some(node) if !is_last && self.nodes[node].content.is_none() => node,
                 Some(_) => return Err(refused("it is a file and a directory")),
@@ -95,19 +79,10 @@ impl<'a> Disc<'a> {
         let mut at = 0;
         while at < directories.len() {
             let node = directories[at];
-            directories.extend(
-                self.nodes[node]
-                    .children
-                    .iter()
-                    .copied()
-                    .filter(|c| self.nodes[*c].content.is_none()),
-            );
+            directories.extend(self.nodes[node].children.iter().copied().filter(|c| self.nodes[*c].content.is_none()));
             at += 1;
         }
-        let table_size: usize = directories
-            .iter()
-            .map(|d| self.path_entry(*d, &directories, true).len())
-            .sum();
+        let table_size: usize = directories.iter().map(|d| self.path_entry(*d, &directories, true).len()).sum();
         if table_size > SECTOR {
             return Err(PackageError::File {
                 path: label.to_owned(),
@@ -133,10 +108,8 @@ impl<'a> Disc<'a> {
         end.resize(SECTOR, 0);
         bytes.extend(end);
         for little in [true, false] {
-            let mut table: Vec<u8> = directories
-                .iter()
-                .flat_map(|d| self.path_entry(*d, &directories, little))
-                .collect();
+            let mut table: Vec<u8> =
+                directories.iter().flat_map(|d| self.path_entry(*d, &directories, little)).collect();
             table.resize(SECTOR, 0);
             bytes.extend(table);
         }
@@ -154,28 +127,13 @@ impl<'a> Disc<'a> {
 
     /// The plain name that readers without Rock Ridge see.
     fn plain(&self, node: usize) -> String {
-        if self.nodes[node].content.is_some() {
-            format!("F{node:07}.BIN;1")
-        } else {
-            format!("D{node:07}")
-        }
+        if self.nodes[node].content.is_some() { format!("F{node:07}.BIN;1") } else { format!("D{node:07}") }
     }
 
     fn path_entry(&self, node: usize, directories: &[usize], little: bool) -> Vec<u8> {
-        let name = if node == 0 {
-            vec![0]
-        } else {
-            self.plain(node).into_bytes()
-        };
-        let parent = directories
-            .iter()
-            .position(|d| *d == self.nodes[node].parent)
-            .unwrap_or(0)
-            + 1;
-        let (sector, parent) = (
-            u32_of(self.nodes[node].sector),
-            u16::try_from(parent).unwrap_or(1),
-        );
+        let name = if node == 0 { vec![0] } else { self.plain(node).into_bytes() };
+        let parent = directories.iter().position(|d| *d == self.nodes[node].parent).unwrap_or(0) + 1;
+        let (sector, parent) = (u32_of(self.nodes[node].sector), u16::try_from(parent).unwrap_or(1));
         let mut entry = vec![byte(name.len()), 0];
         if little {
             entry.extend(sector.to_le_bytes());
@@ -194,22 +152,10 @@ impl<'a> Disc<'a> {
         let mut own = px(true);
         if node == 0 {
             // SP begins the system use area of the first record; ER names the extension.
-            own = [
-                &b"SP\x07\x01\xbe\xef\x00"[..],
-                &own,
-                b"ER\x12\x01\x0a\x00\x00\x01RRIP_1991A",
-            ]
-            .concat();
+            own = [&b"SP\x07\x01\xbe\xef\x00"[..], &own, b"ER\x12\x01\x0a\x00\x00\x01RRIP_1991A"].concat();
         }
-        let mut records = vec![
-            self.record(node, &[0], &own),
-            self.record(self.nodes[node].parent, &[1], &px(true)),
-        ];
-        let mut children: Vec<_> = self.nodes[node]
-            .children
-            .iter()
-            .map(|c| (self.plain(*c), *c))
-            .collect();
+        let mut records = vec![self.record(node, &[0], &own), self.record(self.nodes[node].parent, &[1], &px(true))];
+        let mut children: Vec<_> = self.nodes[node].children.iter().map(|c| (self.plain(*c), *c)).collect();
         children.sort();
         for (plain, child) in children {
             let name = self.nodes[child].name.as_bytes();
@@ -260,22 +206,12 @@ impl<'a> Disc<'a> {
     fn date(&self) -> (usize, usize, usize, usize) {
         let (year, month, day) = civil(self.mtime.max(0).div_euclid(86_400));
         let number = |n: i64| usize::try_from(n).unwrap_or(0);
-        (
-            number(year).min(2155),
-            number(month),
-            number(day),
-            number(self.mtime.max(0) % 86_400),
-        )
+        (number(year).min(2155), number(month), number(day), number(self.mtime.max(0) % 86_400))
     }
 
     fn descriptor(&self, label: &str, sectors: usize, table_size: usize) -> Vec<u8> {
         let (year, month, day, rest) = self.date();
-        let date = format!(
-            "{year:04}{month:02}{day:02}{:02}{:02}{:02}00\0",
-            rest / 3600,
-            rest / 60 % 60,
-            rest % 60
-        );
+        let date = format!("{year:04}{month:02}{day:02}{:02}{:02}{:02}00\0", rest / 3600, rest / 60 % 60, rest % 60);
         let mut bytes = b"\x01CD001\x01\0".to_vec();
         bytes.extend(format!("{:<32}{label:<32}", "LINUX").bytes());
         bytes.extend([0; 8]);
@@ -303,14 +239,7 @@ impl<'a> Disc<'a> {
 /// POSIX attributes: mode, links, owner, group.
 fn px(is_directory: bool) -> Vec<u8> {
     let mode = if is_directory { 0o040_755 } else { 0o100_644 };
-    [
-        b"PX\x24\x01".to_vec(),
-        both32(mode),
-        both32(if is_directory { 2 } else { 1 }),
-        both32(0),
-        both32(0),
-    ]
-    .concat()
+    [b"PX\x24\x01".to_vec(), both32(mode), both32(if is_directory { 2 } else { 1 }), both32(0), both32(0)].concat()
 }
 
 fn byte(number: usize) -> u8 {

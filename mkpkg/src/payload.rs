@@ -16,10 +16,7 @@ pub(crate) fn with_directories(plan: &Plan) -> BTreeMap<String, File> {
     for (path, file) in &plan.files {
         let path = path.trim_start_matches('/');
         for (at, _) in path.match_indices('/') {
-            all.entry(path[..at].to_owned()).or_insert(File {
-                mode: 0o755,
-                node: Node::Directory,
-            });
+            all.entry(path[..at].to_owned()).or_insert(File { mode: 0o755, node: Node::Directory });
         }
         all.insert(path.to_owned(), file.clone());
     }
@@ -27,12 +24,7 @@ pub(crate) fn with_directories(plan: &Plan) -> BTreeMap<String, File> {
 }
 
 /// Appends one file as `name`, owned by root and of time `mtime`.
-pub(crate) fn append(
-    tar: &mut tar::Builder<impl Write>,
-    name: &str,
-    file: &File,
-    mtime: u64,
-) -> io::Result<()> {
+pub(crate) fn append(tar: &mut tar::Builder<impl Write>, name: &str, file: &File, mtime: u64) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_uid(0);
     header.set_gid(0);
@@ -43,13 +35,7 @@ pub(crate) fn append(
     match &file.node {
         Node::Directory => {
             header.set_entry_type(tar::EntryType::Directory);
-            put_entry(
-                tar,
-                &mut header,
-                &format!("{}/", name.trim_end_matches('/')),
-                None,
-                &[],
-            )
+            put_entry(tar, &mut header, &format!("{}/", name.trim_end_matches('/')), None, &[])
         }
         Node::Link(target) => {
             header.set_mode(0o777);
@@ -65,12 +51,10 @@ pub(crate) fn append(
 
 /// The MD5 of `content` in hexadecimal: what `md5sums` and mtree(5) files are made of; nothing secret hangs on it.
 pub(crate) fn md5(content: &[u8]) -> String {
-    Md5::digest(content)
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    Md5::digest(content).iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// `content` as gzip, without a name and a time.

@@ -129,13 +129,7 @@ pub enum PackageError {
 impl Plan {
     /// Adds a regular file; `path` is absolute.
     pub fn file(&mut self, path: impl Into<String>, content: impl Into<Vec<u8>>, mode: u32) {
-        self.files.insert(
-            path.into(),
-            File {
-                mode,
-                node: Node::Regular(content.into()),
-            },
-        );
+        self.files.insert(path.into(), File { mode, node: Node::Regular(content.into()) });
     }
 
     /// Fails if a word is not one of the format's or a private key is among the files.
@@ -145,11 +139,7 @@ impl Plan {
             if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(good) {
                 return Ok(());
             }
-            Err(PackageError::Word {
-                what,
-                text: text.to_owned(),
-                why,
-            })
+            Err(PackageError::Word { what, text: text.to_owned(), why })
         };
         // deb-control(5), rpm's "Dependencies and versions", PKGBUILD(5).
         let (names, versions) = match family {
@@ -157,73 +147,30 @@ impl Plan {
             Family::Rpm => ("+-._", "+._~^"),
             Family::Arch => ("@._+-", "._+~"),
         };
-        word(
-            "name",
-            &self.name,
-            names,
-            "it has a character that names can't have",
-        )?;
-        word(
-            "version",
-            &self.version,
-            versions,
-            "it has a character that versions can't have",
-        )?;
-        word(
-            "release",
-            &self.release,
-            "+.~_",
-            "it has a character that releases can't have",
-        )?;
-        if family == Family::Deb
-            && (self.name.len() < 2 || self.name.chars().any(|c| c.is_ascii_uppercase()))
-        {
+        word("name", &self.name, names, "it has a character that names can't have")?;
+        word("version", &self.version, versions, "it has a character that versions can't have")?;
+        word("release", &self.release, "+.~_", "it has a character that releases can't have")?;
+        if family == Family::Deb && (self.name.len() < 2 || self.name.chars().any(|c| c.is_ascii_uppercase())) {
             let why = "names are lower case and of two characters at least";
-            return Err(PackageError::Word {
-                what: "name",
-                text: self.name.clone(),
-                why,
-            });
+            return Err(PackageError::Word { what: "name", text: self.name.clone(), why });
         }
-        let lines = [
-            ("summary", &self.summary),
-            ("maintainer", &self.maintainer),
-            ("licence", &self.licence),
-        ];
+        let lines = [("summary", &self.summary), ("maintainer", &self.maintainer), ("licence", &self.licence)];
         for (what, text) in lines.into_iter().chain(self.relations()) {
             if text.is_empty() || text.chars().any(char::is_control) {
-                return Err(PackageError::Word {
-                    what,
-                    text: text.clone(),
-                    why: "it is empty or not one line",
-                });
+                return Err(PackageError::Word { what, text: text.clone(), why: "it is empty or not one line" });
             }
         }
         for (path, file) in &self.files {
-            let bad = !path.starts_with('/')
-                || path
-                    .split('/')
-                    .skip(1)
-                    .any(|p| ["", ".", ".."].contains(&p));
+            let bad = !path.starts_with('/') || path.split('/').skip(1).any(|p| ["", ".", ".."].contains(&p));
             if bad || path.chars().any(char::is_control) {
-                return Err(PackageError::File {
-                    path: path.clone(),
-                    why: "its path is not absolute and plain",
-                });
+                return Err(PackageError::File { path: path.clone(), why: "its path is not absolute and plain" });
             }
             let Node::Regular(content) = &file.node else {
                 continue;
             };
-            let known = || {
-                self.forbidden
-                    .contains(&Digest::of(content))
-                    .then_some("the signing key")
-            };
+            let known = || self.forbidden.contains(&Digest::of(content)).then_some("the signing key");
             if let Some(what) = secret::private_key(content).or_else(known) {
-                return Err(PackageError::PrivateKey {
-                    path: path.clone(),
-                    what,
-                });
+                return Err(PackageError::PrivateKey { path: path.clone(), what });
             }
         }
         Ok(())
@@ -232,23 +179,12 @@ impl Plan {
     fn relations(&self) -> impl Iterator<Item = (&'static str, &String)> {
         let depends = self.depends.iter().map(|d| ("dependency", d));
         let provides = self.provides.iter().map(|d| ("provided name", d));
-        depends
-            .chain(provides)
-            .chain(self.conflicts.iter().map(|d| ("conflict", d)))
+        depends.chain(provides).chain(self.conflicts.iter().map(|d| ("conflict", d)))
     }
 
     /// The sum of the files' sizes.
     pub fn size(&self) -> u64 {
-        self.files
-            .values()
-            .map(|f| {
-                if let Node::Regular(c) = &f.node {
-                    c.len() as u64
-                } else {
-                    0
-                }
-            })
-            .sum()
+        self.files.values().map(|f| if let Node::Regular(c) = &f.node { c.len() as u64 } else { 0 }).sum()
     }
 
     pub(crate) fn time(&self) -> u64 {

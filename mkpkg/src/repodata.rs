@@ -10,18 +10,10 @@ use crate::payload;
 use crate::plan::PackageError;
 
 /// The files below `repodata/` for `packages` (file name to bytes), by path relative to the repository.
-pub fn files(
-    packages: &BTreeMap<String, Vec<u8>>,
-    mtime: i64,
-) -> Result<BTreeMap<String, Vec<u8>>, PackageError> {
+pub fn files(packages: &BTreeMap<String, Vec<u8>>, mtime: i64) -> Result<BTreeMap<String, Vec<u8>>, PackageError> {
     let (mut primary, mut filelists, mut other) = (String::new(), String::new(), String::new());
     for (name, bytes) in packages {
-        one(
-            name,
-            bytes,
-            mtime,
-            [&mut primary, &mut filelists, &mut other],
-        )?;
+        one(name, bytes, mtime, [&mut primary, &mut filelists, &mut other])?;
     }
     const BASE: &str = "http://linux.duke.edu/metadata";
     let count = packages.len();
@@ -34,22 +26,14 @@ pub fn files(
         ),
         (
             "filelists",
-            format!(
-                "<filelists xmlns=\"{BASE}/filelists\" packages=\"{count}\">\n{filelists}</filelists>\n"
-            ),
+            format!("<filelists xmlns=\"{BASE}/filelists\" packages=\"{count}\">\n{filelists}</filelists>\n"),
         ),
-        (
-            "other",
-            format!(
-                "<otherdata xmlns=\"{BASE}/other\" packages=\"{count}\">\n{other}</otherdata>\n"
-            ),
-        ),
+        ("other", format!("<otherdata xmlns=\"{BASE}/other\" packages=\"{count}\">\n{other}</otherdata>\n")),
     ];
     const XML: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
     let mut all = BTreeMap::new();
-    let mut index = format!(
-        "{XML}<repomd xmlns=\"{BASE}/repo\" xmlns:rpm=\"{BASE}/rpm\">\n  <revision>{mtime}</revision>\n"
-    );
+    let mut index =
+        format!("{XML}<repomd xmlns=\"{BASE}/repo\" xmlns:rpm=\"{BASE}/rpm\">\n  <revision>{mtime}</revision>\n");
     for (kind, body) in lists {
         let open = format!("{XML}{body}");
         let packed = payload::gzip(open.as_bytes())?;
@@ -79,10 +63,7 @@ fn one(
     let digest = Digest::of(bytes);
     let (name, arch) = (escaped(meta.get_name()?), escaped(meta.get_arch()?));
     let (version, release) = (escaped(meta.get_version()?), escaped(meta.get_release()?));
-    let version = format!(
-        "<version epoch=\"{}\" ver=\"{version}\" rel=\"{release}\"/>",
-        meta.get_epoch().unwrap_or(0)
-    );
+    let version = format!("<version epoch=\"{}\" ver=\"{version}\" rel=\"{release}\"/>", meta.get_epoch().unwrap_or(0));
     let range = meta.get_package_segment_offsets();
     let _ = write!(
         primary,
@@ -103,20 +84,11 @@ fn one(
     relations(primary, "requires", &meta.get_requires()?);
     relations(primary, "conflicts", &meta.get_conflicts()?);
     primary.push_str("  </format>\n</package>\n");
-    let head =
-        format!("<package pkgid=\"{digest}\" name=\"{name}\" arch=\"{arch}\">\n  {version}\n");
+    let head = format!("<package pkgid=\"{digest}\" name=\"{name}\" arch=\"{arch}\">\n  {version}\n");
     filelists.push_str(&head);
     for entry in meta.get_file_entries()? {
-        let kind = if entry.mode().file_type() == FileType::Dir {
-            " type=\"dir\""
-        } else {
-            ""
-        };
-        let _ = writeln!(
-            filelists,
-            "  <file{kind}>{}</file>",
-            escaped(&entry.path().to_string_lossy())
-        );
+        let kind = if entry.mode().file_type() == FileType::Dir { " type=\"dir\"" } else { "" };
+        let _ = writeln!(filelists, "  <file{kind}>{}</file>", escaped(&entry.path().to_string_lossy()));
     }
     filelists.push_str("</package>\n");
     let _ = writeln!(other, "{head}</package>");
@@ -125,10 +97,7 @@ fn one(
 
 fn relations(text: &mut String, kind: &str, list: &[Dependency]) {
     // What rpm itself must be able to do is no package.
-    let list: Vec<_> = list
-        .iter()
-        .filter(|d| !d.name.starts_with("rpmlib("))
-        .collect();
+    let list: Vec<_> = list.iter().filter(|d| !d.name.starts_with("rpmlib(")).collect();
     if list.is_empty() {
         return;
     }
@@ -147,25 +116,11 @@ fn relations(text: &mut String, kind: &str, list: &[Dependency]) {
             (_, _, true) => "EQ",
             _ => "",
         };
-        let _ = write!(
-            text,
-            "      <rpm:entry name=\"{}\"",
-            escaped(&dependency.name)
-        );
+        let _ = write!(text, "      <rpm:entry name=\"{}\"", escaped(&dependency.name));
         if !flags.is_empty() {
-            let (epoch, rest) = dependency
-                .version
-                .split_once(':')
-                .unwrap_or(("0", &dependency.version));
-            let (version, release) = rest
-                .split_once('-')
-                .map_or((rest, None), |(v, r)| (v, Some(r)));
-            let _ = write!(
-                text,
-                " flags=\"{flags}\" epoch=\"{}\" ver=\"{}\"",
-                escaped(epoch),
-                escaped(version)
-            );
+            let (epoch, rest) = dependency.version.split_once(':').unwrap_or(("0", &dependency.version));
+            let (version, release) = rest.split_once('-').map_or((rest, None), |(v, r)| (v, Some(r)));
+            let _ = write!(text, " flags=\"{flags}\" epoch=\"{}\" ver=\"{}\"", escaped(epoch), escaped(version));
             if let Some(release) = release {
                 let _ = write!(text, " rel=\"{}\"", escaped(release));
             }
@@ -176,8 +131,5 @@ fn relations(text: &mut String, kind: &str, list: &[Dependency]) {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -8,19 +8,9 @@ use crate::plan::{Node, PackageError, Plan};
 pub fn write(plan: &Plan) -> Result<(String, Vec<u8>), PackageError> {
     let arch = plan.arch.as_deref().unwrap_or("noarch");
     let time = u32::try_from(plan.mtime.max(0)).unwrap_or(u32::MAX);
-    let mut builder = PackageBuilder::new(
-        &plan.name,
-        &plan.version,
-        &plan.licence,
-        arch,
-        &plan.summary,
-    );
+    let mut builder = PackageBuilder::new(&plan.name, &plan.version, &plan.licence, arch, &plan.summary);
     builder
-        .using_config(
-            BuildConfig::v4()
-                .source_date(time)
-                .compression(CompressionWithLevel::Zstd(19)),
-        )
+        .using_config(BuildConfig::v4().source_date(time).compression(CompressionWithLevel::Zstd(19)))
         .release(&plan.release)
         .description(&plan.description)
         .packager(&plan.maintainer)
@@ -38,14 +28,11 @@ pub fn write(plan: &Plan) -> Result<(String, Vec<u8>), PackageError> {
     for (path, file) in &plan.files {
         let permissions = u16::try_from(file.mode & 0o777).unwrap_or(0o644);
         match &file.node {
-            Node::Regular(content) => builder.with_file_contents(
-                content.clone(),
-                FileOptions::new(path).permissions(permissions),
-            )?,
-            Node::Link(target) => builder.with_symlink(FileOptions::symlink(path, target))?,
-            Node::Directory => {
-                builder.with_dir_entry(FileOptions::dir(path).permissions(permissions))?
+            Node::Regular(content) => {
+                builder.with_file_contents(content.clone(), FileOptions::new(path).permissions(permissions))?
             }
+            Node::Link(target) => builder.with_symlink(FileOptions::symlink(path, target))?,
+            Node::Directory => builder.with_dir_entry(FileOptions::dir(path).permissions(permissions))?,
         };
     }
     let scripts = &plan.scripts;
@@ -61,21 +48,14 @@ pub fn write(plan: &Plan) -> Result<(String, Vec<u8>), PackageError> {
     if !scripts.post_remove.is_empty() {
         builder.post_uninstall_script(scripts.post_remove.as_str());
     }
-    let changes: Vec<_> = plan
-        .changelog
-        .iter()
-        .map(|line| format!("- {line}"))
-        .collect();
+    let changes: Vec<_> = plan.changelog.iter().map(|line| format!("- {line}")).collect();
     if !changes.is_empty() {
         let name = format!("{} - {}-{}", plan.maintainer, plan.version, plan.release);
         builder.add_changelog_entry(name, changes.join("\n"), time);
     }
     let mut bytes = Vec::new();
     builder.build()?.write(&mut bytes)?;
-    Ok((
-        format!("{}-{}-{}.{arch}.rpm", plan.name, plan.version, plan.release),
-        bytes,
-    ))
+    Ok((format!("{}-{}-{}.{arch}.rpm", plan.name, plan.version, plan.release), bytes))
 }
 
 /// Reads `NAME`, `NAME OP VERSION` or a rich dependency in parentheses.
@@ -90,11 +70,7 @@ fn dependency(text: &str) -> Result<Dependency, PackageError> {
         [name, "<", version] => Dependency::less(name, version),
         _ => {
             let why = "write NAME or NAME OPERATOR VERSION";
-            return Err(PackageError::Word {
-                what: "dependency",
-                text: text.to_owned(),
-                why,
-            });
+            return Err(PackageError::Word { what: "dependency", text: text.to_owned(), why });
         }
     })
 }

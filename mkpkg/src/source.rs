@@ -29,12 +29,7 @@ pub struct About {
 }
 
 /// The package that installs the source in `tree` as `/usr/src/NAME-VERSION`. `tree` is the directory itself.
-pub fn plan(
-    family: Family,
-    package: &Package,
-    tree: &Path,
-    about: &About,
-) -> Result<Plan, PackageError> {
+pub fn plan(family: Family, package: &Package, tree: &Path, about: &About) -> Result<Plan, PackageError> {
     let (name, version) = (package.name.as_str(), package.version.as_str());
     let place = format!("/usr/src/{name}-{version}");
     let mut plan = start(family, package, "dkms", about);
@@ -53,35 +48,18 @@ pub fn plan(
         Family::Arch => "dkms".into(),
     }];
     if let Some(stray) = links::first_stray(tree)? {
-        return Err(PackageError::File {
-            path: tree.join(stray.link).display().to_string(),
-            why: stray.why,
-        });
+        return Err(PackageError::File { path: tree.join(stray.link).display().to_string(), why: stray.why });
     }
     collect(tree, &place, &mut plan)?;
     match family {
         Family::Deb => {
-            plan.scripts.post_install = DEB_POSTINST
-                .replace("@NAME@", name)
-                .replace("@VERSION@", version);
-            plan.scripts.pre_remove = DEB_PRERM
-                .replace("@NAME@", name)
-                .replace("@VERSION@", version);
+            plan.scripts.post_install = DEB_POSTINST.replace("@NAME@", name).replace("@VERSION@", version);
+            plan.scripts.pre_remove = DEB_PRERM.replace("@NAME@", name).replace("@VERSION@", version);
         }
         Family::Rpm => {
-            plan.files.insert(
-                place,
-                File {
-                    mode: 0o755,
-                    node: Node::Directory,
-                },
-            );
-            plan.scripts.post_install = RPM_POST
-                .replace("@NAME@", name)
-                .replace("@VERSION@", version);
-            plan.scripts.pre_remove = RPM_PREUN
-                .replace("@NAME@", name)
-                .replace("@VERSION@", version);
+            plan.files.insert(place, File { mode: 0o755, node: Node::Directory });
+            plan.scripts.post_install = RPM_POST.replace("@NAME@", name).replace("@VERSION@", version);
+            plan.scripts.pre_remove = RPM_PREUN.replace("@NAME@", name).replace("@VERSION@", version);
         }
         // The hooks of the dkms package see /usr/src/*/dkms.conf come and go.
         Family::Arch => {}
@@ -151,31 +129,16 @@ pub(crate) fn spelt(family: Family, name: &str) -> String {
 fn collect(from: &Path, to: &str, plan: &mut Plan) -> Result<(), PackageError> {
     for entry in fs::read_dir(from)? {
         let path = entry?.path();
-        let refused = |why| PackageError::File {
-            path: path.display().to_string(),
-            why,
-        };
-        let leaf = path
-            .file_name()
-            .and_then(|n| n.to_str())
-            .ok_or_else(|| refused("its name is not UTF-8"))?;
+        let refused = |why| PackageError::File { path: path.display().to_string(), why };
+        let leaf = path.file_name().and_then(|n| n.to_str()).ok_or_else(|| refused("its name is not UTF-8"))?;
         let (place, meta) = (format!("{to}/{leaf}"), fs::symlink_metadata(&path)?);
-        let mode = if meta.mode() & 0o111 != 0 {
-            0o755
-        } else {
-            0o644
-        };
+        let mode = if meta.mode() & 0o111 != 0 { 0o755 } else { 0o644 };
         let node = if meta.is_dir() {
             collect(&path, &place, plan)?;
             Node::Directory
         } else if meta.is_symlink() {
             let target = fs::read_link(&path)?;
-            Node::Link(
-                target
-                    .to_str()
-                    .ok_or_else(|| refused("its target is not UTF-8"))?
-                    .to_owned(),
-            )
+            Node::Link(target.to_str().ok_or_else(|| refused("its target is not UTF-8"))?.to_owned())
         } else if meta.is_file() {
             Node::Regular(fs::read(&path)?)
         } else {

@@ -31,27 +31,14 @@ impl Bed {
         fs_err::write(tmp.path().join("src/dkms.conf"), "PACKAGE_NAME=hello_x\nPACKAGE_VERSION=1.0\nBUILT_MODULE_NAME=hello\nDEST_MODULE_LOCATION=/updates\nAUTOINSTALL=yes\n").unwrap();
         fs_err::write(source.join("hello.c"), "int x;\n").unwrap();
         fs_err::write(source.join("run.sh"), "#!/bin/sh\n").unwrap();
-        fs_err::set_permissions(
-            source.join("run.sh"),
-            std::os::unix::fs::PermissionsExt::from_mode(0o700),
-        )
-        .unwrap();
+        fs_err::set_permissions(source.join("run.sh"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
         std::os::unix::fs::symlink("sub/hello.c", tmp.path().join("src/link.c")).unwrap();
         fs_err::write(tmp.path().join("hello.ko"), b"\x7fELF").unwrap();
-        Self {
-            tmp,
-            package: Package::new("hello_x", "1.0").unwrap(),
-        }
+        Self { tmp, package: Package::new("hello_x", "1.0").unwrap() }
     }
 
     fn source(&self, family: Family) -> Plan {
-        source::plan(
-            family,
-            &self.package,
-            &self.tmp.path().join("src"),
-            &about(),
-        )
-        .unwrap()
+        source::plan(family, &self.package, &self.tmp.path().join("src"), &about()).unwrap()
     }
 
     fn binary(&self, family: Family) -> Plan {
@@ -67,11 +54,7 @@ impl Bed {
     /// The package in a file.
     fn put(&self, family: Family, plan: &Plan) -> PathBuf {
         let (name, bytes) = write(family, plan).unwrap();
-        assert_eq!(
-            write(family, plan).unwrap().1,
-            bytes,
-            "the same plan gave other bytes"
-        );
+        assert_eq!(write(family, plan).unwrap().1, bytes, "the same plan gave other bytes");
         let path = self.tmp.path().join(name);
         fs_err::write(&path, bytes).unwrap();
         path
@@ -80,20 +63,9 @@ impl Bed {
 
 /// The output of a program, which must succeed.
 fn run(program: &str, args: &[&str], path: &Path) -> String {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "tests ask the families' own tools"
-    )]
-    let done = std::process::Command::new(program)
-        .args(args)
-        .arg(path)
-        .output()
-        .unwrap();
-    assert!(
-        done.status.success(),
-        "{program} {args:?}: {}",
-        String::from_utf8_lossy(&done.stderr)
-    );
+    #[allow(clippy::disallowed_methods, reason = "tests ask the families' own tools")]
+    let done = std::process::Command::new(program).args(args).arg(path).output().unwrap();
+    assert!(done.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).unwrap()
 }
 
@@ -103,12 +75,7 @@ fn debs_are_what_dpkg_expects() {
     let path = bed.put(Family::Deb, &bed.source(Family::Deb));
     assert_eq!(path.file_name().unwrap(), "hello-x-dkms_1.0-1_all.deb");
     let info = run("dpkg-deb", &["-I"], &path);
-    for line in [
-        "Package: hello-x-dkms",
-        "Version: 1.0-1",
-        "Architecture: all",
-        "Depends: dkms (>= 3.0.11)",
-    ] {
+    for line in ["Package: hello-x-dkms", "Version: 1.0-1", "Architecture: all", "Depends: dkms (>= 3.0.11)"] {
         assert!(info.contains(line), "{line} in {info}");
     }
     let list = run("dpkg-deb", &["-c"], &path);
@@ -120,18 +87,9 @@ fn debs_are_what_dpkg_expects() {
     ] {
         assert!(list.contains(line), "{line} in {list}");
     }
-    assert!(
-        list.lines()
-            .find(|l| l.ends_with("run.sh"))
-            .unwrap()
-            .starts_with("-rwxr-xr-x root/root"),
-        "{list}"
-    );
+    assert!(list.lines().find(|l| l.ends_with("run.sh")).unwrap().starts_with("-rwxr-xr-x root/root"), "{list}");
     let path = bed.put(Family::Deb, &bed.binary(Family::Deb));
-    assert_eq!(
-        path.file_name().unwrap(),
-        "hello-x-modules-6.1.0-test_1.0-1_amd64.deb"
-    );
+    assert_eq!(path.file_name().unwrap(), "hello-x-modules-6.1.0-test_1.0-1_amd64.deb");
     assert!(run("dpkg-deb", &["-I"], &path).contains("Depends: linux-image-6.1.0-test"));
 }
 
@@ -143,29 +101,13 @@ fn rpms_are_read_back() {
     let package = ::rpm::Package::open(&path).unwrap();
     package.verify_digests().unwrap();
     let meta = &package.metadata;
+    assert!(meta.get_requires().unwrap().iter().any(|d| d.name == "dkms" && d.version == "3.0.11"));
     assert!(
-        meta.get_requires()
-            .unwrap()
-            .iter()
-            .any(|d| d.name == "dkms" && d.version == "3.0.11")
+        meta.get_post_install_script().unwrap().script.contains("dkms add -m hello_x -v 1.0 -q --rpm_safe_upgrade")
     );
-    assert!(
-        meta.get_post_install_script()
-            .unwrap()
-            .script
-            .contains("dkms add -m hello_x -v 1.0 -q --rpm_safe_upgrade")
-    );
-    assert!(
-        meta.get_pre_uninstall_script()
-            .unwrap()
-            .script
-            .contains("--all --rpm_safe_upgrade")
-    );
+    assert!(meta.get_pre_uninstall_script().unwrap().script.contains("--all --rpm_safe_upgrade"));
     let files = meta.get_file_entries().unwrap();
-    let conf = files
-        .iter()
-        .find(|f| f.path() == Path::new("/usr/src/hello_x-1.0/dkms.conf"))
-        .unwrap();
+    let conf = files.iter().find(|f| f.path() == Path::new("/usr/src/hello_x-1.0/dkms.conf")).unwrap();
     assert_eq!(conf.mode().permissions(), 0o644);
     let path = bed.put(Family::Rpm, &bed.binary(Family::Rpm));
     let package = ::rpm::Package::open(&path).unwrap();
@@ -183,20 +125,11 @@ fn rpms_are_read_back() {
 fn arch_packages_list_what_pacman_reads() {
     let bed = Bed::new();
     let path = bed.put(Family::Arch, &bed.source(Family::Arch));
-    assert_eq!(
-        path.file_name().unwrap(),
-        "hello_x-dkms-1.0-1-any.pkg.tar.zst"
-    );
+    assert_eq!(path.file_name().unwrap(), "hello_x-dkms-1.0-1-any.pkg.tar.zst");
     let list = run("tar", &["--zstd", "-tf"], &path);
-    assert!(
-        list.starts_with(".BUILDINFO\n.MTREE\n.PKGINFO\nusr/\nusr/src/\nusr/src/hello_x-1.0/\n"),
-        "{list}"
-    );
+    assert!(list.starts_with(".BUILDINFO\n.MTREE\n.PKGINFO\nusr/\nusr/src/\nusr/src/hello_x-1.0/\n"), "{list}");
     let info = run("tar", &["--zstd", "-xO", ".PKGINFO", "-f"], &path);
-    assert!(
-        info.contains("depend = dkms\n") && info.contains("pkgver = 1.0-1\n"),
-        "{info}"
-    );
+    assert!(info.contains("depend = dkms\n") && info.contains("pkgver = 1.0-1\n"), "{info}");
     let path = bed.put(Family::Arch, &bed.binary(Family::Arch));
     let install = run("tar", &["--zstd", "-xO", ".INSTALL", "-f"], &path);
     for function in ["post_install() {", "post_upgrade() {", "pre_remove() {"] {
@@ -209,11 +142,7 @@ fn scripts_are_shell() {
     let bed = Bed::new();
     for family in [Family::Deb, Family::Rpm, Family::Arch] {
         for plan in [bed.source(family), bed.binary(family)] {
-            for script in [
-                &plan.scripts.post_install,
-                &plan.scripts.post_transaction,
-                &plan.scripts.pre_remove,
-            ] {
+            for script in [&plan.scripts.post_install, &plan.scripts.post_transaction, &plan.scripts.pre_remove] {
                 assert!(!script.contains('@'), "{script}");
                 let path = bed.tmp.path().join("script");
                 fs_err::write(&path, script).unwrap();
@@ -233,10 +162,7 @@ fn keys_bad_words_and_bad_paths_are_refused() {
     };
     let secret = b"configured key".to_vec();
     let cases = [
-        (
-            refused(&|p| p.file("/a", "-----BEGIN PRIVATE KEY-----\nMII", 0o600)),
-            "private key",
-        ),
+        (refused(&|p| p.file("/a", "-----BEGIN PRIVATE KEY-----\nMII", 0o600)), "private key"),
         (
             refused(&|p| {
                 p.forbidden.push(dkms_core::digest::Digest::of(&secret));
@@ -249,24 +175,13 @@ fn keys_bad_words_and_bad_paths_are_refused() {
         (refused(&|p| p.name = "Bad_Name".into()), "name"),
         (refused(&|p| p.version = "1 0".into()), "version"),
         (refused(&|p| p.summary = "two\nlines".into()), "summary"),
-        (
-            refused(&|p| p.depends.push("a\nEssential: yes".into())),
-            "dependency",
-        ),
+        (refused(&|p| p.depends.push("a\nEssential: yes".into())), "dependency"),
     ];
     for (text, expected) in cases {
         assert!(text.contains(expected), "{text}");
     }
     std::os::unix::fs::symlink("/etc/passwd", bed.tmp.path().join("src/out")).unwrap();
-    assert!(
-        source::plan(
-            Family::Deb,
-            &bed.package,
-            &bed.tmp.path().join("src"),
-            &about()
-        )
-        .is_err()
-    );
+    assert!(source::plan(Family::Deb, &bed.package, &bed.tmp.path().join("src"), &about()).is_err());
 }
 
 #[test]
@@ -295,41 +210,15 @@ fn driver_disks_hold_a_repository() {
     let plan = binary::plan(Family::Rpm, &bed.package, &built, &about()).unwrap();
     let (name, bytes) = write(Family::Rpm, &plan).unwrap();
     let meta = ::rpm::PackageMetadata::parse(&mut &*bytes).unwrap();
-    assert!(
-        meta.get_provides()
-            .unwrap()
-            .iter()
-            .any(|d| d.name == "kernel-modules" && d.version == "6.1.0-test")
-    );
-    let image = driverdisk::redhat(
-        &[("x86_64".into(), name.clone(), bytes.clone())],
-        1_700_000_000,
-    )
-    .unwrap();
-    assert_eq!(
-        image,
-        driverdisk::redhat(
-            &[("x86_64".into(), name.clone(), bytes.clone())],
-            1_700_000_000
-        )
-        .unwrap()
-    );
+    assert!(meta.get_provides().unwrap().iter().any(|d| d.name == "kernel-modules" && d.version == "6.1.0-test"));
+    let image = driverdisk::redhat(&[("x86_64".into(), name.clone(), bytes.clone())], 1_700_000_000).unwrap();
+    assert_eq!(image, driverdisk::redhat(&[("x86_64".into(), name.clone(), bytes.clone())], 1_700_000_000).unwrap());
     // ECMA-119 8.4.7: the label of the primary descriptor.
-    assert_eq!(
-        &image[16 * 2048 + 40..16 * 2048 + 72],
-        format!("{:<32}", "OEMDRV").as_bytes()
-    );
+    assert_eq!(&image[16 * 2048 + 40..16 * 2048 + 72], format!("{:<32}", "OEMDRV").as_bytes());
     let found = image.windows(name.len()).any(|w| w == name.as_bytes());
     assert!(found && image.windows(bytes.len()).any(|w| w == bytes));
     fs_err::write(bed.tmp.path().join("dd.iso"), &image).unwrap();
     // file(1) and the kernel agree on what this is; blkid is there on every Debian.
-    let told = run(
-        "blkid",
-        &["-p", "-o", "export"],
-        &bed.tmp.path().join("dd.iso"),
-    );
-    assert!(
-        told.contains("LABEL=OEMDRV") && told.contains("TYPE=iso9660"),
-        "{told}"
-    );
+    let told = run("blkid", &["-p", "-o", "export"], &bed.tmp.path().join("dd.iso"));
+    assert!(told.contains("LABEL=OEMDRV") && told.contains("TYPE=iso9660"), "{told}");
 }

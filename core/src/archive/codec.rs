@@ -58,10 +58,7 @@ pub fn decoder<'a>(format: Format, input: impl BufRead + 'a) -> io::Result<Box<d
         Format::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),
         Format::Zstd => Box::new(zstd::Decoder::with_buffer(input)?),
         Format::Xz => {
-            let stream = liblzma::stream::Stream::new_stream_decoder(
-                XZ_MEMORY,
-                liblzma::stream::CONCATENATED,
-            )?;
+            let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)?;
             Box::new(liblzma::bufread::XzDecoder::new_stream(input, stream))
         }
     })
@@ -81,9 +78,7 @@ pub fn encode<W: Write, E: From<io::Error>>(
         }
         Format::Gzip => {
             // No name and no time in the header.
-            let mut gz = flate2::GzBuilder::new()
-                .mtime(0)
-                .write(output, flate2::Compression::new(9));
+            let mut gz = flate2::GzBuilder::new().mtime(0).write(output, flate2::Compression::new(9));
             fill(&mut gz)?;
             gz.finish()?
         }
@@ -125,19 +120,12 @@ mod tests {
             let packed = encode(format, Vec::new(), |w| w.write_all(text.as_bytes())).unwrap();
             assert_eq!(Format::of_magic(&packed), format);
             let mut back = String::new();
-            decoder(format, &packed[..])
-                .unwrap()
-                .read_to_string(&mut back)
-                .unwrap();
+            decoder(format, &packed[..]).unwrap().read_to_string(&mut back).unwrap();
             assert_eq!(back, text);
             for length in 0..packed.len() {
                 let mut back = Vec::new();
-                let read =
-                    decoder(format, &packed[..length]).and_then(|mut d| d.read_to_end(&mut back));
-                assert!(
-                    format == Format::Plain || length == 0 || read.is_err(),
-                    "{format:?} cut to {length}"
-                );
+                let read = decoder(format, &packed[..length]).and_then(|mut d| d.read_to_end(&mut back));
+                assert!(format == Format::Plain || length == 0 || read.is_err(), "{format:?} cut to {length}");
             }
         }
     }

@@ -14,17 +14,8 @@ pub(super) fn check_header(block: &[u8; BLOCK]) -> Result<(), Fault> {
         return Err(Fault::NotTar("no magic number in a header"));
     }
     // The checksum counts its own field as blanks.
-    let sum: u64 = block
-        .iter()
-        .enumerate()
-        .map(|(i, b)| {
-            if (148..156).contains(&i) {
-                32
-            } else {
-                u64::from(*b)
-            }
-        })
-        .sum();
+    let sum: u64 =
+        block.iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { 32 } else { u64::from(*b) }).sum();
     if octal(&block[148..156])? != sum {
         return Err(Fault::NotTar("a header's checksum is wrong"));
     }
@@ -86,9 +77,7 @@ impl Entry {
             b'M' | b'V' => return Err(Fault::Kind("a part or label of a multi-volume archive")),
             _ => return Err(Fault::Kind("of an unknown kind")),
         };
-        let raw = said
-            .name
-            .unwrap_or_else(|| header.path_bytes().into_owned());
+        let raw = said.name.unwrap_or_else(|| header.path_bytes().into_owned());
         let name = checked_name(&raw, kind, limits)?;
         let mode = u32::try_from(octal(&block[100..108])?).unwrap_or(u32::MAX);
         if mode & 0o7000 != 0 {
@@ -97,18 +86,8 @@ impl Entry {
         if size != 0 && kind != Kind::File {
             return Err(Fault::Body);
         }
-        bound(
-            size,
-            limits.file_bytes,
-            Fault::Limit {
-                what: "bytes in one file",
-                limit: limits.file_bytes,
-            },
-        )?;
-        let link = said
-            .link
-            .or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned))
-            .unwrap_or_default();
+        bound(size, limits.file_bytes, Fault::Limit { what: "bytes in one file", limit: limits.file_bytes })?;
+        let link = said.link.or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned)).unwrap_or_default();
         let link = match kind {
             Kind::File | Kind::Directory if link.is_empty() => String::new(),
             Kind::File | Kind::Directory => return Err(Fault::Body),
@@ -121,14 +100,7 @@ impl Entry {
             None if block[136] & 0x80 != 0 => 0,
             None => i64::try_from(octal(&block[136..148])?).unwrap_or(i64::MAX),
         };
-        Ok(Self {
-            kind,
-            name,
-            link,
-            size,
-            mode,
-            mtime: mtime.clamp(0, i64::from(u32::MAX)),
-        })
+        Ok(Self { kind, name, link, size, mode, mtime: mtime.clamp(0, i64::from(u32::MAX)) })
     }
 }
 
@@ -168,10 +140,7 @@ pub(super) fn checked_name(bytes: &[u8], kind: Kind, limits: &Limits) -> Result<
         }
     }
     if depth > limits.depth {
-        return Err(Fault::Limit {
-            what: "directories in its path",
-            limit: limits.depth as u64,
-        });
+        return Err(Fault::Limit { what: "directories in its path", limit: limits.depth as u64 });
     }
     Ok(name.to_owned())
 }

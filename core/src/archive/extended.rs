@@ -39,14 +39,7 @@ impl Pending {
         if text.contains(&0) {
             return Err(Fault::LongName("it contains a zero byte"));
         }
-        Self::set(
-            if is_link {
-                &mut self.link
-            } else {
-                &mut self.name
-            },
-            text,
-        )
+        Self::set(if is_link { &mut self.link } else { &mut self.name }, text)
     }
 
     /// Takes the content of a pax `x` entry.
@@ -66,14 +59,7 @@ impl Pending {
                 "linkpath" => Self::set(&mut self.link, needed(key, value)?)?,
                 "mtime" => self.mtime = Some(seconds(value)?),
                 // Owners are never taken over, and the other times can't be.
-                "atime"
-                | "ctime"
-                | "LIBARCHIVE.creationtime"
-                | "uid"
-                | "gid"
-                | "uname"
-                | "gname"
-                | "comment" => {}
+                "atime" | "ctime" | "LIBARCHIVE.creationtime" | "uid" | "gid" | "uname" | "gname" | "comment" => {}
                 _ => return Err(Fault::Pax(format!("the record {key:?}"))),
             }
         }
@@ -114,9 +100,7 @@ fn needed<'a>(key: &str, value: &'a [u8]) -> Result<&'a [u8], Fault> {
 fn seconds(value: &[u8]) -> Result<i64, Fault> {
     let text = std::str::from_utf8(value).unwrap_or_default();
     let whole = text.split_once('.').map_or(text, |(whole, _)| whole);
-    whole
-        .parse()
-        .map_err(|_| Fault::Pax(format!("the time {text:?}")))
+    whole.parse().map_err(|_| Fault::Pax(format!("the time {text:?}")))
 }
 
 /// Splits `LENGTH KEY=VALUE\n` records.

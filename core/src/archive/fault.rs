@@ -99,8 +99,5 @@ pub(super) fn io_fault(what: &'static str) -> impl Fn(io::Error) -> Fault {
 }
 
 pub(super) fn sys_fault(what: &'static str) -> impl Fn(Errno) -> Fault {
-    move |error| Fault::Io {
-        what,
-        error: error.into(),
-    }
+    move |error| Fault::Io { what, error: error.into() }
 }

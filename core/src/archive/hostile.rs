@@ -14,17 +14,9 @@ pub(super) struct Raw {
 
 impl Raw {
     pub(super) fn new(kind: u8, name: &[u8]) -> Self {
-        let mut raw = Self {
-            block: [0; 512],
-            body: Vec::new(),
-        };
-        raw.put(0, name)
-            .put(100, b"0000644\0")
-            .put(108, b"0000000\0")
-            .put(116, b"0000000\0");
-        raw.put(124, b"00000000000\0")
-            .put(136, b"14000000000\0")
-            .put(257, b"ustar\x0000");
+        let mut raw = Self { block: [0; 512], body: Vec::new() };
+        raw.put(0, name).put(100, b"0000644\0").put(108, b"0000000\0").put(116, b"0000000\0");
+        raw.put(124, b"00000000000\0").put(136, b"14000000000\0").put(257, b"ustar\x0000");
         raw.block[156] = kind;
         raw
     }
@@ -105,10 +97,8 @@ pub(super) fn tar(entries: &[Raw]) -> Vec<u8> {
 
 /// Everything in a directory, so that a stray file is noticed.
 fn listing(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<_> =
+        std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -116,9 +106,7 @@ fn listing(dir: &Path) -> Vec<String> {
 /// Unpacks `bytes` in a place with a canary; gives the error's text, and checks that nothing stayed.
 fn refusal(bytes: &[u8], limits: &Limits) -> Option<String> {
     // Thousands of small directories: in memory where possible.
-    let tmp = tempfile::tempdir_in("/dev/shm")
-        .or_else(|_| tempfile::tempdir())
-        .unwrap();
+    let tmp = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let (archive, beside) = (tmp.path().join("a.tar"), tmp.path().join("place"));
     std::fs::create_dir(&beside).unwrap();
     std::fs::write(&archive, bytes).unwrap();
@@ -141,7 +129,8 @@ fn refusal(bytes: &[u8], limits: &Limits) -> Option<String> {
     text
 }
 
-const LONG: &str = "l123456789/l123456789/l123456789/l123456789/l123456789/l123456789/l123456789/l123456789/l123456789/long.c";
+const LONG: &str =
+    "l123456789/l123456789/l123456789/l123456789/l123456789/l123456789/l123456789/l123456789/l123456789/long.c";
 
 #[test]
 fn hostile_entries_are_refused() {
@@ -155,26 +144,14 @@ fn hostile_entries_are_refused() {
         ("climbing at the end", vec![dir("a/..")], "climbs"),
         ("dot inside", vec![file("a/./x")], "part \".\""),
         ("double slash", vec![file("a//x")], "empty part"),
-        (
-            "dot-slash absolute",
-            vec![file(".//etc/passwd")],
-            "empty part",
-        ),
+        ("dot-slash absolute", vec![file(".//etc/passwd")], "empty part"),
         ("file with a slash", vec![file("a/")], "empty part"),
         ("empty name", vec![file("")], "is empty"),
         ("newline", vec![file("a\nb")], "control character"),
         ("escape", vec![file("a\x1b[2Jb")], "control character"),
         ("not UTF-8", vec![Raw::new(b'0', b"a\xffb")], "not UTF-8"),
-        (
-            "not UTF-8 link",
-            vec![Raw::new(b'2', b"a").link(b"\xff")],
-            "not UTF-8",
-        ),
-        (
-            "newline in a link",
-            vec![symlink("a", "b\nc")],
-            "control character",
-        ),
+        ("not UTF-8 link", vec![Raw::new(b'2', b"a").link(b"\xff")], "not UTF-8"),
+        ("newline in a link", vec![symlink("a", "b\nc")], "control character"),
         ("char device", vec![Raw::new(b'3', b"null")], "a device"),
         ("block device", vec![Raw::new(b'4', b"sda")], "a device"),
         ("fifo", vec![Raw::new(b'6', b"pipe")], "named pipe"),
@@ -183,299 +160,75 @@ fn hostile_entries_are_refused() {
         ("dumpdir", vec![Raw::new(b'D', b"f")], "listing"),
         ("multi-volume", vec![Raw::new(b'M', b"f")], "multi-volume"),
         ("unknown kind", vec![Raw::new(b'Z', b"f")], "unknown kind"),
-        (
-            "setuid",
-            vec![file("su").mode(0o4755)],
-            "special permission bits 4000",
-        ),
-        (
-            "setgid",
-            vec![file("su").mode(0o2755)],
-            "special permission bits 2000",
-        ),
-        (
-            "setgid directory",
-            vec![dir("su").mode(0o2755)],
-            "special permission bits 2000",
-        ),
-        (
-            "sticky",
-            vec![dir("tmp").mode(0o1777)],
-            "special permission bits 1000",
-        ),
-        (
-            "huge mode",
-            vec![file("f").at(100, b"77777777")],
-            "special permission bits",
-        ),
+        ("setuid", vec![file("su").mode(0o4755)], "special permission bits 4000"),
+        ("setgid", vec![file("su").mode(0o2755)], "special permission bits 2000"),
+        ("setgid directory", vec![dir("su").mode(0o2755)], "special permission bits 2000"),
+        ("sticky", vec![dir("tmp").mode(0o1777)], "special permission bits 1000"),
+        ("huge mode", vec![file("f").at(100, b"77777777")], "special permission bits"),
         ("duplicate file", vec![file("a"), file("a")], "occurs twice"),
-        (
-            "duplicate by dot",
-            vec![file("a"), file("./a")],
-            "occurs twice",
-        ),
-        (
-            "duplicate directory",
-            vec![dir("a"), dir("a/")],
-            "occurs twice",
-        ),
-        (
-            "file over link",
-            vec![symlink("a", "b"), file("a")],
-            "occurs twice",
-        ),
-        (
-            "file over directory",
-            vec![file("a/b"), file("a")],
-            "occurs twice",
-        ),
-        (
-            "file below a file",
-            vec![file("a"), file("a/b")],
-            "link or a file",
-        ),
-        (
-            "file below a link",
-            vec![dir("d"), symlink("a", "d"), file("a/b")],
-            "link or a file",
-        ),
-        (
-            "file through a link out",
-            vec![symlink("a", "../place"), file("a/b")],
-            "link or a file",
-        ),
-        (
-            "absolute link",
-            vec![symlink("a", "/etc/shadow")],
-            "absolute",
-        ),
-        (
-            "link out",
-            vec![symlink("a", "../../etc/shadow")],
-            "leads out",
-        ),
-        (
-            "link out from below",
-            vec![symlink("a/b/c", "../../../x")],
-            "leads out",
-        ),
-        (
-            "link out through a link",
-            vec![symlink("d/up", ".."), symlink("e", "d/up/../x")],
-            "leads out",
-        ),
-        (
-            "link loop",
-            vec![symlink("a", "b"), symlink("b", "a")],
-            "loop",
-        ),
+        ("duplicate by dot", vec![file("a"), file("./a")], "occurs twice"),
+        ("duplicate directory", vec![dir("a"), dir("a/")], "occurs twice"),
+        ("file over link", vec![symlink("a", "b"), file("a")], "occurs twice"),
+        ("file over directory", vec![file("a/b"), file("a")], "occurs twice"),
+        ("file below a file", vec![file("a"), file("a/b")], "link or a file"),
+        ("file below a link", vec![dir("d"), symlink("a", "d"), file("a/b")], "link or a file"),
+        ("file through a link out", vec![symlink("a", "../place"), file("a/b")], "link or a file"),
+        ("absolute link", vec![symlink("a", "/etc/shadow")], "absolute"),
+        ("link out", vec![symlink("a", "../../etc/shadow")], "leads out"),
+        ("link out from below", vec![symlink("a/b/c", "../../../x")], "leads out"),
+        ("link out through a link", vec![symlink("d/up", ".."), symlink("e", "d/up/../x")], "leads out"),
+        ("link loop", vec![symlink("a", "b"), symlink("b", "a")], "loop"),
         ("link to nothing", vec![symlink("a", "")], "points nowhere"),
         ("hard link out", vec![hard("a", "../canary")], "climbs"),
-        (
-            "absolute hard link",
-            vec![hard("a", "/etc/shadow")],
-            "absolute",
-        ),
-        (
-            "hard link to nothing",
-            vec![hard("a", "b")],
-            "no earlier file",
-        ),
-        (
-            "hard link to later",
-            vec![hard("a", "b"), file("b")],
-            "no earlier file",
-        ),
-        (
-            "hard link to a symlink",
-            vec![symlink("l", "x"), hard("a", "l")],
-            "no earlier file",
-        ),
-        (
-            "hard link to a directory",
-            vec![dir("d"), hard("a", "d")],
-            "no earlier file",
-        ),
-        (
-            "hard link through a link",
-            vec![file("d/f"), symlink("l", "d"), hard("a", "l/f")],
-            "no earlier file",
-        ),
-        (
-            "hard link to itself",
-            vec![hard("a", "a")],
-            "no earlier file",
-        ),
-        (
-            "hard link with a body",
-            vec![file("f"), hard("a", "f").body(b"evil")],
-            "has content",
-        ),
-        (
-            "directory with a body",
-            vec![dir("d").body(b"evil")],
-            "has content",
-        ),
-        (
-            "symlink with a body",
-            vec![symlink("l", "x").body(b"evil")],
-            "has content",
-        ),
-        (
-            "file with a link name",
-            vec![file("f").link(b"x")],
-            "has content",
-        ),
-        (
-            "too deep",
-            vec![long(b'L', &many), file("d")],
-            "directories in its path",
-        ),
+        ("absolute hard link", vec![hard("a", "/etc/shadow")], "absolute"),
+        ("hard link to nothing", vec![hard("a", "b")], "no earlier file"),
+        ("hard link to later", vec![hard("a", "b"), file("b")], "no earlier file"),
+        ("hard link to a symlink", vec![symlink("l", "x"), hard("a", "l")], "no earlier file"),
+        ("hard link to a directory", vec![dir("d"), hard("a", "d")], "no earlier file"),
+        ("hard link through a link", vec![file("d/f"), symlink("l", "d"), hard("a", "l/f")], "no earlier file"),
+        ("hard link to itself", vec![hard("a", "a")], "no earlier file"),
+        ("hard link with a body", vec![file("f"), hard("a", "f").body(b"evil")], "has content"),
+        ("directory with a body", vec![dir("d").body(b"evil")], "has content"),
+        ("symlink with a body", vec![symlink("l", "x").body(b"evil")], "has content"),
+        ("file with a link name", vec![file("f").link(b"x")], "has content"),
+        ("too deep", vec![long(b'L', &many), file("d")], "directories in its path"),
         ("wide part", vec![long(b'L', &wide), file("w")], "255 bytes"),
-        (
-            "short long name",
-            vec![long(b'L', "../x"), file("a")],
-            "short enough",
-        ),
-        (
-            "long name climbs",
-            vec![long(b'L', &format!("../{LONG}")), file("a")],
-            "climbs",
-        ),
-        (
-            "long absolute link",
-            vec![long(b'K', &format!("/{LONG}")), symlink("a", "b")],
-            "absolute",
-        ),
-        (
-            "long name twice",
-            vec![long(b'L', LONG), long(b'L', LONG), file("a")],
-            "twice",
-        ),
-        (
-            "long name for nothing",
-            vec![long(b'L', LONG)],
-            "no entry follows",
-        ),
-        (
-            "huge long name",
-            vec![Raw::new(b'L', b"@").body(&vec![b'a'; 5000]), file("a")],
-            "longer than any path",
-        ),
-        (
-            "zero in a long name",
-            vec![long(b'L', &format!("{LONG}\0{LONG}")), file("a")],
-            "zero byte",
-        ),
-        (
-            "pax path override",
-            vec![pax(&[("path", "../x")]), file("a")],
-            "without need",
-        ),
-        (
-            "pax long path climbs",
-            vec![pax(&[("path", &format!("../{LONG}"))]), file("a")],
-            "climbs",
-        ),
-        (
-            "pax link override",
-            vec![pax(&[("linkpath", "/etc/shadow")]), symlink("a", "b")],
-            "without need",
-        ),
-        (
-            "pax size override",
-            vec![pax(&[("size", "99")]), file("a")],
-            "\"size\"",
-        ),
-        (
-            "pax sparse",
-            vec![pax(&[("GNU.sparse.major", "1")]), file("a")],
-            "GNU.sparse",
-        ),
-        (
-            "pax attribute",
-            vec![pax(&[("SCHILY.xattr.security.capability", "x")]), file("a")],
-            "SCHILY",
-        ),
-        (
-            "pax charset",
-            vec![pax(&[("hdrcharset", "BINARY")]), file("a")],
-            "hdrcharset",
-        ),
-        (
-            "pax key twice",
-            vec![pax(&[("mtime", "1"), ("mtime", "2")]), file("a")],
-            "twice",
-        ),
-        (
-            "pax twice",
-            vec![pax(&[("mtime", "1")]), pax(&[("mtime", "1")]), file("a")],
-            "second pax",
-        ),
-        (
-            "pax and long name",
-            vec![long(b'L', LONG), pax(&[("path", LONG)]), file("a")],
-            "given twice",
-        ),
-        (
-            "pax bad record",
-            vec![Raw::new(b'x', b"p").body(b"99 path=a\n"), file("a")],
-            "well-formed",
-        ),
-        (
-            "pax zero length",
-            vec![Raw::new(b'x', b"p").body(b"0 a=b\n"), file("a")],
-            "well-formed",
-        ),
-        (
-            "pax for nothing",
-            vec![pax(&[("mtime", "1")])],
-            "no entry follows",
-        ),
-        (
-            "pax bad time",
-            vec![pax(&[("mtime", "soon")]), file("a")],
-            "the time",
-        ),
+        ("short long name", vec![long(b'L', "../x"), file("a")], "short enough"),
+        ("long name climbs", vec![long(b'L', &format!("../{LONG}")), file("a")], "climbs"),
+        ("long absolute link", vec![long(b'K', &format!("/{LONG}")), symlink("a", "b")], "absolute"),
+        ("long name twice", vec![long(b'L', LONG), long(b'L', LONG), file("a")], "twice"),
+        ("long name for nothing", vec![long(b'L', LONG)], "no entry follows"),
+        ("huge long name", vec![Raw::new(b'L', b"@").body(&vec![b'a'; 5000]), file("a")], "longer than any path"),
+        ("zero in a long name", vec![long(b'L', &format!("{LONG}\0{LONG}")), file("a")], "zero byte"),
+        ("pax path override", vec![pax(&[("path", "../x")]), file("a")], "without need"),
+        ("pax long path climbs", vec![pax(&[("path", &format!("../{LONG}"))]), file("a")], "climbs"),
+        ("pax link override", vec![pax(&[("linkpath", "/etc/shadow")]), symlink("a", "b")], "without need"),
+        ("pax size override", vec![pax(&[("size", "99")]), file("a")], "\"size\""),
+        ("pax sparse", vec![pax(&[("GNU.sparse.major", "1")]), file("a")], "GNU.sparse"),
+        ("pax attribute", vec![pax(&[("SCHILY.xattr.security.capability", "x")]), file("a")], "SCHILY"),
+        ("pax charset", vec![pax(&[("hdrcharset", "BINARY")]), file("a")], "hdrcharset"),
+        ("pax key twice", vec![pax(&[("mtime", "1"), ("mtime", "2")]), file("a")], "twice"),
+        ("pax twice", vec![pax(&[("mtime", "1")]), pax(&[("mtime", "1")]), file("a")], "second pax"),
+        ("pax and long name", vec![long(b'L', LONG), pax(&[("path", LONG)]), file("a")], "given twice"),
+        ("pax bad record", vec![Raw::new(b'x', b"p").body(b"99 path=a\n"), file("a")], "well-formed"),
+        ("pax zero length", vec![Raw::new(b'x', b"p").body(b"0 a=b\n"), file("a")], "well-formed"),
+        ("pax for nothing", vec![pax(&[("mtime", "1")])], "no entry follows"),
+        ("pax bad time", vec![pax(&[("mtime", "soon")]), file("a")], "the time"),
         (
             "global pax path",
-            vec![
-                Raw::new(b'g', b"p").body(&pax_body(&[("path", LONG)])),
-                file("a"),
-            ],
+            vec![Raw::new(b'g', b"p").body(&pax_body(&[("path", LONG)])), file("a")],
             "for all entries",
         ),
-        (
-            "size not octal",
-            vec![file("a").at(124, b"99999999999\0")],
-            "not octal",
-        ),
-        (
-            "binary size",
-            vec![file("a").at(124, b"\x80\0\0\0\0\0\0\0\0\0\0\x01")],
-            "not octal",
-        ),
-        (
-            "size beyond the end",
-            vec![file("a").at(124, b"00000077777\0")],
-            "cut short",
-        ),
-        (
-            "huge size",
-            vec![file("a").at(124, b"77777777777\0")],
-            "bytes in one file",
-        ),
-        (
-            "no magic",
-            vec![file("a").at(257, b"\0\0\0\0\0\0\0\0")],
-            "magic",
-        ),
+        ("size not octal", vec![file("a").at(124, b"99999999999\0")], "not octal"),
+        ("binary size", vec![file("a").at(124, b"\x80\0\0\0\0\0\0\0\0\0\0\x01")], "not octal"),
+        ("size beyond the end", vec![file("a").at(124, b"00000077777\0")], "cut short"),
+        ("huge size", vec![file("a").at(124, b"77777777777\0")], "bytes in one file"),
+        ("no magic", vec![file("a").at(257, b"\0\0\0\0\0\0\0\0")], "magic"),
     ];
     assert!(cases.len() >= 40);
     for (what, entries, expected) in cases {
         let bytes = tar(&entries);
-        let text =
-            refusal(&bytes, &Limits::default()).unwrap_or_else(|| panic!("{what} was accepted"));
+        let text = refusal(&bytes, &Limits::default()).unwrap_or_else(|| panic!("{what} was accepted"));
         assert!(text.contains(expected), "{what}: {text}");
         assert_eq!(text.lines().count(), 2, "{what}: {text}");
     }
@@ -492,9 +245,8 @@ fn hostile_wholes_are_refused() {
         ratio_after: 4096,
         ..Limits::default()
     };
-    let pack = |format, bytes: &[u8]| {
-        codec::encode(format, Vec::new(), |w| std::io::Write::write_all(w, bytes)).unwrap()
-    };
+    let pack =
+        |format, bytes: &[u8]| codec::encode(format, Vec::new(), |w| std::io::Write::write_all(w, bytes)).unwrap();
     let many: Vec<_> = (0..30).map(|n| file(&format!("f{n}"))).collect();
     let zeros = tar(&[Raw::new(b'0', b"zeros").body(&vec![0; 40_000])]);
     let mut noise_tar = good.clone();
@@ -505,30 +257,14 @@ fn hostile_wholes_are_refused() {
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("empty file", vec![], "empty"),
         ("nothing inside", vec![0; 1024], "empty"),
-        (
-            "zero header first",
-            [vec![0; 512], good.clone()].concat(),
-            "empty header inside",
-        ),
+        ("zero header first", [vec![0; 512], good.clone()].concat(), "empty header inside"),
         ("text", b"hello".repeat(1000), "magic"),
         ("short text", b"hello".to_vec(), "cut short"),
         ("checksum", noise_tar, "checksum"),
-        (
-            "trailing archive",
-            [good.clone(), good.clone()].concat(),
-            "follows the end",
-        ),
+        ("trailing archive", [good.clone(), good.clone()].concat(), "follows the end"),
         ("gzip checksum", damaged, "decompressed"),
-        (
-            "gzip then garbage",
-            [pack(Format::Gzip, &good), b"garbage".to_vec()].concat(),
-            "",
-        ),
-        (
-            "large file",
-            tar(&[Raw::new(b'0', b"f").body(&vec![7; 60_000])]),
-            "bytes in one file",
-        ),
+        ("gzip then garbage", [pack(Format::Gzip, &good), b"garbage".to_vec()].concat(), ""),
+        ("large file", tar(&[Raw::new(b'0', b"f").body(&vec![7; 60_000])]), "bytes in one file"),
         (
             "large sum",
             tar(&[
@@ -543,11 +279,7 @@ fn hostile_wholes_are_refused() {
         ("xz bomb", pack(Format::Xz, &zeros), "compressed byte"),
         ("zstd bomb", pack(Format::Zstd, &zeros), "compressed byte"),
         ("bzip2 bomb", pack(Format::Bzip2, &zeros), "compressed byte"),
-        (
-            "padding bomb",
-            pack(Format::Gzip, &[good.clone(), vec![0; 90_000]].concat()),
-            "compressed byte",
-        ),
+        ("padding bomb", pack(Format::Gzip, &[good.clone(), vec![0; 90_000]].concat()), "compressed byte"),
     ];
     for (what, bytes, expected) in cases {
         let text = refusal(&bytes, &limits).unwrap_or_else(|| panic!("{what} was accepted"));
@@ -560,12 +292,7 @@ fn a_missing_archive_a_directory_and_a_missing_place_are_errors() {
     let tmp = tempfile::tempdir().unwrap();
     let limits = Limits::default();
     assert!(reader::unpack(&tmp.path().join("none"), tmp.path(), &limits).is_err());
-    assert!(
-        reader::unpack(tmp.path(), tmp.path(), &limits)
-            .unwrap_err()
-            .to_string()
-            .contains("regular file")
-    );
+    assert!(reader::unpack(tmp.path(), tmp.path(), &limits).unwrap_err().to_string().contains("regular file"));
     let archive = tmp.path().join("a.tar");
     std::fs::write(&archive, tar(&[file("a")])).unwrap();
     assert!(reader::unpack(&archive, &tmp.path().join("none"), &limits).is_err());
@@ -593,56 +320,26 @@ fn sample() -> Vec<u8> {
 fn good_archives_unpack_with_modes_times_and_links() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let tmp = tempfile::tempdir().unwrap();
-    for format in [
-        Format::Plain,
-        Format::Gzip,
-        Format::Xz,
-        Format::Zstd,
-        Format::Bzip2,
-    ] {
+    for format in [Format::Plain, Format::Gzip, Format::Xz, Format::Zstd, Format::Bzip2] {
         let archive = tmp.path().join("a");
-        let bytes = codec::encode(format, Vec::new(), |w| {
-            std::io::Write::write_all(w, &sample())
-        })
-        .unwrap();
+        let bytes = codec::encode(format, Vec::new(), |w| std::io::Write::write_all(w, &sample())).unwrap();
         std::fs::write(&archive, bytes).unwrap();
         let unpacked = reader::unpack(&archive, tmp.path(), &Limits::default()).unwrap();
         let top = unpacked.path();
-        let mode = |name: &str| {
-            std::fs::metadata(top.join(name))
-                .unwrap()
-                .permissions()
-                .mode()
-                & 0o7777
-        };
+        let mode = |name: &str| std::fs::metadata(top.join(name)).unwrap().permissions().mode() & 0o7777;
         assert_eq!(
-            (
-                mode(""),
-                mode("d"),
-                mode("d/dkms.conf"),
-                mode("d/run"),
-                mode("implied")
-            ),
+            (mode(""), mode("d"), mode("d/dkms.conf"), mode("d/run"), mode("implied")),
             (0o700, 0o750, 0o644, 0o755, 0o744)
         );
         assert_eq!(std::fs::read(top.join("d/dkms.conf")).unwrap(), [b'c'; 700]);
         assert_eq!(std::fs::read(top.join(LONG)).unwrap(), b"x");
-        assert_eq!(
-            std::fs::metadata(top.join("d/\u{e9}")).unwrap().mtime(),
-            1_600_000_000
-        );
-        assert_eq!(
-            std::fs::metadata(top.join("d")).unwrap().mtime(),
-            0o14_000_000_000
-        );
+        assert_eq!(std::fs::metadata(top.join("d/\u{e9}")).unwrap().mtime(), 1_600_000_000);
+        assert_eq!(std::fs::metadata(top.join("d")).unwrap().mtime(), 0o14_000_000_000);
         assert_eq!(
             std::fs::metadata(top.join("d/h")).unwrap().ino(),
             std::fs::metadata(top.join("d/run")).unwrap().ino()
         );
-        assert_eq!(
-            std::fs::read_link(top.join("d/l")).unwrap(),
-            Path::new("../d/run")
-        );
+        assert_eq!(std::fs::read_link(top.join("d/l")).unwrap(), Path::new("../d/run"));
         drop(unpacked);
         assert_eq!(listing(tmp.path()), ["a"]);
     }
@@ -651,23 +348,13 @@ fn good_archives_unpack_with_modes_times_and_links() {
 #[test]
 fn every_truncation_is_refused() {
     let whole = sample();
-    for length in (0..whole.len())
-        .step_by(512)
-        .chain([1, 511, 513, whole.len() - 1])
-    {
-        assert!(
-            refusal(&whole[..length], &Limits::default()).is_some(),
-            "plain, {length} bytes"
-        );
+    for length in (0..whole.len()).step_by(512).chain([1, 511, 513, whole.len() - 1]) {
+        assert!(refusal(&whole[..length], &Limits::default()).is_some(), "plain, {length} bytes");
     }
     for format in [Format::Gzip, Format::Xz, Format::Zstd, Format::Bzip2] {
-        let bytes =
-            codec::encode(format, Vec::new(), |w| std::io::Write::write_all(w, &whole)).unwrap();
+        let bytes = codec::encode(format, Vec::new(), |w| std::io::Write::write_all(w, &whole)).unwrap();
         for length in 0..bytes.len() {
-            assert!(
-                refusal(&bytes[..length], &Limits::default()).is_some(),
-                "{format:?}, {length} bytes"
-            );
+            assert!(refusal(&bytes[..length], &Limits::default()).is_some(), "{format:?}, {length} bytes");
         }
     }
 }
@@ -683,20 +370,8 @@ fn damaged_archives_never_escape() {
         state ^= state << 17;
         usize::try_from(state % below as u64).unwrap()
     };
-    const SPICE: [&[u8]; 12] = [
-        b"../",
-        b"/",
-        b"./",
-        b"\0",
-        b"\xff",
-        b"d/l",
-        b"7777777",
-        b"..",
-        b"\n",
-        b"12 path=",
-        b"1",
-        b"L",
-    ];
+    const SPICE: [&[u8]; 12] =
+        [b"../", b"/", b"./", b"\0", b"\xff", b"d/l", b"7777777", b"..", b"\n", b"12 path=", b"1", b"L"];
     let (mut accepted, mut refused) = (0, 0);
     for _ in 0..3000 {
         let mut bytes = sample();

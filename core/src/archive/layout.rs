@@ -76,9 +76,7 @@ pub enum LayoutError {
     #[error("what was unpacked cannot be read: {0}")]
     Io(#[from] io::Error),
     /// A plain archive without a dkms.conf.
-    #[error(
-        "Tarball does not appear to be a correctly formed DKMS archive. No dkms.conf found within it."
-    )]
+    #[error("Tarball does not appear to be a correctly formed DKMS archive. No dkms.conf found within it.")]
     NoConf,
     /// A DKMS archive without one.
     #[error("No valid dkms.conf in {SOURCE_TREE} or {BINARIES_ONLY}.")]
@@ -114,9 +112,7 @@ pub enum LayoutError {
         why: String,
     },
     /// A module for another machine.
-    #[error(
-        "{path} is for another architecture (ELF machine {found}) than {arch} (ELF machine {expected})"
-    )]
+    #[error("{path} is for another architecture (ELF machine {found}) than {arch} (ELF machine {expected})")]
     ForeignMachine {
         /// The module.
         path: String,
@@ -174,45 +170,27 @@ pub fn understand_with(
         let conf = first_conf(top)?.ok_or(LayoutError::NoConf)?;
         let source = conf.parent().unwrap_or(top).to_path_buf();
         look.links_stay(&source)?;
-        return Ok(Layout {
-            kind: Kind::SourceOnly { source },
-            conf,
-            binaries: Vec::new(),
-        });
+        return Ok(Layout { kind: Kind::SourceOnly { source }, conf, binaries: Vec::new() });
     }
     let (source, only) = (top.join(SOURCE_TREE), top.join(BINARIES_ONLY));
     let binaries = look.main_tree()?;
     if is_file(&source.join("dkms.conf")) {
         look.links_stay(&source)?;
         let conf = source.join("dkms.conf");
-        let kind = if binaries.is_empty() {
-            Kind::SourceOnly { source }
-        } else {
-            Kind::SourceAndBinaries { source }
-        };
-        return Ok(Layout {
-            kind,
-            conf,
-            binaries,
-        });
+        let kind = if binaries.is_empty() { Kind::SourceOnly { source } } else { Kind::SourceAndBinaries { source } };
+        return Ok(Layout { kind, conf, binaries });
     }
     if !is_file(&only.join("dkms.conf")) {
         return Err(LayoutError::NoValidConf);
     }
     let word = |file| first_line(&only.join(file)).map_err(|why| LayoutError::NoName { file, why });
     let (name, version) = (word("PACKAGE_NAME")?, word("PACKAGE_VERSION")?);
-    let package = Package::new(&name, &version).map_err(|error| LayoutError::NoName {
-        file: "PACKAGE_NAME or PACKAGE_VERSION",
-        why: error.to_string(),
-    })?;
+    let package = Package::new(&name, &version)
+        .map_err(|error| LayoutError::NoName { file: "PACKAGE_NAME or PACKAGE_VERSION", why: error.to_string() })?;
     if binaries.is_empty() {
         return Err(LayoutError::NoBinaries);
     }
-    Ok(Layout {
-        kind: Kind::BinariesOnly { package },
-        conf: only.join("dkms.conf"),
-        binaries,
-    })
+    Ok(Layout { kind: Kind::BinariesOnly { package }, conf: only.join("dkms.conf"), binaries })
 }
 
 struct Look<'a> {
@@ -247,21 +225,9 @@ impl Look<'_> {
                 continue;
             }
             // These would become directories beside the kernels', of another meaning.
-            let reserved = [
-                "build",
-                "source",
-                "tarball",
-                "driver_disk",
-                "rpm",
-                "deb",
-                "dsc",
-                "bmdeb",
-            ];
+            let reserved = ["build", "source", "tarball", "driver_disk", "rpm", "deb", "dsc", "bmdeb"];
             if reserved.iter().any(|r| name.ends_with(r)) || !is_dir(&release) {
-                return Err(self.not_kernel(
-                    &release,
-                    "the name has another meaning, or it is no directory",
-                ));
+                return Err(self.not_kernel(&release, "the name has another meaning, or it is no directory"));
             }
             let arches = sorted(&release)?;
             if arches.is_empty() {
@@ -303,12 +269,7 @@ impl Look<'_> {
         for path in &modules {
             self.module(path, &kernel, manifest_package.is_some())?;
         }
-        Ok(Binaries {
-            kernel,
-            dir,
-            modules,
-            manifest_package,
-        })
+        Ok(Binaries { kernel, dir, modules, manifest_package })
     }
 
     fn module(&self, path: &Path, kernel: &Kernel, in_manifest: bool) -> Result<(), LayoutError> {
@@ -337,20 +298,12 @@ impl Look<'_> {
     }
 
     /// Checks the manifest, if there is one, against the kernel and against every module.
-    fn manifest(
-        &self,
-        kernel: &Kernel,
-        dir: &Path,
-        modules: &[PathBuf],
-    ) -> Result<Option<Package>, LayoutError> {
+    fn manifest(&self, kernel: &Kernel, dir: &Path, modules: &[PathBuf]) -> Result<Option<Package>, LayoutError> {
         let path = dir.join(MANIFEST);
         let Ok(meta) = fs::symlink_metadata(&path) else {
             return Ok(None);
         };
-        let lie = |why: String| LayoutError::Manifest {
-            path: self.shown(&path),
-            why,
-        };
+        let lie = |why: String| LayoutError::Manifest { path: self.shown(&path), why };
         if !meta.is_file() || meta.len() > MAX_MANIFEST {
             return Err(lie("it is no file of a reasonable size".into()));
         }
@@ -388,33 +341,21 @@ impl Look<'_> {
     }
 
     fn shown(&self, path: &Path) -> String {
-        path.strip_prefix(self.top)
-            .unwrap_or(path)
-            .display()
-            .to_string()
+        path.strip_prefix(self.top).unwrap_or(path).display().to_string()
     }
 
     fn not_kernel(&self, path: &Path, why: &str) -> LayoutError {
-        LayoutError::NotKernel {
-            path: self.shown(path),
-            why: why.to_owned(),
-        }
+        LayoutError::NotKernel { path: self.shown(path), why: why.to_owned() }
     }
 
     fn not_module(&self, path: &Path, why: &str) -> LayoutError {
-        LayoutError::NotModule {
-            path: self.shown(path),
-            why: why.to_owned(),
-        }
+        LayoutError::NotModule { path: self.shown(path), why: why.to_owned() }
     }
 }
 
 /// The name of the module that a file called `file` holds: `hello` for `hello.ko.xz`; `None` if it is none.
 pub fn module_name(file: &str) -> Option<&str> {
-    [".ko", ".ko.gz", ".ko.xz", ".ko.zst"]
-        .iter()
-        .find_map(|s| file.strip_suffix(s))
-        .filter(|n| !n.is_empty())
+    [".ko", ".ko.gz", ".ko.xz", ".ko.zst"].iter().find_map(|s| file.strip_suffix(s)).filter(|n| !n.is_empty())
 }
 
 fn is_dir(path: &Path) -> bool {
@@ -426,16 +367,11 @@ fn is_file(path: &Path) -> bool {
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn sorted(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut paths = fs::read_dir(dir)?
-        .map(|e| e.map(|e| e.path()))
-        .collect::<io::Result<Vec<_>>>()?;
+    let mut paths = fs::read_dir(dir)?.map(|e| e.map(|e| e.path())).collect::<io::Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
 }

@@ -50,10 +50,7 @@ impl Bed {
         self
     }
     fn module(self) -> Self {
-        self.put(
-            &format!("{MAIN_TREE}/{K}/x86_64/module/hello.ko"),
-            fake_module(62, 1, K),
-        )
+        self.put(&format!("{MAIN_TREE}/{K}/x86_64/module/hello.ko"), fake_module(62, 1, K))
     }
     fn only(self) -> Self {
         self.put("dkms_binaries_only/dkms.conf", "")
@@ -74,35 +71,15 @@ impl Bed {
 #[test]
 fn the_kinds_are_told_apart() {
     let bed = Bed::new().put("b/c/dkms.conf", "").put("z/dkms.conf", "");
-    assert_eq!(
-        bed.read().unwrap().kind,
-        Kind::SourceOnly {
-            source: bed.0.path().join("z")
-        }
-    );
+    assert_eq!(bed.read().unwrap().kind, Kind::SourceOnly { source: bed.0.path().join("z") });
     let bed = Bed::new().source();
     std::fs::create_dir(bed.0.path().join(MAIN_TREE)).unwrap();
-    assert_eq!(
-        bed.read().unwrap().kind,
-        Kind::SourceOnly {
-            source: bed.0.path().join(SOURCE_TREE)
-        }
-    );
+    assert_eq!(bed.read().unwrap().kind, Kind::SourceOnly { source: bed.0.path().join(SOURCE_TREE) });
     let layout = Bed::new().source().module().read().unwrap();
     assert!(matches!(layout.kind, Kind::SourceAndBinaries { .. }));
     assert_eq!(layout.binaries[0].kernel, Kernel::new(K, "x86_64").unwrap());
-    let layout = Bed::new()
-        .only()
-        .module()
-        .put(&format!("{MAIN_TREE}/dkms_dbversion"), "2.0.0\n")
-        .read()
-        .unwrap();
-    assert_eq!(
-        layout.kind,
-        Kind::BinariesOnly {
-            package: Package::new("hello", "1.0").unwrap()
-        }
-    );
+    let layout = Bed::new().only().module().put(&format!("{MAIN_TREE}/dkms_dbversion"), "2.0.0\n").read().unwrap();
+    assert_eq!(layout.kind, Kind::BinariesOnly { package: Package::new("hello", "1.0").unwrap() });
     assert_eq!(layout.binaries.len(), 1);
 }
 
@@ -110,23 +87,12 @@ fn the_kinds_are_told_apart() {
 fn compressed_modules_and_several_kernels_pass() {
     use super::super::codec::{Format, encode};
     let mut bed = Bed::new().source();
-    for (n, (suffix, format)) in [
-        ("xz", Format::Xz),
-        ("gz", Format::Gzip),
-        ("zst", Format::Zstd),
-    ]
-    .into_iter()
-    .enumerate()
+    for (n, (suffix, format)) in
+        [("xz", Format::Xz), ("gz", Format::Gzip), ("zst", Format::Zstd)].into_iter().enumerate()
     {
         let release = format!("6.{n}.0");
-        let packed = encode(format, Vec::new(), |w| {
-            w.write_all(&fake_module(183, 1, &release))
-        })
-        .unwrap();
-        bed = bed.put(
-            &format!("{MAIN_TREE}/{release}/aarch64/module/a.ko.{suffix}"),
-            packed,
-        );
+        let packed = encode(format, Vec::new(), |w| w.write_all(&fake_module(183, 1, &release))).unwrap();
+        bed = bed.put(&format!("{MAIN_TREE}/{release}/aarch64/module/a.ko.{suffix}"), packed);
     }
     assert_eq!(bed.read().unwrap().binaries.len(), 3);
 }
@@ -137,119 +103,26 @@ fn what_is_no_archive_of_ours_is_refused() {
     let cases = [
         (Bed::new().put("README", ""), "No dkms.conf found"),
         (Bed::new().module(), "No valid dkms.conf"),
-        (
-            Bed::new().module().put("dkms_binaries_only/dkms.conf", ""),
-            "no usable PACKAGE_NAME",
-        ),
-        (
-            Bed::new()
-                .module()
-                .only()
-                .put("dkms_binaries_only/PACKAGE_NAME", "../x"),
-            "slash",
-        ),
-        (
-            Bed::new()
-                .only()
-                .put(&format!("{MAIN_TREE}/dkms_dbversion"), "2.0.0"),
-            "has none",
-        ),
-        (
-            Bed::new()
-                .source()
-                .module()
-                .put(&format!("{MAIN_TREE}/dkms_dbversion"), "3.0"),
-            "only 2.0.0",
-        ),
-        (
-            Bed::new().source().put(&format!("{MAIN_TREE}/README"), ""),
-            "not a kernel",
-        ),
-        (
-            Bed::new()
-                .source()
-                .put(&format!("{MAIN_TREE}/source/x86_64/module/a.ko"), ""),
-            "another meaning",
-        ),
-        (
-            Bed::new()
-                .source()
-                .put(&format!("{MAIN_TREE}/a b/x86_64/module/a.ko"), ""),
-            "white space",
-        ),
-        (
-            Bed::new()
-                .source()
-                .put(&format!("{MAIN_TREE}/{K}/.x/module/a.ko"), ""),
-            "begins with a dot",
-        ),
-        (
-            Bed::new().source().put(&main("log/make.log"), ""),
-            "no directory \"module\"",
-        ),
-        (
-            Bed::new().source().put(&main("module/README"), ""),
-            "no modules",
-        ),
-        (
-            Bed::new().source().put(&main("module/a.ko"), "text"),
-            "not an ELF file",
-        ),
-        (
-            Bed::new()
-                .source()
-                .put(&main("module/a.ko"), b"\x7fELF\x02\x01\x01"),
-            "damaged ELF",
-        ),
-        (
-            Bed::new()
-                .source()
-                .put(&main("module/a.ko.xz"), b"\xfd7zXZ\0broken"),
-            "cannot be read",
-        ),
-        (
-            Bed::new()
-                .source()
-                .put(&main("module/a.ko"), fake_module(62, 2, K)),
-            "not a relocatable",
-        ),
-        (
-            Bed::new()
-                .source()
-                .put(&main("module/a.ko"), fake_module(183, 1, K)),
-            "another architecture",
-        ),
-        (
-            Bed::new()
-                .source()
-                .put(&main("module/a.ko"), fake_module(62, 1, "5.0")),
-            "built for the kernel \"5.0\"",
-        ),
-        (
-            Bed::new()
-                .source()
-                .module()
-                .put(&main("module/hello.ko.xz"), "x"),
-            "there twice",
-        ),
-        (
-            Bed::new()
-                .source()
-                .module()
-                .link(&main("module/b.ko"), "hello.ko"),
-            "no links",
-        ),
-        (
-            Bed::new()
-                .source()
-                .module()
-                .link("dkms_source_tree/l", "../dkms_main_tree"),
-            "leads out",
-        ),
-        (
-            Bed::new().put("p/dkms.conf", "").link("p/l", "../other"),
-            "leads out",
-        ),
+        (Bed::new().module().put("dkms_binaries_only/dkms.conf", ""), "no usable PACKAGE_NAME"),
+        (Bed::new().module().only().put("dkms_binaries_only/PACKAGE_NAME", "../x"), "slash"),
+        (Bed::new().only().put(&format!("{MAIN_TREE}/dkms_dbversion"), "2.0.0"), "has none"),
+        (Bed::new().source().module().put(&format!("{MAIN_TREE}/dkms_dbversion"), "3.0"), "only 2.0.0"),
+        (Bed::new().source().put(&format!("{MAIN_TREE}/README"), ""), "not a kernel"),
+        (Bed::new().source().put(&format!("{MAIN_TREE}/source/x86_64/module/a.ko"), ""), "another meaning"),
+        (Bed::new().source().put(&format!("{MAIN_TREE}/a b/x86_64/module/a.ko"), ""), "white space"),
+        (Bed::new().source().put(&format!("{MAIN_TREE}/{K}/.x/module/a.ko"), ""), "begins with a dot"),
+        (Bed::new().source().put(&main("log/make.log"), ""), "no directory \"module\""),
+        (Bed::new().source().put(&main("module/README"), ""), "no modules"),
+        (Bed::new().source().put(&main("module/a.ko"), "text"), "not an ELF file"),
+        (Bed::new().source().put(&main("module/a.ko"), b"\x7fELF\x02\x01\x01"), "damaged ELF"),
+        (Bed::new().source().put(&main("module/a.ko.xz"), b"\xfd7zXZ\0broken"), "cannot be read"),
+        (Bed::new().source().put(&main("module/a.ko"), fake_module(62, 2, K)), "not a relocatable"),
+        (Bed::new().source().put(&main("module/a.ko"), fake_module(183, 1, K)), "another architecture"),
+        (Bed::new().source().put(&main("module/a.ko"), fake_module(62, 1, "5.0")), "built for the kernel \"5.0\""),
+        (Bed::new().source().module().put(&main("module/hello.ko.xz"), "x"), "there twice"),
+        (Bed::new().source().module().link(&main("module/b.ko"), "hello.ko"), "no links"),
+        (Bed::new().source().module().link("dkms_source_tree/l", "../dkms_main_tree"), "leads out"),
+        (Bed::new().put("p/dkms.conf", "").link("p/l", "../other"), "leads out"),
     ];
     for (bed, expected) in cases {
         let text = bed.refused();
@@ -282,7 +155,11 @@ fn manifests_are_believed_only_when_true() {
         (manifest(K, "../module/a.ko", &good), "names a module"),
         (manifest(K, "a.ko", &Digest::of(b"")), "another digest"),
         (manifest(K, "a.ko", &good).replace(r#"{"file":"a.ko""#, r#"{"file":"a.ko","digest":"x"},{"file":"a.ko""#), ""),
-        (r#"{"package":{"name":"h","version":"1"},"kernel":{"release":"6.1.0-test","arch":"x86_64"},"modules":[]}"#.into(), "every module"),
+        (
+            r#"{"package":{"name":"h","version":"1"},"kernel":{"release":"6.1.0-test","arch":"x86_64"},"modules":[]}"#
+                .into(),
+            "every module",
+        ),
         ("not json".into(), "cannot be understood"),
     ] {
         let told = bed(text).refused();

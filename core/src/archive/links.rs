@@ -28,11 +28,7 @@ pub fn first_stray(top: &Path) -> io::Result<Option<Stray>> {
     collect(top, Path::new(""), &mut links)?;
     for (link, target) in &links {
         if let Err(why) = resolve(&links, link, target) {
-            return Ok(Some(Stray {
-                link: link.clone(),
-                target: target.clone(),
-                why,
-            }));
+            return Ok(Some(Stray { link: link.clone(), target: target.clone(), why }));
         }
     }
     Ok(None)
@@ -51,11 +47,7 @@ fn collect(dir: &Path, below: &Path, links: &mut BTreeMap<PathBuf, PathBuf>) -> 
     Ok(())
 }
 
-fn resolve(
-    links: &BTreeMap<PathBuf, PathBuf>,
-    link: &Path,
-    target: &Path,
-) -> Result<(), &'static str> {
+fn resolve(links: &BTreeMap<PathBuf, PathBuf>, link: &Path, target: &Path) -> Result<(), &'static str> {
     let mut here: PathBuf = link.parent().unwrap_or(Path::new("")).to_path_buf();
     // Components still to walk, the next one last.
     let mut rest: Vec<PathBuf> = Vec::new();
@@ -108,43 +100,20 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             symlink(target, path).unwrap();
         }
-        first_stray(tmp.path())
-            .unwrap()
-            .map(|s| (s.link.display().to_string(), s.why))
+        first_stray(tmp.path()).unwrap().map(|s| (s.link.display().to_string(), s.why))
     }
 
     #[test]
     fn links_inside_pass() {
-        assert_eq!(
-            stray(&[
-                ("a/b/c", "../../x"),
-                ("d", "a"),
-                ("e", "d/b/.."),
-                ("f", "missing"),
-                ("g", ".")
-            ]),
-            None
-        );
+        assert_eq!(stray(&[("a/b/c", "../../x"), ("d", "a"), ("e", "d/b/.."), ("f", "missing"), ("g", ".")]), None);
     }
 
     #[test]
     fn links_that_leave_are_found() {
-        assert_eq!(
-            stray(&[("a/b", "../..")]),
-            Some(("a/b".into(), "it leads out of the archive"))
-        );
-        assert_eq!(
-            stray(&[("a", "/etc")]),
-            Some(("a".into(), "it is absolute"))
-        );
+        assert_eq!(stray(&[("a/b", "../..")]), Some(("a/b".into(), "it leads out of the archive")));
+        assert_eq!(stray(&[("a", "/etc")]), Some(("a".into(), "it is absolute")));
         // `x/up` is the top itself, so the text `x/up/..` that looks like `x` leaves it.
-        assert_eq!(
-            stray(&[("x/up", ".."), ("y", "x/up/..")]),
-            Some(("y".into(), "it leads out of the archive"))
-        );
-        assert_eq!(
-            stray(&[("a", "b"), ("b", "a")]),
-            Some(("a".into(), "it is part of a loop of links"))
-        );
+        assert_eq!(stray(&[("x/up", ".."), ("y", "x/up/..")]), Some(("y".into(), "it leads out of the archive")));
+        assert_eq!(stray(&[("a", "b"), ("b", "a")]), Some(("a".into(), "it is part of a loop of links")));
     }
 }

@@ -28,35 +28,18 @@ pub fn inspect(path: &Path) -> Result<ModuleFacts, String> {
         return Err(format!("is larger than {MAX_MODULE} bytes"));
     }
     let facts = match bytes.get(..5) {
-        Some([0x7f, b'E', b'L', b'F', 1]) => {
-            ElfFile32::<Endianness>::parse(&*bytes).ok().map(|f| {
-                (
-                    f.elf_header().e_type(f.endian()),
-                    f.elf_header().e_machine(f.endian()),
-                    modinfo(&f),
-                )
-            })
-        }
-        Some([0x7f, b'E', b'L', b'F', 2]) => {
-            ElfFile64::<Endianness>::parse(&*bytes).ok().map(|f| {
-                (
-                    f.elf_header().e_type(f.endian()),
-                    f.elf_header().e_machine(f.endian()),
-                    modinfo(&f),
-                )
-            })
-        }
+        Some([0x7f, b'E', b'L', b'F', 1]) => ElfFile32::<Endianness>::parse(&*bytes)
+            .ok()
+            .map(|f| (f.elf_header().e_type(f.endian()), f.elf_header().e_machine(f.endian()), modinfo(&f))),
+        Some([0x7f, b'E', b'L', b'F', 2]) => ElfFile64::<Endianness>::parse(&*bytes)
+            .ok()
+            .map(|f| (f.elf_header().e_type(f.endian()), f.elf_header().e_machine(f.endian()), modinfo(&f))),
         _ => return Err("is not an ELF file".into()),
     };
     match facts {
         None => Err("is a damaged ELF file".into()),
-        Some((elf::ET_REL, machine, Some(vermagic))) => Ok(ModuleFacts {
-            machine: machine.0,
-            vermagic,
-        }),
-        Some((elf::ET_REL, _, None)) => {
-            Err("is an object file, but no kernel module: it has no .modinfo".into())
-        }
+        Some((elf::ET_REL, machine, Some(vermagic))) => Ok(ModuleFacts { machine: machine.0, vermagic }),
+        Some((elf::ET_REL, _, None)) => Err("is an object file, but no kernel module: it has no .modinfo".into()),
         Some(_) => Err("is an ELF file, but not a relocatable one as modules are".into()),
     }
 }
@@ -65,22 +48,14 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut input = io::BufReader::new(fs_err::File::open(path)?);
     let format = Format::of_magic(io::BufRead::fill_buf(&mut input)?);
     let mut bytes = Vec::new();
-    codec::decoder(format, input)?
-        .take(MAX_MODULE + 1)
-        .read_to_end(&mut bytes)?;
+    codec::decoder(format, input)?.take(MAX_MODULE + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 fn modinfo<'a>(file: &impl Object<'a>) -> Option<String> {
     let data = file.section_by_name(".modinfo")?.data().ok()?;
-    let field = data
-        .split(|b| *b == 0)
-        .find_map(|f| f.strip_prefix(b"vermagic="));
-    Some(
-        field
-            .map(|v| String::from_utf8_lossy(v).into_owned())
-            .unwrap_or_default(),
-    )
+    let field = data.split(|b| *b == 0).find_map(|f| f.strip_prefix(b"vermagic="));
+    Some(field.map(|v| String::from_utf8_lossy(v).into_owned()).unwrap_or_default())
 }
 
 /// The machine (`e_machine`, elf(5)) that modules of kernels labelled `arch` are for; `None` for a label

@@ -99,57 +99,31 @@ fn unpack_into(
     limits: &Limits,
     current: &mut Option<String>,
 ) -> Result<Unpacked, Fault> {
-    let file: File = fs::File::open(archive)
-        .map_err(io_fault("it cannot be opened"))?
-        .into();
-    let is_file = file
-        .metadata()
-        .map_err(io_fault("it cannot be read"))?
-        .is_file();
+    let file: File = fs::File::open(archive).map_err(io_fault("it cannot be opened"))?.into();
+    let is_file = file.metadata().map_err(io_fault("it cannot be read"))?.is_file();
     if !is_file {
         return Err(Fault::NotTar("no regular file"));
     }
     let unpacked = private_dir(beside).map_err(io_fault("no directory to unpack into"))?;
     let counter = std::rc::Rc::new(std::cell::Cell::new(0));
-    let mut input = BufReader::new(Counted {
-        inner: file,
-        count: counter.clone(),
-    });
+    let mut input = BufReader::new(Counted { inner: file, count: counter.clone() });
     let head = io::BufRead::fill_buf(&mut input).map_err(io_fault("it cannot be read"))?;
     if head.is_empty() {
         return Err(Fault::Empty);
     }
-    let decoder = codec::decoder(Format::of_magic(head), input)
-        .map_err(io_fault("it cannot be decompressed"))?;
-    let mut source = Source {
-        inner: decoder,
-        limits,
-        consumed: counter,
-        produced: 0,
-    };
-    let top = rustix::fs::open(
-        unpacked.path(),
-        OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .map_err(sys_fault("the directory to unpack into cannot be opened"))?;
-    let mut tree = Tree {
-        top,
-        known: std::collections::BTreeMap::new(),
-    };
+    let decoder = codec::decoder(Format::of_magic(head), input).map_err(io_fault("it cannot be decompressed"))?;
+    let mut source = Source { inner: decoder, limits, consumed: counter, produced: 0 };
+    let top = rustix::fs::open(unpacked.path(), OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+        .map_err(sys_fault("the directory to unpack into cannot be opened"))?;
+    let mut tree = Tree { top, known: std::collections::BTreeMap::new() };
     read_entries(&mut source, limits, &mut tree, current)?;
     *current = None;
     tree.finish()?;
-    match links::first_stray(unpacked.path())
-        .map_err(io_fault("what was unpacked cannot be read"))?
-    {
+    match links::first_stray(unpacked.path()).map_err(io_fault("what was unpacked cannot be read"))? {
         None => Ok(unpacked),
         Some(stray) => {
             *current = Some(stray.link.display().to_string());
-            Err(Fault::Link {
-                target: stray.target.display().to_string(),
-                why: stray.why,
-            })
+            Err(Fault::Link { target: stray.target.display().to_string(), why: stray.why })
         }
     }
 }
@@ -163,10 +137,7 @@ fn private_dir(beside: &Path) -> io::Result<Unpacked> {
             Ok(()) => return Ok(Unpacked { path: Some(path) }),
             Err(Errno::EXIST) => {}
             Err(error) => {
-                return Err(io::Error::new(
-                    io::Error::from(error).kind(),
-                    format!("{}: {error}", path.display()),
-                ));
+                return Err(io::Error::new(io::Error::from(error).kind(), format!("{}: {error}", path.display())));
             }
         }
     }
@@ -188,24 +159,15 @@ fn read_entries(
         }
         entries += 1;
         if entries > limits.entries {
-            return Err(Fault::Limit {
-                what: "entries",
-                limit: limits.entries,
-            });
+            return Err(Fault::Limit { what: "entries", limit: limits.entries });
         }
         let header = tar::Header::from_byte_slice(&block);
         check_header(&block)?;
-        *current = Some(readable(
-            pending.name.as_deref().unwrap_or(&header.path_bytes()),
-        ));
+        *current = Some(readable(pending.name.as_deref().unwrap_or(&header.path_bytes())));
         let size = octal(&block[124..136])?;
         match block[156] {
             kind @ (b'L' | b'K') => {
-                bound(
-                    size,
-                    extended::MAX_NAME,
-                    Fault::LongName("it is longer than any path"),
-                )?;
+                bound(size, extended::MAX_NAME, Fault::LongName("it is longer than any path"))?;
                 let content = source.small(size)?;
                 pending.gnu_long(kind == b'K', &content)?;
             }

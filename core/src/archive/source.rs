@@ -41,17 +41,11 @@ impl Source<'_> {
         };
         self.produced += n as u64;
         if self.produced > self.limits.total_bytes {
-            return Err(Fault::Limit {
-                what: "bytes",
-                limit: self.limits.total_bytes,
-            });
+            return Err(Fault::Limit { what: "bytes", limit: self.limits.total_bytes });
         }
         let allowed = self.consumed.get().saturating_mul(self.limits.ratio);
         if self.produced > self.limits.ratio_after && self.produced > allowed {
-            return Err(Fault::Limit {
-                what: "bytes for each compressed byte",
-                limit: self.limits.ratio,
-            });
+            return Err(Fault::Limit { what: "bytes for each compressed byte", limit: self.limits.ratio });
         }
         Ok(n)
     }

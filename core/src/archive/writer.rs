@@ -81,10 +81,7 @@ pub fn file_name(package: &Package, kernels: &[Kernel]) -> String {
     if kernels.is_empty() {
         return format!("{start}-source-only.dkms.tar.gz");
     }
-    let list: Vec<_> = kernels
-        .iter()
-        .map(|k| format!("{}-{}", k.release, k.arch))
-        .collect();
+    let list: Vec<_> = kernels.iter().map(|k| format!("{}-{}", k.release, k.arch)).collect();
     let list = list.join("-");
     if list.len() > MAX_KERNEL_LIST {
         return format!("{start}-manykernels.dkms.tar.gz");
@@ -100,11 +97,7 @@ pub fn write(plan: &Plan<'_>, target: &Path) -> Result<(), WriteError> {
     let mtime = u64::try_from(plan.mtime.unwrap_or(newest)).unwrap_or(0);
     let forbidden = Forbidden::new(plan.forbidden);
     let temporary = Temporary::beside(target)?;
-    let file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o644)
-        .open(&temporary.0)?;
+    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&temporary.0)?;
     let mut file = codec::encode(Format::of_name(target), io::BufWriter::new(file), |out| {
         let mut tar = tar::Builder::new(out);
         for entry in &entries {
@@ -117,10 +110,7 @@ pub fn write(plan: &Plan<'_>, target: &Path) -> Result<(), WriteError> {
     file.sync_all()?;
     fs::rename(&temporary.0, target)?;
     // The name has to last too.
-    let parent = target
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::File::open(parent)?.sync_all()?;
     Ok(())
 }
@@ -130,14 +120,9 @@ struct Temporary(PathBuf);
 
 impl Temporary {
     fn beside(target: &Path) -> io::Result<Self> {
-        let name = target.file_name().ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidInput, "the archive has no name")
-        })?;
-        let path = target.with_file_name(format!(
-            ".dkms-new-{}-{}",
-            std::process::id(),
-            name.to_string_lossy()
-        ));
+        let name =
+            target.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the archive has no name"))?;
+        let path = target.with_file_name(format!(".dkms-new-{}-{}", std::process::id(), name.to_string_lossy()));
         let _ = std::fs::remove_file(&path);
         Ok(Self(path))
     }
@@ -165,12 +150,7 @@ enum What {
 
 fn entries(plan: &Plan<'_>) -> Result<Vec<Entry>, WriteError> {
     let mut all = Vec::new();
-    let directory = |name: String| Entry {
-        name,
-        from: PathBuf::new(),
-        mtime: 0,
-        what: What::Directory,
-    };
+    let directory = |name: String| Entry { name, from: PathBuf::new(), mtime: 0, what: What::Directory };
     // Always there: the classic tells its own archives by it.
     all.push(directory(format!("./{MAIN_TREE}")));
     match plan.source {
@@ -179,11 +159,7 @@ fn entries(plan: &Plan<'_>) -> Result<Vec<Entry>, WriteError> {
                 return Err(WriteError::Kind(dir.to_owned()));
             }
             if let Some(stray) = links::first_stray(dir)? {
-                return Err(WriteError::Link {
-                    path: dir.join(stray.link),
-                    target: stray.target,
-                    why: stray.why,
-                });
+                return Err(WriteError::Link { path: dir.join(stray.link), target: stray.target, why: stray.why });
             }
             collect(dir, &format!("./{SOURCE_TREE}"), &mut all)?;
         }
@@ -224,18 +200,11 @@ fn collect(path: &Path, name: &str, all: &mut Vec<Entry>) -> Result<(), WriteErr
     } else if meta.is_symlink() {
         What::Link(fs::read_link(path)?)
     } else if meta.is_file() {
-        What::File {
-            executable: meta.mode() & 0o111 != 0,
-        }
+        What::File { executable: meta.mode() & 0o111 != 0 }
     } else {
         return Err(WriteError::Kind(path.to_owned()));
     };
-    all.push(Entry {
-        name: name.to_owned(),
-        from: path.to_owned(),
-        mtime: meta.mtime(),
-        what,
-    });
+    all.push(Entry { name: name.to_owned(), from: path.to_owned(), mtime: meta.mtime(), what });
     if meta.is_dir() {
         for entry in fs::read_dir(path)? {
             let path = entry?.path();
@@ -328,32 +297,21 @@ impl Forbidden {
     fn new(paths: &[PathBuf]) -> Self {
         let files = paths.iter().filter_map(|path| {
             let meta = fs::metadata(path).ok()?;
-            Some((
-                (meta.dev(), meta.ino()),
-                meta.len(),
-                Digest::of_file(path).ok(),
-            ))
+            Some(((meta.dev(), meta.ino()), meta.len(), Digest::of_file(path).ok()))
         });
-        Self {
-            files: files.collect(),
-        }
+        Self { files: files.collect() }
     }
 
     /// The content of `path`, unless it is a private key. It is checked as read, so that a file that is
     /// replaced in between can't slip through.
     fn read(&self, path: &Path) -> Result<Vec<u8>, WriteError> {
-        let refused = |what| WriteError::PrivateKey {
-            path: path.to_owned(),
-            what,
-        };
+        let refused = |what| WriteError::PrivateKey { path: path.to_owned(), what };
         let mut file = fs::File::open(path)?;
         let meta = file.metadata()?;
         let mut content = Vec::new();
         file.read_to_end(&mut content)?;
         for (identity, length, digest) in &self.files {
-            let same_content = *length == content.len() as u64
-                && *length > 0
-                && *digest == Some(Digest::of(&content));
+            let same_content = *length == content.len() as u64 && *length > 0 && *digest == Some(Digest::of(&content));
             if *identity == (meta.dev(), meta.ino()) || same_content {
                 return Err(refused("the signing key"));
             }

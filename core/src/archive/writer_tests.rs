@@ -34,27 +34,13 @@ impl Bed {
             .unwrap();
             std::fs::write(dir.join("log/make.log"), "made\n").unwrap();
         }
-        Self {
-            tmp,
-            package: Package::new("hello", "1.0").unwrap(),
-            kernels,
-        }
+        Self { tmp, package: Package::new("hello", "1.0").unwrap(), kernels }
     }
 
     fn plan<'a>(&'a self, source: Source<'a>, forbidden: &'a [PathBuf]) -> Plan<'a> {
-        let artefacts = self
-            .kernels
-            .iter()
-            .enumerate()
-            .map(|(n, k)| (k.clone(), self.path(&format!("built{n}"))))
-            .collect();
-        Plan {
-            package: &self.package,
-            source,
-            artefacts,
-            mtime: Some(1_700_000_000),
-            forbidden,
-        }
+        let artefacts =
+            self.kernels.iter().enumerate().map(|(n, k)| (k.clone(), self.path(&format!("built{n}")))).collect();
+        Plan { package: &self.package, source, artefacts, mtime: Some(1_700_000_000), forbidden }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -75,39 +61,16 @@ fn three_kinds_come_back() {
         };
         write(&bed.plan(Source::Tree(&source), &[]), &target).unwrap();
         let (unpacked, layout) = load();
-        let Kind::SourceAndBinaries { source: back } = layout.kind else {
-            panic!("{layout:?}")
-        };
-        assert_eq!(
-            Digest::of_tree(&back).unwrap(),
-            Digest::of_tree(&source).unwrap()
-        );
+        let Kind::SourceAndBinaries { source: back } = layout.kind else { panic!("{layout:?}") };
+        assert_eq!(Digest::of_tree(&back).unwrap(), Digest::of_tree(&source).unwrap());
         assert_eq!(layout.binaries.len(), 3);
-        assert_eq!(
-            std::fs::metadata(&layout.conf).unwrap().mtime(),
-            1_700_000_000
-        );
+        assert_eq!(std::fs::metadata(&layout.conf).unwrap().mtime(), 1_700_000_000);
         drop(unpacked);
         write(&bed.plan(Source::ConfOnly(&conf), &[]), &target).unwrap();
         let (_unpacked, layout) = load();
-        assert_eq!(
-            layout.kind,
-            Kind::BinariesOnly {
-                package: bed.package.clone()
-            }
-        );
-        assert_eq!(
-            std::fs::read(layout.conf).unwrap(),
-            std::fs::read(&conf).unwrap()
-        );
-        write(
-            &Plan {
-                artefacts: vec![],
-                ..bed.plan(Source::Tree(&source), &[])
-            },
-            &target,
-        )
-        .unwrap();
+        assert_eq!(layout.kind, Kind::BinariesOnly { package: bed.package.clone() });
+        assert_eq!(std::fs::read(layout.conf).unwrap(), std::fs::read(&conf).unwrap());
+        write(&Plan { artefacts: vec![], ..bed.plan(Source::Tree(&source), &[]) }, &target).unwrap();
         assert!(matches!(load().1.kind, Kind::SourceOnly { .. }));
     }
     let left: Vec<_> = std::fs::read_dir(bed.tmp.path())
@@ -126,11 +89,7 @@ fn the_same_content_gives_the_same_bytes() {
     write(&bed.plan(Source::Tree(&source), &[]), &one).unwrap();
     // Other times, other modes below the execute bit, another order of kernels.
     std::fs::write(source.join("dkms.conf"), "PACKAGE_NAME=hello\n").unwrap();
-    std::fs::set_permissions(
-        source.join("sub/x.c"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o600),
-    )
-    .unwrap();
+    std::fs::set_permissions(source.join("sub/x.c"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let mut plan = bed.plan(Source::Tree(&source), &[]);
     plan.artefacts.reverse();
     write(&plan, &two).unwrap();
@@ -148,16 +107,9 @@ fn tar_lists_what_the_classic_would_write() {
     let (target, conf) = (bed.path("out.tar.xz"), bed.path("src/dkms.conf"));
     write(&bed.plan(Source::ConfOnly(&conf), &[]), &target).unwrap();
     #[allow(clippy::disallowed_methods, reason = "the test asks tar")]
-    let listed = std::process::Command::new("tar")
-        .arg("tvf")
-        .arg(&target)
-        .output()
-        .unwrap();
+    let listed = std::process::Command::new("tar").arg("tvf").arg(&target).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
-    let names: Vec<_> = listed
-        .lines()
-        .map(|l| l.split_whitespace().nth(5).unwrap())
-        .collect();
+    let names: Vec<_> = listed.lines().map(|l| l.split_whitespace().nth(5).unwrap()).collect();
     assert_eq!(
         names[..4],
         [
@@ -181,18 +133,11 @@ fn private_keys_never_get_in() {
     let secret = source.join("sub/key");
     type Plant<'a> = (&'a str, Box<dyn Fn() + 'a>);
     let plants: [Plant<'_>; 4] = [
-        (
-            "a PEM private key",
-            Box::new(|| std::fs::write(&secret, "-----BEGIN RSA PRIVATE KEY-----\nMIIE").unwrap()),
-        ),
+        ("a PEM private key", Box::new(|| std::fs::write(&secret, "-----BEGIN RSA PRIVATE KEY-----\nMIIE").unwrap())),
         (
             "a PEM private key",
             Box::new(|| {
-                std::fs::write(
-                    bed.path("built1/module/hello.ko"),
-                    "-----BEGIN PRIVATE KEY-----\nMIIE",
-                )
-                .unwrap();
+                std::fs::write(bed.path("built1/module/hello.ko"), "-----BEGIN PRIVATE KEY-----\nMIIE").unwrap();
             }),
         ),
         (
@@ -201,17 +146,12 @@ fn private_keys_never_get_in() {
                 std::fs::copy(&key, &secret).unwrap();
             }),
         ),
-        (
-            "the signing key",
-            Box::new(|| std::fs::hard_link(&key, &secret).unwrap()),
-        ),
+        ("the signing key", Box::new(|| std::fs::hard_link(&key, &secret).unwrap())),
     ];
     for (expected, plant) in plants {
         let before = std::fs::read(bed.path("built1/module/hello.ko")).unwrap();
         plant();
-        let text = write(&bed.plan(Source::Tree(&source), &forbidden), &target)
-            .unwrap_err()
-            .to_string();
+        let text = write(&bed.plan(Source::Tree(&source), &forbidden), &target).unwrap_err().to_string();
         assert!(text.contains(expected), "{text}");
         assert_eq!(std::fs::read(&target).unwrap(), b"an older archive");
         let _ = std::fs::remove_file(&secret);
@@ -219,10 +159,7 @@ fn private_keys_never_get_in() {
     }
     // A link to the key leads out of the source, and links are not followed anyway.
     std::os::unix::fs::symlink("../../mok.key", &secret).unwrap();
-    assert!(matches!(
-        write(&bed.plan(Source::Tree(&source), &forbidden), &target),
-        Err(WriteError::Link { .. })
-    ));
+    assert!(matches!(write(&bed.plan(Source::Tree(&source), &forbidden), &target), Err(WriteError::Link { .. })));
     std::fs::remove_file(&secret).unwrap();
     write(&bed.plan(Source::Tree(&source), &forbidden), &target).unwrap();
 }
@@ -231,16 +168,10 @@ fn private_keys_never_get_in() {
 fn names_follow_the_classics_rule() {
     let package = Package::new("hello", "1.0").unwrap();
     let kernel = |n: usize| Kernel::new(&format!("6.1.{n}-some-kernel"), "x86_64").unwrap();
-    assert_eq!(
-        file_name(&package, &[]),
-        "hello-1.0-source-only.dkms.tar.gz"
-    );
+    assert_eq!(file_name(&package, &[]), "hello-1.0-source-only.dkms.tar.gz");
     assert_eq!(
         file_name(&package, &[kernel(1), kernel(2)]),
         "hello-1.0-kernel6.1.1-some-kernel-x86_64-6.1.2-some-kernel-x86_64.dkms.tar.gz"
     );
-    assert_eq!(
-        file_name(&package, &(0..20).map(kernel).collect::<Vec<_>>()),
-        "hello-1.0-manykernels.dkms.tar.gz"
-    );
+    assert_eq!(file_name(&package, &(0..20).map(kernel).collect::<Vec<_>>()), "hello-1.0-manykernels.dkms.tar.gz");
 }
