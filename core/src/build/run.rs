@@ -215,9 +215,7 @@ impl Run<'_> {
             if !verbose {
                 self.reporter.line(&format!("Failed command:\n{shown}"));
             }
-            if code >= 128 {
-                self.budget.make_was_killed();
-            }
+            self.budget.make_failed();
         }
         Ok(code)
     }

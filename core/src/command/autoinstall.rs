@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::execute::{Done, Session};
 use crate::names::Kernel;
-use crate::plan::{Action, Reason};
+use crate::plan::{Action, Reason, Step};
 use crate::policy::{Ending, FAILED};
 use crate::reconcile::{How, Outcome, Scope, preview, reconcile};
 use crate::report::{Event, Reporter};
@@ -71,11 +71,7 @@ fn conclude(session: &Session<'_>, kernel: &Kernel, outcome: &Outcome, reporter:
             (Ending::Failed(_), Reason::Dependencies(missing)) => {
                 let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
                 unresolved = true;
-                reporter.report(Event::Note(format!(
-                    "{} autoinstall failed due to missing dependencies: {}.",
-                    step.package,
-                    missing.join(" ")
-                )));
+                reporter.report(Event::Note(missing_dependencies(step, &missing)));
             }
             (Ending::Failed(13), Reason::Cycle(_)) => {
                 unresolved = true;
@@ -85,7 +81,14 @@ fn conclude(session: &Session<'_>, kernel: &Kernel, outcome: &Outcome, reporter:
                 reporter.report(Event::Error(why.lines().map(str::to_owned).collect()));
                 failed.push(format!("{name}({code})"));
             }
-            (Ending::Failed(code), _) => failed.push(format!("{name}({code})")),
+            (Ending::Failed(code), _) => match &outcome.results[index] {
+                // Its dependency failed just now.
+                Some(Err(Error::MissingDependencies { missing, .. })) => {
+                    unresolved = true;
+                    reporter.report(Event::Note(missing_dependencies(step, missing)));
+                }
+                _ => failed.push(format!("{name}({code})")),
+            },
         }
     }
     present.append(&mut succeeded);
@@ -127,4 +130,8 @@ fn conclude(session: &Session<'_>, kernel: &Kernel, outcome: &Outcome, reporter:
         format!("See above, and: dkms status -k {release} --long"),
     ]));
     Ok(FAILED)
+}
+
+fn missing_dependencies(step: &Step, missing: &[String]) -> String {
+    format!("{} autoinstall failed due to missing dependencies: {}.", step.package, missing.join(" "))
 }

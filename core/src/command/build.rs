@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::execute::{self, Done, Job, Session, Want};
 use crate::install;
 use crate::names::Kernel;
+use crate::reconcile::dependants;
 use crate::report::Reporter;
 use crate::superseded;
 use crate::tree::walk::Source;
@@ -43,18 +44,62 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
             after: Vec::new(),
         })
         .collect();
-    let results = execute::run(&session, &jobs, reporter);
+    let mut jobs = jobs;
+    let mut results = execute::run::without_depmod(&session, &jobs, reporter);
+    if want == Want::Installed && !ctx.options.force {
+        dependants(&session, &mut jobs, &mut results, reporter)?;
+    }
+    if want == Want::Installed {
+        superseded::settle(&session, reporter)?;
+    }
+    execute::run::depmod_once(&session, &jobs, &mut results, reporter);
     let installed = jobs.iter().zip(&results).filter(|(_, result)| matches!(result, Ok(Done::Installed)));
     install::modprobe::load_matching(ctx, installed.map(|(job, _)| &job.kernel.release));
     if want == Want::Installed && results.iter().any(|result| matches!(result, Ok(Done::Installed))) {
-        if superseded::settle(&session, reporter)? {
-            execute::run::depmods(&session, reporter);
-        }
         post_transaction(ctx, reporter)?;
         let kernels: Vec<Kernel> = jobs.into_iter().map(|job| job.kernel).collect();
         tell_trust(&session, &kernels, reporter)?;
     }
     Ok(code(&results))
+}
+
+/// BUILD_DEPENDS_REBUILD (behaviour.md 8): what was built against another version of what was just installed is
+/// built anew. A failure does not undo the installation, and leaves the dependant's old modules in place.
+fn dependants(
+    session: &Session<'_>,
+    jobs: &mut Vec<Job>,
+    results: &mut Vec<Result<Done, Error>>,
+    reporter: &dyn Reporter,
+) -> Result<(), Error> {
+    let mut again: Vec<Job> = Vec::new();
+    for (job, _) in jobs.iter().zip(results.iter()).filter(|(_, result)| matches!(result, Ok(Done::Installed))) {
+        let found = dependants::find(session.ctx, &job.kernel, std::slice::from_ref(&job.package.name))?;
+        for cycle in &found.cycles {
+            let cycle = cycle.iter().map(ToString::to_string).collect::<Vec<_>>().join(" -> ");
+            reporter.warning(&[&"The following modules could not be rebuilt due to dependency cycles:", &cycle]);
+        }
+        let first = again.len();
+        again.extend(found.packages.into_iter().map(|(package, before)| Job {
+            announce: Some(format!("\nRebuilding module {package} due to updated dependencies\n")),
+            package,
+            kernel: job.kernel.clone(),
+            want: Want::Installed,
+            rebuild: true,
+            after: before.into_iter().map(|before| first + before).collect(),
+        }));
+    }
+    let rebuilt = execute::run::without_depmod(session, &again, reporter);
+    for (job, result) in again.iter().zip(&rebuilt) {
+        if result.is_err() && install::is_installed(session.ctx, &job.package, &job.kernel) {
+            reporter.warning(&[&format!(
+                "{} could not be built anew for kernel {}: its present modules stay.",
+                job.package, job.kernel
+            )]);
+        }
+    }
+    jobs.extend(again);
+    results.extend(rebuilt);
+    Ok(())
 }
 
 /// One exit code for several kernels: the first failure's; 77 only if every kernel is excluded.

@@ -1,6 +1,6 @@
 //! The job budget: one GNU make jobserver that all builds of a run share.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jobserver::{Acquired, Client};
 
@@ -12,14 +12,23 @@ use crate::error::Error;
 pub struct Budget {
     client: Client,
     total: usize,
-    /// How many tokens builds hold through us, and how many a killed make may have taken with it.
+    /// Two builds that each wait for several tokens must not hold halves: one collects at a time.
+    collecting: Mutex<()>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// Tokens held through us, those of a collection under way included.
     held: usize,
+    /// Builds that hold theirs.
+    running: usize,
+    /// A collection is under way.
+    collecting: bool,
+    /// A failed make may have taken tokens with it.
     lost: bool,
+    /// The collector is to count.
+    recount: bool,
 }
 
 /// Tokens held for a build.
@@ -33,7 +42,7 @@ impl Budget {
     /// A budget of `total` jobs, at least one.
     pub fn new(total: usize) -> Result<Self, Error> {
         let total = total.max(1);
-        Ok(Self { client: Client::new(total)?, total, state: Mutex::default() })
+        Ok(Self { client: Client::new(total)?, total, collecting: Mutex::default(), state: Mutex::default() })
     }
 
     /// How many jobs may run at once.
@@ -48,36 +57,68 @@ impl Budget {
 
     /// Waits for `count` tokens (no more than there are).
     pub fn acquire(&self, count: usize) -> Result<Tokens<'_>, Error> {
+        let _one = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.state().collecting = true;
         let mut acquired = Vec::new();
-        // Two builds that each wait for several tokens must not hold halves: one collects at a time.
-        static COLLECTING: Mutex<()> = Mutex::new(());
-        let _one = COLLECTING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for _ in 0..count.clamp(1, self.total) {
-            acquired.push(self.client.acquire()?);
+        let mut failure = None;
+        while acquired.len() < count.clamp(1, self.total) && failure.is_none() {
+            match self.client.acquire() {
+                Ok(token) => acquired.push(token),
+                Err(error) => failure = Some(error),
+            }
+            let mut state = self.state();
+            state.held += usize::from(failure.is_none());
+            self.recount(&mut state);
         }
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner).held += acquired.len();
-        Ok(Tokens { budget: self, acquired })
+        let mut state = self.state();
+        state.collecting = false;
+        self.recount(&mut state);
+        state.running += 1;
+        drop(state);
+        let tokens = Tokens { budget: self, acquired };
+        failure.map_or(Ok(tokens), |error| Err(error.into()))
     }
 
-    /// A make of this run was killed: it may have held tokens, which come back when nothing runs.
-    pub fn make_was_killed(&self) {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner).lost = true;
+    /// A make of this run failed or was killed: it may have held tokens, which come back when nothing runs.
+    pub fn make_failed(&self) {
+        self.state().lost = true;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the number of free tokens right, if that was asked for. Nothing runs.
+    fn recount(&self, state: &mut State) {
+        if !std::mem::take(&mut state.recount) {
+            return;
+        }
+        let Ok(free) = self.client.available() else { return };
+        let right = self.total.saturating_sub(state.held);
+        for _ in free..right {
+            let _ = self.client.release_raw();
+        }
+        for _ in right..free {
+            let _ = self.client.acquire_raw();
+        }
     }
 }
 
 impl Drop for Tokens<'_> {
     fn drop(&mut self) {
-        let mut state = self.budget.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = self.budget.state();
         state.held -= self.acquired.len();
+        state.running -= 1;
         self.acquired.clear();
-        if state.held == 0 && state.lost {
-            // Nothing of ours runs now, so every token should be in the pipe.
-            state.lost = false;
-            if let Ok(free) = self.budget.client.available() {
-                for _ in free..self.budget.total {
-                    let _ = self.budget.client.release_raw();
-                }
-            }
+        if state.running > 0 || !std::mem::take(&mut state.lost) {
+            return;
+        }
+        state.recount = true;
+        if state.collecting {
+            // Whether the collector has just got a token, it alone knows: it is woken up, and counts.
+            let _ = self.budget.client.release_raw();
+        } else {
+            self.budget.recount(&mut state);
         }
     }
 }
@@ -92,7 +133,7 @@ mod tests {
         let held = budget.acquire(1).unwrap();
         // A make takes a token and dies with it.
         budget.client().acquire_raw().unwrap();
-        budget.make_was_killed();
+        budget.make_failed();
         assert_eq!(budget.client().available().unwrap(), 1);
         drop(held);
         assert_eq!(budget.client().available().unwrap(), 3);
@@ -104,6 +145,23 @@ mod tests {
         let held = budget.acquire(8).unwrap();
         assert_eq!(budget.client().available().unwrap(), 0);
         drop(held);
+        assert_eq!(budget.client().available().unwrap(), 2);
+    }
+
+    #[test]
+    fn who_waits_for_several_gets_those_of_a_killed_make() {
+        let budget = Budget::new(2).unwrap();
+        let held = budget.acquire(1).unwrap();
+        budget.client().acquire_raw().unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| budget.acquire(2).map(|tokens| tokens.acquired.len()).unwrap());
+            while !budget.state().collecting {
+                std::thread::yield_now();
+            }
+            budget.make_failed();
+            drop(held);
+            assert_eq!(waiting.join().unwrap(), 2);
+        });
         assert_eq!(budget.client().available().unwrap(), 2);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::session::Session;
-use super::work::{Done, Want, work};
+use super::work::{Done, Want, record, work};
 use crate::error::Error;
 use crate::install::depmod::{self, Depmod};
 use crate::names::{Kernel, Package, Release};
@@ -43,9 +43,15 @@ struct Board {
 }
 
 /// Runs `jobs`, then depmod once for each kernel that changed. Gives one result a job, in their order.
-/// A job whose predecessor failed is not tried: it misses a dependency. When depmod fails after modules
-/// were installed, their jobs have failed.
 pub fn run(session: &Session<'_>, jobs: &[Job], reporter: &dyn Reporter) -> Vec<Result<Done, Error>> {
+    let mut results = without_depmod(session, jobs, reporter);
+    depmod_once(session, jobs, &mut results, reporter);
+    results
+}
+
+/// Runs `jobs`; depmod is left to the caller. Gives one result a job, in their order. A job whose
+/// predecessor failed is not tried: it misses a dependency.
+pub fn without_depmod(session: &Session<'_>, jobs: &[Job], reporter: &dyn Reporter) -> Vec<Result<Done, Error>> {
     let board = Mutex::new(Board {
         states: vec![State::Waiting; jobs.len()],
         results: jobs.iter().map(|_| None).collect(),
@@ -64,14 +70,21 @@ pub fn run(session: &Session<'_>, jobs: &[Job], reporter: &dyn Reporter) -> Vec<
             }
         });
     }
-    let mut results: Vec<Result<Done, Error>> = board
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner)
+    let board = board.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for buffer in &buffers[board.said..] {
+        buffer.replay(reporter);
+    }
+    board
         .results
         .into_iter()
-        .zip(jobs)
-        .map(|(result, job)| result.unwrap_or_else(|| Err(unmet(jobs, job))))
-        .collect();
+        .enumerate()
+        .map(|(index, result)| result.unwrap_or_else(|| untried(session, jobs, &board.states, index)))
+        .collect()
+}
+
+/// Runs depmod once for each kernel that changed. When it fails after modules were installed, their jobs
+/// have failed.
+pub fn depmod_once(session: &Session<'_>, jobs: &[Job], results: &mut [Result<Done, Error>], reporter: &dyn Reporter) {
     for (release, error) in depmods(session, reporter) {
         for (result, job) in results.iter_mut().zip(jobs) {
             if job.kernel.release == release && matches!(result, Ok(Done::Installed)) {
@@ -79,7 +92,6 @@ pub fn run(session: &Session<'_>, jobs: &[Job], reporter: &dyn Reporter) -> Vec<
             }
         }
     }
-    results
 }
 
 fn one_by_one(session: &Session<'_>, jobs: &[Job], board: &Mutex<Board>, reporter: &dyn Reporter) {
@@ -179,13 +191,15 @@ fn one(session: &Session<'_>, job: &Job, reporter: &dyn Reporter) -> Result<Done
     result
 }
 
-fn unmet(jobs: &[Job], job: &Job) -> Error {
-    let missing: BTreeSet<String> = job.after.iter().map(|before| jobs[*before].package.name.to_string()).collect();
-    Error::MissingDependencies {
-        package: job.package.clone(),
-        kernel: job.kernel.clone(),
-        missing: missing.into_iter().collect(),
-    }
+/// What became of a job whose predecessors failed; recorded.
+fn untried(session: &Session<'_>, jobs: &[Job], states: &[State], index: usize) -> Result<Done, Error> {
+    let job = &jobs[index];
+    let failed = job.after.iter().filter(|before| states[**before] == State::Failed);
+    let missing: BTreeSet<String> = failed.map(|before| jobs[*before].package.name.to_string()).collect();
+    let (package, kernel) = (job.package.clone(), job.kernel.clone());
+    let result = Err(Error::MissingDependencies { package, kernel, missing: missing.into_iter().collect() });
+    record(session, &job.package, &job.kernel, &result);
+    result
 }
 
 /// A kernel whose depmod failed, and how to say so.

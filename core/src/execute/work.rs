@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::session::Session;
 use crate::build::{self, target::Target};
+use crate::context::Context;
 use crate::error::Error;
 use crate::facts::{Evaluated, KernelFacts};
 use crate::host::tools;
 use crate::install;
 use crate::journal::JournalError;
 use crate::lock::Holder;
-use crate::names::{Kernel, Package};
+use crate::names::{Kernel, Name, Package};
 use crate::report::{Event, Reporter};
 use crate::tree::manifest::KernelManifest;
 use crate::tree::record::{Outcome, Record};
@@ -169,7 +170,7 @@ fn check(
 fn missing_dependencies(session: &Session<'_>, kernel: &Kernel, evaluated: &Evaluated) -> Vec<String> {
     let ctx = session.ctx;
     let installed = |name: &str| {
-        crate::names::Name::new(name).is_ok_and(|name| {
+        Name::new(name).is_ok_and(|name| {
             // The link alone tells the classic's mind; what it leads to must be there.
             ctx.trees.active_link(&name, kernel).join("module").is_dir()
         })
@@ -188,20 +189,24 @@ fn dependencies(
     let beside =
         KernelManifest::load(&trees.kernel_manifest(&kernel.release)).map_err(JournalError::File)?.unwrap_or_default();
     for name in &evaluated.conf.build_depends {
-        let Ok(name) = crate::names::Name::new(name.as_str()) else { continue };
-        let link = trees.active_link(&name, kernel);
-        let version = std::fs::read_link(&link)
-            .ok()
-            .and_then(|target| target.components().next().map(|part| part.as_os_str().to_string_lossy().into_owned()))
-            .or_else(|| beside.find_name(&name, &kernel.arch).map(|entry| entry.package.version.to_string()));
-        let symvers = link.join("module/Module.symvers");
+        let Ok(name) = Name::new(name.as_str()) else { continue };
+        let version = installed_version(session.ctx, &beside, &name, kernel);
+        let symvers = trees.active_link(&name, kernel).join("module/Module.symvers");
         found.push(build::target::Dependency { name, version, symvers: symvers.is_file().then_some(symvers) });
     }
     Ok(found)
 }
 
+/// The version of `name` that is installed for `kernel`, whose manifest is `beside`.
+pub fn installed_version(ctx: &Context, beside: &KernelManifest, name: &Name, kernel: &Kernel) -> Option<String> {
+    std::fs::read_link(ctx.trees.active_link(name, kernel))
+        .ok()
+        .and_then(|target| target.components().next().map(|part| part.as_os_str().to_string_lossy().into_owned()))
+        .or_else(|| beside.find_name(name, &kernel.arch).map(|entry| entry.package.version.to_string()))
+}
+
 /// Records how it ended. A record that can't be written is worth a line in the log, no more.
-fn record(session: &Session<'_>, package: &Package, kernel: &Kernel, done: &Result<Done, Error>) {
+pub(super) fn record(session: &Session<'_>, package: &Package, kernel: &Kernel, done: &Result<Done, Error>) {
     let ctx = session.ctx;
     let outcome = match done {
         Ok(Done::Already) if install::is_installed(ctx, package, kernel) => Outcome::Installed,

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::{Scope, stale};
+use super::{Scope, dependants, stale};
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::Session;
@@ -249,9 +249,16 @@ impl Looker<'_> {
         if facts.state == State::Installed {
             if let Some(known) = known.filter(|known| !known.build_depends.is_empty()) {
                 facts.depends = known.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok()).collect();
-                facts.follows =
-                    artefact::manifest(self.session.ctx, package, kernel)?.is_some_and(|m| m.build_depends_rebuild);
+                let manifest = artefact::manifest(self.session.ctx, package, kernel)?;
+                if let Some(manifest) = manifest.filter(|manifest| manifest.build_depends_rebuild) {
+                    facts.follows = true;
+                    if let Some(name) = dependants::outdated(self.session.ctx, &self.beside, &manifest) {
+                        facts.state = State::Stale { why: Stale::Dependency(name), installed: true };
+                    }
+                }
             }
+        }
+        if facts.state == State::Installed {
             return Ok(Some(facts));
         }
         self.ask(&mut facts, entry.source == Source::Added);

@@ -3,6 +3,7 @@
 //! looks, plans, and does. Looking again finds nothing to do: order, repetition and omission of events are
 //! harmless.
 
+pub mod dependants;
 mod gather;
 pub mod initramfs;
 mod orphan;

@@ -1,0 +1,110 @@
+//! What goes wrong: what is remembered of it, what it means for the exit code, and that it stops nobody else.
+
+use anyhow::{Result, ensure};
+use dkms_tests::hello::package;
+
+use super::scene::{Scene, says};
+
+/// The running kernel, as far as the boot unit asks: it has the headers of a Debian kernel.
+const RUNNING: &str = "d=/lib/modules/$(uname -r); mkdir -p $d/kernel; touch $d/modules.order $d/modules.builtin
+    ln -s /usr/src/linux-headers-{k} $d/build";
+
+pub fn remembered() -> Result<()> {
+    let tried = |name: &str| package(name).script("PRE_BUILD", &format!("echo {name} >>/root/tried"));
+    let scene = Scene::new(&[
+        tried("bad").that_fails(),
+        tried("killed").make("kill -9 \\$\\$"),
+        tried("full").make("echo 'x.c:1:2: error: x: No space left on device'; exit 1"),
+        tried("good"),
+    ])?;
+    scene.ok(RUNNING)?;
+    scene.add(&["bad/1.0", "killed/1.0", "full/1.0", "good/1.0"])?;
+    let tries = |command: &str, code: i32| -> Result<(String, String)> {
+        let said = scene.exits(code, command)?;
+        Ok((scene.ok("sort /root/tried 2>/dev/null | tr '\\n' ' '; rm -f /root/tried")?.trim().to_owned(), said))
+    };
+    let boot = "dkms reconcile --event boot --initramfs=never";
+    ensure!(tries(boot, 0)?.0 == "bad full good killed");
+    // What a compiler refused is not tried again, and is told; everything else may be better now.
+    let (names, said) = tries(boot, 0)?;
+    ensure!(names == "full killed", "the second boot tried {names}");
+    says(&said, &["the same inputs have failed before", "no_such_thing"])?;
+    says(&scene.exits(0, "dkms status --long")?, &["no_such_thing"])?;
+    // Only the boot unit is spared.
+    ensure!(tries("dkms autoinstall -k $(uname -r)", 11)?.0 == "bad full killed");
+    ensure!(tries("dkms reconcile -k $(uname -r)", 0)?.0 == "bad full killed");
+    ensure!(tries("dkms install bad/1.0 -k $(uname -r)", 10)?.0 == "bad");
+    ensure!(tries(&format!("{boot} --strict"), 11)?.0 == "full killed");
+    // Another input, another try.
+    scene.ok("sed -i 's/no_such_thing/0/' /usr/src/bad-1.0/bad.c; echo 'MODULE_LICENSE(\"GPL\");' | cat - /usr/src/bad-1.0/bad.c >/root/x
+              echo '#include <linux/module.h>' | cat - /root/x >/usr/src/bad-1.0/bad.c")?;
+    ensure!(tries(boot, 0)?.0 == "bad full killed");
+    says(&scene.status()?, &["bad/1.0, "])?;
+    // No kernel of this name here: not our boot.
+    scene.ok("rm -r /lib/modules/$(uname -r)")?;
+    ensure!(tries(boot, 0)?.0.is_empty());
+    Ok(())
+}
+
+/// Every row of the policy table, by real runs.
+pub fn policies() -> Result<()> {
+    let scene = Scene::new(&[package("bad").script("PRE_BUILD", "exit 1"), package("waits").depends_on("nobody")])?;
+    let mut expected = Vec::new();
+    for (wish, policy, strict) in [
+        ("optional", "warn", ""),
+        ("optional", "fail", "--strict"),
+        ("wanted", "warn", ""),
+        ("wanted", "warn", "--strict"),
+        ("wanted", "fail", ""),
+        ("required", "warn", ""),
+        ("required", "fail", "--strict"),
+    ] {
+        let code = match (wish, policy, strict) {
+            ("optional", ..) | ("wanted", "warn", "") => 0,
+            _ => 11,
+        };
+        expected.push((wish, policy, strict, code));
+    }
+    for id in ["bad", "waits"] {
+        scene.add(&[&format!("{id}/1.0")])?;
+        let runs: String = expected
+            .iter()
+            .map(|(wish, policy, strict, _)| {
+                format!(
+                    "echo DKMS_POLICY={wish} >/etc/dkms/{id}.conf; echo policy={policy} >/etc/dkms/framework.conf.d/p.conf
+                     dkms reconcile -k {{k}} {strict} >/dev/null 2>&1; echo $?\n"
+                )
+            })
+            .collect();
+        let codes = scene.ok(&format!("set +e\n{runs}"))?;
+        for ((wish, policy, strict, code), found) in expected.iter().zip(codes.lines()) {
+            ensure!(*found == code.to_string(), "{id}: {wish} {policy} {strict}: {found} instead of {code}");
+        }
+        // The classic verbs keep the classic's codes.
+        let code = if id == "bad" { 11 } else { 0 };
+        scene.exits(code, "dkms autoinstall -k {k}")?;
+        scene.ok(&format!("dkms remove {id}/1.0 --all >/dev/null; rm /etc/dkms/{id}.conf"))?;
+    }
+    Ok(())
+}
+
+pub fn broken() -> Result<()> {
+    let scene = Scene::new(&[package("gone"), package("exits"), package("good")])?;
+    scene.add(&["gone/1.0", "exits/1.0", "good/1.0"])?;
+    scene.ok("rm -r /usr/src/gone-1.0; touch /var/lib/dkms/stray; mkdir -p /var/lib/dkms/odd/1.0; ln -s loop /var/lib/dkms/odd/1.0/source; ln -s source /var/lib/dkms/odd/1.0/loop")?;
+    // Broken ones are told of and passed over.
+    let said = scene.exits(0, "dkms autoinstall -k {k}")?;
+    says(&said, &["gone/1.0 is broken", "succeeded for module(s)", "good"])?;
+    scene.ok("echo 'exit 3' >/usr/src/exits-1.0/dkms.conf; dkms unbuild good/1.0 --all >/dev/null; dkms unbuild exits/1.0 --all >/dev/null")?;
+    let said = scene.exits(11, "dkms autoinstall -k {k}")?;
+    says(&said, &["exits-1.0/dkms.conf", "failed for module(s) exits(8)", "succeeded for module(s) good"])?;
+    scene.ok("dkms unbuild good/1.0 --all >/dev/null")?;
+    let said = scene.exits(0, "dkms reconcile")?;
+    says(&said, &["gone/1.0 is broken", "exits/1.0: its dkms.conf can't be used", "installed good/1.0"])?;
+    says(&scene.status()?, &["good/1.0, "])?;
+    // A source that vanished after its module was installed is no reason to take the module away.
+    scene.ok("rm -r /usr/src/good-1.0")?;
+    scene.exits(0, "dkms reconcile")?;
+    scene.ok("ls /lib/modules/{k}/updates/dkms/good.ko.xz >/dev/null")?;
+    Ok(())
+}
