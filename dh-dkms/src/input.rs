@@ -68,7 +68,8 @@ fn conf(file: &Path, sources: &Sources, options: &Options) -> Result<Conf, Error
     let mut text = fs_err::read_to_string(file)?;
     if options.version.is_some() || text.contains(PLACEHOLDER) {
         let given = options.version.as_deref().filter(|version| !version.is_empty());
-        let version = given.map_or(sources.upstream(), |version| version.split_once(':').map_or(version, |(_, rest)| rest));
+        let version =
+            given.map_or(sources.upstream(), |version| version.split_once(':').map_or(version, |(_, rest)| rest));
         text = text.replace(PLACEHOLDER, version);
     }
     let values = evaluate(file, &text)?;
@@ -97,7 +98,8 @@ fn evaluate(file: &Path, text: &str) -> Result<BTreeMap<&'static str, String>, E
     fs_err::write(copy.path(), text)?;
     let mut launcher = Launcher::new(environment());
     launcher.dir = std::path::absolute(".").ok();
-    let variables = [("kernelver", "0"), ("arch", ""), ("kernel_source_dir", ""), ("dkms_tree", ""), ("source_tree", "/usr/src")];
+    let variables =
+        [("kernelver", "0"), ("arch", ""), ("kernel_source_dir", ""), ("dkms_tree", ""), ("source_tree", "/usr/src")];
     let request = Request {
         kind: Kind::Package,
         files: vec![copy.path().to_owned()],

@@ -88,7 +88,8 @@ const KNOWN: &[Known] = &[
 impl Options {
     /// Reads the words, and what debhelper's variables add in front of them.
     pub fn read(words: impl Iterator<Item = String>, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
-        let mut options = Self { verbose: on(variable("DH_VERBOSE")), no_act: on(variable("DH_NO_ACT")), ..Self::default() };
+        let mut options =
+            Self { verbose: on(variable("DH_VERBOSE")), no_act: on(variable("DH_NO_ACT")), ..Self::default() };
         // dh's options are for every command of its sequence: those unknown here are somebody else's.
         if let Some(text) = variable("DH_INTERNAL_OPTIONS") {
             options.take(text.split('\u{1e}').map(str::to_owned).collect(), true)?;
@@ -122,9 +123,7 @@ impl Options {
             let value = match (value, known.2) {
                 (Some(value), _) => value,
                 (None, Nothing) => String::new(),
-                (None, Value) => {
-                    words.next().ok_or_else(|| Error::Usage(format!("{word} needs a value")))?
-                }
+                (None, Value) => words.next().ok_or_else(|| Error::Usage(format!("{word} needs a value")))?,
                 (None, Maybe) => words.next_if(|next| !next.starts_with('-')).unwrap_or_default(),
             };
             self.set(known.1, value);
@@ -172,14 +171,27 @@ mod tests {
     use super::*;
 
     fn read(words: &[&str], variables: &[(&str, &str)]) -> Options {
-        let variable = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let variable =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         Options::read(words.iter().map(|word| (*word).to_owned()), &variable).unwrap()
     }
 
     #[test]
     fn debhelpers_spellings() {
         let options = read(
-            &["-pone", "--package=two", "-p", "three", "-Nfour", "-i", "-Pdebian/tmp", "-O--buildsystem=x", "-O-v", "--", "f"],
+            &[
+                "-pone",
+                "--package=two",
+                "-p",
+                "three",
+                "-Nfour",
+                "-i",
+                "-Pdebian/tmp",
+                "-O--buildsystem=x",
+                "-O-v",
+                "--",
+                "f",
+            ],
             &[],
         );
         assert_eq!(options.packages, ["one", "two", "three"]);
@@ -203,7 +215,8 @@ mod tests {
 
     #[test]
     fn the_environment() {
-        let options = read(&[], &[("DH_VERBOSE", "1"), ("DH_NO_ACT", "0"), ("DH_INTERNAL_OPTIONS", "-a\u{1e}--foo\u{1e}-Nx")]);
+        let options =
+            read(&[], &[("DH_VERBOSE", "1"), ("DH_NO_ACT", "0"), ("DH_INTERNAL_OPTIONS", "-a\u{1e}--foo\u{1e}-Nx")]);
         assert!(options.verbose && !options.no_act && options.arch);
         assert_eq!(options.excluded, ["x"]);
         let bad = Options::read(["--foo".to_owned()].into_iter(), &|_| None);

@@ -46,7 +46,9 @@ pub fn log(dir: &Path, packages: &[Package], compat: Option<u32>, options: &Opti
     }
     for package in packages {
         let file = dir.join(format!("debian/{}.debhelper.log", package.name));
-        change(&file, options, |text| if text.lines().any(|line| line == "dh_dkms") { text.to_owned() } else { format!("{text}dh_dkms\n") })?;
+        change(&file, options, |text| {
+            if text.lines().any(|line| line == "dh_dkms") { text.to_owned() } else { format!("{text}dh_dkms\n") }
+        })?;
     }
     Ok(())
 }

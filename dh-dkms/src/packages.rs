@@ -104,7 +104,8 @@ fn version(changelog: &Path) -> Result<String, Error> {
 /// `debhelper-compat (= 13)`.
 fn compat_of(build_depends: &str) -> Option<u32> {
     let relation = build_depends.split(',').find(|relation| relation.trim().starts_with("debhelper-compat"))?;
-    let digits: String = relation.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    let digits: String =
+        relation.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
     digits.parse().ok()
 }
 
@@ -162,7 +163,9 @@ mod tests {
 
     #[test]
     fn upstream_versions() {
-        for (version, upstream) in [("1:2.3-4", "2.3"), ("2.3", "2.3"), ("1.2-rc1-3", "1.2-rc1"), ("0~git1-1", "0~git1")] {
+        for (version, upstream) in
+            [("1:2.3-4", "2.3"), ("2.3", "2.3"), ("1.2-rc1-3", "1.2-rc1"), ("0~git1-1", "0~git1")]
+        {
             assert_eq!(sources(&[("a", true)], version).upstream(), upstream);
         }
     }
@@ -170,9 +173,15 @@ mod tests {
     #[test]
     fn architectures_and_profiles() {
         let amd64 = |word: &str| matches!(word, "amd64" | "linux-any" | "any-amd64");
-        for (text, fits) in
-            [("all", true), ("any", true), ("amd64 arm64", true), ("arm64", false), ("linux-any", true), ("!amd64", false), ("!i386", true)]
-        {
+        for (text, fits) in [
+            ("all", true),
+            ("any", true),
+            ("amd64 arm64", true),
+            ("arm64", false),
+            ("linux-any", true),
+            ("!amd64", false),
+            ("!i386", true),
+        ] {
             assert_eq!(fits_host(text, &amd64), fits, "{text}");
         }
         for (text, active, fits) in

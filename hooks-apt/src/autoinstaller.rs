@@ -24,9 +24,7 @@ fn start(release: Option<&str>) -> u8 {
     let Some(release) = release else { return 0 };
     let build = ctx.trees.install.inside.join(&release).join("build/include");
     if !ctx.trees.outer(build).is_dir() {
-        core::say(format!(
-            "dkms: nothing is built for kernel {release}: its headers do not seem to be installed."
-        ));
+        core::say(format!("dkms: nothing is built for kernel {release}: its headers do not seem to be installed."));
         return 0;
     }
     u8::from(core::dkms(&["autoinstall", "--kernelver", release.as_str()]) != 0)

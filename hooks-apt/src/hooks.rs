@@ -61,7 +61,8 @@ pub fn postrm(words: &[String]) -> u8 {
         }
         if !dir.exists() {
             for record in Record::list(&ctx.trees, Some(release)).unwrap_or_default() {
-                Record::remove(&ctx.trees, &record.package, &record.kernel).map_err(dkms_core::journal::JournalError::File)?;
+                Record::remove(&ctx.trees, &record.package, &record.kernel)
+                    .map_err(dkms_core::journal::JournalError::File)?;
             }
         }
         Ok(0)
@@ -94,9 +95,7 @@ fn look(ctx: &Context, release: &Release, initramfs: &str) -> u8 {
 /// Whether nothing waits or failed for this kernel.
 pub fn is_settled(ctx: &Context, release: &Release) -> bool {
     Record::list(&ctx.trees, Some(release)).is_ok_and(|records| {
-        !records
-            .iter()
-            .any(|record| matches!(record.outcome, Outcome::Waiting { .. } | Outcome::Failed { .. }))
+        !records.iter().any(|record| matches!(record.outcome, Outcome::Waiting { .. } | Outcome::Failed { .. }))
     })
 }
 
@@ -106,7 +105,9 @@ fn begin(words: &[String], hook: impl FnOnce(&Context, &Release) -> Result<u8, E
         let Some(release) = words.first().or(variable_release().as_ref()).cloned() else { return Ok(0) };
         let release = Release::new(release)?;
         let (ctx, _) = core::context(&["status"])?;
-        if !ctx.machine.root || ctx.trees.outer("/etc/dkms/no-autoinstall").exists() && !ctx.trees.modules_dir(&release).is_dir() {
+        if !ctx.machine.root
+            || ctx.trees.outer("/etc/dkms/no-autoinstall").exists() && !ctx.trees.modules_dir(&release).is_dir()
+        {
             return Ok(0);
         }
         if !pending::is_ready(&ctx.trees) {

@@ -61,7 +61,9 @@ mod tests {
 
     #[test]
     fn which_program_takes_over() {
-        for (version, classic) in [("3.2.2-1~deb13u1", true), ("1:2.8-1", true), ("4.0.0-2", false), ("10.1", false), ("x", false)] {
+        for (version, classic) in
+            [("3.2.2-1~deb13u1", true), ("1:2.8-1", true), ("4.0.0-2", false), ("10.1", false), ("x", false)]
+        {
             assert_eq!(is_classic(version), classic, "{version}");
         }
     }

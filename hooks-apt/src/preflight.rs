@@ -126,9 +126,8 @@ fn known_trouble(ctx: &Context, package: &Package, release: &Release) -> Result<
 /// A warning if fewer than `need` bytes are free below `inside`.
 fn room(ctx: &Context, inside: &str, need: u64) -> Option<String> {
     let free = free(&ctx.trees.outer(inside))?;
-    (free < need).then(|| {
-        format!("dkms: warning: {inside} has {} MB left; about {} MB may be needed.", free >> 20, need >> 20)
-    })
+    (free < need)
+        .then(|| format!("dkms: warning: {inside} has {} MB left; about {} MB may be needed.", free >> 20, need >> 20))
 }
 
 fn free(dir: &Path) -> Option<u64> {

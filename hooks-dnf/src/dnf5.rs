@@ -70,9 +70,7 @@ impl<R: BufRead, W: Write> Talk<R, W> {
 
     fn tell(&mut self, verdict: &Verdict) -> Result<(), TalkError> {
         for finding in &verdict.findings {
-            self.ask(
-                &json!({"op": "log", "args": {"level": "WARNING", "message": format!("dkms: {finding}")}}),
-            )?;
+            self.ask(&json!({"op": "log", "args": {"level": "WARNING", "message": format!("dkms: {finding}")}}))?;
         }
         if verdict.stop {
             self.send(&json!({"op": "stop", "args": {"message": stop_message(verdict)}}))?;
@@ -144,7 +142,8 @@ mod tests {
 
     #[test]
     fn a_refusal_is_no_answer() {
-        let reply = "{\"op\":\"reply\",\"requested_op\":\"get\",\"domain\":\"x\",\"status\":\"ERROR\",\"message\":\"no\"}\n";
+        let reply =
+            "{\"op\":\"reply\",\"requested_op\":\"get\",\"domain\":\"x\",\"status\":\"ERROR\",\"message\":\"no\"}\n";
         let error = Talk { from: reply.as_bytes(), to: Vec::new() }.incoming().unwrap_err();
         assert_eq!(error.to_string(), "dnf5 refuses to tell: no");
         let error = Talk { from: &b""[..], to: Vec::new() }.incoming().unwrap_err();

@@ -32,9 +32,8 @@ pub struct Kernel {
 
 /// Flavours whose name the release ends with, behind a `+` (Fedora's and RHEL's kernel.spec). Others (`uek`, `ml`) name
 /// the kernel in version and release alone.
-const SUFFIXED: [&str; 10] = [
-    "debug", "rt", "rt-debug", "64k", "64k-debug", "16k", "16k-debug", "rt-64k", "rt-64k-debug", "zfcpdump",
-];
+const SUFFIXED: [&str; 10] =
+    ["debug", "rt", "rt-debug", "64k", "64k-debug", "16k", "16k-debug", "rt-64k", "rt-64k-debug", "zfcpdump"];
 
 /// SUSE's flavours: the package bears the kernel itself, and the release ends with the flavour.
 const SUSE: [&str; 7] = ["default", "azure", "rt", "kvmsmall", "longterm", "64kb", "pae"];
@@ -95,12 +94,7 @@ mod tests {
             ("kernel-core", "6.12.9", "200.fc41", Some(("6.12.9-200.fc41.x86_64", "kernel-devel"))),
             ("kernel-debug-core", "6.12.9", "200.fc41", Some(("6.12.9-200.fc41.x86_64+debug", "kernel-debug-devel"))),
             ("kernel-rt-core", "6.12.0", "1.el10", Some(("6.12.0-1.el10.x86_64+rt", "kernel-rt-devel"))),
-            (
-                "kernel-rt-core",
-                "4.18.0",
-                "553.rt7.342.el8",
-                Some(("4.18.0-553.rt7.342.el8.x86_64", "kernel-rt-devel")),
-            ),
+            ("kernel-rt-core", "4.18.0", "553.rt7.342.el8", Some(("4.18.0-553.rt7.342.el8.x86_64", "kernel-rt-devel"))),
             ("kernel-uek-core", "5.15.0", "1.el9uek", Some(("5.15.0-1.el9uek.x86_64", "kernel-uek-devel"))),
             ("kernel-default", "6.4.0", "150600.21.1", Some(("6.4.0-150600.21-default", "kernel-default-devel"))),
             ("kernel-devel", "6.12.9", "200.fc41", None),

@@ -209,7 +209,10 @@ fn drop_replaced(
         let mut kept = false;
         for built in &entry.built {
             // Where the successor could not be installed, the predecessor goes on serving.
-            if built.installed && successor.is_some() && presence(ctx, &built.kernel.release) == Some(Presence::Installed) {
+            if built.installed
+                && successor.is_some()
+                && presence(ctx, &built.kernel.release) == Some(Presence::Installed)
+            {
                 lines.push(format!("{}: {package} stays installed, although its source has gone", built.kernel));
                 kept = true;
                 continue;

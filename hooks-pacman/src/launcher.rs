@@ -25,12 +25,18 @@ pub fn ask(program: &Path, input: Vec<u8>, env: &Environment, limit: Duration, r
         Ok(end) => format!("it ended with status {}", end.code()),
         Err(error) => error.to_string(),
     };
-    let text = format!("DKMS did not check this transaction beforehand, since {} did not work: {why}", program.display());
+    let text =
+        format!("DKMS did not check this transaction beforehand, since {} did not work: {why}", program.display());
     reporter.report(Event::Note(text));
     0
 }
 
-fn run(program: &Path, input: Vec<u8>, env: &Environment, limit: Duration) -> Result<process::End, process::ProcessError> {
+fn run(
+    program: &Path,
+    input: Vec<u8>,
+    env: &Environment,
+    limit: Duration,
+) -> Result<process::End, process::ProcessError> {
     let mut task = Task::new([program], Path::new("/"), env);
     task.output = Output::Inherit;
     task.input = Some(input);

@@ -46,9 +46,7 @@ pub fn foresee(session: &Session<'_>, targets: &Targets, packages: &dyn Packages
     if there.is_empty() && targets.sources.is_empty() {
         return Ok(warnings);
     }
-    for release in without_headers(targets, &|release| {
-        ctx.trees.modules_dir(release).join("build/include").is_dir()
-    }) {
+    for release in without_headers(targets, &|release| ctx.trees.modules_dir(release).join("build/include").is_dir()) {
         warnings.push(Warning { text: missing(&release, packages.headers(&release).as_ref()), grave: true });
     }
     let db = LocalDb::of(&ctx.trees.root);
@@ -64,9 +62,10 @@ pub fn foresee(session: &Session<'_>, targets: &Targets, packages: &dyn Packages
             let from = db.owner(&format!("usr/src/{directory}/dkms.conf"), "dkms");
             let from = from.map_or(String::new(), |owner| format!(" (package {} {})", owner.name, owner.version));
             let why = match Record::load(&ctx.trees, &entry.package, &kernel) {
-                Ok(Some(Record { outcome: Outcome::Failed { step, diagnostic, .. }, .. })) => {
-                    Some(format!("failed for it before, in step {step}{}", diagnostic.map_or(String::new(), |d| format!(": {d}"))))
-                }
+                Ok(Some(Record { outcome: Outcome::Failed { step, diagnostic, .. }, .. })) => Some(format!(
+                    "failed for it before, in step {step}{}",
+                    diagnostic.map_or(String::new(), |d| format!(": {d}"))
+                )),
                 _ if serves => excluded(session, &entry.package, &kernel),
                 _ => None,
             };
@@ -89,7 +88,9 @@ fn missing(release: &Release, headers: Option<&Headers>) -> String {
     match headers {
         Some(Headers { package, installed: None }) => format!("{start}: pacman -S {package}"),
         Some(Headers { package, installed: Some(version) }) => {
-            format!("{start}: {package} {version} is installed, which is for another kernel; upgrade both: pacman -Syu {package}")
+            format!(
+                "{start}: {package} {version} is installed, which is for another kernel; upgrade both: pacman -Syu {package}"
+            )
         }
         None => format!("{start}: install the headers package of this kernel"),
     }
@@ -121,7 +122,8 @@ pub fn holders<'a>(release: &Release, packages: &'a [(String, String)]) -> Vec<&
             let version = letters(version.rsplit_once(':').map_or(version.as_str(), |(_, version)| version));
             let rest = wanted.strip_prefix(&version)?;
             let flavour = letters(name.strip_prefix("linux").unwrap_or(name));
-            (rest == flavour || rest.is_empty() || flavour.is_empty()).then_some((if rest == flavour { 0 } else { 1 }, name.as_str()))
+            (rest == flavour || rest.is_empty() || flavour.is_empty())
+                .then_some((if rest == flavour { 0 } else { 1 }, name.as_str()))
         })
         .collect();
     found.sort();

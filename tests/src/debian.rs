@@ -116,7 +116,11 @@ impl Machine {
         let name = package.split('/').next().unwrap_or(package);
         let line = format!("{package}, {kernel}, x86_64: installed");
         let status = self.status()?;
-        ensure!(status.iter().any(|l| l.starts_with(&line)), "{package} is not installed for {kernel}:\n{}", status.join("\n"));
+        ensure!(
+            status.iter().any(|l| l.starts_with(&line)),
+            "{package} is not installed for {kernel}:\n{}",
+            status.join("\n")
+        );
         let said = self.bed.sh(&format!(
             "f=$(modinfo -k {kernel} -F filename {name}) && case $f in */updates/dkms/*) ;; *) echo \"$f\"; exit 1 ;; esac &&
              v=$(modinfo -k {kernel} -F vermagic {name}) && [ \"${{v%% *}}\" = {kernel} ]"
@@ -129,13 +133,19 @@ impl Machine {
     pub fn has_not(&self, package: &str, kernel: &str) -> Result<()> {
         let line = format!("{package}, {kernel}, ");
         let status = self.status()?;
-        ensure!(!status.iter().any(|l| l.starts_with(&line)), "{package} is there for {kernel}:\n{}", status.join("\n"));
+        ensure!(
+            !status.iter().any(|l| l.starts_with(&line)),
+            "{package} is there for {kernel}:\n{}",
+            status.join("\n")
+        );
         Ok(())
     }
 
     /// dpkg has nothing half done, and no trigger is left.
     pub fn dpkg_is_clean(&self) -> Result<()> {
-        let audit = self.bed.ok("dpkg --audit; dpkg-query -W -f '${db:Status-Abbrev}${Package}\\n' | grep -vE '^(ii|rc|un) ' || true")?;
+        let audit = self.bed.ok(
+            "dpkg --audit; dpkg-query -W -f '${db:Status-Abbrev}${Package}\\n' | grep -vE '^(ii|rc|un) ' || true",
+        )?;
         ensure!(audit.trim().is_empty(), "dpkg is not content:\n{audit}");
         Ok(())
     }

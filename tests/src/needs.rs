@@ -43,9 +43,9 @@ impl Need {
                 Subject::Missing => Need::Subject.unmet(),
             },
             Need::Long => (!settings::long()).then(|| "takes minutes: it is part of `make test-long`".into()),
-            Need::Packages => crate::debian::our_packages()
-                .is_none()
-                .then(|| "there are no packages of ours: run `make deb`".into()),
+            Need::Packages => {
+                crate::debian::our_packages().is_none().then(|| "there are no packages of ours: run `make deb`".into())
+            }
             Need::Program(name) => find(name).is_none().then(|| format!("no {name} on this machine")),
         }
     }

@@ -214,6 +214,7 @@ pub(super) fn record(session: &Session<'_>, package: &Package, kernel: &Kernel, 
         Ok(Done::Installed) => Outcome::Installed,
         Err(Error::Excluded { why, .. }) => Outcome::Skipped { why: why.clone() },
         Err(Error::NoHeaders { kernel, .. }) => Outcome::Waiting { what: format!("headers of {}", kernel.release) },
+        Err(error @ Error::Lock(_)) => Outcome::Waiting { what: error.to_string() },
         Err(Error::MissingDependencies { missing, .. }) => Outcome::Waiting { what: missing.join(" ") },
         Err(error) => failure(session, package, kernel, error),
     };

@@ -54,10 +54,8 @@ fn words(proc: &Path, pid: u32, script: &str) -> Option<Vec<String>> {
     for _ in 0..GENERATIONS {
         let dir = proc.join(pid.to_string());
         let line = std::fs::read(dir.join("cmdline")).ok()?;
-        let line: Vec<String> = line
-            .split(|byte| *byte == 0)
-            .map(|word| String::from_utf8_lossy(word).into_owned())
-            .collect();
+        let line: Vec<String> =
+            line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
         // The interpreter and its options stand before the script.
         let at = line.iter().take(4).position(|word| is_script(word, script));
         if let Some(at) = at {

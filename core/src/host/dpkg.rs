@@ -53,7 +53,10 @@ mod tests {
     #[test]
     fn the_answer() {
         let status = parse("config-files 1.0-1\nhalf-configured 1.0-2\n").unwrap();
-        assert_eq!((status.state.as_str(), status.version.as_str(), status.has_files()), ("half-configured", "1.0-2", true));
+        assert_eq!(
+            (status.state.as_str(), status.version.as_str(), status.has_files()),
+            ("half-configured", "1.0-2", true)
+        );
         assert!(!parse("config-files 1.0-1\n").unwrap().has_files());
         assert_eq!(parse(""), None);
     }

@@ -105,6 +105,8 @@ pub enum Stale {
     Kernel,
     /// The kernel's headers are others.
     Headers,
+    /// The same version arrived anew, with another source.
+    Source,
     /// A dependency has another version now.
     Dependency(Name),
     /// Files of it are missing or were changed beside the kernel's modules.
@@ -160,6 +162,8 @@ pub enum Action {
     Build,
     /// Install what is built.
     Install,
+    /// Sign what is installed, without building it.
+    Sign,
     /// Remove what is left of it.
     Remove,
     /// Nothing, since nothing is to be done.
@@ -214,7 +218,10 @@ pub struct Plan {
 impl Plan {
     /// Whether it changes nothing.
     pub fn is_idle(&self) -> bool {
-        !self.steps.iter().any(|step| matches!(step.action, Action::Build | Action::Install | Action::Remove))
+        !self
+            .steps
+            .iter()
+            .any(|step| matches!(step.action, Action::Build | Action::Install | Action::Sign | Action::Remove))
     }
 }
 
@@ -243,6 +250,7 @@ impl fmt::Display for Reason {
             Self::Missing => f.write_str("it is missing"),
             Self::Newer(version) => write!(f, "version {version} is installed, this one is newer"),
             Self::Stale(Stale::Kernel) => f.write_str("the kernel was rebuilt under the same release"),
+            Self::Stale(Stale::Source) => f.write_str("its source has changed"),
             Self::Stale(Stale::Headers) => f.write_str("the kernel's headers have changed"),
             Self::Stale(Stale::Dependency(name)) => write!(f, "it depends on {name}, which has changed"),
             Self::Stale(Stale::Files) => f.write_str("files of it are missing or were changed"),
@@ -269,6 +277,7 @@ impl fmt::Display for Step {
         match self.action {
             Action::Build => write!(f, "build and install {package} for kernel {kernel}: {reason}"),
             Action::Install => write!(f, "install {package} for kernel {kernel}: {reason}"),
+            Action::Sign => write!(f, "sign {package} for kernel {kernel}: {reason}"),
             Action::Remove => write!(f, "remove {package} from kernel {kernel}: {reason}"),
             Action::Keep => write!(f, "keep {package} for kernel {kernel}: {reason}"),
             Action::Skip => write!(f, "skip {package} for kernel {kernel}: {reason}"),

@@ -94,6 +94,9 @@ impl<'a> Sorter<'a> {
             before.iter().filter(|index| package.follows && self.changes(**index)).map(|index| &self.steps[*index]);
         let changed = follows.map(|step| Stale::Dependency(step.package.name.clone())).next();
         let (action, reason) = match (&package.state, changed) {
+            (State::Stale { why: why @ Stale::Signature(_), .. }, None) => {
+                return (Action::Sign, Reason::Stale(why.clone()));
+            }
             (State::Stale { why, .. }, _) => (Action::Build, Reason::Stale(why.clone())),
             (State::Installed | State::Built, Some(why)) => (Action::Build, Reason::Stale(why)),
             (State::Installed, None) => return (Action::Keep, Reason::Present),
@@ -137,7 +140,7 @@ impl<'a> Sorter<'a> {
                     let there = match step.action {
                         Action::Build | Action::Install => true,
                         Action::Skip => step.reason != Reason::Manual,
-                        Action::Keep | Action::Wait | Action::Fail => {
+                        Action::Keep | Action::Sign | Action::Wait | Action::Fail => {
                             matches!(state, Some(State::Installed | State::Stale { installed: true, .. }))
                                 || self.packages.get(name).is_some_and(|package| package.other.is_some())
                         }

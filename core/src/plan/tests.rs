@@ -59,6 +59,10 @@ fn each_state_has_its_step() {
             PackageFacts { other: Some(Version::new("0").unwrap()), ..on(&k, "a/1", State::Absent) },
             r#"Build a/1 Newer(Version("0")) []"#,
         ),
+        (
+            on(&k, "a/1", State::Stale { why: Stale::Signature("x".into()), installed: true }),
+            r#"Sign a/1 Stale(Signature("x")) []"#,
+        ),
         (PackageFacts { wish: Wish::Manual, ..on(&k, "a/1", State::Absent) }, "Skip a/1 Manual []"),
         (PackageFacts { wish: Wish::Manual, ..on(&k, "a/1", State::Built) }, "Skip a/1 Manual []"),
         (PackageFacts { wish: Wish::Manual, ..on(&k, "a/1", stale(true)) }, "Build a/1 Stale(Kernel) []"),
@@ -254,7 +258,7 @@ impl Machine {
                 Action::Remove => {
                     self.installed.remove(&key);
                 }
-                Action::Keep | Action::Skip | Action::Wait | Action::Fail => {}
+                Action::Keep | Action::Sign | Action::Skip | Action::Wait | Action::Fail => {}
             }
         }
         assert!(plan(&self.facts()).is_idle(), "looking again finds nothing to do");

@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::execute::Session;
 use crate::facts::KernelFacts;
+use crate::finish::signing;
 use crate::host::headers_package;
 use crate::install::artefact;
 use crate::journal::JournalError;
@@ -16,8 +17,9 @@ use crate::kernel::identity::{Match, headers_match};
 use crate::kernel::installed;
 use crate::kernel::version;
 use crate::names::{Kernel, Name, Package, Release};
-use crate::superseded;
 use crate::plan::{self, HeadersState, KnownFailure, PackageFacts, Presence, Stale, State, Wish};
+use crate::sign::state::{Prospect, Verdict, judge};
+use crate::superseded;
 use crate::tree::manifest::{Installed, KernelManifest};
 use crate::tree::record::{Outcome, Record};
 use crate::tree::walk::{self, Built, Filter, PackageEntry, Source, Walk};
@@ -87,6 +89,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, spare: bool) -> Resul
                 .map_err(JournalError::File)?
                 .unwrap_or_default(),
             marked: stale::marked(ctx, &kernel),
+            prospect: std::cell::OnceCell::new(),
             spare,
         };
         for (name, entries) in newest(ctx, &walk) {
@@ -217,6 +220,8 @@ struct Looker<'a> {
     facts: &'a KernelFacts,
     beside: KernelManifest,
     marked: BTreeSet<Package>,
+    /// How modules for this kernel are signed, once somebody asks.
+    prospect: std::cell::OnceCell<Prospect>,
     spare: bool,
 }
 
@@ -302,6 +307,9 @@ impl Looker<'_> {
             return Ok((if there { State::Installed } else { State::Absent }, known));
         };
         let installed = built.installed;
+        if superseded::is_outdated(ctx, package, kernel) {
+            return Ok((State::Stale { why: Stale::Source, installed }, known));
+        }
         let marked = self.marked.contains(package);
         if installed {
             if let Some(known) = known {
@@ -311,7 +319,10 @@ impl Looker<'_> {
                     match why {
                         Some(why) => State::Stale { why, installed },
                         None if !self.files_are_there(known) => State::Built,
-                        None => State::Installed,
+                        None => match self.signature(known)? {
+                            Some(why) => State::Stale { why: Stale::Signature(why), installed },
+                            None => State::Installed,
+                        },
                     },
                     Some(known),
                 ));
@@ -335,6 +346,22 @@ impl Looker<'_> {
             Some(why) => (State::Stale { why, installed }, None),
             None if installed => (State::Installed, None),
             None => (State::Built, None),
+        })
+    }
+
+    /// Why the installed modules' signatures are not those that would be made now. A key that would have to
+    /// be made first is no reason: where that fails, it would fail at every look.
+    fn signature(&self, known: &Installed) -> Result<Option<String>, Error> {
+        if self.prospect.get().is_none() {
+            let options = self.session.facts.signing_options(self.facts)?;
+            let _ = self.prospect.set(signing::prospect(self.session.ctx, self.facts, &options));
+        }
+        Ok(match self.prospect.get() {
+            Some(prospect @ Prospect::Key { .. }) => match judge(known.signer.as_ref(), prospect) {
+                Verdict::Resign(why) => Some(why),
+                Verdict::Fine => None,
+            },
+            _ => None,
         })
     }
 

@@ -16,12 +16,14 @@ use crate::conf::typed;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::{self, Done, Job, Session, Want};
+use crate::finish::resign::{Resigned, resign};
 use crate::install;
 use crate::journal::JournalError;
 use crate::names::{Kernel, Release};
 use crate::plan::{Action, Plan, Reason, Step, plan};
 use crate::policy::{self, Ending};
 use crate::report::Reporter;
+use crate::superseded;
 use crate::tree::record::{Outcome as Recorded, Record};
 
 /// Which kernels.
@@ -81,7 +83,7 @@ impl Outcome {
         match (&self.results[index], step.action) {
             (Some(Ok(_)), _) | (None, Action::Keep | Action::Remove) => Ending::Present,
             (Some(Err(Error::Excluded { .. })), _) | (None, Action::Skip) => Ending::Excluded,
-            (Some(Err(Error::NoHeaders { .. })), _) | (None, Action::Wait) => Ending::Waiting,
+            (Some(Err(Error::NoHeaders { .. } | Error::Lock(_))), _) | (None, Action::Wait) => Ending::Waiting,
             (Some(Err(error)), _) => Ending::Failed(error.code()),
             (None, _) => Ending::Failed(match &step.reason {
                 Reason::KnownFailure(code, _) => *code,
@@ -127,8 +129,10 @@ pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn 
     let plan = plan(&gathered.facts);
     let mut results: Vec<Option<Result<Done, Error>>> = plan.steps.iter().map(|_| None).collect();
     for (index, step) in plan.steps.iter().enumerate() {
-        if step.action == Action::Remove {
-            results[index] = Some(orphan::remove(session, step, reporter).map(|()| Done::Already));
+        match step.action {
+            Action::Remove => results[index] = Some(orphan::remove(session, step, reporter).map(|()| Done::Already)),
+            Action::Sign => results[index] = Some(sign(session, step, reporter)),
+            _ => {}
         }
     }
     for release in &gathered.leftovers {
@@ -136,7 +140,10 @@ pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn 
     }
     let before = session.touched_so_far();
     let (jobs, steps) = jobs(&plan, how);
-    let done = execute::run(session, &jobs, reporter);
+    let mut done = execute::run::without_depmod(session, &jobs, reporter);
+    // Versions that only waited for what is installed now go.
+    superseded::settle(session, reporter)?;
+    execute::run::depmod_once(session, &jobs, &mut done, reporter);
     let mut changed = before;
     for (index, result) in steps.into_iter().zip(done) {
         if matches!(result, Ok(Done::Installed)) {
@@ -149,6 +156,18 @@ pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn 
     Ok(Outcome { plan, results, broken: gathered.broken, changed, initramfs_failures: failures })
 }
 
+/// Carries out a `Sign` step. What can't be signed stays as it is, and says so itself.
+fn sign(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Result<Done, Error> {
+    let result = resign(session, &step.package, &step.kernel, reporter);
+    if let Err(error) = &result {
+        reporter.report(crate::report::Event::Error(error.lines()));
+    }
+    Ok(match result? {
+        Resigned::Done(_) => Done::Installed,
+        Resigned::Already | Resigned::NotHere | Resigned::Incomplete => Done::Already,
+    })
+}
+
 /// The jobs of a plan, and which step each is.
 fn jobs(plan: &Plan, how: How) -> (Vec<Job>, Vec<usize>) {
     let mut jobs: Vec<Job> = Vec::new();
@@ -157,7 +176,7 @@ fn jobs(plan: &Plan, how: How) -> (Vec<Job>, Vec<usize>) {
         let rebuild = match step.action {
             Action::Build => matches!(step.reason, Reason::Stale(_)),
             Action::Install => false,
-            Action::Remove | Action::Keep | Action::Skip | Action::Wait | Action::Fail => continue,
+            Action::Sign | Action::Remove | Action::Keep | Action::Skip | Action::Wait | Action::Fail => continue,
         };
         let announce = format!("Autoinstall of module {} for kernel {}", step.package, step.kernel);
         jobs.push(Job {

@@ -17,7 +17,9 @@ impl Databases {
     /// `caches` are the directories where pacman keeps packages.
     pub fn open(db_path: &str, caches: &[PathBuf]) -> alpm::Result<Self> {
         let alpm = Alpm::new("/", db_path)?;
-        for entry in std::fs::read_dir(format!("{}/sync", db_path.trim_end_matches('/'))).into_iter().flatten().flatten() {
+        for entry in
+            std::fs::read_dir(format!("{}/sync", db_path.trim_end_matches('/'))).into_iter().flatten().flatten()
+        {
             let file = entry.file_name().to_string_lossy().into_owned();
             if let Some(name) = file.strip_suffix(".db") {
                 // Signatures were checked by pacman, which installs from them; we only read names.
@@ -81,7 +83,8 @@ impl Packages for Databases {
         let likely = holders(release, &versions);
         let of = |name: &&str| kernels.iter().find(|kernel| kernel.name == *name);
         // By name where that decides; by what is in the package where several may or none seems to be it.
-        let holds = |kernel: &&Kernel| kernel.file.as_ref().and_then(|file| self.file_holds(file, release)) == Some(true);
+        let holds =
+            |kernel: &&Kernel| kernel.file.as_ref().and_then(|file| self.file_holds(file, release)) == Some(true);
         let kernel = match likely.as_slice() {
             [only] => of(only),
             [] => kernels.iter().find(holds),
