@@ -206,6 +206,8 @@ try $keys/rsa2048.pem $keys/rsa2048.pem '' 'holds no private key'
 try $keys/rsa2048.key /root/nonsense '' 'holds no X.509 certificate'
 try $keys/rsa2048.key $keys/rsa3072.pem '' 'does not belong to the certificate'
 try $keys/rsa2048.key $keys/expired.pem '' 'has expired'
+# Nothing would come of signing anew.
+dkms sign hello/1.0 -k $k --dry-run >/tmp/said; hasnt 'Would sign' /tmp/said
 # For the kernel's own program.
 try $keys/ec.key $keys/ec.pem 'dkms test ec' ''
 try $keys/rsa1024.key $keys/rsa1024.pem 'dkms test rsa1024' ''
@@ -307,7 +309,7 @@ exec make -C "$1" M="$PWD" modules
 X
 chmod +x /usr/src/hello-1.0/spy
 sed -i 's,^MAKE.*,MAKE[0]="bash ./spy $kernel_source_dir",' /usr/src/hello-1.0/dkms.conf
-strace -f -v -s 65536 -e trace=execve,openat,open -o /root/trace env KBUILD_SIGN_PIN=geheim dkms install hello/1.0 -k $k >/tmp/said 2>&1 || { cat /tmp/said >&2; fail install; }
+KBUILD_SIGN_PIN=geheim strace -f -v -s 65536 -e trace=execve,openat,open -o /root/trace dkms install hello/1.0 -k $k >/tmp/said 2>&1 || { cat /tmp/said >&2; fail install; }
 [ "$(signer $updates/hello.ko.xz)" = 'DKMS module signing key' ] || fail unsigned
 [ -s /root/seen ] || fail "the spy saw nothing at all"
 hasnt geheim /root/seen; hasnt mok.key /root/seen; hasnt "$secret" /root/seen
