@@ -171,9 +171,12 @@ fn not_enrolled(lab: &Lab) -> Result<()> {
     says(&lines, "dkms: Enrol the certificate with: dkms mok enroll")
 }
 
+/// A boot and what must come of it.
+type Case = fn(&Lab) -> Result<()>;
+
 fn main() -> ExitCode {
     let lab = Arc::new(Lab::default());
-    let cases: [(&str, fn(&Lab) -> Result<()>); 4] = [
+    let cases: [(&str, Case); 4] = [
         ("direct", direct),
         ("sig_enforce", sig_enforce),
         ("secure_boot", secure_boot),

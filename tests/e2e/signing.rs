@@ -206,6 +206,8 @@ try $keys/rsa2048.pem $keys/rsa2048.pem '' 'holds no private key'
 try $keys/rsa2048.key /root/nonsense '' 'holds no X.509 certificate'
 try $keys/rsa2048.key $keys/rsa3072.pem '' 'does not belong to the certificate'
 try $keys/rsa2048.key $keys/expired.pem '' 'has expired'
+# Nothing would come of signing anew.
+dkms sign hello/1.0 -k $k --dry-run >/tmp/said; hasnt 'Would sign' /tmp/said
 # For the kernel's own program.
 try $keys/ec.key $keys/ec.pem 'dkms test ec' ''
 try $keys/rsa1024.key $keys/rsa1024.pem 'dkms test rsa1024' ''
@@ -307,7 +309,7 @@ exec make -C "$1" M="$PWD" modules
 X
 chmod +x /usr/src/hello-1.0/spy
 sed -i 's,^MAKE.*,MAKE[0]="bash ./spy $kernel_source_dir",' /usr/src/hello-1.0/dkms.conf
-strace -f -v -s 65536 -e trace=execve,openat,open -o /root/trace env KBUILD_SIGN_PIN=geheim dkms install hello/1.0 -k $k >/tmp/said 2>&1 || { cat /tmp/said >&2; fail install; }
+KBUILD_SIGN_PIN=geheim strace -f -v -s 65536 -e trace=execve,openat,open -o /root/trace dkms install hello/1.0 -k $k >/tmp/said 2>&1 || { cat /tmp/said >&2; fail install; }
 [ "$(signer $updates/hello.ko.xz)" = 'DKMS module signing key' ] || fail unsigned
 [ -s /root/seen ] || fail "the spy saw nothing at all"
 hasnt geheim /root/seen; hasnt mok.key /root/seen; hasnt "$secret" /root/seen
@@ -321,7 +323,7 @@ done
 grep execve /root/trace | grep -F mok.key && fail "its name is an argument"
 # A build by somebody else can't read it, and says so.
 runuser -u nobody -- cat /var/lib/dkms/mok.key 2>/dev/null && fail "anybody reads it"
-install -d -o nobody /srv/own
+install -d -o nobody /srv/own; chmod 666 $headers/calls
 runuser -u nobody -- dkms build hello/1.0 -k $k --dkmstree /srv/own >/tmp/said 2>&1 || { cat /tmp/said >&2; fail "build as nobody"; }
 has "can't read the signing key /var/lib/dkms/mok.key" /tmp/said
 [ -z "$(signer /srv/own/hello/1.0/$k/*/module/hello.ko.xz)" ] || fail "signed by nobody"

@@ -95,24 +95,26 @@ impl Signing {
     }
 }
 
-/// What would be done for a kernel, without doing it: no key is made, nothing is said, no private key is read.
+/// What would be done for a kernel, without doing it: no key is made, nothing is said.
 pub fn prospect(ctx: &Context, kernel: &KernelFacts, framework: &framework::Signing) -> Prospect {
-    match ask(ctx, kernel, framework, policy::decide).decision {
-        Decision::DontSign(why) => Prospect::Unsigned(why.to_string()),
-        Decision::NeedKey(..) => Prospect::NewKey,
-        Decision::Sign(plan) => {
-            let path = ctx.trees.outer(&plan.cert);
-            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(ctx.now);
-            match Certificate::load(&path) {
-                Ok(cert) if cert.expired(now) => Prospect::Unsigned(
-                    SignError::Expired { path, subject: cert.subject_name().unwrap_or_default() }.to_string(),
-                ),
-                Ok(cert) => {
-                    Prospect::Key { signer: cert.signer(&plan.hash), certificate: Box::new(cert), path: plan.cert }
-                }
-                Err(error) => Prospect::Unsigned(error.to_string()),
-            }
+    let plan = match ask(ctx, kernel, framework, policy::decide).decision {
+        Decision::DontSign(why) => return Prospect::Unsigned(why.to_string()),
+        Decision::NeedKey(..) => return Prospect::NewKey,
+        Decision::Sign(plan) => plan,
+    };
+    let path = ctx.trees.outer(&plan.cert);
+    if let How::InProcess(hash) = &plan.how {
+        // A key that is not for this process, or not for this user, may still be one that signs.
+        let unusable = signer(ctx, &ctx.trees.outer(&plan.key), &path, *hash)
+            .err()
+            .filter(|error| !matches!(error, SignError::NeedsProgram { .. } | SignError::Read { .. }));
+        if let Some(error) = unusable {
+            return Prospect::Unsigned(error.to_string());
         }
+    }
+    match Certificate::load(&path) {
+        Ok(cert) => Prospect::Key { signer: cert.signer(&plan.hash), certificate: Box::new(cert), path: plan.cert },
+        Err(error) => Prospect::Unsigned(error.to_string()),
     }
 }
 
