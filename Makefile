@@ -25,6 +25,7 @@ help:
 	@echo 'make demo       build, install and show a real module in a private root, target/demo'
 	@echo 'make rpm        the packages for rpm distributions: target/packages/rpm'
 	@echo 'make test       all tests that this user and this machine can run'
+	@echo 'make test-unit  the unit tests of the core, in a minute'
 	@echo 'make test-long  also those that take many minutes'
 	@echo 'make bench      measure against the classic and against the floor'
 	@echo 'make lint       format and clippy'
@@ -151,6 +152,12 @@ test:
 	@$(NEED) build test
 	@$(MAKE) --no-print-directory $(PROGRAM)-now
 	@bash tests/scripts/test.sh
+
+# The unit tests of what must build with Debian 13's compiler.
+.PHONY: test-unit
+test-unit:
+	@$(NEED) build unit
+	cargo test --locked -p dkms-core -p dkms-hooks-apt --lib --bins
 
 .PHONY: test-long
 test-long: export DKMS_LONG = 1

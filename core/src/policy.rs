@@ -73,4 +73,36 @@ mod tests {
             0
         );
     }
+
+    /// The table that administrators read: COMPATIBILITY.md, "What failure means".
+    #[test]
+    fn the_table_that_is_published() {
+        let text = include_str!("../../COMPATIBILITY.md");
+        let rows = text.lines().skip_while(|line| !line.starts_with("| `reconcile`, hooks |"));
+        let rows: Vec<Vec<&str>> = rows.take(4).map(|row| row.split('|').map(str::trim).collect()).collect();
+        assert_eq!(rows.len(), 4);
+        for row in rows {
+            let ending = match row[2].split([',', ' ']).next() {
+                Some("installed") => Ending::Present,
+                Some("skipped") => Ending::Excluded,
+                Some("waiting") => Ending::Waiting,
+                Some("failed") => Ending::Failed(10),
+                other => panic!("{other:?}"),
+            };
+            let strict_and_failing = [(Policy::Fail, false), (Policy::Warn, true), (Policy::Fail, true)];
+            let columns: [(usize, Wish, &[(Policy, bool)]); 5] = [
+                (3, Wish::Optional, &strict_and_failing),
+                (4, Wish::Wanted, &[(Policy::Warn, false)]),
+                (5, Wish::Wanted, &strict_and_failing),
+                (6, Wish::Required, &strict_and_failing),
+                (6, Wish::Required, &[(Policy::Warn, false)]),
+            ];
+            for (column, wish, cases) in columns {
+                for (policy, strict) in cases {
+                    let code = exit_code([(wish, ending)], *policy, *strict);
+                    assert_eq!(row[column], code.to_string(), "{row:?} {wish:?} {policy:?} {strict}");
+                }
+            }
+        }
+    }
 }

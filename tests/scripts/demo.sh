@@ -8,7 +8,10 @@ cd "$(dirname "$0")/../.."
 demo=$PWD/target/demo root=$PWD/target/demo/root
 dkms=$PWD/target/dkms
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+# Bold on a terminal only.
+bold= plain=
+[ ! -t 1 ] || { bold=$'\033[1m' plain=$'\033[0m'; }
+say() { printf '\n%s\n' "$bold$*$plain"; }
 run() { printf '$ %s\n' "${*//$PWD\//}"; "$@"; }
 
 # Names, kinds, modes, sizes, times, targets and contents.
@@ -61,7 +64,8 @@ run "$dkms" --root "$root" build "$package" -k "$kernel"
 run "$dkms" --root "$root" install "$package" -k "$kernel"
 run "$dkms" --root "$root" status
 module=$(find "$root/lib/modules/$kernel/updates" -name 'v4l2loopback.ko*')
-run /sbin/modinfo "$module"
+# Without the parameters and the bytes of the signature.
+run /sbin/modinfo "$module" | sed '/^parm:/d; /^signature:/d; /^\t/d'
 /sbin/modinfo -F vermagic "$module" | grep -qF "$kernel " || { echo "the module is not for $kernel" >&2; exit 1; }
 
 say 'This machine before and after'

@@ -1,5 +1,5 @@
 #!/bin/bash
-# need.sh WHAT...   (build, deb, demo, rpm, test)
+# need.sh WHAT...   (build, deb, demo, rpm, test, unit)
 #
 # Makes sure that this machine has what the named part of the work takes. Root on a Debian machine gets what is missing
 # from apt, after the list is printed; anybody else is told. Only what `build` needs is an error then: the tests name
@@ -35,10 +35,10 @@ for what; do
 		essential=1
 		;;
 	rpm) need rpmbuild rpm; essential=1 ;;
-	test)
+	test | unit)
 		need make make; need depmod kmod; need xz xz-utils; need zstd zstd; need patch patch; need openssl openssl
 		need strip binutils; need file file
-		if [ "$(id -u)" = 0 ]; then need rpmbuild rpm; need mmdebstrap mmdebstrap; need unshare util-linux; fi
+		if [ "$what$(id -u)" = test0 ]; then need rpmbuild rpm; need mmdebstrap mmdebstrap; need unshare util-linux; fi
 		;;
 	*) echo "need.sh: unknown: $what" >&2; exit 2 ;;
 	esac

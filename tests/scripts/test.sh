@@ -4,7 +4,17 @@ set -u
 # Two beds at a time are as many as small machines feed; unit tests take what they get.
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$log"
+exclude=()
+rust=$(cargo --version | sed -n 's/^cargo \([0-9]*\.[0-9]*\).*/\1/p')
+for manifest in */Cargo.toml; do
+	needed=$(sed -n 's/^rust-version = "\([0-9]*\.[0-9]*\).*"/\1/p' "$manifest")
+	[ -n "$needed" ] || continue
+	[ "$(printf '%s\n' "$needed" "$rust" | sort -V | head -n 1)" != "$needed" ] || continue
+	name=$(sed -n 's/^name = "\(.*\)"/\1/p' "$manifest" | head -n 1)
+	exclude+=(--exclude "$name")
+	echo "left out: $name: needs Rust $needed, this is $rust" | tee -a "$log"
+done
+cargo test --locked --workspace "${exclude[@]}" --no-fail-fast 2>&1 | tee -a "$log"
 code=${PIPESTATUS[0]}
 echo
 if grep -q '^left out: ' "$log"; then
