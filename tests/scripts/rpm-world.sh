@@ -7,16 +7,38 @@
 set -eu
 kernel=$(head -n 1 /etc/dkms-bed-kernels)
 arch=$(uname -m)
+case $arch in x86_64) karch=x86 ;; aarch64) karch=arm64 ;; *) karch=$arch ;; esac
 top=/srv/rpm
 mkdir -p $top/repo $top/specs $top/trees
+
+# The beginning of a kernel image whose banner names RELEASE (the boot protocol's kernel_version: offset 0x20e holds its
+# place less 0x200): nobody boots it.
+rename_image() {
+	perl -0777 -e '
+		my ($file, $release) = @ARGV;
+		open my $in, "<:raw", $file or die $!;
+		read $in, my $image, 262144;
+		if (substr($image, 0x202, 4) eq "HdrS") {
+			my $at = unpack("v", substr $image, 0x20e, 2) + 0x200;
+			my $length = index($image, "\0", $at) - $at;
+			my $banner = substr $image, $at, $length;
+			$banner =~ s/^\S+/$release/;
+			substr($image, $at, $length) = pack "a$length", substr $banner, 0, $length;
+		}
+		binmode STDOUT; print $image' "$1" "$2"
+}
 
 for version in 7.2.13 7.2.14 7.2.15; do
 	release=$version-100.fc99.$arch
 	bash /mnt/make-kernel-tree.sh "$kernel" "$release"
 	# Only what building for this machine takes: the tree is packed, unpacked and copied often.
-	find "/opt/$release" \( -name 'Kconfig*' -o -name '*.rst' -o -name '*.1' \) -delete
-	find "/opt/$release/arch" -mindepth 1 -maxdepth 1 ! -name x86 ! -name arm64 ! -name 'Kconfig*' -exec rm -rf {} +
-	find "/opt/$release/tools" -mindepth 1 -maxdepth 1 ! -name objtool ! -name bpf ! -name lib -exec rm -rf {} + || true
+	(
+		cd "/opt/$release"
+		rm -rf vmlinux include/{dt-bindings,sound,media,drm,rdma,scsi,pcmcia,target,ufs,math-emu}
+		find . \( -name 'Kconfig*' -o -name '*.rst' -o -name '*.1' \) -delete
+		find include/config -type f ! -name auto.conf ! -name kernel.release -delete
+		find arch -mindepth 1 -maxdepth 1 ! -name "$karch" -exec rm -rf {} +
+	)
 	mkdir -p "$top/trees/$release"
 	rm -f "/lib/modules/$release/build"
 	mv "/lib/modules/$release" "$top/trees/$release/modules"
@@ -25,7 +47,7 @@ for version in 7.2.13 7.2.14 7.2.15; do
 	find "/lib/modules/$kernel/kernel" -name 'dummy.ko*' -exec cp {} "$top/trees/$release/modules/kernel/drivers/net/" \;
 	image=/boot/vmlinuz-$kernel
 	[ -e "$image" ] || image=/lib/modules/$kernel/vmlinuz
-	cp "$image" "$top/trees/$release/modules/vmlinuz"
+	rename_image "$image" "$release" >"$top/trees/$release/modules/vmlinuz"
 	cat >$top/specs/kernel-$version.spec <<-S
 		%global debug_package %{nil}
 		%global __os_install_post %{nil}
@@ -126,7 +148,6 @@ for spec in $top/specs/*.spec; do build "$spec"; done
 createrepo_c -q $top/repo
 rm -rf $top/build $top/trees $top/specs
 
-dpkg --purge --force-depends dkms >/dev/null 2>&1 || true
 # Out of sight: /lib/modules belongs to rpm from here on.
 rm -rf /lib/modules/* /usr/src/linux-* /usr/lib/linux-kbuild-* /boot/* /var/lib/dkms /usr/lib/kernel/install.d/40-dkms.install
 printf 'NAME="Fedora Linux"\nID=fedora\nVERSION_ID=99\n' >/etc/os-release.new

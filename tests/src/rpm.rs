@@ -1,0 +1,372 @@
+//! A Fedora of sorts in a Debian root: real rpm, dnf and zypper, kernels in Fedora's layout with its scriptlets, our own
+//! package, and module packages as they are shipped.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::bed::{Base, Bed, STALE};
+use crate::hello::{self, module};
+use crate::run::{Outcome, command, run};
+use crate::settings::{self, Subject};
+
+/// The kernels in the repository, oldest first.
+pub const KERNELS: [&str; 3] = ["7.2.13", "7.2.14", "7.2.15"];
+
+/// The release of a kernel of [`KERNELS`].
+pub fn release(version: &str) -> String {
+    let machine = rustix::system::uname().machine().to_string_lossy().into_owned();
+    format!("{version}-100.fc99.{machine}")
+}
+
+/// Which package manager the root has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// dnf 5 and rpm 6.
+    Dnf5,
+    /// dnf 4, zypper and rpm 4.18.
+    Old,
+}
+
+impl Kind {
+    fn suite(self) -> &'static str {
+        match self {
+            Kind::Dnf5 => "sid",
+            Kind::Old => "bookworm",
+        }
+    }
+
+    fn packages(self) -> Vec<&'static str> {
+        let mut packages =
+            "rpm createrepo-c systemd gcc make kmod patch xz-utils zstd openssl gawk libc6-dev file"
+                .split(' ')
+                .collect::<Vec<_>>();
+        packages.extend(match self {
+            Kind::Dnf5 => &["dnf5", "python3-minimal"][..],
+            Kind::Old => &["dnf", "zypper"],
+        });
+        packages
+    }
+
+    /// The root: the kept one, or a new one (some three minutes).
+    pub fn base(self) -> Result<Base> {
+        let scripts = settings::project().join("tests/scripts");
+        let mut hasher = DefaultHasher::new();
+        for script in ["make-bed.sh", "make-kernel-tree.sh", "rpm-world.sh"] {
+            fs_err::read_to_string(scripts.join(script))?.hash(&mut hasher);
+        }
+        self.packages().hash(&mut hasher);
+        let beds = settings::cache().join("beds");
+        fs_err::create_dir_all(&beds)?;
+        let name = format!("rpm-{}-{:08x}", self.suite(), hasher.finish() >> 32);
+        let root = beds.join(&name);
+        let lock = fs_err::File::create(beds.join(format!("{name}.lock")))?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+        let stamp = fs_err::metadata(root.join("etc/dkms-bed-kernels")).and_then(|meta| meta.modified());
+        let fresh = stamp.is_ok_and(|made| made.elapsed().is_ok_and(|age| age < STALE));
+        if !fresh {
+            match self.make(&scripts, &root) {
+                Err(_) if root.is_dir() => {}
+                made => made.with_context(|| format!("make the bed {name}"))?,
+            }
+        }
+        Ok(Base { root, kernels: KERNELS.iter().rev().map(|version| release(version)).collect() })
+    }
+
+    fn make(self, scripts: &Path, root: &Path) -> Result<()> {
+        let new = root.with_extension(format!("new-{}", std::process::id()));
+        let make_bed = scripts.join("make-bed.sh");
+        let made = run(
+            command("bash").arg(make_bed).arg(self.suite()).arg(&new).args(["1", "cloud"]).args(self.packages()),
+            b"",
+        )
+        .and_then(Outcome::ok)
+        .and_then(|_| {
+            let mut inside = command(scripts.join("in-bed.sh"));
+            run(inside.arg(&new).args(["bash", "/mnt/rpm-world.sh"]).env("BED_BIND", scripts), b"")?.ok()
+        });
+        if let Err(error) = made {
+            let _ = fs_err::remove_dir_all(&new);
+            return Err(error);
+        }
+        if root.exists() {
+            fs_err::remove_dir_all(root)?;
+        }
+        fs_err::rename(&new, root)?;
+        Ok(())
+    }
+}
+
+/// One of the module packages, as rpm.
+struct ModuleRpm {
+    name: &'static str,
+    version: &'static str,
+    release: &'static str,
+    fails: bool,
+    /// With our macros; else with the scriptlets that shipped packages have.
+    macros: bool,
+    /// Passes --rpm_safe_upgrade, as most do; `remove --all` alone is what the others call.
+    safe: bool,
+}
+
+const fn rpm(name: &'static str, version: &'static str, release: &'static str) -> ModuleRpm {
+    ModuleRpm { name, version, release, fails: false, macros: false, safe: false }
+}
+
+const MODULES: &[ModuleRpm] = &[
+    rpm("hello", "1.0", "1"),
+    rpm("hello", "1.0", "2"),
+    rpm("hello", "2.0", "1"),
+    ModuleRpm { fails: true, ..rpm("hello", "3.0", "1") },
+    ModuleRpm { macros: true, ..rpm("world", "1.0", "1") },
+    ModuleRpm { macros: true, ..rpm("world", "2.0", "1") },
+    ModuleRpm { macros: true, fails: true, ..rpm("world", "3.0", "1") },
+    ModuleRpm { safe: true, ..rpm("careful", "1.0", "1") },
+    ModuleRpm { safe: true, ..rpm("careful", "1.0", "2") },
+    ModuleRpm { safe: true, ..rpm("careful", "2.0", "1") },
+];
+
+impl ModuleRpm {
+    fn source(&self, to: &Path) -> Result<()> {
+        // The release is part of the code: a package rebuilt with a fix brings another source under the same version.
+        let marker = format!("MODULE_INFO(packaged, \"{}\");\n", self.release);
+        let mut package =
+            hello::package(self.name).version(self.version).module(module(self.name).code(&marker));
+        if self.fails {
+            package = package.that_fails();
+        }
+        package.build_in(to)?;
+        Ok(())
+    }
+
+    fn spec(&self) -> String {
+        let Self { name, version, release, .. } = self;
+        let safe = if self.safe { " --rpm_safe_upgrade" } else { "" };
+        let scripts = if self.macros {
+            format!("%post\n%dkms_post {name} {version}\n%preun\n%dkms_preun {name} {version}\n")
+        } else {
+            format!(
+                "%post
+dkms add -m {name} -v {version} -q{safe} || :
+dkms build -m {name} -v {version} -q -k ${{KVER:-$(ls /lib/modules | sort -V | tail -n 1)}} || :
+dkms install -m {name} -v {version} -q --force -k ${{KVER:-$(ls /lib/modules | sort -V | tail -n 1)}} || :
+%preun
+dkms remove -m {name} -v {version} -q --all{safe} || :
+"
+            )
+        };
+        format!(
+            "%global debug_package %{{nil}}
+%global __os_install_post %{{nil}}
+Name: {name}-dkms
+Version: {version}
+Release: {release}
+Summary: A module package
+License: GPL-2.0-only
+BuildArch: noarch
+AutoReqProv: no
+Requires: dkms >= 2.1
+%description
+%{{summary}}.
+%install
+mkdir -p %{{buildroot}}/usr/src
+cp -a /mnt/sources/{release}/{name}-{version} %{{buildroot}}/usr/src/
+{scripts}%files
+/usr/src/{name}-{version}
+"
+        )
+    }
+}
+
+/// Our package and the module packages, made once a run: directories of the host.
+#[derive(Debug)]
+struct Packages {
+    _keep: TempDir,
+    dir: PathBuf,
+}
+
+fn packages(kind: Kind, base: &Base) -> Result<&'static Path> {
+    static MADE: OnceLock<Result<Packages, String>> = OnceLock::new();
+    let made = MADE.get_or_init(|| make_packages(kind, base).map_err(|error| format!("{error:#}")));
+    match made {
+        Ok(packages) => Ok(&packages.dir),
+        Err(error) => bail!("make the packages: {error}"),
+    }
+}
+
+fn make_packages(kind: Kind, base: &Base) -> Result<Packages> {
+    let Subject::Ours(program) = settings::subject() else { bail!("there is no program to try") };
+    let hooks = program.with_file_name("dkms-rpm");
+    if !hooks.is_file() {
+        bail!("{} is missing: run `make release` or build dkms-hooks-dnf", hooks.display());
+    }
+    let keep = TempDir::new()?;
+    let dir = keep.path().join("modules");
+    fs_err::create_dir_all(&dir)?;
+    // The spec is built where it will be used: by that rpm.
+    let bed = Bed::classic(base)?;
+    let project = settings::project();
+    bed.copy_in(&project.join("hook-files"), "/work/hook-files")?;
+    bed.copy_in(&project.join("packaging"), "/work/packaging")?;
+    bed.copy_in(&project.join("Makefile"), "/work/Makefile")?;
+    bed.copy_in(&project.join("tests/scripts"), "/work/tests/scripts")?;
+    bed.copy_in(&program, "/work/target/dkms")?;
+    bed.copy_in(&hooks, "/work/target/dkms-rpm")?;
+    let sitelib = match kind {
+        Kind::Dnf5 => "/usr/lib/python3.99/site-packages",
+        Kind::Old => "/usr/lib/python3/dist-packages",
+    };
+    bed.ok(&format!(
+        "cd /work; strip -g target/dkms target/dkms-rpm; make -s rpm-prebuilt PYTHON_SITELIB={sitelib} \
+         RPM_DEFINES=\"--define '_binary_payload w1.gzdio' --define '_rpmmacrodir /usr/lib/rpm/macros.d'\" >/tmp/log 2>&1 \
+         || {{ cat /tmp/log >&2; exit 1; }}
+         mkdir -p /mnt/out; cp target/packages/rpm/*.rpm /mnt/out/
+         cp hook-files/rpm/usr/lib/rpm/macros.d/macros.dkms /usr/lib/rpm/macros.d/"
+    ))?;
+    for package in MODULES {
+        let sources = bed.exchange().join("sources").join(package.release);
+        fs_err::create_dir_all(&sources)?;
+        package.source(&sources)?;
+        let file = format!("{}-{}-{}.spec", package.name, package.version, package.release);
+        fs_err::write(bed.exchange().join(&file), package.spec())?;
+    }
+    bed.ok(
+        "cd /mnt; chown -R 0:0 sources; for spec in *.spec; do
+            rpmbuild -bb --quiet --define '_topdir /tmp/build' --define '_rpmdir /mnt/out' \
+                --define '_binary_payload w1.gzdio' \"$spec\" >/tmp/log 2>&1 || { cat /tmp/log >&2; exit 1; }
+        done
+        mv out/noarch/*.rpm out/; rmdir out/noarch; createrepo_c -q out",
+    )?;
+    run(command("cp").arg("-a").arg(bed.exchange().join("out/.")).arg(&dir), b"")?.ok()?;
+    Ok(Packages { _keep: keep, dir })
+}
+
+/// Such a root with our package installed.
+#[derive(Debug)]
+pub struct World {
+    /// The root.
+    pub bed: Bed,
+    tool: &'static str,
+}
+
+/// dnf5, speaking to the local repositories only.
+pub const DNF5: &str = "dnf5 -y --setopt=install_weak_deps=0";
+/// dnf4.
+pub const DNF4: &str = "dnf -y --setopt=install_weak_deps=0 --releasever=99";
+/// zypper.
+pub const ZYPPER: &str = "zypper --non-interactive --no-gpg-checks";
+
+impl World {
+    /// A new one, for the package manager `tool` (one of the constants here).
+    pub fn new(kind: Kind, tool: &'static str) -> Result<Self> {
+        let base = kind.base()?;
+        let packages = packages(kind, &base)?;
+        let bed = Bed::classic(&base)?;
+        bed.copy_in(packages, "/srv/rpm/modules")?;
+        bed.ok(
+            "sed 's,\\[bed\\],[modules],; s,name=bed,name=modules,; s,/repo$,/modules,' /etc/yum.repos.d/bed.repo \
+                 >/etc/yum.repos.d/modules.repo
+             cp /etc/yum.repos.d/modules.repo /etc/zypp/repos.d/
+             rpm -i --nodeps --nosignature /srv/rpm/repo/noarch/base-shim-*.rpm
+             mkdir -p /etc/dkms; : >/var/log/seen",
+        )?;
+        let world = Self { bed, tool };
+        world.bed.ok("rpm -i --nosignature /srv/rpm/modules/dkms-4*.rpm 2>&1")?;
+        Ok(world)
+    }
+
+    /// Runs the package manager: `do("install hello-dkms")`.
+    pub fn run(&self, words: &str) -> Result<Outcome> {
+        self.bed.sh(&format!("{} {words}", self.tool))
+    }
+
+    /// The same, which has to succeed; gives both streams.
+    pub fn ok(&self, words: &str) -> Result<String> {
+        let outcome = self.run(words)?;
+        if outcome.code != 0 {
+            bail!("{} {words}: exit code {}\n{}", self.tool, outcome.code, outcome.tail());
+        }
+        Ok(format!("{}\n{}", outcome.stdout, outcome.stderr))
+    }
+
+    /// The words that name a kernel's packages; with its headers if `devel`.
+    pub fn kernel(version: &str, devel: bool) -> String {
+        let names: &[&str] = if devel { &["core", "modules", "devel"] } else { &["core", "modules"] };
+        names.iter().map(|name| format!("kernel-{name}-{version} ")).collect()
+    }
+
+    /// `dkms status`, a line each.
+    pub fn status(&self) -> Result<Vec<String>> {
+        Ok(self.bed.ok("dkms status")?.lines().map(str::to_owned).collect())
+    }
+
+    /// Fails unless `dkms status` prints exactly `lines`; `{13}` stands for the kernel 7.2.13's release and
+    /// architecture.
+    pub fn expect_status(&self, lines: &[&str]) -> Result<()> {
+        let expected: Vec<String> = lines.iter().map(|line| fill(line)).collect();
+        let found = self.status()?;
+        if found != expected {
+            bail!("dkms status: {found:#?}\ninstead of {expected:#?}");
+        }
+        Ok(())
+    }
+
+    /// Fails unless these modules, and no others of ours, lie in the kernel's tree, and depmod knows them.
+    pub fn expect_modules(&self, version: &str, modules: &[&str]) -> Result<()> {
+        let release = release(version);
+        let found = self.bed.ok(&format!(
+            "cd /lib/modules/{release} 2>/dev/null || exit 0
+             find extra updates -name '*.ko*' 2>/dev/null | sed 's,.*/,,; s,\\.ko.*,,' | sort"
+        ))?;
+        let found: Vec<&str> = found.lines().collect();
+        if found != modules {
+            bail!("kernel {release} has the modules {found:?} instead of {modules:?}");
+        }
+        for module in modules {
+            self.bed.ok(&format!("modinfo -k {release} -F vermagic {module} | grep -q '^{release} '"))?;
+        }
+        Ok(())
+    }
+
+    /// Fails unless nothing is left of a kernel.
+    pub fn expect_gone(&self, version: &str) -> Result<()> {
+        let release = release(version);
+        let left = self.bed.ok(&format!(
+            "ls -d /lib/modules/{release} /var/lib/dkms/*/*/{release} /var/lib/dkms/*/kernel-{release}-* /usr/src/kernels/{release} \
+                 2>/dev/null || true; find /lib/modules/{release} 2>/dev/null || true"
+        ))?;
+        if !left.is_empty() {
+            bail!("left of kernel {release}:\n{left}");
+        }
+        Ok(())
+    }
+
+    /// What kernel-install's other plugins and the kernels' scriptlets saw since the last call.
+    pub fn seen(&self) -> Result<String> {
+        self.bed.ok("cat /var/log/seen; : >/var/log/seen")
+    }
+
+    /// Fails unless both plugins that make initramfs and boot entry ran for the kernel, and saw these modules.
+    pub fn expect_initramfs(&self, version: &str, modules: &[&str]) -> Result<()> {
+        let seen = self.seen()?;
+        for plugin in ["50-dracut", "90-loaderentry"] {
+            let line = format!("{plugin} add {} modules: {}", release(version), modules.join(" "));
+            if !seen.lines().any(|seen| seen.trim_end() == line.trim_end()) {
+                bail!("not seen: {line:?}; but\n{seen}");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts release and architecture in: `hello/1.0, {13}: installed`.
+pub fn fill(line: &str) -> String {
+    let machine = rustix::system::uname().machine().to_string_lossy().into_owned();
+    KERNELS.iter().fold(line.to_owned(), |line, version| {
+        let minor = version.rsplit('.').next().unwrap_or_default();
+        line.replace(&format!("{{{minor}}}"), &format!("{}, {machine}", release(version)))
+    })
+}
