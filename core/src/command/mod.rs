@@ -5,7 +5,10 @@ mod autoinstall;
 mod build;
 mod generate_mok;
 mod kernel;
+mod ldtarball;
 mod matching;
+mod mkpkg;
+mod mktarball;
 mod mok;
 mod reconcile;
 mod remove;
@@ -54,6 +57,9 @@ fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, E
         "kernel_prerm" => kernel::prerm(ctx, args, reporter),
         "match" => matching::run(ctx, args, reporter),
         "reconcile" => reconcile::run(ctx, args, reporter),
+        "mktarball" => mktarball::run(ctx, args, reporter),
+        "ldtarball" => ldtarball::run(ctx, args, reporter),
+        "mkpkg" | "mkdeb" | "mkrpm" | "mkdriverdisk" => mkpkg::run(ctx),
         "status" => status::run(ctx, args, reporter),
         "generate_mok" => generate_mok::run(ctx, args, reporter),
         "mok" => mok::run(ctx, args, reporter),
