@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use dkms_tests::bed::{Base, Bed};
 use dkms_tests::compare::fill;
 use dkms_tests::hello::{Package, package};
@@ -23,7 +23,8 @@ fn lay(bed: &Bed, packages: &[Package]) -> Result<()> {
 }
 
 fn ok(bed: &Bed, script: &str) -> Result<String> {
-    bed.ok(&fill(bed.base(), script))
+    let logs = "cat /var/lib/dkms/*/*/build/make.log 2>/dev/null || true";
+    bed.ok(&fill(bed.base(), script)).with_context(|| bed.ok(logs).unwrap_or_default())
 }
 
 /// Runs a script that has to end with `code`; gives its standard error.

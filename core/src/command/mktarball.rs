@@ -39,7 +39,9 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     }
     reporter.line(&"");
     let link = ctx.trees.source_link(&package);
-    let (tree, conf) = (ctx.trees.source_of(&package), ctx.trees.source_of(&package).join("dkms.conf"));
+    // Itself, not the link in the tree that leads to it.
+    let tree = fs_err::canonicalize(ctx.trees.source_of(&package))?;
+    let conf = tree.join("dkms.conf");
     let source = if !added || args.flag("binaries-only") {
         reporter.line(&"Creating tarball structure to specifically accommodate binaries.");
         Source::ConfOnly(&conf)
