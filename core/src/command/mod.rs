@@ -95,7 +95,7 @@ fn check_words(args: &Args) -> Result<(), Error> {
 }
 
 /// The package that the words name.
-fn package(args: &Args) -> Result<Package, Error> {
+pub fn package(args: &Args) -> Result<Package, Error> {
     let verb = if matches!(args.verb_name(), "build" | "install") { "add" } else { args.verb_name() };
     match (args.module.as_deref(), args.version.as_deref()) {
         (Some(name), Some(version)) if !name.is_empty() && !version.is_empty() => Ok(Package::new(name, version)?),
@@ -145,7 +145,7 @@ fn source_dir(ctx: &Context, package: &Package) -> PathBuf {
 }
 
 /// The kernels that the words name, with their architectures; the default one if they name none.
-fn kernels(ctx: &Context, args: &Args) -> Result<Vec<Kernel>, Error> {
+pub fn kernels(ctx: &Context, args: &Args) -> Result<Vec<Kernel>, Error> {
     if args.kernels.is_empty() {
         return Ok(vec![default_kernel(ctx, args)?]);
     }
