@@ -134,6 +134,10 @@ fn load_by(
             false => Error::AlreadyAdded(package),
         });
     }
+    // The last thing that can be refused: nothing is outside of the work directory yet.
+    for binaries in &layout.binaries {
+        adapt(ctx, binaries)?;
+    }
     reporter.line(&"");
     reporter.line(&format!("Loading tarball for {package}"));
 
@@ -171,7 +175,6 @@ fn load_by(
             continue;
         }
         reporter.line(&format!("Loading {}...", shown.display()));
-        adapt(ctx, binaries)?;
         change.replace_dir(&binaries.dir, &to);
     }
     let committed = ctx.lock_tree().and_then(|_lock| {
