@@ -95,6 +95,12 @@ pub struct Context {
 const TREE_PATIENCE: Duration = Duration::from_secs(120);
 
 impl Context {
+    /// `SOURCE_DATE_EPOCH` of the caller: the time of everything that is written to be reproduced
+    /// (reproducible-builds.org), in seconds since 1970.
+    pub fn source_date_epoch(&self) -> Option<i64> {
+        self.environment.get(std::ffi::OsStr::new("SOURCE_DATE_EPOCH"))?.to_str()?.parse().ok()
+    }
+
     /// Takes the tree lock: held around each change, never while a script runs.
     pub fn lock_tree(&self) -> Result<Lock, Error> {
         let on_wait = |holder: &lock::Holder| log::info!("waiting for {holder}, which changes the DKMS tree");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::build::diagnostic::Diagnostic;
 use crate::names::{Kernel, NameError, Package};
-use crate::{cli, conf, host, journal, kernel, lock, process};
+use crate::{archive, cli, conf, host, journal, kernel, lock, process};
 
 /// Why a command, or a part of one, did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +61,21 @@ pub enum Error {
     /// `match` can't be done as asked.
     #[error("{0}")]
     Match(String, u8),
+    /// An archive can't be loaded or written as asked.
+    #[error("{0}")]
+    Archive(String, u8),
+    /// An archive can't be read, or is not one that is accepted.
+    #[error(transparent)]
+    ArchiveRead(#[from] archive::reader::ReadError),
+    /// What an archive holds is not what a DKMS archive holds.
+    #[error("{0}\nNothing was loaded.")]
+    ArchiveLayout(#[from] archive::layout::LayoutError),
+    /// An archive can't be written.
+    #[error("Failed to make tarball.\n{0}")]
+    ArchiveWrite(#[from] archive::writer::WriteError),
+    /// The program that writes packages is not there.
+    #[error("{} is needed to write packages, but it is not installed.\nInstall the package dkms-mkpkg, or make a tarball: dkms mktarball", .0.display())]
+    NoPackager(PathBuf),
     /// The package's registration is damaged.
     #[error(
         "{package} is broken!\nMissing the source directory or the symbolic link pointing to it.\nPut the source back at {}, or run: dkms remove {package} --all", source_dir.display()
@@ -289,7 +304,11 @@ impl Error {
             | Self::ArchCount { .. }
             | Self::NotRoot
             | Self::ReadOnlyTree { .. } => 1,
-            Self::Conflict(_, _, code) | Self::Match(_, code) => *code,
+            Self::Conflict(_, _, code) | Self::Match(_, code) | Self::Archive(_, code) => *code,
+            Self::ArchiveLayout(archive::layout::LayoutError::NoConf) => 3,
+            Self::ArchiveRead(_) | Self::ArchiveLayout(_) => 7,
+            Self::ArchiveWrite(_) => 6,
+            Self::NoPackager(_) => 127,
             Self::NoAll(_) | Self::PatchPath(_) | Self::PatchMissing { .. } => 5,
             Self::NoKernel { .. } => 16,
             Self::NotAdded(_) | Self::AlreadyAdded(_) | Self::BuildInTheWay { .. } => 3,

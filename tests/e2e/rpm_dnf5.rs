@@ -105,14 +105,20 @@ fn plain_rpm() -> Result<()> {
     let look = w.bed.ok("cat /var/log/look")?;
     ensure!(look.starts_with("tmp:  "), "scriptlets are not secluded here: {look}");
     let modules = "/srv/rpm/modules";
-    w.bed.ok(&format!("rpm -Uvh --nosignature {modules}/hello-dkms-1.0-1.*.rpm {modules}/careful-dkms-1.0-1.*.rpm 2>&1"))?;
+    w.bed.ok(&format!(
+        "rpm -Uvh --nosignature {modules}/hello-dkms-1.0-1.*.rpm {modules}/careful-dkms-1.0-1.*.rpm 2>&1"
+    ))?;
     w.expect_status(&["careful/1.0, {13}: installed", "hello/1.0, {13}: installed"])?;
     // The same version packaged anew: both kinds of old %preun leave it installed, and what is installed is the new one.
-    w.bed.ok(&format!("rpm -Uvh --nosignature {modules}/hello-dkms-1.0-2.*.rpm {modules}/careful-dkms-1.0-2.*.rpm 2>&1"))?;
+    w.bed.ok(&format!(
+        "rpm -Uvh --nosignature {modules}/hello-dkms-1.0-2.*.rpm {modules}/careful-dkms-1.0-2.*.rpm 2>&1"
+    ))?;
     w.expect_status(&["careful/1.0, {13}: installed", "hello/1.0, {13}: installed"])?;
     let packaged = w.bed.ok(&format!("modinfo -k {} -F packaged hello careful", release("7.2.13")))?;
     ensure!(packaged == "2\n2\n", "installed are the releases {packaged:?}");
-    w.bed.ok(&format!("rpm -Uvh --nosignature {modules}/hello-dkms-2.0-1.*.rpm {modules}/careful-dkms-2.0-1.*.rpm 2>&1"))?;
+    w.bed.ok(&format!(
+        "rpm -Uvh --nosignature {modules}/hello-dkms-2.0-1.*.rpm {modules}/careful-dkms-2.0-1.*.rpm 2>&1"
+    ))?;
     w.expect_status(&["careful/2.0, {13}: installed", "hello/2.0, {13}: installed"])?;
     w.bed.ok("rpm -e hello-dkms 2>&1")?;
     w.expect_status(&["careful/2.0, {13}: installed"])?;

@@ -40,10 +40,9 @@ impl Kind {
     }
 
     fn packages(self) -> Vec<&'static str> {
-        let mut packages =
-            "rpm createrepo-c systemd gcc make kmod patch xz-utils zstd openssl gawk libc6-dev file"
-                .split(' ')
-                .collect::<Vec<_>>();
+        let mut packages = "rpm createrepo-c systemd gcc make kmod patch xz-utils zstd openssl gawk libc6-dev file"
+            .split(' ')
+            .collect::<Vec<_>>();
         packages.extend(match self {
             Kind::Dnf5 => &["dnf5", "python3-minimal"][..],
             Kind::Old => &["dnf", "zypper"],
@@ -133,8 +132,7 @@ impl ModuleRpm {
     fn source(&self, to: &Path) -> Result<()> {
         // The release is part of the code: a package rebuilt with a fix brings another source under the same version.
         let marker = format!("MODULE_INFO(packaged, \"{}\");\n", self.release);
-        let mut package =
-            hello::package(self.name).version(self.version).module(module(self.name).code(&marker));
+        let mut package = hello::package(self.name).version(self.version).module(module(self.name).code(&marker));
         if self.fails {
             package = package.that_fails();
         }
@@ -233,13 +231,11 @@ fn make_packages(kind: Kind, base: &Base) -> Result<Packages> {
         let file = format!("{}-{}-{}.spec", package.name, package.version, package.release);
         fs_err::write(bed.exchange().join(&file), package.spec())?;
     }
-    bed.ok(
-        "cd /mnt; chown -R 0:0 sources; for spec in *.spec; do
+    bed.ok("cd /mnt; chown -R 0:0 sources; for spec in *.spec; do
             rpmbuild -bb --quiet --define '_topdir /tmp/build' --define '_rpmdir /mnt/out' \
                 --define '_binary_payload w1.gzdio' \"$spec\" >/tmp/log 2>&1 || { cat /tmp/log >&2; exit 1; }
         done
-        mv out/noarch/*.rpm out/; rmdir out/noarch; createrepo_c -q out",
-    )?;
+        mv out/noarch/*.rpm out/; rmdir out/noarch; createrepo_c -q out")?;
     run(command("cp").arg("-a").arg(bed.exchange().join("out/.")).arg(&dir), b"")?.ok()?;
     Ok(Packages { _keep: keep, dir })
 }

@@ -94,6 +94,7 @@ impl Args {
         for word in words {
             args.take_word(word)?;
         }
+        args.check_values()?;
         Ok(args)
     }
 
@@ -131,16 +132,28 @@ impl Args {
         if let Some(version) = self.value("package-version") {
             self.version = Some(version.to_owned());
         }
-        for (name, allowed) in [("format", &["text", "json"][..]), ("initramfs", &["auto", "later", "never"][..])] {
+        if let Some(jobs) = self.value("jobs").filter(|jobs| jobs.parse::<u32>().is_err()) {
+            return Err(UsageError::BadValue(format!("-j takes a number of jobs (0: no limit), not {jobs:?}.")));
+        }
+        Ok(())
+    }
+
+    /// Values that only the verb tells right from wrong.
+    fn check_values(&self) -> Result<(), UsageError> {
+        let formats: &[&str] = match self.verb_name() {
+            "mkpkg" | "mkdeb" | "mkrpm" => &["deb", "rpm", "arch"],
+            _ => &["text", "json"],
+        };
+        let distributions: &[&str] = &["redhat", "suse", "debian"];
+        for (name, allowed) in
+            [("format", formats), ("distro", distributions), ("initramfs", &["auto", "later", "never"][..])]
+        {
             if let Some(value) = self.value(name).filter(|value| !allowed.contains(value)) {
                 return Err(UsageError::BadValue(format!(
                     "--{name} takes one of {}, not {value:?}.",
                     allowed.join(", ")
                 )));
             }
-        }
-        if let Some(jobs) = self.value("jobs").filter(|jobs| jobs.parse::<u32>().is_err()) {
-            return Err(UsageError::BadValue(format!("-j takes a number of jobs (0: no limit), not {jobs:?}.")));
         }
         Ok(())
     }

@@ -190,3 +190,11 @@ pub fn wants_colour() -> bool {
 pub fn words() -> Vec<OsString> {
     std::env::args_os().skip(1).collect()
 }
+
+/// Where the program that writes packages is: beside this one in a build directory, else where packages
+/// put it.
+pub fn packager() -> PathBuf {
+    const NAME: &str = "dkms-mkpkg";
+    let beside = std::env::current_exe().ok().map(|program| program.with_file_name(NAME));
+    beside.filter(|program| program.is_file()).unwrap_or_else(|| Path::new("/usr/lib/dkms").join(NAME))
+}

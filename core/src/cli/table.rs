@@ -52,7 +52,13 @@ pub const OPTIONS: &[Opt] = &[
     value("kernelsourcedir", "DIR", "The kernel headers to build with"),
     value("directive", "NAME=VALUE", "A dkms.conf directive to override; may be repeated"),
     value("root", "DIR", "Work on the system below this directory"),
-    value("format", "text|json", "How to print results"),
+    value("format", "FORMAT", "How to print results (text, json); what package to make (deb, rpm, arch)"),
+    value("distro", "redhat|suse|debian", "Whose installer the driver disk is for"),
+    value("package-release", "WORD", "The package's own revision (default 1)"),
+    value("maintainer", "'NAME <ADDRESS>'", "Who makes the package"),
+    value("licence", "SPDX", "The licence (default: what the modules say)"),
+    value("summary", "TEXT", "One line about the package"),
+    value("kernel-package", "NAME[=VERSION]", "The package that the built modules' kernel comes from"),
     value("jobs", "N", "How many jobs may run at once").short('j'),
     value("initramfs", "auto|later|never", "Whether to renew the initramfs, or leave it to a later hook"),
     value("event", "boot|…", "What has happened (boot: failures that would only repeat are not tried again)"),
@@ -67,6 +73,7 @@ pub const OPTIONS: &[Opt] = &[
     flag("modprobe-on-install", "Load what matches this machine's devices after installing"),
     flag("rpm_safe_upgrade", "Called by an rpm scriptlet whose upgrade runs the removal last"),
     flag("binaries-only", "Archive the built modules without their source"),
+    flag("binaries", "Package the built modules instead of the source"),
     flag("source-only", "Archive the source without built modules"),
     flag("dry-run", "Print what would be done, and why; change nothing"),
     flag("strict", "Exit with a failure if any module that is wanted is missing"),
@@ -121,6 +128,22 @@ pub struct Rules {
 
 const PLAIN: Rules = Rules { root: false, writes: false, all: false, one_kernel: false, classic: true };
 const WRITES: Rules = Rules { writes: true, ..PLAIN };
+
+const PACKAGER: Rules = Rules { all: true, classic: false, ..PLAIN };
+const PACKAGING: &[&str] = &[
+    "format",
+    "binaries",
+    "kernelver",
+    "arch",
+    "all",
+    "archive",
+    "package-release",
+    "maintainer",
+    "licence",
+    "summary",
+    "kernel-package",
+];
+const DISK: &[&str] = &["distro", "kernelver", "arch", "all", "archive", "package-release", "maintainer", "licence"];
 
 const PACKAGE: &str = "NAME/VERSION";
 const SOURCE: &str = "NAME/VERSION | DIR | dkms.conf | TARBALL";
@@ -251,6 +274,48 @@ pub const VERBS: &[Verb] = &[
         operands: "",
         options: &["kernelver", "arch", "dry-run"],
         rules: Rules { root: true, one_kernel: true, ..WRITES },
+    },
+    Verb {
+        name: "mktarball",
+        about: "Archive a package's source and built modules",
+        operands: PACKAGE,
+        options: &["kernelver", "arch", "all", "archive", "binaries-only", "source-only"],
+        rules: Rules { all: true, ..PLAIN },
+    },
+    Verb {
+        name: "ldtarball",
+        about: "Load an archive made by mktarball, or any archive of a source with a dkms.conf",
+        operands: "TARBALL",
+        options: &["archive", "kernelver", "arch", "force", "dry-run"],
+        rules: WRITES,
+    },
+    Verb {
+        name: "mkpkg",
+        about: "Make a distribution package of a package's source, or of its built modules",
+        operands: PACKAGE,
+        options: PACKAGING,
+        rules: PACKAGER,
+    },
+    Verb {
+        name: "mkdeb",
+        about: "The same as mkpkg --format deb",
+        operands: PACKAGE,
+        options: PACKAGING,
+        rules: PACKAGER,
+    },
+    Verb {
+        name: "mkrpm",
+        about: "The same as mkpkg --format rpm",
+        operands: PACKAGE,
+        options: PACKAGING,
+        rules: PACKAGER,
+    },
+    Verb {
+        name: "mkdriverdisk",
+        about: "Make a driver disk for an installer, of a package's built modules",
+        operands: PACKAGE,
+        options: DISK,
+        rules: PACKAGER,
     },
     Verb {
         name: "status",

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::{check_access, default_kernel, package, source_dir, source_state};
+use super::{check_access, default_kernel, ldtarball, package, source_dir, source_state};
 use crate::build::script;
 use crate::cli::args::Args;
 use crate::context::Context;
@@ -21,14 +21,32 @@ use crate::tree::walk::Source;
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
     check_access(ctx, args)?;
     let session = Session::new(ctx)?;
+    if let (Some(archive), true) = (archive(args), ctx.options.dry_run) {
+        reporter.line(&format!("Would load {}.", archive.display()));
+        return Ok(0);
+    }
     if ctx.options.dry_run {
         let package = resolve_dry(ctx, args, &session)?;
         reporter.line(&format!("Would add {package}."));
         return Ok(0);
     }
     session.heal(reporter)?;
+    if let Some(archive) = archive(args) {
+        if ldtarball::is_rpm(&archive) {
+            return ldtarball::install_rpm(ctx, args, &archive, reporter);
+        }
+        return Ok(ldtarball::load(ctx, args, &session, &archive, reporter)?.code);
+    }
     let package = resolve(ctx, args, &session, reporter)?;
     add(ctx, args, &session, &package, reporter)
+}
+
+/// The archive that is to be added: only when nothing else is named.
+pub(super) fn archive(args: &Args) -> Option<PathBuf> {
+    if args.module.is_some() || args.version.is_some() || args.source.is_some() {
+        return None;
+    }
+    ldtarball::file(args)
 }
 
 /// The package that the words name; a source directory is copied to its place first.
@@ -41,10 +59,9 @@ pub(super) fn resolve(
     if args.module.is_some() || args.version.is_some() {
         return package(args);
     }
-    match (&args.source, &args.archive) {
-        (Some(source), _) => add_source_tree(ctx, args, session, source, reporter),
-        (None, Some(archive)) => Err(not_yet(archive)),
-        (None, None) => package(args),
+    match &args.source {
+        Some(source) => add_source_tree(ctx, args, session, source, reporter),
+        None => package(args),
     }
 }
 
@@ -53,13 +70,6 @@ fn resolve_dry(ctx: &Context, args: &Args, session: &Session<'_>) -> Result<Pack
         Some(source) if args.module.is_none() => named_by(ctx, args, session, source),
         _ => package(args),
     }
-}
-
-fn not_yet(archive: &Path) -> Error {
-    Error::BadSource(format!(
-        "{} is an archive; unpack it and add the directory with the dkms.conf.",
-        archive.display()
-    ))
 }
 
 /// Registers `package`, whose source is at its place; gives the exit code: that of POST_ADD.
@@ -101,10 +111,24 @@ pub(super) fn add(
         change.commit()?;
         fs::create_dir_all(ctx.trees.build_dir(package))?;
     }
-    let Some(line) = &evaluated.recipe.scripts.post_add else { return Ok(0) };
+    match &evaluated.recipe.scripts.post_add {
+        Some(line) => post_add(ctx, args, package, &kernel.kernel, line, reporter),
+        None => Ok(0),
+    }
+}
+
+/// Runs POST_ADD; its status is the verb's.
+pub(super) fn post_add(
+    ctx: &Context,
+    args: &Args,
+    package: &Package,
+    kernel: &Kernel,
+    line: &str,
+    reporter: &dyn Reporter,
+) -> Result<u8, Error> {
     // On its own, `add` hands no variables of the package to the script; as a part of build and install it does.
-    let environment =
-        if args.verb_name() == "add" { Environment::new() } else { script::environment(package, &kernel.kernel) };
+    let alone = matches!(args.verb_name(), "add" | "ldtarball");
+    let environment = if alone { Environment::new() } else { script::environment(package, kernel) };
     let code = script::run(ctx, package, "post_add", line, &environment, reporter)?;
     Ok(u8::try_from(code).unwrap_or(1))
 }
@@ -132,12 +156,17 @@ fn named_by(ctx: &Context, args: &Args, session: &Session<'_>, source: &Path) ->
     if !conf.is_file() {
         return Err(Error::NoConf(source.to_owned()));
     }
+    named_by_conf(ctx, args, session, &conf)
+}
+
+/// The package that a dkms.conf names.
+pub(super) fn named_by_conf(ctx: &Context, args: &Args, session: &Session<'_>, conf: &Path) -> Result<Package, Error> {
     // The directory may be anywhere, the root's programs can't see it: it is read outside of them.
     let nameless = Package::new("unknown", "0")?;
     let kernel = session.facts.kernel(&some_kernel(ctx, args)?)?;
-    let evaluated = session.facts.evaluate_at(&nameless, &kernel, &conf)?;
+    let evaluated = session.facts.evaluate_at(&nameless, &kernel, conf)?;
     let unusable = |directive: &str, error: &dyn std::fmt::Display| Error::BadConf {
-        file: conf.clone(),
+        file: conf.to_owned(),
         why: format!("dkms.conf: Error! {directive}: {error}"),
     };
     let name = Name::new(evaluated.conf.name.as_str()).map_err(|error| unusable("PACKAGE_NAME", &error))?;
@@ -176,27 +205,32 @@ fn add_source_tree(
 }
 
 fn stage_source(ctx: &Context, package: &Package, from: &Path, to: &Path) -> Result<(), Error> {
-    let parent = to.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
-    fs::create_dir_all(&parent)?;
-    // Beside its place, since that may be another file system than the DKMS tree's; the work directory's
-    // lock tells a later run that this one is alive.
+    // The work directory's lock tells a later run that this one is alive.
     let work = WorkDir::new(&ctx.trees).map_err(JournalError::File)?;
-    let id = work.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let stage = parent.join(format!("{}{id}", crate::durable::NEW));
-    let staged = (|| {
-        if to.is_dir() && !ctx.options.force {
-            copy_tree(to, &stage)?;
-        }
-        copy_tree(from, &stage)?;
-        let _lock = ctx.lock_tree()?;
+    let stage = stage_beside(ctx, from, to, work.path())?;
+    let placed = ctx.lock_tree().and_then(|_lock| {
         let mut change = Change::new(&ctx.trees, format!("copy the source of {package}"));
         change.replace_dir(&stage, to);
-        change.commit()?;
-        Ok(())
-    })();
-    if staged.is_err() {
+        Ok(change.commit()?)
+    });
+    if placed.is_err() {
         let _ = std::fs::remove_dir_all(&stage);
     }
     work.remove().map_err(JournalError::File)?;
-    staged
+    placed
+}
+
+/// Copies the source `from` to a hidden directory beside `to`, since that may be another file system than
+/// the DKMS tree's. Without `--force` it is what is at `to` with `from` laid over it. `work` names the run.
+pub(super) fn stage_beside(ctx: &Context, from: &Path, to: &Path, work: &Path) -> Result<PathBuf, Error> {
+    let parent = to.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(parent)?;
+    let id = work.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let stage = parent.join(format!("{}{id}", crate::durable::NEW));
+    let under = if to.is_dir() && !ctx.options.force { copy_tree(to, &stage) } else { Ok(()) };
+    if let Err(error) = under.and_then(|()| copy_tree(from, &stage)) {
+        let _ = std::fs::remove_dir_all(&stage);
+        return Err(error.into());
+    }
+    Ok(stage)
 }

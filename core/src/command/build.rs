@@ -1,6 +1,6 @@
 //! `dkms build` and `dkms install`: one or more kernels, adding the package first where needed.
 
-use super::{add, check_access, check_not_broken, kernels, post_transaction, source_state, tell_trust};
+use super::{add, check_access, check_not_broken, kernels, ldtarball, post_transaction, source_state, tell_trust};
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
@@ -20,7 +20,18 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         return dry_run(ctx, args, want, reporter);
     }
     session.heal(reporter)?;
-    let package = add::resolve(ctx, args, &session, reporter)?;
+    let package = match add::archive(args) {
+        Some(file) if ldtarball::is_rpm(&file) => return ldtarball::install_rpm(ctx, args, &file, reporter),
+        Some(file) => {
+            let loaded = ldtarball::load(ctx, args, &session, &file, reporter)?;
+            if loaded.code != 0 {
+                return Ok(loaded.code);
+            }
+            reporter.line(&"");
+            loaded.package
+        }
+        None => add::resolve(ctx, args, &session, reporter)?,
+    };
     check_not_broken(ctx, &package)?;
     let kernels = kernels(ctx, args)?;
     // Built already, it may have come without its source: nothing to add then.
@@ -113,6 +124,10 @@ pub(super) fn code(results: &[Result<Done, Error>]) -> u8 {
 }
 
 fn dry_run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporter) -> Result<u8, Error> {
+    if let Some(file) = add::archive(args) {
+        reporter.line(&format!("Would load {}.", file.display()));
+        return Ok(0);
+    }
     let package = super::package(args)?;
     for kernel in kernels(ctx, args)? {
         let built = install::is_built(ctx, &package, &kernel);

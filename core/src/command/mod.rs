@@ -5,7 +5,10 @@ mod autoinstall;
 mod build;
 mod generate_mok;
 mod kernel;
+mod ldtarball;
 mod matching;
+mod mkpkg;
+mod mktarball;
 mod mok;
 mod reconcile;
 mod remove;
@@ -54,6 +57,9 @@ fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, E
         "kernel_prerm" => kernel::prerm(ctx, args, reporter),
         "match" => matching::run(ctx, args, reporter),
         "reconcile" => reconcile::run(ctx, args, reporter),
+        "mktarball" => mktarball::run(ctx, args, reporter),
+        "ldtarball" => ldtarball::run(ctx, args, reporter),
+        "mkpkg" | "mkdeb" | "mkrpm" | "mkdriverdisk" => mkpkg::run(ctx),
         "status" => status::run(ctx, args, reporter),
         "generate_mok" => generate_mok::run(ctx, args, reporter),
         "mok" => mok::run(ctx, args, reporter),
@@ -89,7 +95,7 @@ fn check_words(args: &Args) -> Result<(), Error> {
 }
 
 /// The package that the words name.
-fn package(args: &Args) -> Result<Package, Error> {
+pub fn package(args: &Args) -> Result<Package, Error> {
     let verb = if matches!(args.verb_name(), "build" | "install") { "add" } else { args.verb_name() };
     match (args.module.as_deref(), args.version.as_deref()) {
         (Some(name), Some(version)) if !name.is_empty() && !version.is_empty() => Ok(Package::new(name, version)?),
@@ -139,7 +145,7 @@ fn source_dir(ctx: &Context, package: &Package) -> PathBuf {
 }
 
 /// The kernels that the words name, with their architectures; the default one if they name none.
-fn kernels(ctx: &Context, args: &Args) -> Result<Vec<Kernel>, Error> {
+pub fn kernels(ctx: &Context, args: &Args) -> Result<Vec<Kernel>, Error> {
     if args.kernels.is_empty() {
         return Ok(vec![default_kernel(ctx, args)?]);
     }

@@ -100,10 +100,15 @@ pub struct Deprecation {
 impl std::fmt::Display for Deprecation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({})", self.directive, self.file.display())?;
-        if self.directive == "OBSOLETE_BY" {
-            write!(f, ": use BUILD_EXCLUSIVE_KERNEL_MAX instead")?;
+        match self.directive {
+            "OBSOLETE_BY" => write!(f, ": use BUILD_EXCLUSIVE_KERNEL_MAX instead"),
+            "CLEAN" => write!(f, ": nothing is cleaned, every build has a fresh copy of the source"),
+            "REMAKE_INITRD" => write!(f, ": the kernel's hooks renew the initramfs, or post_transaction does"),
+            name if name.starts_with("MODULES_CONF") => {
+                write!(f, ": it goes to /etc/modprobe.d/dkms-NAME.conf, unless modprobe_conf=\"no\"")
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -39,6 +39,7 @@ pub const PACKAGE: &[&str] = &[
     "MODULES_CONF_OBSOLETE_ONLY",
     "OBSOLETE_BY",
     "DKMS_POLICY",
+    "MODULES_LOAD",
 ];
 
 /// The deprecated directives, in the order in which they are warned about.
@@ -52,7 +53,7 @@ pub const DEPRECATED: &[&str] = &[
     "OBSOLETE_BY",
 ];
 
-/// The options of framework.conf (behaviour contract 5), and `policy`, which is ours.
+/// The options of framework.conf (behaviour contract 5), and those of ours: `policy`, `modprobe_conf`.
 pub const FRAMEWORK: &[&str] = &[
     "source_tree",
     "dkms_tree",
@@ -74,6 +75,7 @@ pub const FRAMEWORK: &[&str] = &[
     "mok_certificate",
     "try_sign_modules",
     "policy",
+    "modprobe_conf",
 ];
 
 /// The values of directives, by name and array index; a plain variable is index 0. Arrays may have holes.

@@ -30,6 +30,8 @@ pub struct Framework {
     pub continue_on_error: bool,
     /// Load modules after their installation.
     pub modprobe_on_install: bool,
+    /// Write what packages want in modprobe.d and modules-load.d (ours; on unless it says "no").
+    pub modprobe_conf: bool,
     /// How many jobs make runs, if the file says so and says a number above 0.
     pub parallel_jobs: Option<usize>,
     /// Options of gzip, one word each.
@@ -154,6 +156,7 @@ impl Framework {
             // Used by common.postinst only, where `true` is the default.
             continue_on_error: raw.text("continue_on_error", 0).is_none_or(|text| text == "true"),
             modprobe_on_install: on("modprobe_on_install"),
+            modprobe_conf: raw.text("modprobe_conf", 0).is_none_or(|text| !text.starts_with(['n', 'N'])),
             parallel_jobs,
             compress_gzip_opts: words("compress_gzip_opts", &[]),
             compress_xz_opts: words("compress_xz_opts", &["--check=crc32", "--lzma2=dict=1MiB"]),

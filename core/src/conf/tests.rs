@@ -240,11 +240,11 @@ fn deprecations_for_each_file() {
     assert_eq!(
         shown,
         [
-            format!("REMAKE_INITRD ({one})"),
+            format!("REMAKE_INITRD ({one}): the kernel's hooks renew the initramfs, or post_transaction does"),
             format!("OBSOLETE_BY ({one}): use BUILD_EXCLUSIVE_KERNEL_MAX instead"),
-            format!("CLEAN ({two})"),
-            format!("REMAKE_INITRD ({two})"),
-            format!("MODULES_CONF ({two})"),
+            format!("CLEAN ({two}): nothing is cleaned, every build has a fresh copy of the source"),
+            format!("REMAKE_INITRD ({two}): the kernel's hooks renew the initramfs, or post_transaction does"),
+            format!("MODULES_CONF ({two}): it goes to /etc/modprobe.d/dkms-NAME.conf, unless modprobe_conf=\"no\""),
             format!("OBSOLETE_BY ({two}): use BUILD_EXCLUSIVE_KERNEL_MAX instead"),
         ]
     );

@@ -80,12 +80,17 @@ fn try_work(
     };
     let _lock = ctx.lock_pair(package, kernel, &on_wait)?;
     let facts = session.facts.kernel(kernel)?;
-    let evaluated = session.facts.evaluate(package, &facts, None, true)?;
-    for event in &evaluated.said {
+    let evaluated = match session.facts.evaluate(package, &facts, None, true) {
+        Ok(evaluated) => Some(evaluated),
+        // Binaries whose source is gone: their manifest knows all that installing takes.
+        Err(Error::ConfMissing(_)) if !build && install::artefact::manifest(ctx, package, kernel)?.is_some() => None,
+        Err(error) => return Err(error),
+    };
+    for event in evaluated.iter().flat_map(|evaluated| &evaluated.said) {
         reporter.report(event.clone());
     }
-    if build {
-        check(session, package, &facts, &evaluated, reporter)?;
+    if let (true, Some(evaluated)) = (build, &evaluated) {
+        check(session, package, &facts, evaluated, reporter)?;
         let signing = session.signing(&facts, reporter)?;
         let target = Target {
             package: package.clone(),
@@ -93,7 +98,7 @@ fn try_work(
             facts: Arc::clone(&facts),
             evaluated: evaluated.clone(),
             directives: session.facts.directives().to_vec(),
-            dependencies: dependencies(session, kernel, &evaluated)?,
+            dependencies: dependencies(session, kernel, evaluated)?,
         };
         // Without private mounts all builds of a package happen in one directory, one after the other.
         let _alone = if ctx.world.has_private_mounts() { None } else { Some(ctx.lock_build(package, &on_wait)?) };
@@ -102,7 +107,7 @@ fn try_work(
     if want == Want::Built {
         return Ok(Done::Built);
     }
-    install::install(ctx, &facts, package, Some(&evaluated), reporter)?;
+    install::install(ctx, &facts, package, evaluated.as_ref(), reporter)?;
     session.touched(&kernel.release);
     Ok(Done::Installed)
 }

@@ -256,6 +256,23 @@ fn look<T>(ctx: &Context, kernel: &KernelFacts, with: impl FnOnce(Look<'_>) -> T
     with(Look { exists: &exists, program: &|name| ctx.world.find(name) })
 }
 
+/// Where private signing keys may be, as outer paths: what must never get into an archive. The
+/// configured ones as they stand in general and for each of `kernels`, and everybody's usual places.
+pub fn private_keys(session: &crate::execute::Session<'_>, kernels: &[crate::names::Kernel]) -> Vec<PathBuf> {
+    let ctx = session.ctx;
+    let mut keys: Vec<PathBuf> = policy::USUAL_KEYS.iter().map(PathBuf::from).collect();
+    keys.push(ctx.trees.dkms.inside.join("mok.key"));
+    keys.extend(ctx.framework.signing.key.as_ref().map(PathBuf::from));
+    keys.extend(ctx.environment.get(OsStr::new("MODULES_SIGN_KEY")).map(PathBuf::from));
+    for kernel in kernels {
+        let Ok(facts) = session.facts.kernel(kernel) else { continue };
+        if let Ok(options) = session.facts.signing_options(&facts) {
+            keys.push(self::keys(ctx, &facts, &options).key);
+        }
+    }
+    keys.into_iter().map(|key| ctx.trees.outer(key)).collect()
+}
+
 fn sign_in_process(signer: &Signer, path: &Path) -> Result<(), SignError> {
     let file = |doing| move |source| SignError::File { doing, source };
     let signed = signer.sign(&fs_err::read(path).map_err(file("read the module"))?)?;

@@ -3,6 +3,7 @@
 pub mod artefact;
 pub mod depmod;
 pub mod modprobe;
+pub mod modprobe_conf;
 pub mod originals;
 pub mod sanity;
 mod uninstall;
@@ -205,6 +206,9 @@ fn put(
     beside.put(entry(ctx, package, kernel, manifest, evaluated, files));
     let bytes = beside.to_bytes().map_err(std::io::Error::other)?;
     change.stage_bytes(bytes, 0o644, &ctx.trees.kernel_manifest(&kernel.release));
+    if let Some(evaluated) = evaluated {
+        modprobe_conf::stage(ctx, &mut change, &package.name, evaluated, reporter);
+    }
     change.seal(&kernel.release);
     depmod::note(ctx, &kernel.release).map_err(JournalError::File)?;
     change.commit().map_err(Error::NotPut)

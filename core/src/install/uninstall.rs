@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{artefact, digest_of, is_built, is_installed, originals, sanity};
+use super::{artefact, digest_of, is_built, is_installed, modprobe_conf, originals, sanity};
 use crate::build::script;
 use crate::context::Context;
 use crate::error::Error;
@@ -82,6 +82,7 @@ fn take_out(
     };
     originals::restore(ctx, &mut change, &package.name, kernel, &legacy, reporter)?;
     change.remove_file(&ctx.trees.active_link(&package.name, kernel));
+    modprobe_conf::stage_removal(ctx, &mut change, &package.name, kernel, reporter);
     if let Some(mut beside) = beside {
         beside.drop(&package.name, &kernel.arch);
         if beside.installed.is_empty() {

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::execute::Session;
 use crate::facts::KernelFacts;
-use crate::finish::signing;
+use crate::finish::trust;
 use crate::host::headers_package;
 use crate::install::artefact;
 use crate::journal::JournalError;
@@ -353,8 +353,7 @@ impl Looker<'_> {
     /// be made first is no reason: where that fails, it would fail at every look.
     fn signature(&self, known: &Installed) -> Result<Option<String>, Error> {
         if self.prospect.get().is_none() {
-            let options = self.session.facts.signing_options(self.facts)?;
-            let _ = self.prospect.set(signing::prospect(self.session.ctx, self.facts, &options));
+            let _ = self.prospect.set(trust::of_kernel(self.session, &self.facts.kernel)?);
         }
         Ok(match self.prospect.get() {
             Some(prospect @ Prospect::Key { .. }) => match judge(known.signer.as_ref(), prospect) {

@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::execute::{self, Done, Job, Session, Want};
 use crate::finish::resign::{Resigned, resign};
+use crate::finish::trust;
 use crate::install;
 use crate::journal::JournalError;
 use crate::names::{Kernel, Release};
@@ -74,6 +75,8 @@ pub struct Outcome {
     pub changed: BTreeSet<Release>,
     /// Kernels whose initramfs could not be renewed, and why.
     pub initramfs_failures: Vec<(Release, String)>,
+    /// What to tell a user whose machine would refuse to load what was installed.
+    pub trust: Option<Vec<String>>,
 }
 
 impl Outcome {
@@ -153,7 +156,12 @@ pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn 
     }
     note(session.ctx, &plan, &results)?;
     let failures = initramfs::renew(session.ctx, &plan, &results, how.initramfs, reporter);
-    Ok(Outcome { plan, results, broken: gathered.broken, changed, initramfs_failures: failures })
+    let kernels: BTreeSet<Kernel> = (plan.steps.iter().zip(&results))
+        .filter(|(_, result)| matches!(result, Some(Ok(Done::Installed))))
+        .map(|(step, _)| step.kernel.clone())
+        .collect();
+    let trust = trust::advice(session, &kernels.into_iter().collect::<Vec<_>>())?;
+    Ok(Outcome { plan, results, broken: gathered.broken, changed, initramfs_failures: failures, trust })
 }
 
 /// Carries out a `Sign` step. What can't be signed stays as it is, and says so itself.

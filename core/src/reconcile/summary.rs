@@ -41,6 +41,7 @@ pub fn lines(ctx: &Context, outcome: &Outcome) -> Vec<String> {
     for (release, why) in &outcome.initramfs_failures {
         lines.push(format!("The initramfs of kernel {release} is not renewed: {why}"));
     }
+    lines.extend(outcome.trust.iter().flatten().cloned());
     if !lines.is_empty() {
         lines.insert(0, "DKMS summary".to_owned());
     }

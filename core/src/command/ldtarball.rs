@@ -1,0 +1,251 @@
+//! `dkms ldtarball`, and `add`, `build` and `install` of a file: an archive's package comes into the tree
+//! whole, as one change, or not at all (behaviour.md 2.8).
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use super::{add, autoinstall, check_access, source_dir, source_state};
+use crate::archive::layout::{self, Binaries, Kind, Layout, MAIN_TREE};
+use crate::archive::reader::{self, Limits};
+use crate::cli::args::Args;
+use crate::context::Context;
+use crate::error::Error;
+use crate::execute::Session;
+use crate::install::artefact;
+use crate::journal::{Change, JournalError, WorkDir};
+use crate::names::Package;
+use crate::process::{self, Output};
+use crate::report::Reporter;
+use crate::tree::manifest::Manifest;
+use crate::tree::paths::MANIFEST;
+use crate::tree::walk::Source;
+
+/// What was loaded.
+pub(super) struct Loaded {
+    /// Whose it is.
+    pub package: Package,
+    /// The exit code of POST_ADD.
+    pub code: u8,
+}
+
+pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+    let Some(archive) = file(args) else {
+        let word = args.module.clone().unwrap_or_default();
+        return Err(Error::Archive(format!("{word} does not exist."), 2));
+    };
+    if ctx.options.force && !ctx.machine.root && ctx.trees.root.is_host() {
+        return Err(Error::NotRoot);
+    }
+    check_access(ctx, args)?;
+    if is_rpm(&archive) {
+        return install_rpm(ctx, args, &archive, reporter);
+    }
+    if ctx.options.dry_run {
+        reporter.line(&format!("Would load {}.", archive.display()));
+        return Ok(0);
+    }
+    let session = Session::new(ctx)?;
+    session.heal(reporter)?;
+    Ok(load(ctx, args, &session, &archive, reporter)?.code)
+}
+
+/// The file that the words name.
+pub(super) fn file(args: &Args) -> Option<PathBuf> {
+    args.path("archive").or_else(|| args.archive.clone())
+}
+
+pub(super) fn is_rpm(file: &Path) -> bool {
+    file.extension().is_some_and(|end| end == "rpm")
+}
+
+/// Has rpm install `file`, then installs what it brought. No lock of ours is held meanwhile: the package's
+/// scriptlets call dkms.
+pub(super) fn install_rpm(ctx: &Context, args: &Args, file: &Path, reporter: &dyn Reporter) -> Result<u8, Error> {
+    let refused = || {
+        let file = file.display();
+        let text =
+            format!("Unable to install {file} using rpm.\nCheck to ensure that your system can install .rpm files.");
+        Error::Archive(text, 9)
+    };
+    let inside = ctx.trees.root.inside(&fs::canonicalize(file).map_err(|_| missing(file))?).ok_or_else(refused)?;
+    if ctx.options.dry_run {
+        reporter.line(&format!("Would install {} using rpm.", inside.display()));
+        return Ok(0);
+    }
+    let argv = ["rpm".as_ref(), "-Uvh".as_ref(), inside.as_os_str()];
+    let mut task = ctx.world.task(argv, Path::new("/"));
+    task.output = Output::Inherit;
+    match process::run(task) {
+        Ok(end) if end.status.success() => autoinstall::run(ctx, args, reporter),
+        _ => Err(refused()),
+    }
+}
+
+fn missing(file: &Path) -> Error {
+    Error::Archive(format!("{} does not exist.", file.display()), 2)
+}
+
+/// Loads `archive`. Everything is read, checked and prepared aside; then one journalled change.
+pub(super) fn load(
+    ctx: &Context,
+    args: &Args,
+    session: &Session<'_>,
+    archive: &Path,
+    reporter: &dyn Reporter,
+) -> Result<Loaded, Error> {
+    if !archive.is_file() {
+        return Err(missing(archive));
+    }
+    let work = WorkDir::new(&ctx.trees).map_err(JournalError::File)?;
+    let loaded = load_by(ctx, args, session, archive, work.path(), reporter);
+    work.remove().map_err(JournalError::File)?;
+    let (package, post_add) = loaded?;
+    let code = match post_add {
+        Some(line) => add::post_add(ctx, args, &package, &add::some_kernel(ctx, args)?, &line, reporter)?,
+        None => 0,
+    };
+    Ok(Loaded { package, code })
+}
+
+/// Gives the package and the POST_ADD script that is to be run.
+fn load_by(
+    ctx: &Context,
+    args: &Args,
+    session: &Session<'_>,
+    archive: &Path,
+    work: &Path,
+    reporter: &dyn Reporter,
+) -> Result<(Package, Option<String>), Error> {
+    let unpacked = reader::unpack(archive, work, &Limits::default())?;
+    let layout = layout::understand(unpacked.path())?;
+    let package = identify(ctx, args, session, archive, &layout)?;
+    let kernel = session.facts.kernel(&add::some_kernel(ctx, args)?)?;
+    let conf = ctx.trees.shown(&layout.conf);
+    let evaluated = session.facts.evaluate(&package, &kernel, Some(&conf), true)?;
+    for event in &evaluated.said {
+        reporter.report(event.clone());
+    }
+    let before = source_state(ctx, &package);
+    let force = ctx.options.force;
+    if before == Source::Added && !force {
+        // An archive of ours and a plain one are refused with the classic's different codes.
+        return Err(match unpacked.path().join(MAIN_TREE).is_dir() {
+            true => Error::Archive(format!("{package} is already added!\nAborting."), 8),
+            false => Error::AlreadyAdded(package),
+        });
+    }
+    // The last thing that can be refused: nothing is outside of the work directory yet.
+    for binaries in &layout.binaries {
+        adapt(ctx, binaries)?;
+    }
+    reporter.line(&"");
+    reporter.line(&format!("Loading tarball for {package}"));
+
+    let mut change = Change::new(&ctx.trees, format!("load {package} from {}", archive.display()));
+    let place = source_dir(ctx, &package);
+    let (link, beside) = (ctx.trees.source_link(&package), ctx.trees.outer(&place));
+    let mut stage = None;
+    let registered = match &layout.kind {
+        Kind::SourceOnly { source } | Kind::SourceAndBinaries { source } => {
+            let staged = add::stage_beside(ctx, source, &beside, work)?;
+            change.replace_dir(&staged, &beside);
+            stage = Some(staged);
+            true
+        }
+        // Where the source is there already, the binaries join it.
+        Kind::BinariesOnly { .. } => beside.join("dkms.conf").is_file(),
+    };
+    let newly = registered && before != Source::Added;
+    if newly {
+        reporter.line(&format!("Creating symlink {} -> {}", ctx.trees.shown(&link).display(), place.display()));
+        change.stage_symlink(&place, &link);
+    } else if !registered && (force || !link.exists()) {
+        reporter.line(&format!("Creating {}", ctx.trees.shown(&link).display()));
+        reporter.line(&format!("Copying dkms.conf to {} ...", ctx.trees.shown(&link).display()));
+        let only = work.join("source");
+        fs::create_dir(&only)?;
+        fs::copy(&layout.conf, only.join("dkms.conf"))?;
+        change.replace_dir(&only, &link);
+    }
+    for binaries in &layout.binaries {
+        let to = ctx.trees.artefact(&package, &binaries.kernel);
+        let shown = ctx.trees.shown(&to);
+        if to.exists() && !force {
+            reporter.warning(&[&format!("{} already exists. Skipping...", shown.display())]);
+            continue;
+        }
+        reporter.line(&format!("Loading {}...", shown.display()));
+        change.replace_dir(&binaries.dir, &to);
+    }
+    let committed = ctx.lock_tree().and_then(|_lock| {
+        change.commit()?;
+        Ok(fs::create_dir_all(ctx.trees.build_dir(&package))?)
+    });
+    if let (Some(stage), true) = (stage, committed.is_err()) {
+        let _ = std::fs::remove_dir_all(stage);
+    }
+    committed?;
+    Ok((package, evaluated.recipe.scripts.post_add.filter(|_| newly)))
+}
+
+/// Whose archive it is: everything in it that says so has to agree.
+fn identify(
+    ctx: &Context,
+    args: &Args,
+    session: &Session<'_>,
+    archive: &Path,
+    layout: &Layout,
+) -> Result<Package, Error> {
+    let package = add::named_by_conf(ctx, args, session, &layout.conf)?;
+    let mut claims: Vec<&Package> = layout.binaries.iter().filter_map(|b| b.manifest_package.as_ref()).collect();
+    if let Kind::BinariesOnly { package } = &layout.kind {
+        claims.push(package);
+    }
+    match claims.into_iter().find(|claim| **claim != package) {
+        None => Ok(package),
+        Some(other) => Err(Error::Archive(
+            format!(
+                "{} is not a valid DKMS tarball.\nIts dkms.conf is that of {package}, but it holds {other}.",
+                archive.display()
+            ),
+            7,
+        )),
+    }
+}
+
+/// Makes the manifest of unpacked binaries one of this system: where modules go is for this distribution
+/// to say, never for an archive, and what stat(2) said elsewhere means nothing here. One that can't be
+/// understood goes away, as if the classic had made the archive.
+fn adapt(ctx: &Context, binaries: &Binaries) -> Result<(), Error> {
+    let path = binaries.dir.join(MANIFEST);
+    if !path.is_file() {
+        return Ok(());
+    }
+    let Some(mut manifest) = Manifest::load(&path).map_err(JournalError::File)? else {
+        return Ok(fs::remove_file(&path)?);
+    };
+    let location = ctx.distribution.install_location(ctx.machine.addon_modules_dir.as_deref());
+    for module in &mut manifest.modules {
+        let own = artefact::relative(&module.own_location.to_string_lossy());
+        let lie = if layout::module_name(&module.file) != Some(&module.name) {
+            Some(format!("it calls {} {:?}", module.file, module.name))
+        } else if !["kernel", "updates", "extra"].iter().any(|top| own.starts_with(top)) {
+            Some(format!("it would install {} to {}", module.file, module.own_location.display()))
+        } else {
+            None
+        };
+        if let Some(why) = lie {
+            return Err(layout::LayoutError::Manifest {
+                path: format!("{MAIN_TREE}/{}/{MANIFEST}", binaries.kernel),
+                why,
+            }
+            .into());
+        }
+        module.location = location.as_deref().map_or_else(|| own.clone(), artefact::relative);
+        module.own_location = own;
+        module.identity = None;
+    }
+    manifest.extra_files.clear();
+    Ok(fs::write(&path, manifest.to_bytes().map_err(std::io::Error::other)?)?)
+}

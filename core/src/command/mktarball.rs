@@ -1,0 +1,102 @@
+//! `dkms mktarball`: a package's source, its built modules, or both, in one archive (behaviour.md 2.7).
+
+use std::path::{Path, PathBuf};
+
+use super::{check_not_broken, kernels, package};
+use crate::archive::writer::{self, Plan, Source};
+use crate::cli::args::Args;
+use crate::context::Context;
+use crate::error::Error;
+use crate::execute::Session;
+use crate::finish::signing;
+use crate::install;
+use crate::names::{Kernel, Package};
+use crate::report::Reporter;
+use crate::tree::walk::{self, Filter, PackageEntry, Source as Registered};
+
+pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+    let package = package(args)?;
+    check_not_broken(ctx, &package)?;
+    let entry = walk::walk(&ctx.trees, &Filter::package(&package)).packages.into_iter().next();
+    let entry = entry.ok_or_else(|| Error::NotAdded(package.clone()))?;
+    let added = entry.source == Registered::Added;
+    // What came as binaries only can be passed on as binaries only.
+    if !added && (entry.built.is_empty() || args.flag("source-only")) {
+        return Err(Error::NotAdded(package));
+    }
+    let kernels = chosen(ctx, args, &entry)?;
+    let mut artefacts = Vec::new();
+    for kernel in kernels {
+        if !install::is_built(ctx, &package, &kernel) {
+            let text = format!(
+                "No modules built for {kernel}.\nModules must already be in the built state before using mktarball."
+            );
+            return Err(Error::Archive(text, 6));
+        }
+        reporter.line(&format!("Marking modules for {kernel} for archiving..."));
+        let artefact = ctx.trees.artefact(&package, &kernel);
+        artefacts.push((kernel, artefact));
+    }
+    reporter.line(&"");
+    let link = ctx.trees.source_link(&package);
+    // Itself, not the link in the tree that leads to it.
+    let tree = fs_err::canonicalize(ctx.trees.source_of(&package))?;
+    let conf = tree.join("dkms.conf");
+    let source = if !added || args.flag("binaries-only") {
+        reporter.line(&"Creating tarball structure to specifically accommodate binaries.");
+        Source::ConfOnly(&conf)
+    } else {
+        reporter.line(&format!("Marking {} for archiving...", ctx.trees.shown(&link).display()));
+        Source::Tree(&tree)
+    };
+    let named: Vec<Kernel> = artefacts.iter().map(|(kernel, _)| kernel.clone()).collect();
+    let target = target(ctx, args, &package, &named)?;
+    reporter.line(&"");
+    reporter.line(&format!("Tarball location: {}", ctx.trees.shown(&target).display()));
+    let session = Session::new(ctx)?;
+    let forbidden = signing::private_keys(&session, &named);
+    let plan = Plan { package: &package, source, artefacts, mtime: ctx.source_date_epoch(), forbidden: &forbidden };
+    writer::write(&plan, &target)?;
+    Ok(0)
+}
+
+/// The kernels whose artefacts go in.
+fn chosen(ctx: &Context, args: &Args, entry: &PackageEntry) -> Result<Vec<Kernel>, Error> {
+    if args.flag("source-only") {
+        return Ok(Vec::new());
+    }
+    if !args.flag("all") {
+        return kernels(ctx, args);
+    }
+    if entry.built.is_empty() {
+        let text =
+            "No modules built for any kernel.\nModules must already be in the built state before using mktarball.";
+        return Err(Error::Archive(text.to_owned(), 6));
+    }
+    Ok(entry.built.iter().map(|built| built.kernel.clone()).collect())
+}
+
+/// Where the archive goes: `--archive` names a file beside the others, or any place with a directory.
+fn target(ctx: &Context, args: &Args, package: &Package, kernels: &[Kernel]) -> Result<PathBuf, Error> {
+    let usual = ctx.trees.package_dir(package).join("tarball");
+    let given = args.path("archive").or_else(|| args.archive.clone());
+    let (dir, name) = match &given {
+        None => (usual, writer::file_name(package, kernels)),
+        Some(path) => {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            let name = name.ok_or_else(|| Error::Archive(format!("{} names no file.", path.display()), 6))?;
+            match path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+                None => (usual, name),
+                Some(dir) => (std::path::absolute(dir)?, name),
+            }
+        }
+    };
+    let refused = |dir: &Path| Error::Archive(format!("Missing write permissions for {}.", dir.display()), 9);
+    if dir.starts_with(ctx.trees.package_dir(package)) {
+        fs_err::create_dir_all(&dir).map_err(|_| refused(&ctx.trees.shown(&dir)))?;
+    }
+    if !dir.is_dir() || rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK).is_err() {
+        return Err(refused(&ctx.trees.shown(&dir)));
+    }
+    Ok(dir.join(name))
+}

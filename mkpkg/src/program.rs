@@ -1,0 +1,238 @@
+//! The verbs: from the DKMS tree to files of packages.
+
+use std::path::{Path, PathBuf};
+
+use dkms_core::cli::args::Args;
+use dkms_core::command;
+use dkms_core::context::Context;
+use dkms_core::digest::Digest;
+use dkms_core::error::Error as CoreError;
+use dkms_core::execute::Session;
+use dkms_core::finish::signing;
+use dkms_core::install;
+use dkms_core::names::{Kernel, Package};
+use dkms_core::report::Reporter;
+use dkms_core::tree::walk::{self, Filter, PackageEntry, Source};
+use dkms_mkpkg::source::About;
+use dkms_mkpkg::{Family, PackageError, Plan, binary, driverdisk, source};
+use fs_err as fs;
+
+use crate::{about, template};
+
+/// Why no package was made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The tree, the words or dkms.conf.
+    #[error(transparent)]
+    Core(#[from] CoreError),
+    /// The package itself.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// A template that can't be followed.
+    #[error("{}: {why}", file.display())]
+    Template {
+        /// The template.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file operation.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// Something asked for that there is not.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl Error {
+    /// The exit code: that of the core, 2 for wrong words, 6 as mktarball's for the rest.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Core(error) => error.code(),
+            Self::Usage(_) => 2,
+            _ => 6,
+        }
+    }
+}
+
+/// What the verbs work with.
+struct Job<'a> {
+    ctx: &'a Context,
+    args: &'a Args,
+    package: Package,
+    entry: PackageEntry,
+    /// The source directory itself.
+    tree: PathBuf,
+    about: About,
+    forbidden: Vec<Digest>,
+}
+
+/// Runs the verb that `args` name.
+pub fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<(), Error> {
+    let package = command::package(args)?;
+    let entry = walk::walk(&ctx.trees, &Filter::package(&package)).packages.into_iter().next();
+    let entry = entry.ok_or_else(|| CoreError::NotAdded(package.clone()))?;
+    if entry.source != Source::Added && entry.built.is_empty() {
+        return Err(CoreError::NotAdded(package).into());
+    }
+    let tree = fs::canonicalize(ctx.trees.source_of(&package))?;
+    let session = Session::new(ctx)?;
+    let kernels: Vec<Kernel> = entry.built.iter().map(|built| built.kernel.clone()).collect();
+    let keys = signing::private_keys(&session, &kernels);
+    let forbidden = keys.iter().filter_map(|key| Digest::of_file(key).ok()).collect();
+    let about = about::of(ctx, args, &tree);
+    let job = Job { ctx, args, package, entry, tree, about, forbidden };
+    let made = match args.verb_name() {
+        "mkdriverdisk" => vec![job.driver_disk()?],
+        "mkdeb" => job.packages(Family::Deb)?,
+        "mkrpm" => job.packages(Family::Rpm)?,
+        _ => job.packages(job.family())?,
+    };
+    for path in made {
+        reporter.line(&format!("Package location: {}", ctx.trees.shown(&path).display()));
+    }
+    Ok(())
+}
+
+impl Job<'_> {
+    /// `--format`, or the one of this distribution.
+    fn family(&self) -> Family {
+        match self.args.value("format") {
+            Some("deb") => Family::Deb,
+            Some("rpm") => Family::Rpm,
+            Some("arch") => Family::Arch,
+            _ if self.ctx.distribution.is_like(&["debian", "ubuntu"]) => Family::Deb,
+            _ if self.ctx.distribution.is_like(&["arch"]) => Family::Arch,
+            _ => Family::Rpm,
+        }
+    }
+
+    fn packages(&self, family: Family) -> Result<Vec<PathBuf>, Error> {
+        let dir = match family {
+            Family::Deb => "deb",
+            Family::Rpm => "rpm",
+            // No directory of the classic's; this one is no kernel either.
+            Family::Arch => "tarball",
+        };
+        let mut made = Vec::new();
+        if self.args.flag("binaries") {
+            for kernel in self.kernels()? {
+                let plan = self.binary_plan(family, &kernel, false)?;
+                made.push(self.put(dir, dkms_mkpkg::write(family, &plan)?)?);
+            }
+            return Ok(made);
+        }
+        if self.entry.source != Source::Added {
+            let text = format!("{} has no source here, only binaries: add --binaries.", self.package);
+            return Err(Error::Usage(text));
+        }
+        let mut plan = source::plan(family, &self.package, &self.tree, &self.about)?;
+        self.finish(family, &mut plan, None)?;
+        made.push(self.put(dir, dkms_mkpkg::write(family, &plan)?)?);
+        Ok(made)
+    }
+
+    /// The kernels whose modules are wanted: all have to be built.
+    fn kernels(&self) -> Result<Vec<Kernel>, Error> {
+        let kernels = if self.args.flag("all") {
+            self.entry.built.iter().map(|built| built.kernel.clone()).collect()
+        } else {
+            command::kernels(self.ctx, self.args)?
+        };
+        let missing = kernels.iter().find(|kernel| !install::is_built(self.ctx, &self.package, kernel));
+        if let Some(kernel) = missing {
+            let text = format!(
+                "No modules built for {kernel}.\nBuild them first: dkms build {} -k {}",
+                self.package, kernel.release
+            );
+            return Err(CoreError::Archive(text, 6).into());
+        }
+        if kernels.is_empty() {
+            return Err(CoreError::Archive("No modules built for any kernel.".to_owned(), 6).into());
+        }
+        Ok(kernels)
+    }
+
+    fn binary_plan(&self, family: Family, kernel: &Kernel, in_place: bool) -> Result<Plan, Error> {
+        let mut modules = Vec::new();
+        for entry in fs::read_dir(self.ctx.trees.artefact_modules(&self.package, kernel))? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if dkms_core::archive::layout::module_name(&name).is_some() {
+                modules.push(path);
+            }
+        }
+        modules.sort();
+        let given = self.args.value("kernel-package").map(str::to_owned);
+        let kernel_package = given.or_else(|| match family {
+            Family::Arch => about::arch_kernel(&self.ctx.trees.modules_dir(&kernel.release), &kernel.release),
+            _ => None,
+        });
+        let built = binary::Prebuilt { kernel: kernel.clone(), modules, kernel_package, in_place };
+        let mut plan = binary::plan(family, &self.package, &built, &self.about)?;
+        self.finish(family, &mut plan, Some(kernel))?;
+        Ok(plan)
+    }
+
+    /// What all packages have: the vendor's template laid over, and no keys.
+    fn finish(&self, family: Family, plan: &mut Plan, kernel: Option<&Kernel>) -> Result<(), Error> {
+        plan.forbidden.clone_from(&self.forbidden);
+        if kernel.is_none() {
+            template::apply(self.ctx, family, &self.package, &self.tree, plan)?;
+        }
+        Ok(())
+    }
+
+    fn driver_disk(&self) -> Result<PathBuf, Error> {
+        let (name, version) = (&self.package.name, &self.package.version);
+        match self.args.value("distro") {
+            None | Some("redhat") => {
+                let mut packages = Vec::new();
+                for kernel in self.kernels()? {
+                    let (file, bytes) = dkms_mkpkg::write(Family::Rpm, &self.binary_plan(Family::Rpm, &kernel, true)?)?;
+                    packages.push((kernel.arch.to_string(), file, bytes));
+                }
+                let image = driverdisk::redhat(&packages, self.about.mtime)?;
+                self.put("driver_disk", (format!("{name}-{version}-dd.iso"), image))
+            }
+            Some("debian") => {
+                let mut last = None;
+                for kernel in self.kernels()? {
+                    let plan = self.binary_plan(Family::Deb, &kernel, false)?;
+                    let (file, bytes) = dkms_mkpkg::write(Family::Deb, &plan)?;
+                    last = Some(self.put("driver_disk/debian", (file, bytes))?);
+                }
+                let dir = last.as_deref().and_then(Path::parent).unwrap_or(Path::new("/")).to_owned();
+                fs::write(dir.join("preseed.cfg"), PRESEED)?;
+                Ok(dir)
+            }
+            Some(other) => {
+                Err(Error::Usage(format!("Driver disks for {other} are not made yet: redhat and debian are.")))
+            }
+        }
+    }
+
+    /// Writes a package where `--archive` says (a directory, or the file), or into the tree.
+    fn put(&self, dir: &str, (file, bytes): (String, Vec<u8>)) -> Result<PathBuf, Error> {
+        let path = match self.args.path("archive") {
+            Some(path) if path.is_dir() => path.join(file),
+            Some(path) => path,
+            None => self.ctx.trees.package_dir(&self.package).join(dir).join(file),
+        };
+        let parent = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(parent)?;
+        let new = parent.join(format!(".{}.new", std::process::id()));
+        fs::write(&new, bytes)?;
+        fs::rename(&new, &path)?;
+        Ok(path)
+    }
+}
+
+/// debian-installer runs this at the end of an installation, with the new system at /target; the directory is
+/// expected on a medium mounted at /media (Debian Installation Guide, appendix B.5).
+const PRESEED: &str = "# Put this directory on a medium of the installer as /drivers and add to the preseed file:
+d-i preseed/late_command string \\
+    mkdir -p /target/tmp/drivers; \\
+    cp /cdrom/drivers/*.deb /media/drivers/*.deb /target/tmp/drivers/ 2>/dev/null || true; \\
+    in-target sh -c 'dpkg --install /tmp/drivers/*.deb; rm -r /tmp/drivers'
+";

@@ -1,0 +1,329 @@
+//! Archives in and out: round trips with the classic in both directions, several kernels, binaries without their
+//! source, hostile archives, private keys, and what packages want in modprobe.d.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+use dkms_tests::bed::{Base, Bed};
+use dkms_tests::compare::fill;
+use dkms_tests::hello::{Package, package};
+use dkms_tests::needs::Need;
+use dkms_tests::run::Outcome;
+use dkms_tests::suite::Suite;
+
+/// Puts packages' sources into `/usr/src`.
+fn lay(bed: &Bed, packages: &[Package]) -> Result<()> {
+    let hand = tempfile::tempdir()?;
+    for package in packages {
+        let source = package.build_in(hand.path())?;
+        let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        bed.copy_in(&source, &format!("/usr/src/{name}"))?;
+    }
+    Ok(())
+}
+
+fn ok(bed: &Bed, script: &str) -> Result<String> {
+    let logs = "cat /var/lib/dkms/*/*/build/make.log 2>/dev/null || true";
+    bed.ok(&fill(bed.base(), script)).with_context(|| bed.ok(logs).unwrap_or_default())
+}
+
+/// Runs a script that has to end with `code`; gives its standard error.
+fn ends(bed: &Bed, code: i32, script: &str) -> Result<String> {
+    let Outcome { code: got, stdout, stderr } = bed.sh(&fill(bed.base(), script))?;
+    ensure!(got == code, "`{script}` ended with {got} instead of {code}:\n{stdout}{stderr}");
+    Ok(stderr)
+}
+
+/// `dkms status`, with the kernels' names as `{k}`, `{k2}`, `{k3}`.
+fn status(bed: &Bed) -> Result<String> {
+    ok(bed, "dkms status")
+}
+
+fn is(bed: &Bed, expected: &str) -> Result<()> {
+    let (found, expected) = (status(bed)?, fill(bed.base(), expected));
+    ensure!(found.trim() == expected.trim(), "status is\n{found}instead of\n{expected}");
+    Ok(())
+}
+
+/// Moves a file from one bed to the other.
+fn hand_over(from: &Bed, to: &Bed, path: &str) -> Result<()> {
+    ok(from, &format!("mkdir -p /mnt/out; cp {path} /mnt/out/"))?;
+    let name = path.rsplit('/').next().unwrap_or(path);
+    to.copy_in(&from.exchange().join("out").join(name), path)
+}
+
+const BUILT: &str = "hello/1.0, {k}, {a}: built";
+
+/// What one makes, the other loads: source only, source with binaries, binaries only.
+fn round_trip(by_classic: bool) -> Result<()> {
+    let base = Base::trixie()?;
+    let (classic, ours) = (Bed::classic(&base)?, Bed::subject(&base)?);
+    let (maker, loader) = if by_classic { (&classic, &ours) } else { (&ours, &classic) };
+    lay(maker, &[package("hello").version("1.0")])?;
+    ok(maker, "dkms build hello/1.0 -k {k}")?;
+    ok(maker, "dkms mktarball hello/1.0 -k {k} --archive /root/both.dkms.tar.gz")?;
+    ok(maker, "dkms mktarball hello/1.0 --source-only -k {k} --archive /root/source.dkms.tar.xz")?;
+    ok(maker, "dkms mktarball hello/1.0 --binaries-only -k {k} --archive /root/binaries.dkms.tar.zst")?;
+    for name in ["both.dkms.tar.gz", "source.dkms.tar.xz", "binaries.dkms.tar.zst"] {
+        hand_over(maker, loader, &format!("/root/{name}"))?;
+    }
+    let same = "cd /var/lib/dkms/hello/1.0/{k}/{a}/module && sha256sum *";
+    let sum = ok(maker, same)?;
+
+    ok(loader, "dkms ldtarball /root/source.dkms.tar.xz")?;
+    is(loader, "hello/1.0: added")?;
+    ok(loader, "dkms install hello/1.0 -k {k} && dkms remove hello/1.0 --all && rm -r /usr/src/hello-1.0")?;
+
+    ok(loader, "dkms ldtarball --archive /root/both.dkms.tar.gz")?;
+    is(loader, BUILT)?;
+    ensure!(ok(loader, same)? == sum, "the modules have changed on the way");
+    ends(loader, 8, "dkms ldtarball /root/both.dkms.tar.gz")?;
+    ok(loader, "dkms install hello/1.0 -k {k} && modinfo -k {k} hello && dkms remove hello/1.0 --all")?;
+    ok(loader, "rm -r /usr/src/hello-1.0")?;
+
+    // The classic ends with 1 here, and then can't see what it has loaded.
+    ends(loader, i32::from(!by_classic), "dkms ldtarball /root/binaries.dkms.tar.zst")?;
+    ensure!(ok(loader, same)? == sum, "the modules have changed on the way");
+    ok(loader, "dkms install hello/1.0 -k {k} && modinfo -k {k} hello")?;
+    Ok(())
+}
+
+/// Binaries without their source, on a machine that can't build: through every verb.
+fn binaries_are_full_citizens() -> Result<()> {
+    let base = Base::trixie()?;
+    let (maker, target) = (Bed::subject(&base)?, Bed::subject(&base)?);
+    lay(&maker, &[package("hello").version("1.0").script("POST_INSTALL", "true")])?;
+    ok(&maker, "dkms build hello/1.0 -k {k} -k {k2}")?;
+    ok(&maker, "dkms mktarball hello/1.0 --binaries-only --all --archive /root/h.dkms.tar.gz")?;
+    hand_over(&maker, &target, "/root/h.dkms.tar.gz")?;
+    ok(
+        &target,
+        "rm -rf /usr/bin/*gcc* /usr/bin/make /usr/src/linux-*; rm -f /lib/modules/*/build /lib/modules/*/source",
+    )?;
+    ok(&target, "dkms install /root/h.dkms.tar.gz -k {k}")?;
+    is(&target, "hello/1.0, {k2}, {a}: built\nhello/1.0, {k}, {a}: installed")?;
+    ok(&target, "modprobe -n -S {k} hello; test -f /lib/modules/{k}/updates/dkms/hello.ko.xz")?;
+    ok(&target, "cd /root && dkms mktarball hello/1.0 --all --archive ./again.tar.gz")?;
+    ok(&target, "dkms uninstall hello/1.0 -k {k}")?;
+    ok(&target, "test ! -e /lib/modules/{k}/updates/dkms/hello.ko.xz")?;
+    // Loaded twice: what is there stays.
+    ok(&target, "dkms ldtarball /root/again.tar.gz 2>&1 | grep 'already exists. Skipping'")?;
+    // Without even a dkms.conf the manifest suffices.
+    ok(&target, "rm -r /var/lib/dkms/hello/1.0/source && dkms install hello/1.0 -k {k2}")?;
+    ok(&target, "dkms remove hello/1.0 --all && test ! -e /var/lib/dkms/hello")?;
+    is(&target, "")?;
+    // Where the source is, the binaries join it.
+    lay(&target, &[package("hello").version("1.0")])?;
+    ok(&target, "dkms add /root/again.tar.gz && test -h /var/lib/dkms/hello/1.0/source")?;
+    Ok(())
+}
+
+/// Two packages, three kernels, each archive with all of them.
+fn three_kernels_two_packages() -> Result<()> {
+    let base = Base::trixie()?;
+    let (maker, loader) = (Bed::subject(&base)?, Bed::subject(&base)?);
+    lay(&maker, &[package("hello"), package("second")])?;
+    for name in ["hello", "second"] {
+        ok(&maker, &format!("dkms build {name}/1.0 -k {{k}} -k {{k2}} -k {{k3}}"))?;
+        ok(&maker, &format!("dkms mktarball {name}/1.0 --all --archive /root/{name}.tar.bz2"))?;
+        hand_over(&maker, &loader, &format!("/root/{name}.tar.bz2"))?;
+        ok(&loader, &format!("dkms ldtarball /root/{name}.tar.bz2"))?;
+    }
+    ensure!(status(&maker)? == status(&loader)?, "status is\n{}", status(&loader)?);
+    ensure!(status(&loader)?.matches(": built\n").count() == 6, "status is\n{}", status(&loader)?);
+    // The name says which kernels, until there are too many of them.
+    ok(
+        &maker,
+        "dkms mktarball hello/1.0 -k {k}; ls /var/lib/dkms/hello/1.0/tarball/hello-1.0-kernel{k}-{a}.dkms.tar.gz",
+    )?;
+    ok(
+        &maker,
+        "dkms mktarball hello/1.0 --source-only; ls /var/lib/dkms/hello/1.0/tarball/hello-1.0-source-only.dkms.tar.gz",
+    )?;
+    ends(&maker, 6, "dkms mktarball hello/1.0 -k 1.2.3")?;
+    ends(&maker, 9, "dkms mktarball hello/1.0 -k {k} --archive /nowhere/x.tar.gz")?;
+    ends(&maker, 8, "dkms mktarball hello/1.0 -k {k} --binaries-only --source-only")?;
+    ends(&maker, 3, "dkms mktarball absent/1.0 -k {k}")?;
+    ends(&maker, 2, "dkms ldtarball /nowhere.tar.gz")?;
+    // The same again, the same bytes.
+    ok(
+        &maker,
+        "export SOURCE_DATE_EPOCH=1700000000
+         dkms mktarball hello/1.0 --all --archive /root/a.tar.xz
+         touch /usr/src/hello-1.0/*; dkms mktarball hello/1.0 --all --archive /root/b.tar.xz
+         cmp /root/a.tar.xz /root/b.tar.xz",
+    )?;
+    Ok(())
+}
+
+/// An archive of anybody's that has a dkms.conf somewhere, and `--force`.
+fn plain_sources() -> Result<()> {
+    let bed = Bed::subject(&Base::trixie()?)?;
+    lay(&bed, &[package("hello").script("POST_ADD", "echo added >>/root/added")])?;
+    ok(&bed, "cd /usr/src && tar -czf /root/p.tgz hello-1.0 && rm -r hello-1.0")?;
+    ok(&bed, "dkms add /root/p.tgz && grep -x added /root/added && test -x /usr/src/hello-1.0")?;
+    ok(&bed, "echo changed >>/usr/src/hello-1.0/hello.c")?;
+    ends(&bed, 3, "dkms add /root/p.tgz")?;
+    ok(&bed, "grep changed /usr/src/hello-1.0/hello.c")?;
+    ok(&bed, "dkms ldtarball --force /root/p.tgz && ! grep changed /usr/src/hello-1.0/hello.c")?;
+    ok(&bed, "dkms remove hello/1.0 --all; rm -r /usr/src/hello-1.0; dkms install /root/p.tgz -k {k}")?;
+    is(&bed, "hello/1.0, {k}, {a}: installed")
+}
+
+/// What a hostile archive is made of: a shell script that writes `/root/bad.tar`, from a good unpacked one in `.`
+/// that has `dkms_main_tree/{k}/{a}/module` and `dkms_source_tree`.
+const HOSTILE: &[(&str, &str)] = &[
+    ("name above", "touch ../x; tar -P -cf /root/bad.tar . ../x"),
+    ("absolute name", "touch /root/abs; tar -P -cf /root/bad.tar . /root/abs"),
+    ("link outside", "ln -s ../../../../etc dkms_source_tree/l; tar -cf /root/bad.tar ."),
+    ("absolute link", "ln -s /etc/passwd dkms_source_tree/l; tar -cf /root/bad.tar ."),
+    (
+        "through a link",
+        "ln -s . l; mkdir n; touch n/f; tar -cf /root/bad.tar . && tar --transform=s,n/f,l/f, -rf /root/bad.tar n/f",
+    ),
+    ("device", "mknod dkms_source_tree/d c 1 3; tar -cf /root/bad.tar ."),
+    ("fifo", "mkfifo dkms_source_tree/f; tar -cf /root/bad.tar ."),
+    ("setuid", "cp /bin/true dkms_source_tree/t; chmod u+s dkms_source_tree/t; tar -cf /root/bad.tar ."),
+    ("twice", "tar -cf /root/bad.tar .; tar -rf /root/bad.tar ./dkms_source_tree/dkms.conf"),
+    ("newline", "touch dkms_source_tree/$'a\\nb'; tar -cf /root/bad.tar ."),
+    ("not UTF-8", "touch dkms_source_tree/$'a\\xff'; tar -cf /root/bad.tar ."),
+    ("bomb", "head -c 200M /dev/zero >dkms_source_tree/z; tar -czf /root/bad.tar ."),
+    ("cut short", "tar -cf - . | head -c 9000 >/root/bad.tar"),
+    ("no archive", "echo hello >/root/bad.tar"),
+    ("empty", ": >/root/bad.tar"),
+    ("no ELF", "for m in dkms_main_tree/*/*/module/*; do echo no | xz >$m; done; tar -cf /root/bad.tar ."),
+    (
+        "another kernel's",
+        "mv dkms_main_tree/* dkms_main_tree/9.9.9; rm -f dkms_main_tree/*/*/.dkms*; tar -cf /root/bad.tar .",
+    ),
+    (
+        "another machine's",
+        "mv dkms_main_tree/*/* dkms_main_tree/$(ls dkms_main_tree)/aarch64; rm -f dkms_main_tree/*/*/.dkms*; tar -cf /root/bad.tar .",
+    ),
+    (
+        "a lying manifest",
+        "sed -i 's/\"digest\":\"[^\"]*\"/\"digest\":\"'$(printf 0%.0s $(seq 64))'\"/' dkms_main_tree/*/*/.dkms-manifest.json; tar -cf /root/bad.tar .",
+    ),
+    (
+        "a manifest that leads away",
+        "sed -i 's,\"own_location\":\"[^\"]*\",\"own_location\":\"../../../etc\",' dkms_main_tree/*/*/.dkms-manifest.json; tar -cf /root/bad.tar .",
+    ),
+    ("no kernel", "mv dkms_main_tree/* dkms_main_tree/source; tar -cf /root/bad.tar ."),
+    ("no conf", "rm dkms_source_tree/dkms.conf; tar -cf /root/bad.tar ."),
+    ("a bad conf", "echo PACKAGE_NAME= >>dkms_source_tree/dkms.conf; tar -cf /root/bad.tar ."),
+    ("another's name", "sed -i s/hello/other/ dkms_source_tree/dkms.conf; tar -cf /root/bad.tar ."),
+    (
+        "a conf with a path for a name",
+        "sed -i 's,PACKAGE_NAME=.*,PACKAGE_NAME=../../etc,' dkms_source_tree/dkms.conf; tar -cf /root/bad.tar .",
+    ),
+];
+
+/// Each is refused with one error, and nothing has changed.
+fn hostile() -> Result<()> {
+    let base = Base::trixie()?;
+    let bed = Bed::subject(&base)?;
+    lay(&bed, &[package("hello")])?;
+    ok(
+        &bed,
+        "dkms build hello/1.0 -k {k} && dkms mktarball hello/1.0 -k {k} --archive /root/good.tar
+         dkms remove hello/1.0 --all && rm -r /usr/src/hello-1.0",
+    )?;
+    let print = "cd /; find var/lib/dkms usr/src lib/modules/{k}/updates etc/modprobe.d -path var/lib/dkms/.dkms -prune -o -printf '%p %s %y %m\\n' 2>/dev/null | sort; find /var/lib/dkms/.dkms/work /var/lib/dkms/.dkms/journal -mindepth 1";
+    let before = ok(&bed, print)?;
+    let mut told = String::new();
+    for (name, script) in HOSTILE {
+        let make =
+            format!("rm -rf /root/w /root/bad.tar; mkdir -p /root/w/d; cd /root/w/d; tar -xf /root/good.tar; {script}");
+        ok(&bed, &make)?;
+        let outcome = bed.sh("dkms ldtarball /root/bad.tar")?;
+        let errors = outcome.stderr.matches("Error! ").count();
+        if outcome.code == 0 || outcome.code > 9 || errors != 1 {
+            told += &format!(
+                "{name}: ended with {}, {errors} errors:\n{}{}\n",
+                outcome.code, outcome.stdout, outcome.stderr
+            );
+        }
+        let after = ok(&bed, print)?;
+        if after != before {
+            told += &format!("{name}: something has changed:\n{after}\ninstead of\n{before}");
+        }
+    }
+    if !told.is_empty() {
+        bail!("{told}");
+    }
+    ok(&bed, "dkms ldtarball /root/good.tar")?;
+    is(&bed, BUILT)
+}
+
+/// Whatever is done, no private key gets into an archive.
+fn keys_stay() -> Result<()> {
+    let bed = Bed::subject(&Base::trixie()?)?;
+    lay(&bed, &[package("hello")])?;
+    ok(&bed, "dkms build hello/1.0 -k {k}")?;
+    ok(&bed, "dkms mktarball hello/1.0 -k {k} --archive /root/a.tar && ! grep -a 'PRIVATE KEY' /root/a.tar")?;
+    for copy in [
+        "cp /var/lib/dkms/mok.key /usr/src/hello-1.0/notes.txt",
+        "ln -f /var/lib/dkms/mok.key /usr/src/hello-1.0/key",
+        "openssl pkcs8 -topk8 -nocrypt -in /var/lib/dkms/mok.key -outform DER -out /usr/src/hello-1.0/x",
+        "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out /usr/src/hello-1.0/x",
+        "echo secret-words >/root/token; echo 'mok_signing_key=/root/token' >/etc/dkms/framework.conf.d/k.conf; cp /root/token /usr/src/hello-1.0/x",
+    ] {
+        ok(&bed, copy)?;
+        let said = ends(&bed, 6, "dkms mktarball hello/1.0 -k {k} --archive /root/b.tar")?;
+        ensure!(said.contains("not archived because"), "{said}");
+        ok(
+            &bed,
+            "test ! -e /root/b.tar; rm -f /usr/src/hello-1.0/notes.txt /usr/src/hello-1.0/key /usr/src/hello-1.0/x",
+        )?;
+    }
+    Ok(())
+}
+
+/// One owned file, from the first installation to the last removal.
+fn modprobe_files() -> Result<()> {
+    let bed = Bed::subject(&Base::trixie()?)?;
+    let wants = |name: &str| {
+        package(name)
+            .conf_line("MODULES_CONF[0]='options hello debug=1'")
+            .conf_line("MODULES_CONF_OBSOLETES[0]='oldhello'")
+            .conf_line("MODULES_CONF_ALIAS_TYPE[0]='eth'")
+            .conf_line("MODULES_LOAD[0]='hello'")
+            .conf_line("REMAKE_INITRD=yes")
+            .conf_line("CLEAN='make clean'")
+    };
+    lay(&bed, &[wants("hello"), wants("other")])?;
+    ok(&bed, "echo 'alias eth0 mine' >/etc/modprobe.d/mine.conf; echo mine >/etc/modprobe.d/dkms-other.conf")?;
+    let said = ends(&bed, 0, "dkms install hello/1.0 -k {k} -k {k2}")?;
+    ensure!(said.contains("REMAKE_INITRD (") && said.contains("): the kernel's hooks renew"), "{said}");
+    ensure!(said.contains("CLEAN (") && said.contains("): nothing is cleaned"), "{said}");
+    let file = bed.read("/etc/modprobe.d/dkms-hello.conf")?;
+    ensure!(file.ends_with("options hello debug=1\nblacklist oldhello\nalias eth1 hello\n"), "{file}");
+    ok(
+        &bed,
+        "modprobe -S {k} -c | grep -x 'options hello debug=1' && grep -x hello /etc/modules-load.d/dkms-hello.conf",
+    )?;
+    ok(&bed, "dkms uninstall hello/1.0 -k {k} && test -e /etc/modprobe.d/dkms-hello.conf")?;
+    ok(
+        &bed,
+        "dkms remove hello/1.0 --all && test ! -e /etc/modprobe.d/dkms-hello.conf -a ! -e /etc/modules-load.d/dkms-hello.conf",
+    )?;
+    let said = ends(&bed, 0, "dkms install other/1.0 -k {k} && dkms remove other/1.0 --all")?;
+    ensure!(said.contains("/etc/modprobe.d/dkms-other.conf is not dkms's"), "{said}");
+    ok(&bed, "grep -x mine /etc/modprobe.d/dkms-other.conf; grep -x 'alias eth0 mine' /etc/modprobe.d/mine.conf")?;
+    ok(&bed, "echo 'modprobe_conf=\"no\"' >/etc/dkms/framework.conf.d/m.conf; dkms install hello/1.0 -k {k}")?;
+    ok(&bed, "test ! -e /etc/modprobe.d/dkms-hello.conf")?;
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    Suite::new(&[Need::Bed, Need::Ours])
+        .case("what_the_classic_makes_loads_here", || round_trip(true))
+        .case("what_we_make_loads_in_the_classic", || round_trip(false))
+        .case("binaries_are_full_citizens", binaries_are_full_citizens)
+        .case("three_kernels_two_packages", three_kernels_two_packages)
+        .case("plain_sources", plain_sources)
+        .case("hostile", hostile)
+        .case("keys_stay", keys_stay)
+        .case("modprobe_files", modprobe_files)
+        .main()
+}
