@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         return code;
     }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let console = |quiet| Console::new(edge::wants_colour(), quiet);
+    let console = |quiet| Console::new(edge::is_terminal(), edge::wants_colour(), quiet);
     let failed = |error: &dyn std::fmt::Display, code| {
         console(false).report(Event::Error(error.to_string().lines().map(str::to_owned).collect()));
         ExitCode::from(code)
