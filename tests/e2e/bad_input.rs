@@ -113,7 +113,7 @@ fn what_the_machine_lacks() -> Result<()> {
     refused(&bed, "setpriv --reuid=65534 --regid=65534 --clear-groups dkms install hello/1.0 -k {k}", 1, "root")?;
     refused(
         &bed,
-        "mount --bind /lib/modules /lib/modules; mount -o remount,ro,bind /lib/modules; dkms build hello/1.0 -k {k} >/dev/null 2>&1; dkms install hello/1.0 -k {k}; r=$?; dkms unbuild hello/1.0 -k {k} >/dev/null 2>&1; exit $r",
+        "mount --bind /lib/modules /lib/modules; mount -o remount,ro,bind /lib/modules; dkms build hello/1.0 -k {k} >/dev/null 2>&1; dkms install hello/1.0 -k {k}; r=$?; dkms unbuild hello/1.0 -k {k} >/dev/null 2>&1; mkdir -p /var/lib/dkms/hello/1.0/build; exit $r",
         6,
         "Read-only file system",
     )?;

@@ -166,8 +166,8 @@ pub(super) fn named_by_conf(ctx: &Context, args: &Args, session: &Session<'_>, c
     let kernel = session.facts.kernel(&some_kernel(ctx, args)?)?;
     let evaluated = session.facts.evaluate_at(&nameless, &kernel, conf)?;
     let unusable = |directive: &str, error: &dyn std::fmt::Display| Error::BadConf {
-        file: conf.to_owned(),
-        why: format!("dkms.conf: Error! {directive}: {error}"),
+        file: conf.clone(),
+        why: format!("{directive}: {error}"),
     };
     let name = Name::new(evaluated.conf.name.as_str()).map_err(|error| unusable("PACKAGE_NAME", &error))?;
     let version = Version::new(evaluated.conf.version.as_str()).map_err(|error| unusable("PACKAGE_VERSION", &error))?;
