@@ -166,7 +166,7 @@ pub(super) fn named_by_conf(ctx: &Context, args: &Args, session: &Session<'_>, c
     let kernel = session.facts.kernel(&some_kernel(ctx, args)?)?;
     let evaluated = session.facts.evaluate_at(&nameless, &kernel, conf)?;
     let unusable = |directive: &str, error: &dyn std::fmt::Display| Error::BadConf {
-        file: conf.clone(),
+        file: conf.to_owned(),
         why: format!("{directive}: {error}"),
     };
     let name = Name::new(evaluated.conf.name.as_str()).map_err(|error| unusable("PACKAGE_NAME", &error))?;
