@@ -49,6 +49,9 @@ pub enum Error {
         /// The root being worked on.
         root: PathBuf,
     },
+    /// A kernel or architecture that is an empty word.
+    #[error("The kernel release or the architecture given is empty.\nName one: -k RELEASE or -k RELEASE/ARCH.")]
+    EmptyKernel,
     /// The user may not do this.
     #[error("You must be root to use this command.\nRun it again with sudo, or as root.")]
     NotRoot,
@@ -307,7 +310,7 @@ impl Error {
             Self::Conflict(_, _, code) | Self::Match(_, code) | Self::Archive(_, code) => *code,
             Self::NoPackager(_) => 127,
             Self::NoAll(_) | Self::PatchPath(_) | Self::PatchMissing { .. } => 5,
-            Self::NoKernel { .. } => 16,
+            Self::NoKernel { .. } | Self::EmptyKernel => 16,
             Self::NotAdded(_)
             | Self::AlreadyAdded(_)
             | Self::BuildInTheWay { .. }

@@ -252,6 +252,21 @@ fn nested() -> Case {
     .shows("dkms status")
 }
 
+/// Killed before depmod: the next command that changes anything runs it. And `--rpm_safe_upgrade` in rpm's order.
+fn owed_and_safe() -> Result<()> {
+    let bed = Bed::subject(&Base::trixie()?)?;
+    with([hello(), package("other")]).lay(&bed)?;
+    let script = "depmod=/usr/local/sbin/depmod; printf '#!/bin/sh\\nkill -9 $PPID; sleep 1\\n' >$depmod; chmod +x $depmod
+        ! dkms install hello/1.0 -k {k}; rm $depmod; ! grep -q updates /lib/modules/{k}/modules.dep
+        dkms status hello/1.0 -k {k} | grep -q ': installed$'
+        dkms install hello/1.0 -k {k}; grep -q updates /lib/modules/{k}/modules.dep; [ -z \"$(ls /var/lib/dkms/.dkms/depmod)\" ]
+        echo 'sh -c \"dkms add other/1.0 --rpm_safe_upgrade; true\"; sh -c \"dkms remove other/1.0 --all --rpm_safe_upgrade; true\"' >/root/rpm
+        bash -e /root/rpm; dkms status other/1.0 | grep -q added
+        sh -c 'dkms remove other/1.0 --all --rpm_safe_upgrade; true'; [ -z \"$(dkms status other)\" ]";
+    bed.ok(&fill(bed.base(), script))?;
+    Ok(())
+}
+
 /// A case and its name.
 type Named = (&'static str, fn() -> Case);
 
@@ -271,5 +286,6 @@ fn main() -> ExitCode {
     cases
         .into_iter()
         .fold(Suite::new(&[Need::Bed, Need::Subject]), |suite, (name, case)| suite.case(name, move || case().run()))
+        .case_needing(&[Need::Ours], "owed_and_safe", owed_and_safe)
         .main()
 }

@@ -167,7 +167,7 @@ pub(super) fn named_by_conf(ctx: &Context, args: &Args, session: &Session<'_>, c
     let evaluated = session.facts.evaluate_at(&nameless, &kernel, conf)?;
     let unusable = |directive: &str, error: &dyn std::fmt::Display| Error::BadConf {
         file: conf.to_owned(),
-        why: format!("dkms.conf: Error! {directive}: {error}"),
+        why: format!("{directive}: {error}"),
     };
     let name = Name::new(evaluated.conf.name.as_str()).map_err(|error| unusable("PACKAGE_NAME", &error))?;
     let version = Version::new(evaluated.conf.version.as_str()).map_err(|error| unusable("PACKAGE_VERSION", &error))?;

@@ -149,6 +149,9 @@ pub fn kernels(ctx: &Context, args: &Args) -> Result<Vec<Kernel>, Error> {
     if args.kernels.is_empty() {
         return Ok(vec![default_kernel(ctx, args)?]);
     }
+    if args.kernels.iter().chain(&args.arches).any(String::is_empty) {
+        return Err(Error::EmptyKernel);
+    }
     let mut kernels = Vec::new();
     for (index, release) in args.kernels.iter().enumerate() {
         let release = Release::new(release.as_str())?;

@@ -12,6 +12,7 @@ use fs_err as fs;
 use crate::context::Context;
 use crate::durable::{self, FileError};
 use crate::error::Error;
+use crate::journal::{Change, JournalError};
 use crate::names::Release;
 use crate::process::{self, Task};
 
@@ -30,15 +31,29 @@ pub enum Depmod {
     Failed(String),
 }
 
-/// Notes, durably, that `release` is about to need a depmod; nothing with `--no-depmod`, whose caller sees to it.
-pub fn note(ctx: &Context, release: &Release) -> Result<(), FileError> {
-    if ctx.options.no_depmod {
-        return Ok(());
+/// Commits a change beside the modules of `release`, after a durable note that this kernel is owed a depmod; no note
+/// with `--no-depmod`, whose caller sees to it. A change that was not made leaves none.
+pub fn commit(ctx: &Context, release: &Release, change: Change<'_>) -> Result<(), JournalError> {
+    let note = if ctx.options.no_depmod { None } else { note(ctx, release)? };
+    let done = change.commit();
+    if let (Some(note), Err(error)) = (note, &done) {
+        if !matches!(error, JournalError::Stuck { .. }) {
+            let _ = durable::remove_any(&note);
+        }
     }
+    done
+}
+
+/// The note's path, if it was not there already.
+fn note(ctx: &Context, release: &Release) -> Result<Option<PathBuf>, FileError> {
     let dir = notes_dir(ctx);
     durable::own_dirs(&dir)?;
     let path = dir.join(format!("{release}@{}", std::process::id()));
-    if path.exists() { Ok(()) } else { durable::write_atomic(&path, b"", 0o600) }
+    if path.exists() {
+        return Ok(None);
+    }
+    durable::write_atomic(&path, b"", 0o600)?;
+    Ok(Some(path))
 }
 
 /// The kernels that runs which are no more owe a depmod.
@@ -82,7 +97,7 @@ pub fn run(ctx: &Context, release: &Release) -> Result<Depmod, Error> {
     let done = run_now(ctx, release)?;
     if !matches!(done, Depmod::Failed(_)) {
         for note in settled {
-            durable::remove_any(&note.path).map_err(crate::journal::JournalError::File)?;
+            durable::remove_any(&note.path).map_err(JournalError::File)?;
         }
     }
     Ok(done)

@@ -210,8 +210,7 @@ fn put(
         modprobe_conf::stage(ctx, &mut change, &package.name, evaluated, reporter);
     }
     change.seal(&kernel.release);
-    depmod::note(ctx, &kernel.release).map_err(JournalError::File)?;
-    change.commit().map_err(Error::NotPut)
+    depmod::commit(ctx, &kernel.release, change).map_err(Error::NotPut)
 }
 
 /// What OBSOLETE_BY says about a kernel beyond it (behaviour.md 6.6). Mostly BUILD_EXCLUSIVE_KERNEL_MAX said so before.

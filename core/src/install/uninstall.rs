@@ -91,8 +91,7 @@ fn take_out(
             change.stage_bytes(beside.to_bytes().map_err(std::io::Error::other)?, 0o644, &path);
         }
     }
-    super::depmod::note(ctx, &kernel.release).map_err(JournalError::File)?;
-    change.commit()?;
+    super::depmod::commit(ctx, &kernel.release, change)?;
     Ok(entry.post_remove)
 }
 
