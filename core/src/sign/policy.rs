@@ -15,10 +15,10 @@ const AKMODS_KEY: &str = "/etc/pki/akmods/private/private_key.priv";
 const AKMODS_CERT: &str = "/etc/pki/akmods/certs/public_key.der";
 /// Our own key; the place does not follow `--dkmstree`.
 const OWN_KEY: &str = "/var/lib/dkms/mok.key";
-/// Where a private key is when nothing is configured.
-pub const USUAL_KEYS: [&str; 3] = [OWN_KEY, UBUNTU_KEY, AKMODS_KEY];
 /// Its certificate.
 const OWN_CERT: &str = "/var/lib/dkms/mok.pub";
+/// Where a private key is when nothing is configured.
+pub const USUAL_KEYS: [&str; 3] = [OWN_KEY, UBUNTU_KEY, AKMODS_KEY];
 
 /// What the decision rests on. All paths are inside paths of the root worked on. Framework values
 /// are expanded for this kernel already; an empty text means "not set".
