@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::conf::Framework;
 use crate::error::Error;
 use crate::host::Distribution;
-use crate::host::caller::MaintainerScript;
+use crate::host::caller::{MaintainerScript, RpmScriptlet};
 use crate::lock::{self, Lock, Patience};
 use crate::names::{Kernel, Package, Release};
 use crate::process::Environment;
@@ -29,6 +29,8 @@ pub struct Machine {
     pub addon_modules_dir: Option<String>,
     /// The maintainer script of dpkg that runs us.
     pub maintainer_script: Option<MaintainerScript>,
+    /// The scriptlet of rpm that runs us.
+    pub rpm_scriptlet: Option<RpmScriptlet>,
     /// The process whose script called us, as `<pid>-<start time>`: rpm, where `--rpm_safe_upgrade` is given.
     pub grandparent: Option<String>,
     /// `NO_WEAK_MODULES` of the caller is set.

@@ -40,6 +40,9 @@ pub struct Mark {
     pub dpkg: String,
     /// That package's version.
     pub dpkg_version: String,
+    /// It came with an rpm package instead: rpm must not be asked from within its transactions.
+    #[serde(default)]
+    pub rpm: bool,
     /// Where `source` led before, as an inside path.
     pub source: PathBuf,
     /// The same version has arrived anew: it is valid again, but what was built of it may be of its old source.
@@ -60,8 +63,43 @@ pub fn is_marked(trees: &Trees, package: &Package) -> bool {
 
 /// Marks `package`, for which `script` asked to have it removed.
 pub fn mark(ctx: &Context, package: &Package, script: &MaintainerScript, reporter: &dyn Reporter) -> Result<(), Error> {
-    let trees = &ctx.trees;
     let version = dpkg::status(&ctx.world, &script.package)?.map(|status| status.version).unwrap_or_default();
+    keep(ctx, package, (script.package.clone(), version), false, reporter)
+}
+
+/// Marks `package`, for which the old %preun of an rpm upgrade asked to have it removed.
+pub fn mark_rpm(ctx: &Context, package: &Package, reporter: &dyn Reporter) -> Result<(), Error> {
+    keep(ctx, package, (String::new(), String::new()), true, reporter)
+}
+
+/// An rpm package brought files for `package`, which is registered already: its source may be another.
+pub fn renew_rpm(ctx: &Context, package: &Package) -> Result<(), Error> {
+    let trees = &ctx.trees;
+    let mark = Mark {
+        package: package.clone(),
+        dpkg: String::new(),
+        dpkg_version: String::new(),
+        rpm: true,
+        source: fs::read_link(trees.source_link(package))?,
+        renewed: true,
+    };
+    let dir = trees.superseded(package);
+    durable::own_dirs(&dir).map_err(JournalError::File)?;
+    let _lock = ctx.lock_tree()?;
+    let mut change = Change::new(trees, format!("look at {package} anew"));
+    change.stage_bytes(to_bytes(&mark)?, 0o644, &dir.join("mark.json"));
+    change.commit()?;
+    Ok(())
+}
+
+fn keep(
+    ctx: &Context,
+    package: &Package,
+    (dpkg, dpkg_version): (String, String),
+    rpm: bool,
+    reporter: &dyn Reporter,
+) -> Result<(), Error> {
+    let trees = &ctx.trees;
     let dir = trees.superseded(package);
     let copy = dir.join("source");
     let link = trees.source_link(package);
@@ -71,8 +109,9 @@ pub fn mark(ctx: &Context, package: &Package, script: &MaintainerScript, reporte
     let before = load(trees, package).map(|mark| mark.source).filter(|_| kept);
     let mark = Mark {
         package: package.clone(),
-        dpkg: script.package.clone(),
-        dpkg_version: version,
+        dpkg,
+        dpkg_version,
+        rpm,
         source: before.unwrap_or_else(|| source.clone()),
         renewed: false,
     };
@@ -140,15 +179,19 @@ pub fn is_outdated(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
 /// Ends the marks that can end. The caller holds no lock and runs depmod for the kernels touched. Gives true if anything
 /// was changed.
 pub fn settle(session: &Session<'_>, reporter: &dyn Reporter) -> Result<bool, Error> {
-    let ctx = session.ctx;
+    settle_at(session, session.ctx.machine.rpm_scriptlet.is_none(), reporter)
+}
+
+/// The same where the caller knows better whether all files of an rpm transaction are in their places (`over`).
+pub fn settle_at(session: &Session<'_>, over: bool, reporter: &dyn Reporter) -> Result<bool, Error> {
     let mut changed = false;
-    for mark in all(&ctx.trees) {
-        changed |= settle_one(session, &mark, reporter)?;
+    for mark in all(&session.ctx.trees) {
+        changed |= settle_one(session, &mark, over, reporter)?;
     }
     Ok(changed)
 }
 
-fn settle_one(session: &Session<'_>, mark: &Mark, reporter: &dyn Reporter) -> Result<bool, Error> {
+fn settle_one(session: &Session<'_>, mark: &Mark, over: bool, reporter: &dyn Reporter) -> Result<bool, Error> {
     let ctx = session.ctx;
     let package = &mark.package;
     let built = built(ctx, package);
@@ -162,6 +205,9 @@ fn settle_one(session: &Session<'_>, mark: &Mark, reporter: &dyn Reporter) -> Re
         }
         return Ok(false);
     }
+    if mark.rpm {
+        return settle_rpm(session, mark, &built, over, reporter);
+    }
     // Without an answer of dpkg's, nothing is taken for gone.
     let status = dpkg::status(&ctx.world, &mark.dpkg);
     let unknown = status.is_err();
@@ -170,6 +216,39 @@ fn settle_one(session: &Session<'_>, mark: &Mark, reporter: &dyn Reporter) -> Re
         return restore(ctx, mark).map(|()| true);
     }
     let gone = !unknown && status.is_none_or(|status| !status.has_files());
+    end(session, mark, &built, gone, reporter)
+}
+
+/// rpm removes a package's old files after its scriptlets: with a successor registered, the version is on its way out.
+/// Without one, its own files tell, once the transaction is over: until then nothing is decided.
+fn settle_rpm(
+    session: &Session<'_>,
+    mark: &Mark,
+    built: &[Built],
+    over: bool,
+    reporter: &dyn Reporter,
+) -> Result<bool, Error> {
+    let ctx = session.ctx;
+    let successor = !others(ctx, &mark.package).is_empty();
+    if !successor && !over {
+        return Ok(false);
+    }
+    if !successor && ctx.trees.outer(&mark.source).is_dir() {
+        return adopt(ctx, &mark.package, &mark.source);
+    }
+    end(session, mark, built, !successor, reporter)
+}
+
+/// Takes the version out where it has a successor, or everywhere if it is gone; forgets it when nothing is left.
+fn end(
+    session: &Session<'_>,
+    mark: &Mark,
+    built: &[Built],
+    gone: bool,
+    reporter: &dyn Reporter,
+) -> Result<bool, Error> {
+    let ctx = session.ctx;
+    let package = &mark.package;
     let others = others(ctx, package);
     let mut changed = false;
     for kernel in built.iter().map(|built| &built.kernel) {
@@ -239,6 +318,16 @@ fn drop_mark(ctx: &Context, package: &Package) -> Result<(), Error> {
     durable::remove_any(&dir).map_err(JournalError::File)?;
     durable::prune(&dir, &ctx.trees.own()).map_err(JournalError::File)?;
     Ok(())
+}
+
+/// The packages, with their kernels, whose present modules are of an older source of the same version.
+pub fn outdated(ctx: &Context) -> Vec<(Package, Kernel)> {
+    all(&ctx.trees)
+        .into_iter()
+        .filter(|mark| mark.renewed)
+        .flat_map(|mark| built(ctx, &mark.package).into_iter().map(move |built| (mark.package.clone(), built.kernel)))
+        .filter(|(package, kernel)| is_outdated(ctx, package, kernel))
+        .collect()
 }
 
 /// Ends the mark of a version that was just removed for good.

@@ -213,6 +213,13 @@ fn make_packages(kind: Kind, base: &Base) -> Result<Packages> {
     bed.copy_in(&project.join("tests/scripts"), "/work/tests/scripts")?;
     bed.copy_in(&program, "/work/target/dkms")?;
     bed.copy_in(&hooks, "/work/target/dkms-rpm")?;
+    for documents in ["man", "completions"] {
+        let made = project.join("target").join(documents);
+        if !made.is_dir() {
+            bail!("{} is missing: run `make release`", made.display());
+        }
+        bed.copy_in(&made, &format!("/work/target/{documents}"))?;
+    }
     let sitelib = match kind {
         Kind::Dnf5 => "/usr/lib/python3.99/site-packages",
         Kind::Old => "/usr/lib/python3/dist-packages",

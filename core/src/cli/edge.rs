@@ -10,7 +10,7 @@ use crate::conf::{Evaluator, Framework, Launcher};
 use crate::context::{Context, Machine, Options};
 use crate::error::Error;
 use crate::host::Distribution;
-use crate::host::caller::MaintainerScript;
+use crate::host::caller::{MaintainerScript, RpmScriptlet};
 use crate::names::Release;
 use crate::process::{Environment, Namespaces};
 use crate::root::Root;
@@ -106,6 +106,7 @@ fn machine(args: &Args, caller: &Environment, framework: &Framework) -> Machine 
         grandparent: if args.flag("rpm_safe_upgrade") { grandparent() } else { None },
         addon_modules_dir: text("ADDON_MODULES_DIR"),
         maintainer_script: MaintainerScript::of(caller, Path::new("/proc"), std::process::id()),
+        rpm_scriptlet: RpmScriptlet::of(Path::new("/proc"), std::process::id()),
         no_weak_modules: text("NO_WEAK_MODULES").is_some_and(|value| !value.is_empty()),
     }
 }

@@ -86,6 +86,10 @@ pub(super) fn add(
     }
     super::rpm::leave(ctx, package)?;
     if source_state(ctx, package) == Source::Added {
+        // The %post of an upgrade to the same version, packaged anew: what is built may be of its old source.
+        if ctx.machine.rpm_scriptlet.is_some_and(|scriptlet| scriptlet.instances > 1) && ctx.trees.root.is_host() {
+            superseded::renew_rpm(ctx, package)?;
+        }
         return Err(Error::AlreadyAdded(package.clone()));
     }
     if !ctx.trees.outer(&source).is_dir() {

@@ -5,12 +5,13 @@ use super::kernels;
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::Session;
+use crate::execute::{Session, run::depmods};
 use crate::kernel::installed;
 use crate::names::{Arch, Kernel};
 use crate::plan::{Action, Plan};
-use crate::reconcile::{How, Initramfs, Scope, preview, reconcile, summary};
+use crate::reconcile::{How, Initramfs, Scope, preview, reconcile, stale, summary};
 use crate::report::{Event, Reporter};
+use crate::superseded;
 
 /// The file that switches automatic installation off.
 const NO_AUTOINSTALL: &str = "/etc/dkms/no-autoinstall";
@@ -37,7 +38,18 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         return show(args, &plan, &broken, reporter);
     }
     super::check_access(ctx, args)?;
+    // rpm's file triggers are scriptlets, too, but come when all files are in their places.
+    let over = ctx.machine.rpm_scriptlet.is_none()
+        || matches!(args.value("event"), Some("files-changed" | "transaction-end"));
+    superseded::settle_at(&session, over, reporter)?;
+    for (package, kernel) in superseded::outdated(ctx) {
+        let _lock = ctx.lock_tree()?;
+        stale::mark(ctx, &kernel, [package])?;
+    }
     let outcome = reconcile(&session, &scope, how, reporter)?;
+    if superseded::settle_at(&session, over, reporter)? {
+        depmods(&session, reporter);
+    }
     if !outcome.changed.is_empty() {
         super::post_transaction(ctx, reporter)?;
     }

@@ -5,6 +5,7 @@ use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::{Session, run::depmods};
+use crate::host::caller::RpmScriptlet;
 use crate::install;
 use crate::names::{Kernel, Package};
 use crate::report::Reporter;
@@ -36,6 +37,12 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     let script = ctx.machine.maintainer_script.as_ref().filter(|script| script.keeps_package());
     if let Some(script) = script.filter(|_| verb == "remove" && ctx.trees.root.is_host()) {
         superseded::mark(ctx, &package, script, reporter)?;
+        return Ok(0);
+    }
+    // So does the old %preun of an rpm upgrade, after the new version's %post.
+    let upgraded = ctx.machine.rpm_scriptlet.is_some_and(RpmScriptlet::keeps_package);
+    if verb == "remove" && upgraded && ctx.trees.root.is_host() && source_state(ctx, &package) == Source::Added {
+        superseded::mark_rpm(ctx, &package, reporter)?;
         return Ok(0);
     }
     let mut first = true;

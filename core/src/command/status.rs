@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::execute::Session;
 use crate::finish::trust::{self, Signature};
-use crate::install::artefact;
+use crate::install::{artefact, weak};
 use crate::names::{Kernel, Package};
 use crate::report::{Event, Reporter};
 use crate::sign::Certificate;
@@ -26,10 +26,12 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         comparer: Comparer::new(&ctx.trees),
         session: OnceCell::new(),
         long: args.flag("long"),
+        weak_links: weak::links(&ctx.trees),
         found: Vec::new(),
     };
     for entry in &walk.packages {
         rows.package(entry)?;
+        rows.weak(entry, &filter(args));
     }
     if args.value("format") == Some("json") {
         reporter.line(&serde_json::to_string_pretty(&rows.found).map_err(std::io::Error::other)?);
@@ -79,6 +81,8 @@ struct Row {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     original_modules: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     difference: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     results: Vec<String>,
@@ -94,6 +98,9 @@ impl Row {
             text.extend([", ", kernel, ", ", arch]);
         }
         text.extend([": ", state]);
+        if let Some(from) = &self.from {
+            text.extend([" from ", from]);
+        }
         if self.original_modules {
             text += " (Original modules exist)";
         }
@@ -122,6 +129,7 @@ struct Rows<'a> {
     /// Made only when something has no manifest: then dkms.conf must be evaluated.
     session: OnceCell<Session<'a>>,
     long: bool,
+    weak_links: Vec<weak::WeakLink>,
     found: Vec<Row>,
 }
 
@@ -134,6 +142,7 @@ impl Rows<'_> {
             arch: None,
             state,
             original_modules: false,
+            from: None,
             difference: None,
             results: Vec::new(),
             modules: Vec::new(),
@@ -164,6 +173,26 @@ impl Rows<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Kernels that use what was built for another (weak modules).
+    fn weak(&mut self, entry: &PackageEntry, filter: &Filter) {
+        for (kernel, from) in weak::of_package(&self.ctx.trees, &self.weak_links, &entry.package) {
+            if filter.wants_kernel(kernel.release.as_str(), kernel.arch.as_str()) {
+                self.found.push(Row {
+                    name: entry.package.name.to_string(),
+                    version: entry.package.version.to_string(),
+                    kernel: Some(kernel.release.to_string()),
+                    arch: Some(kernel.arch.to_string()),
+                    state: "installed-weak",
+                    from: Some(from.to_string()),
+                    original_modules: false,
+                    difference: None,
+                    results: Vec::new(),
+                    modules: Vec::new(),
+                });
+            }
+        }
     }
 
     fn difference(&mut self, package: &Package, built: &Built) -> Result<Option<&'static str>, Error> {

@@ -1,4 +1,4 @@
-//! Who calls us: a maintainer script of dpkg, and with which words.
+//! Who calls us: a maintainer script of dpkg, and with which words; or a scriptlet of rpm.
 //!
 //! dpkg exports the script's name and package (deb-prerm(5), "ENVIRONMENT") but not the words that it runs the script with.
 //! Those are in the command line of a process above us: `/bin/sh /var/lib/dpkg/info/PACKAGE.prerm upgrade VERSION`
@@ -48,8 +48,37 @@ impl MaintainerScript {
     }
 }
 
+/// The scriptlet of an rpm package that (perhaps indirectly) runs us. rpm writes it to a file and runs that with one
+/// number: `/bin/sh /var/tmp/rpm-tmp.KG4OvJ 1` (rpm-scriptlets(7); the name is that of rpm's temporary files).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RpmScriptlet {
+    /// How many instances of its package there will be when its part of the transaction is done: 0 in the %preun of one
+    /// that goes for good, 1 in that of one that was upgraded.
+    pub instances: u32,
+}
+
+impl RpmScriptlet {
+    /// The scriptlet that process `pid` runs in; `proc` is proc(5).
+    pub fn of(proc: &Path, pid: u32) -> Option<Self> {
+        let words = behind(proc, pid, |word| {
+            word.rsplit_once('/').is_some_and(|(dir, name)| dir.ends_with("tmp") && name.starts_with("rpm-tmp."))
+        })?;
+        Some(Self { instances: words.first()?.parse().ok()? })
+    }
+
+    /// Whether its package stays: what it wants removed is only being replaced.
+    pub fn keeps_package(self) -> bool {
+        self.instances > 0
+    }
+}
+
 /// The words behind the script's path in the command line of the nearest process that has it.
 fn words(proc: &Path, pid: u32, script: &str) -> Option<Vec<String>> {
+    behind(proc, pid, |word| is_script(word, script))
+}
+
+/// The words behind the script for which `is_script` holds, in the command line of the nearest process that has it.
+fn behind(proc: &Path, pid: u32, is_script: impl Fn(&str) -> bool) -> Option<Vec<String>> {
     let mut pid = pid;
     for _ in 0..GENERATIONS {
         let dir = proc.join(pid.to_string());
@@ -57,7 +86,7 @@ fn words(proc: &Path, pid: u32, script: &str) -> Option<Vec<String>> {
         let line: Vec<String> =
             line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
         // The interpreter and its options stand before the script.
-        let at = line.iter().take(4).position(|word| is_script(word, script));
+        let at = line.iter().take(4).position(|word| is_script(word));
         if let Some(at) = at {
             return Some(line[at + 1..].iter().take_while(|word| !word.is_empty()).cloned().collect());
         }
@@ -113,6 +142,25 @@ mod tests {
             assert_eq!(script.words, words, "{line:?}");
             assert_eq!(script.package, "hello-dkms");
             assert_eq!(script.keeps_package(), keeps, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn rpm_says_how_many_stay() {
+        for (line, expected) in [
+            (&["/bin/sh", "/var/tmp/rpm-tmp.KG4OvJ", "1"][..], Some(1)),
+            (&["/usr/bin/bash", "-e", "/var/tmp/rpm-tmp.x", "0"], Some(0)),
+            (&["/bin/sh", "/var/tmp/rpm-tmp.x"], None),
+            (&["/bin/sh", "/var/tmp/other", "1"], None),
+            (&["vi", "rpm-tmp.x", "1"], None),
+        ] {
+            let proc = tempfile::tempdir().unwrap();
+            process(proc.path(), 1, 0, &["init"]);
+            process(proc.path(), 7, 1, line);
+            process(proc.path(), 9, 7, &["dkms", "remove", "hello/1.0", "--all"]);
+            let found = RpmScriptlet::of(proc.path(), 9);
+            assert_eq!(found.map(|scriptlet| scriptlet.instances), expected, "{line:?}");
+            assert_eq!(found.is_some_and(RpmScriptlet::keeps_package), expected == Some(1));
         }
     }
 

@@ -7,6 +7,7 @@ pub mod modprobe_conf;
 pub mod originals;
 pub mod sanity;
 mod uninstall;
+pub mod weak;
 
 use std::path::{Path, PathBuf};
 
@@ -57,6 +58,10 @@ pub fn install(
         }
     }
     put(ctx, facts, package, manifest.as_ref(), &modules, evaluated, &forced, reporter)?;
+    let wanted = !evaluated
+        .map_or_else(|| manifest.as_ref().is_some_and(|m| m.no_weak_modules), |evaluated| evaluated.conf.no_weak_modules);
+    let files = modules.iter().map(|module| module.location.join(&module.file)).filter(|file| dir.join(file).exists());
+    weak::tell(ctx, kernel, files, weak::What::Add, wanted, reporter);
     if let Some(line) = scripts.and_then(|scripts| scripts.post_install.as_deref()) {
         // Its status never counted: the modules are in place.
         script::run(ctx, package, "post_install", line, &environment, reporter)?;

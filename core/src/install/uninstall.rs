@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{artefact, digest_of, is_built, is_installed, modprobe_conf, originals, sanity};
+use super::{artefact, digest_of, is_built, is_installed, modprobe_conf, originals, sanity, weak};
 use crate::build::script;
 use crate::context::Context;
 use crate::error::Error;
@@ -63,6 +63,8 @@ fn take_out(
         }
         None => as_classic(ctx, package, kernel, &evaluate()?)?,
     };
+    let files = entry.files.iter().map(|file| file.path.join(&file.file));
+    weak::tell(ctx, kernel, files, weak::What::Remove, !entry.no_weak_modules, reporter);
     // Loaded again under the lock: another run may have written it meanwhile.
     let _lock = ctx.lock_tree()?;
     let beside = KernelManifest::load(&path).map_err(JournalError::File)?;

@@ -96,7 +96,8 @@ impl Filter {
         self.kernels.is_empty() || self.kernels.iter().any(|(r, _)| glob::matches(r, release))
     }
 
-    fn wants_kernel(&self, release: &str, arch: &str) -> bool {
+    /// Whether results for a kernel are wanted.
+    pub fn wants_kernel(&self, release: &str, arch: &str) -> bool {
         self.kernels.is_empty()
             || self
                 .kernels
