@@ -1,8 +1,2 @@
 //! skeleton
-use dkms_tests::bed::{Base, Flavour};
-fn main() {
-    for s in ["sid", "bookworm"] {
-        let b = Base::get(s, 1, Flavour::Cloud, &["pacman-package-manager", "makepkg"]);
-        println!("{b:?}");
-    }
-}
+fn main() { for s in ["sid","bookworm"] { let b = dkms_tests::arch::root(s); println!("{b:?}"); } }
