@@ -45,6 +45,9 @@ kernel() {
 	cp "$module" "$dir/kernel/drivers/net/"
 	cp /lib/modules/template/modules.{order,builtin,builtin.modinfo} "$dir/"
 	cp "$vmlinuz" "$dir/vmlinuz"
+	# The image says whose it is: without this, the headers would be another build's.
+	OLD=$debian NEW=$release perl -0777 -pi -e \
+		's/\Q$ENV{OLD}\E( \([^\0\n]*)\0/my $new = "$ENV{NEW}$1"; $new . "\0" x (length($&) - length($new))/e' "$dir/vmlinuz"
 	echo "$name" >"$dir/pkgbase"
 	pack "$name" "$version" "$name" "$@"
 }
@@ -165,7 +168,7 @@ hook() { # FILE WHEN SCRIPT OPERATIONS...
 	} >"$hooks/$1.hook"
 }
 hook 60-depmod PostTransaction $scripts/depmod-kernels
-hook 60-observe PreTransaction "$scripts/observe pre"
+hook 80-observe PreTransaction "$scripts/observe pre"
 hook 90-observe PostTransaction "$scripts/observe 90"
 
 cat >/etc/pacman.conf <<'C'
