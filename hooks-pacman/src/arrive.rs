@@ -10,6 +10,7 @@ use dkms_core::install;
 use dkms_core::kernel::installed::{self, Presence};
 use dkms_core::kernel::version;
 use dkms_core::names::{Arch, Kernel, Package, Release};
+use dkms_core::policy::FAILED;
 use dkms_core::reconcile::{self, How, Initramfs, Outcome, Scope};
 use dkms_core::report::{Event, Reporter};
 use dkms_core::tree::walk::{PackageEntry, Source};
@@ -34,7 +35,7 @@ pub fn arrive(ctx: &Context, targets: &Targets, reporter: &dyn Reporter) -> Resu
             code = code.max(gone(ctx, &release, &mut lines, reporter)?);
         }
     }
-    code = code.max(drop_replaced(ctx, targets, &mut lines, reporter)?);
+    code = code.max(drop_superseded(ctx, targets, &mut lines, reporter)?);
     summary::keep(&ctx.trees, &lines)?;
     Ok(code)
 }
@@ -57,7 +58,12 @@ fn build(ctx: &Context, targets: &Targets, lines: &mut Vec<String>, reporter: &d
         ..How::default()
     };
     let session = Session::new(ctx)?;
-    let outcome = reconcile::reconcile(&session, &Scope::Kernels(scope.clone()), how, reporter)?;
+    let mut outcome = reconcile::reconcile(&session, &Scope::Kernels(scope.clone()), how, reporter)?;
+    // These are dropped in a moment, or told of as what goes on serving.
+    let superseded = superseded(ctx, targets);
+    outcome
+        .broken
+        .retain(|line| !superseded.iter().any(|gone| line.starts_with(&format!("{} is broken", gone.entry.package))));
     let mut code = outcome.code(ctx, how.strict);
     lines.extend(reconcile::summary::lines(ctx, &outcome));
     for (package, kernel, force) in unplanned(&session, &outcome, &wanted, &scope) {
@@ -183,47 +189,53 @@ fn gone(ctx: &Context, release: &Release, lines: &mut Vec<String>, reporter: &dy
     Ok(code)
 }
 
-/// Forgets versions whose source has gone and whose place another version has taken, on the kernels where it has.
-fn drop_replaced(
+/// A registered version whose source went with this or an earlier transaction.
+struct Superseded {
+    entry: PackageEntry,
+    /// Whether another version of it is there.
+    has_successor: bool,
+}
+
+/// What is to be dropped: versions whose place another one takes, and those that `targets` took away for good.
+/// Any other package without its source is somebody else's doing; `dkms status` tells of it.
+fn superseded(ctx: &Context, targets: &Targets) -> Vec<Superseded> {
+    let registered = sources::registered(&ctx.trees);
+    let (gone, there): (Vec<_>, Vec<_>) =
+        registered.into_iter().partition(|(directory, entry)| sources::has_gone(&ctx.trees, directory, entry));
+    gone.into_iter()
+        .filter_map(|(directory, entry)| {
+            let has_successor = there.iter().any(|(_, other)| other.package.name == entry.package.name);
+            (has_successor || targets.sources.contains(&directory)).then_some(Superseded { entry, has_successor })
+        })
+        .collect()
+}
+
+/// Forgets what is superseded, on the kernels where its successor is installed.
+fn drop_superseded(
     ctx: &Context,
     targets: &Targets,
     lines: &mut Vec<String>,
     reporter: &dyn Reporter,
 ) -> Result<u8, Error> {
-    let registered = sources::registered(&ctx.trees);
     let session = Session::new(ctx)?;
-    for (directory, entry) in &registered {
+    for Superseded { entry, has_successor } in superseded(ctx, targets) {
         let package = &entry.package;
-        if !sources::has_gone(&ctx.trees, directory, entry) {
-            continue;
-        }
-        let successor = |other: &&(String, PackageEntry)| {
-            other.1.package.name == package.name
-                && other.1.package != *package
-                && !sources::has_gone(&ctx.trees, &other.0, &other.1)
-        };
-        let successor = registered.iter().find(successor);
-        if successor.is_none() && !targets.sources.contains(directory) {
-            continue; // somebody else's doing: `dkms status` tells
-        }
         let mut kept = false;
         for built in &entry.built {
+            let kernel = &built.kernel;
             // Where the successor could not be installed, the predecessor goes on serving.
-            if built.installed
-                && successor.is_some()
-                && presence(ctx, &built.kernel.release) == Some(Presence::Installed)
-            {
-                lines.push(format!("{}: {package} stays installed, although its source has gone", built.kernel));
+            if built.installed && has_successor && presence(ctx, &kernel.release) == Some(Presence::Installed) {
+                lines.push(format!("{kernel}: {package} stays installed, although its source has gone"));
                 kept = true;
                 continue;
             }
-            let _lock = ctx.lock_pair(package, &built.kernel, &|holder| log::info!("waiting for {holder}"))?;
+            let _lock = ctx.lock_pair(package, kernel, &|holder| log::info!("waiting for {holder}"))?;
             let evaluate = || {
-                let facts = session.facts.kernel(&built.kernel)?;
+                let facts = session.facts.kernel(kernel)?;
                 session.facts.evaluate(package, &facts, None, false)
             };
-            if install::unbuild(ctx, package, &built.kernel, &evaluate, reporter)? {
-                session.touched(&built.kernel.release);
+            if install::unbuild(ctx, package, kernel, &evaluate, reporter)? {
+                session.touched(&kernel.release);
             }
         }
         if !kept {
@@ -232,5 +244,5 @@ fn drop_replaced(
         }
     }
     let failed = dkms_core::execute::run::depmods(&session, reporter);
-    Ok(if failed.is_empty() { 0 } else { 6 })
+    Ok(if failed.is_empty() { 0 } else { FAILED })
 }

@@ -59,11 +59,7 @@ fn make(debian: &Base, script: &Path, tree: &Path, new: &Path) -> Result<()> {
         fs_err::copy(file, exchange.path().join(file.file_name().unwrap_or_default()))?;
     }
     let in_bed = settings::project().join("tests/scripts/in-bed.sh");
-    run(
-        command(in_bed).arg(new).args(["bash", "/mnt/arch-root.sh"]).env("BED_BIND", exchange.path()),
-        b"",
-    )?
-    .ok()?;
+    run(command(in_bed).arg(new).args(["bash", "/mnt/arch-root.sh"]).env("BED_BIND", exchange.path()), b"")?.ok()?;
     Ok(())
 }
 
@@ -88,9 +84,9 @@ pub fn package(suite: &str, into: &Path) -> Result<PathBuf> {
     run(command("bash").arg(packaging.join("stage.sh")).arg(&stage).args([&dkms, &alpm, &preflight]), b"")?.ok()?;
     fs_err::copy(packaging.join("repackage.sh"), bed.exchange().join("repackage.sh"))?;
     bed.ok("bash /mnt/repackage.sh /mnt/build")?;
-    let mut found = fs_err::read_dir(&stage)?.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().contains(".pkg.tar"))
-    });
+    let mut found = fs_err::read_dir(&stage)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains(".pkg.tar")));
     let package = found.next().context("makepkg left no package")?;
     ensure!(found.next().is_none(), "makepkg left several packages");
     let kept = into.join(package.file_name().unwrap_or_default());
