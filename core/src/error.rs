@@ -305,13 +305,13 @@ impl Error {
             | Self::NotRoot
             | Self::ReadOnlyTree { .. } => 1,
             Self::Conflict(_, _, code) | Self::Match(_, code) | Self::Archive(_, code) => *code,
-            Self::ArchiveLayout(archive::layout::LayoutError::NoConf) => 3,
-            Self::ArchiveRead(_) | Self::ArchiveLayout(_) => 7,
-            Self::ArchiveWrite(_) => 6,
             Self::NoPackager(_) => 127,
             Self::NoAll(_) | Self::PatchPath(_) | Self::PatchMissing { .. } => 5,
             Self::NoKernel { .. } => 16,
-            Self::NotAdded(_) | Self::AlreadyAdded(_) | Self::BuildInTheWay { .. } => 3,
+            Self::NotAdded(_)
+            | Self::AlreadyAdded(_)
+            | Self::BuildInTheWay { .. }
+            | Self::ArchiveLayout(archive::layout::LayoutError::NoConf) => 3,
             Self::NoConf(_) | Self::BadSource(_) => 9,
             Self::BadConf { .. } | Self::EmptySource(_) | Self::Conf(_) => 8,
             Self::Excluded { .. } => 77,
@@ -322,11 +322,12 @@ impl Error {
             | Self::MissingModule { .. }
             | Self::NothingInstalled(_)
             | Self::NotPut(_)
+            | Self::ArchiveWrite(_)
             | Self::Depmod { .. } => 6,
             Self::Script { code, .. } => u8::try_from(*code).unwrap_or(1),
             Self::PreInstall => 101,
             Self::Make { .. } | Self::NoTool { .. } => 10,
-            Self::NotProduced { .. } | Self::NotAModule { .. } => 7,
+            Self::NotProduced { .. } | Self::NotAModule { .. } | Self::ArchiveRead(_) | Self::ArchiveLayout(_) => 7,
             // Ours: the classic had neither locks nor a journal (see dkms(8), EXIT STATUS).
             Self::Lock(_) => 17,
             Self::Journal(_) | Self::Io(_) | Self::Process(_) => 18,

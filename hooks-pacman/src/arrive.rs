@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use dkms_core::context::Context;
+use dkms_core::digest::Digest;
 use dkms_core::error::Error;
 use dkms_core::execute::Session;
 use dkms_core::install;
@@ -13,6 +14,7 @@ use dkms_core::names::{Arch, Kernel, Package, Release};
 use dkms_core::policy::FAILED;
 use dkms_core::reconcile::{self, How, Initramfs, Outcome, Scope};
 use dkms_core::report::{Event, Reporter};
+use dkms_core::tree::manifest::Manifest;
 use dkms_core::tree::walk::{PackageEntry, Source};
 
 use crate::targets::Targets;
@@ -46,6 +48,7 @@ fn build(ctx: &Context, targets: &Targets, lines: &mut Vec<String>, reporter: &d
     let kernels = targets.all_kernels();
     // A kernel gets every module there is, as it always did on Arch; a module goes to every kernel.
     let wanted = if kernels.is_empty() { came.clone() } else { there };
+    let renewed = renewed(ctx, &came);
     register(ctx, &wanted, reporter);
     let scope = if came.is_empty() { of_kernels(ctx, &kernels)? } else { all_kernels(ctx)? };
     if scope.is_empty() {
@@ -66,6 +69,9 @@ fn build(ctx: &Context, targets: &Targets, lines: &mut Vec<String>, reporter: &d
         .retain(|line| !superseded.iter().any(|gone| line.starts_with(&format!("{} is broken", gone.entry.package))));
     let mut code = outcome.code(ctx, how.strict);
     lines.extend(reconcile::summary::lines(ctx, &outcome));
+    for (package, kernel) in outdated(ctx, &renewed, &scope) {
+        rebuild(&package, &kernel, lines, reporter);
+    }
     for (package, kernel, force) in unplanned(&session, &outcome, &wanted, &scope) {
         code = code.max(install_one(&package, &kernel, force, lines, reporter));
     }
@@ -141,6 +147,44 @@ fn unplanned(
         }
     }
     found
+}
+
+/// Packages that were registered before from a directory that came with the transaction: the same version, repackaged.
+fn renewed(ctx: &Context, came: &BTreeSet<String>) -> Vec<PackageEntry> {
+    let registered = sources::registered(&ctx.trees);
+    registered.into_iter().filter(|(directory, _)| came.contains(directory)).map(|(_, entry)| entry).collect()
+}
+
+/// Where `renewed` packages are installed from another source than there is now.
+fn outdated(ctx: &Context, renewed: &[PackageEntry], kernels: &[Kernel]) -> Vec<(Package, Kernel)> {
+    let mut found = Vec::new();
+    for entry in renewed {
+        let Ok(source) = Digest::of_tree(&ctx.trees.source_of(&entry.package)) else { continue };
+        for built in entry.built.iter().filter(|built| kernels.contains(&built.kernel)) {
+            let manifest = Manifest::load(&ctx.trees.manifest(&entry.package, &built.kernel)).ok().flatten();
+            // The classic left no word of its source: it may be any.
+            if manifest.is_none_or(|manifest| manifest.source_digest != source) {
+                found.push((entry.package.clone(), built.kernel.clone()));
+            }
+        }
+    }
+    found
+}
+
+/// Builds again; what is installed stays until the new modules take its place.
+fn rebuild(package: &Package, kernel: &Kernel, lines: &mut Vec<String>, reporter: &dyn Reporter) {
+    let (id, release) = (package.to_string(), kernel.release.to_string());
+    let code = match core::dkms(&["build", &id, "-k", &release, "--force"], reporter) {
+        0 => core::dkms(&["install", &id, "-k", &release, "--force"], reporter),
+        code => code,
+    };
+    lines.push(match code {
+        0 => format!("{kernel}: rebuilt {package}, whose source has changed"),
+        77 => format!("{kernel}: {package} is not meant for it any more; what was built before stays"),
+        code => format!(
+            "{kernel}: {package} could not be rebuilt from its new source (status {code}); what was built before stays"
+        ),
+    });
 }
 
 fn install_one(

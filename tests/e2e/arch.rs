@@ -144,6 +144,9 @@ fn life(suite: &'static str) -> Result<()> {
         [(NEW, hello), (LTS, hello), (NEW, "acpi_call"), (LTS, "acpi_call"), (NEW, "bbswitch"), (LTS, "bbswitch")]
     };
     arch.has(&both("hello 2.0"))?;
+    for kernel in [NEW, LTS] {
+        says(&arch.0.ok(&format!("modinfo -k {kernel} -F description hello"))?, &["repackaged"])?;
+    }
 
     // A module that does not build for one of them: said, recorded, and no hindrance.
     let said = arch.pacman("-S bad-dkms")?;

@@ -238,14 +238,14 @@ fn hostile() -> Result<()> {
         let outcome = bed.sh("dkms ldtarball /root/bad.tar")?;
         let errors = outcome.stderr.matches("Error! ").count();
         if outcome.code == 0 || outcome.code > 9 || errors != 1 {
-            told += &format!(
+            told.push_str(&format!(
                 "{name}: ended with {}, {errors} errors:\n{}{}\n",
                 outcome.code, outcome.stdout, outcome.stderr
-            );
+            ));
         }
         let after = ok(&bed, print)?;
         if after != before {
-            told += &format!("{name}: something has changed:\n{after}\ninstead of\n{before}");
+            told.push_str(&format!("{name}: something has changed:\n{after}\ninstead of\n{before}"));
         }
     }
     if !told.is_empty() {

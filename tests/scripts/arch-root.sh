@@ -115,7 +115,7 @@ kernel linux-running 1-1 "$(uname -r)"
 
 small hello 1.0 yes; module hello-dkms 1.0-1 hello 1.0
 small hello 2.0 yes; module hello-dkms 2.0-1 hello 2.0
-small hello 2.0 yes; module hello-dkms 2.0-2 hello 2.0
+small hello 2.0 yes; sed -i 's/("hello")/("repackaged")/' source/hello.c; module hello-dkms 2.0-2 hello 2.0
 small bad 1.0 yes; module bad-dkms 1.0-1 bad 1.0
 small byhand 1.0 ''; module byhand-dkms 1.0-1 byhand 1.0
 small old 1.0 yes 'BUILD_EXCLUSIVE_KERNEL_MAX=7.2.13-arch1-1'; module old-dkms 1.0-1 old 1.0

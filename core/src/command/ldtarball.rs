@@ -130,10 +130,9 @@ fn load_by(
     let force = ctx.options.force;
     if before == Source::Added && !force {
         // An archive of ours and a plain one are refused with the classic's different codes.
-        return Err(match unpacked.path().join(MAIN_TREE).is_dir() {
-            true => Error::Archive(format!("{package} is already added!\nAborting."), 8),
-            false => Error::AlreadyAdded(package),
-        });
+        let ours = unpacked.path().join(MAIN_TREE).is_dir();
+        let again = || Error::Archive(format!("{package} is already added!\nAborting."), 8);
+        return Err(if ours { again() } else { Error::AlreadyAdded(package) });
     }
     // The last thing that can be refused: nothing is outside of the work directory yet.
     for binaries in &layout.binaries {

@@ -71,7 +71,7 @@ pub fn compose(conf: &Conf, others: &[Alias]) -> Lines {
         let only = conf.raw.text("MODULES_CONF_OBSOLETE_ONLY", index).is_some_and(|text| text.starts_with(['y', 'Y']));
         let kind = conf.raw.text("MODULES_CONF_ALIAS_TYPE", index).filter(|kind| is_word(kind));
         if let (Some(kind), false) = (kind, inherited || only) {
-            let alias = (0..).map(|n: u32| format!("{kind}{n}")).find(|alias| !taken.contains(alias));
+            let alias = (0..=u32::MAX).map(|n| format!("{kind}{n}")).find(|alias| !taken.contains(alias));
             if let Some(alias) = alias {
                 let _ = writeln!(lines.modprobe, "alias {alias} {module}");
                 taken.push(alias);

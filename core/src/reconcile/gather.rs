@@ -313,8 +313,12 @@ impl Looker<'_> {
         let marked = self.marked.contains(package);
         if installed {
             if let Some(known) = known {
-                let why =
-                    self.staleness(&known.kernel_identity, &known.headers_stamp, known.headers_digest.as_ref(), marked);
+                let why = self.staleness(
+                    known.kernel_identity.as_ref(),
+                    known.headers_stamp.as_ref(),
+                    known.headers_digest.as_ref(),
+                    marked,
+                );
                 return Ok((
                     match why {
                         Some(why) => State::Stale { why, installed },
@@ -337,8 +341,8 @@ impl Looker<'_> {
             });
         };
         let why = self.staleness(
-            &manifest.kernel_identity,
-            &manifest.headers_stamp,
+            manifest.kernel_identity.as_ref(),
+            manifest.headers_stamp.as_ref(),
             manifest.headers_digest.as_ref(),
             marked,
         );
@@ -372,8 +376,8 @@ impl Looker<'_> {
     /// Why an artefact made for this kernel is not for this kernel any more. The cheap questions come first.
     fn staleness(
         &self,
-        identity: &Option<String>,
-        stamp: &Option<String>,
+        identity: Option<&String>,
+        stamp: Option<&String>,
         digest: Option<&crate::digest::Digest>,
         marked: bool,
     ) -> Option<Stale> {
@@ -385,7 +389,7 @@ impl Looker<'_> {
             _ => {}
         }
         let now = self.facts.headers_stamp(ctx)?.to_string();
-        if stamp.as_ref() == Some(&now) {
+        if stamp == Some(&now) {
             return None;
         }
         let (then, now) = (digest?, self.facts.headers_digest(ctx)?);

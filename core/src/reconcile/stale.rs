@@ -44,6 +44,7 @@ fn store(ctx: &Context, kernel: &Kernel, packages: &BTreeSet<Package>) -> Result
     if let Some(dir) = path.parent() {
         durable::own_dirs(dir).map_err(JournalError::File)?;
     }
-    let text: String = packages.iter().map(|package| format!("{package}\n")).collect();
+    let mut text = packages.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    text.push('\n');
     Ok(durable::write_atomic(&path, text.as_bytes(), 0o600).map_err(JournalError::File)?)
 }

@@ -25,8 +25,8 @@ pub fn lines(ctx: &Context, outcome: &Outcome) -> Vec<String> {
                 (Some(Ok(_)), Action::Remove) => lines.push(format!("{kernel}: removed {}", step.package)),
                 (Some(Err(Error::Excluded { .. }) | Ok(_)), _)
                 | (None, Action::Keep | Action::Skip | Action::Remove) => {}
-                (Some(Err(error)), _) => lacks.push(lack(ctx, step, &why(error), mend_error(step, error))),
-                (None, _) => lacks.push(lack(ctx, step, &step.reason.to_string(), mend_reason(step))),
+                (Some(Err(error)), _) => lacks.push(lack(ctx, step, &why(error), &mend_error(step, error))),
+                (None, _) => lacks.push(lack(ctx, step, &step.reason.to_string(), &mend_reason(step))),
             }
         }
         if !done.is_empty() {
@@ -48,7 +48,7 @@ pub fn lines(ctx: &Context, outcome: &Outcome) -> Vec<String> {
     lines
 }
 
-fn lack(ctx: &Context, step: &Step, why: &str, mend: String) -> Vec<String> {
+fn lack(ctx: &Context, step: &Step, why: &str, mend: &str) -> Vec<String> {
     let mut lines = vec![format!("  {}: {why}", step.package)];
     if let Some(version) = kept(ctx, step) {
         lines.push(format!("      {}/{version} stays installed for it", step.package.name));
