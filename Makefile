@@ -28,6 +28,7 @@ help:
 	@echo 'make test-unit  the unit tests of the core, in a minute'
 	@echo 'make test-long  also those that take many minutes'
 	@echo 'make bench      measure against the classic and against the floor'
+	@echo 'make arch       the pacman package, in target/packages/arch'
 	@echo 'make lint       format and clippy'
 
 .PHONY: release
@@ -140,6 +141,36 @@ rpm-prebuilt:
 		--define '_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' \
 		--define 'dkms_stage $(RPM_TOP)/stage' --define '_buildhost localhost' $(RPM_DEFINES) packaging/rpm/dkms.spec
 	@ls $(RPM_OUT)
+
+# The Arch family: what its packages add to `release` and `install`. The preflight program needs libalpm, and may be
+# missing: see hooks-pacman.
+.PHONY: release-arch
+release-arch: release
+	@$(MAKE) --no-print-directory target/dkms-alpm-now
+	@if pkg-config --exists libalpm 2>/dev/null; then \
+		cargo build --locked --release -p dkms-alpm-preflight --features libalpm && \
+		install -m 0755 target/release/dkms-alpm-preflight target/dkms-alpm-preflight; \
+	else echo 'no libalpm here: dkms-alpm-preflight is left out'; fi
+
+.PHONY: target/dkms-alpm-now
+target/dkms-alpm-now:
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p hooks-pacman --bin dkms-alpm
+	@install -m 0755 target/$(HOST)/release/dkms-alpm target/dkms-alpm
+
+.PHONY: install-arch
+install-arch:
+	install -D -m 0755 target/dkms-alpm $(DESTDIR)$(PREFIX)/lib/dkms/dkms-alpm
+	@[ ! -e target/dkms-alpm-preflight ] || \
+		install -D -m 0755 target/dkms-alpm-preflight $(DESTDIR)$(PREFIX)/lib/dkms/dkms-alpm-preflight
+	install -d -m 0755 $(DESTDIR)$(DATADIR)/libalpm/hooks $(DESTDIR)$(DATADIR)/libalpm/scripts
+	ln -sfn ../../../lib/dkms/dkms-alpm $(DESTDIR)$(DATADIR)/libalpm/scripts/dkms
+	install -m 0644 hook-files/arch/usr/share/libalpm/hooks/*.hook $(DESTDIR)$(DATADIR)/libalpm/hooks/
+
+.PHONY: arch
+arch:
+	@$(NEED) build
+	@$(MAKE) --no-print-directory $(PROGRAM)-now target/dkms-alpm-now
+	@bash packaging/arch/make-package.sh target
 
 .PHONY: demo
 demo:

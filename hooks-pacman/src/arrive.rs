@@ -4,14 +4,17 @@
 use std::collections::BTreeSet;
 
 use dkms_core::context::Context;
+use dkms_core::digest::Digest;
 use dkms_core::error::Error;
 use dkms_core::execute::Session;
 use dkms_core::install;
 use dkms_core::kernel::installed::{self, Presence};
 use dkms_core::kernel::version;
 use dkms_core::names::{Arch, Kernel, Package, Release};
+use dkms_core::policy::FAILED;
 use dkms_core::reconcile::{self, How, Initramfs, Outcome, Scope};
 use dkms_core::report::{Event, Reporter};
+use dkms_core::tree::manifest::Manifest;
 use dkms_core::tree::walk::{PackageEntry, Source};
 
 use crate::targets::Targets;
@@ -34,7 +37,7 @@ pub fn arrive(ctx: &Context, targets: &Targets, reporter: &dyn Reporter) -> Resu
             code = code.max(gone(ctx, &release, &mut lines, reporter)?);
         }
     }
-    code = code.max(drop_replaced(ctx, targets, &mut lines, reporter)?);
+    code = code.max(drop_superseded(ctx, targets, &mut lines, reporter)?);
     summary::keep(&ctx.trees, &lines)?;
     Ok(code)
 }
@@ -45,6 +48,7 @@ fn build(ctx: &Context, targets: &Targets, lines: &mut Vec<String>, reporter: &d
     let kernels = targets.all_kernels();
     // A kernel gets every module there is, as it always did on Arch; a module goes to every kernel.
     let wanted = if kernels.is_empty() { came.clone() } else { there };
+    let renewed = renewed(ctx, &came);
     register(ctx, &wanted, reporter);
     let scope = if came.is_empty() { of_kernels(ctx, &kernels)? } else { all_kernels(ctx)? };
     if scope.is_empty() {
@@ -57,9 +61,17 @@ fn build(ctx: &Context, targets: &Targets, lines: &mut Vec<String>, reporter: &d
         ..How::default()
     };
     let session = Session::new(ctx)?;
-    let outcome = reconcile::reconcile(&session, &Scope::Kernels(scope.clone()), how, reporter)?;
+    let mut outcome = reconcile::reconcile(&session, &Scope::Kernels(scope.clone()), how, reporter)?;
+    // These are dropped in a moment, or told of as what goes on serving.
+    let superseded = superseded(ctx, targets);
+    outcome
+        .broken
+        .retain(|line| !superseded.iter().any(|gone| line.starts_with(&format!("{} is broken", gone.entry.package))));
     let mut code = outcome.code(ctx, how.strict);
     lines.extend(reconcile::summary::lines(ctx, &outcome));
+    for (package, kernel) in outdated(ctx, &renewed, &scope) {
+        rebuild(&package, &kernel, lines, reporter);
+    }
     for (package, kernel, force) in unplanned(&session, &outcome, &wanted, &scope) {
         code = code.max(install_one(&package, &kernel, force, lines, reporter));
     }
@@ -137,6 +149,44 @@ fn unplanned(
     found
 }
 
+/// Packages that were registered before from a directory that came with the transaction: the same version, repackaged.
+fn renewed(ctx: &Context, came: &BTreeSet<String>) -> Vec<PackageEntry> {
+    let registered = sources::registered(&ctx.trees);
+    registered.into_iter().filter(|(directory, _)| came.contains(directory)).map(|(_, entry)| entry).collect()
+}
+
+/// Where `renewed` packages are installed from another source than there is now.
+fn outdated(ctx: &Context, renewed: &[PackageEntry], kernels: &[Kernel]) -> Vec<(Package, Kernel)> {
+    let mut found = Vec::new();
+    for entry in renewed {
+        let Ok(source) = Digest::of_tree(&ctx.trees.source_of(&entry.package)) else { continue };
+        for built in entry.built.iter().filter(|built| kernels.contains(&built.kernel)) {
+            let manifest = Manifest::load(&ctx.trees.manifest(&entry.package, &built.kernel)).ok().flatten();
+            // The classic left no word of its source: it may be any.
+            if manifest.is_none_or(|manifest| manifest.source_digest != source) {
+                found.push((entry.package.clone(), built.kernel.clone()));
+            }
+        }
+    }
+    found
+}
+
+/// Builds again; what is installed stays until the new modules take its place.
+fn rebuild(package: &Package, kernel: &Kernel, lines: &mut Vec<String>, reporter: &dyn Reporter) {
+    let (id, release) = (package.to_string(), kernel.release.to_string());
+    let code = match core::dkms(&["build", &id, "-k", &release, "--force"], reporter) {
+        0 => core::dkms(&["install", &id, "-k", &release, "--force"], reporter),
+        code => code,
+    };
+    lines.push(match code {
+        0 => format!("{kernel}: rebuilt {package}, whose source has changed"),
+        77 => format!("{kernel}: {package} is not meant for it any more; what was built before stays"),
+        code => format!(
+            "{kernel}: {package} could not be rebuilt from its new source (status {code}); what was built before stays"
+        ),
+    });
+}
+
 fn install_one(
     package: &Package,
     kernel: &Kernel,
@@ -183,47 +233,53 @@ fn gone(ctx: &Context, release: &Release, lines: &mut Vec<String>, reporter: &dy
     Ok(code)
 }
 
-/// Forgets versions whose source has gone and whose place another version has taken, on the kernels where it has.
-fn drop_replaced(
+/// A registered version whose source went with this or an earlier transaction.
+struct Superseded {
+    entry: PackageEntry,
+    /// Whether another version of it is there.
+    has_successor: bool,
+}
+
+/// What is to be dropped: versions whose place another one takes, and those that `targets` took away for good.
+/// Any other package without its source is somebody else's doing; `dkms status` tells of it.
+fn superseded(ctx: &Context, targets: &Targets) -> Vec<Superseded> {
+    let registered = sources::registered(&ctx.trees);
+    let (gone, there): (Vec<_>, Vec<_>) =
+        registered.into_iter().partition(|(directory, entry)| sources::has_gone(&ctx.trees, directory, entry));
+    gone.into_iter()
+        .filter_map(|(directory, entry)| {
+            let has_successor = there.iter().any(|(_, other)| other.package.name == entry.package.name);
+            (has_successor || targets.sources.contains(&directory)).then_some(Superseded { entry, has_successor })
+        })
+        .collect()
+}
+
+/// Forgets what is superseded, on the kernels where its successor is installed.
+fn drop_superseded(
     ctx: &Context,
     targets: &Targets,
     lines: &mut Vec<String>,
     reporter: &dyn Reporter,
 ) -> Result<u8, Error> {
-    let registered = sources::registered(&ctx.trees);
     let session = Session::new(ctx)?;
-    for (directory, entry) in &registered {
+    for Superseded { entry, has_successor } in superseded(ctx, targets) {
         let package = &entry.package;
-        if !sources::has_gone(&ctx.trees, directory, entry) {
-            continue;
-        }
-        let successor = |other: &&(String, PackageEntry)| {
-            other.1.package.name == package.name
-                && other.1.package != *package
-                && !sources::has_gone(&ctx.trees, &other.0, &other.1)
-        };
-        let successor = registered.iter().find(successor);
-        if successor.is_none() && !targets.sources.contains(directory) {
-            continue; // somebody else's doing: `dkms status` tells
-        }
         let mut kept = false;
         for built in &entry.built {
+            let kernel = &built.kernel;
             // Where the successor could not be installed, the predecessor goes on serving.
-            if built.installed
-                && successor.is_some()
-                && presence(ctx, &built.kernel.release) == Some(Presence::Installed)
-            {
-                lines.push(format!("{}: {package} stays installed, although its source has gone", built.kernel));
+            if built.installed && has_successor && presence(ctx, &kernel.release) == Some(Presence::Installed) {
+                lines.push(format!("{kernel}: {package} stays installed, although its source has gone"));
                 kept = true;
                 continue;
             }
-            let _lock = ctx.lock_pair(package, &built.kernel, &|holder| log::info!("waiting for {holder}"))?;
+            let _lock = ctx.lock_pair(package, kernel, &|holder| log::info!("waiting for {holder}"))?;
             let evaluate = || {
-                let facts = session.facts.kernel(&built.kernel)?;
+                let facts = session.facts.kernel(kernel)?;
                 session.facts.evaluate(package, &facts, None, false)
             };
-            if install::unbuild(ctx, package, &built.kernel, &evaluate, reporter)? {
-                session.touched(&built.kernel.release);
+            if install::unbuild(ctx, package, kernel, &evaluate, reporter)? {
+                session.touched(&kernel.release);
             }
         }
         if !kept {
@@ -232,5 +288,5 @@ fn drop_replaced(
         }
     }
     let failed = dkms_core::execute::run::depmods(&session, reporter);
-    Ok(if failed.is_empty() { 0 } else { 6 })
+    Ok(if failed.is_empty() { 0 } else { FAILED })
 }

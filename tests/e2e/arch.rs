@@ -1,8 +1,323 @@
-//! skeleton
-use dkms_tests::bed::{Base, Flavour};
-fn main() {
-    for s in ["sid", "bookworm"] {
-        let b = Base::get(s, 1, Flavour::Cloud, &["pacman-package-manager", "makepkg"]);
-        println!("{b:?}");
+//! The Arch family: real pacman (7 and 6), real transactions, in roots of their own.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, ensure};
+use dkms_tests::arch;
+use dkms_tests::bed::Bed;
+use dkms_tests::needs::Need;
+use dkms_tests::observe::Observation;
+use dkms_tests::suite::Suite;
+
+const NEW: &str = "7.2.14-arch1-1";
+const OLD: &str = "7.2.13-arch1-1";
+const LTS: &str = "6.12.95-1-lts";
+
+/// Our package for each suite, made once a run.
+static PACKAGES: Mutex<Vec<(&str, PathBuf, tempfile::TempDir)>> = Mutex::new(Vec::new());
+
+fn package(suite: &'static str) -> Result<PathBuf> {
+    let mut made = PACKAGES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some((_, path, _)) = made.iter().find(|(other, ..)| *other == suite) {
+        return Ok(path.clone());
     }
+    let directory = tempfile::tempdir()?;
+    let path = arch::package(suite, directory.path())?;
+    made.push((suite, path.clone(), directory));
+    Ok(path)
+}
+
+/// A root of pacman's.
+struct Arch(Bed);
+
+impl Arch {
+    /// With our package.
+    fn ours(suite: &'static str) -> Result<Self> {
+        let bed = Bed::classic(&arch::root(suite)?)?;
+        bed.copy_in(&package(suite)?, "/srv/dkms.pkg.tar.zst")?;
+        let arch = Self(bed);
+        // What Debian's package of the same name has put there.
+        arch.0.ok("rm -rf /usr/sbin/dkms /usr/lib/dkms /etc/dkms")?;
+        arch.pacman("-Udd --overwrite '*' /srv/dkms.pkg.tar.zst")?;
+        Ok(arch)
+    }
+
+    /// Runs pacman, which has to succeed; gives all that it and the hooks said.
+    fn pacman(&self, words: &str) -> Result<String> {
+        let said = self.0.sh(&format!("pacman --noconfirm {words} 2>&1"))?;
+        let text = said.stdout.clone();
+        said.ok().with_context(|| format!("pacman {words}"))?;
+        ensure!(!text.contains("panicked") && !text.contains("failed to execute"), "pacman {words}:\n{text}");
+        Ok(text)
+    }
+
+    /// What the archive has from now on: packages with their versions.
+    fn archive(&self, packages: &str) -> Result<()> {
+        self.0.ok(&format!("repo {packages}"))?;
+        Ok(())
+    }
+
+    /// `kernel module version` of each module beside a kernel that depmod knows, a line each.
+    fn modules(&self) -> Result<String> {
+        self.0.ok(
+            "for f in /usr/lib/modules/*/updates/dkms/*.ko*; do [ -e \"$f\" ] || continue
+             k=${f#/usr/lib/modules/} k=${k%%/*} n=$(basename \"${f%.ko*}\")
+             echo $k $n $(modinfo -k $k -F version $n); done | sed 's/ acpi_call .*/ acpi_call/; s/ bbswitch .*/ bbswitch/'",
+        )
+    }
+
+    fn has(&self, modules: &[(&str, &str)]) -> Result<()> {
+        let found = self.modules()?;
+        let mut wanted: Vec<String> = modules.iter().map(|(kernel, module)| format!("{kernel} {module}")).collect();
+        wanted.sort();
+        let mut lines: Vec<&str> = found.lines().collect();
+        lines.sort_unstable();
+        ensure!(lines == wanted, "the modules are\n{}\ninstead of\n{}", lines.join("\n"), wanted.join("\n"));
+        Ok(())
+    }
+
+    /// What the hooks of other packages saw since the last time.
+    fn observed(&self) -> Result<String> {
+        self.0.ok("cat /var/log/observed 2>/dev/null; rm -f /var/log/observed")
+    }
+}
+
+fn says(text: &str, words: &[&str]) -> Result<()> {
+    for word in words {
+        ensure!(text.contains(word), "{word:?} is missing in\n{text}");
+    }
+    Ok(())
+}
+
+fn silent(text: &str, words: &[&str]) -> Result<()> {
+    for word in words {
+        ensure!(!text.contains(word), "{word:?} should not be in\n{text}");
+    }
+    Ok(())
+}
+
+const BASE: &str = "linux-7.2.13.arch1-1 linux-headers-7.2.13.arch1-1 linux-lts-6.12.95-1 linux-lts-headers-6.12.95-1";
+const NEXT: &str = "linux-7.2.14.arch1-1 linux-headers-7.2.14.arch1-1 linux-lts-6.12.95-1 linux-lts-headers-6.12.95-1";
+const REAL: &str = "acpi-call-dkms-* bbswitch-dkms-*";
+
+/// Globs of the pool, for `repo`.
+fn with_real(arch: &Arch, packages: &str) -> Result<()> {
+    let real = arch.0.ok(&format!("cd /srv/pool; for f in {REAL}; do echo ${{f%-x86_64.pkg.tar}}; done"))?;
+    arch.archive(&format!("{packages} {}", real.replace('\n', " ")))
+}
+
+/// Installation, kernel upgrade, module upgrade, both, a module that fails, downgrade, renaming, removal.
+fn life(suite: &'static str) -> Result<()> {
+    let arch = Arch::ours(suite)?;
+    with_real(&arch, &format!("{BASE} hello-dkms-1.0-1 bad-dkms-1.0-1"))?;
+    let said = arch.pacman("-Sy linux linux-headers hello-dkms acpi-call-dkms bbswitch-dkms")?;
+    arch.has(&[(OLD, "hello 1.0"), (OLD, "acpi_call"), (OLD, "bbswitch")])?;
+    says(&said, &["DKMS summary", "installed"])?;
+    says(&arch.observed()?, &[&format!("90 {OLD} hello 1.0"), &format!("90 {OLD} acpi_call")])?;
+
+    // A new release of the kernel: the old one's modules stay until the end, then nothing is left of it.
+    with_real(&arch, &format!("{NEXT} hello-dkms-1.0-1 bad-dkms-1.0-1"))?;
+    let said = arch.pacman("-Syu")?;
+    arch.has(&[(NEW, "hello 1.0"), (NEW, "acpi_call"), (NEW, "bbswitch")])?;
+    let observed = arch.observed()?;
+    says(
+        &observed,
+        &[&format!("pre {OLD} hello 1.0"), &format!("90 {NEW} hello 1.0"), &format!("90 {NEW} acpi_call")],
+    )?;
+    silent(&observed, &[&format!("90 {OLD}"), "unknown-to-depmod"])?;
+    silent(&arch.0.ok("ls /usr/lib/modules; dkms status")?, &[OLD])?;
+    silent(&said, &["LACKS", "running kernel"])?;
+
+    // A new version of a module: its predecessor stays until it is in place, then it is forgotten.
+    with_real(&arch, &format!("{NEXT} hello-dkms-2.0-1 bad-dkms-1.0-1"))?;
+    silent(&arch.pacman("-Syu")?, &["broken", "LACKS"])?;
+    says(&arch.observed()?, &[&format!("pre {NEW} hello 1.0"), &format!("90 {NEW} hello 2.0")])?;
+    let status = arch.0.ok("dkms status hello")?;
+    ensure!(status == format!("hello/2.0, {NEW}, x86_64: installed\n"), "{status}");
+
+    // Another kernel and the same module repackaged, in one transaction.
+    with_real(&arch, &format!("{NEXT} hello-dkms-2.0-2 bad-dkms-1.0-1"))?;
+    arch.pacman("-Sy linux-lts linux-lts-headers hello-dkms")?;
+    let both = |hello: &'static str| {
+        [(NEW, hello), (LTS, hello), (NEW, "acpi_call"), (LTS, "acpi_call"), (NEW, "bbswitch"), (LTS, "bbswitch")]
+    };
+    arch.has(&both("hello 2.0"))?;
+    for kernel in [NEW, LTS] {
+        says(&arch.0.ok(&format!("modinfo -k {kernel} -F description hello"))?, &["repackaged"])?;
+    }
+
+    // A module that does not build for one of them: said, recorded, and no hindrance.
+    let said = arch.pacman("-S bad-dkms")?;
+    says(&said, &[&format!("{NEW} (x86_64) LACKS"), "bad/1.0", "this kernel is too new"])?;
+    let mut modules = both("hello 2.0").to_vec();
+    modules.push((LTS, "bad 1.0"));
+    arch.has(&modules)?;
+    arch.0.ok(&format!("grep failed /var/lib/dkms/.dkms/records/bad/1.0/{NEW}/x86_64.json"))?;
+    // What failed before is foretold when its kernel comes again.
+    let said = arch.pacman("-S linux")?;
+    says(&said, &["bad/1.0 (package bad-dkms 1.0-1) is not expected to work", "this kernel is too new"])?;
+    arch.pacman("-R bad-dkms")?;
+    arch.has(&both("hello 2.0"))?;
+
+    // An older version: it takes the newer one's place.
+    arch.pacman("-U /srv/pool/hello-dkms-1.0-1-x86_64.pkg.tar")?;
+    arch.has(&both("hello 1.0"))?;
+    ensure!(arch.0.ok("dkms status hello")?.lines().count() == 2, "{}", arch.0.ok("dkms status")?);
+
+    // The same kernel and headers from packages of other names.
+    with_real(&arch, &format!("{NEXT} linux-new-7.2.14.arch1-2 linux-new-headers-7.2.14.arch1-2 hello-dkms-1.0-1"))?;
+    arch.observed()?;
+    // --noconfirm says no to a replaced package in conflict: --ask says yes (pacman's bit 4).
+    arch.pacman("-Syu --ask 4")?;
+    ensure!(arch.pacman("-Q linux-new linux-new-headers").is_ok(), "{}", arch.pacman("-Q")?);
+    arch.has(&both("hello 1.0"))?;
+    says(&arch.observed()?, &[&format!("90 {NEW} hello 1.0"), &format!("90 {LTS} hello 1.0")])?;
+
+    // A kernel goes, with everything of ours; its headers may go later.
+    let said = arch.pacman("-R linux-lts")?;
+    arch.has(&[(NEW, "hello 1.0"), (NEW, "acpi_call"), (NEW, "bbswitch")])?;
+    silent(&arch.0.ok("dkms status")?, &[LTS])?;
+    silent(&said, &["LACKS"])?;
+    arch.pacman("-R linux-lts-headers")?;
+    ensure!(arch.0.sh(&format!("test -e /usr/lib/modules/{LTS}"))?.code == 1, "the kernel's directory is left");
+
+    // A module goes; then the others, together with dkms.
+    arch.pacman("-R hello-dkms")?;
+    arch.has(&[(NEW, "acpi_call"), (NEW, "bbswitch")])?;
+    arch.pacman("-R acpi-call-dkms bbswitch-dkms dkms")?;
+    let left = arch
+        .0
+        .ok("find /usr/lib/modules -path '*updates*'; ls -A /var/lib/dkms 2>/dev/null | grep -v '^.dkms$' || true")?;
+    ensure!(left.is_empty(), "left behind: {left}");
+    Ok(())
+}
+
+/// Headers that don't come with their kernel are named before and after; they may come later.
+fn headers(suite: &'static str) -> Result<()> {
+    let arch = Arch::ours(suite)?;
+    arch.archive(&format!("{BASE} hello-dkms-1.0-1"))?;
+    let said = arch.pacman("-Sy linux-lts hello-dkms")?;
+    says(&said, &["comes without its headers", "pacman -S linux-lts-headers", "LACKS"])?;
+    arch.has(&[])?;
+    let said = arch.pacman("-S linux-lts-headers")?;
+    arch.has(&[(LTS, "hello 1.0")])?;
+    silent(&said, &["LACKS", "without its headers"])?;
+
+    // A partial upgrade: headers of the old kernel only.
+    arch.pacman("-S linux linux-headers")?;
+    arch.archive(&format!("{NEXT} hello-dkms-1.0-1"))?;
+    let said = arch.pacman("-Sy linux")?;
+    says(
+        &said,
+        &["linux-headers 7.2.13.arch1-1 is installed, which is for another kernel", "pacman -Syu linux-headers"],
+    )?;
+    let said = arch.pacman("-S linux-headers")?;
+    silent(&said, &["LACKS"])?;
+    arch.has(&[(LTS, "hello 1.0"), (NEW, "hello 1.0")])?;
+    Ok(())
+}
+
+/// Policy decides whether what is foreseen stops the transaction; a preflight that does not work never does.
+fn preflight(suite: &'static str) -> Result<()> {
+    let arch = Arch::ours(suite)?;
+    arch.archive(&format!("{BASE} old-dkms-1.0-1 byhand-dkms-1.0-1"))?;
+    // A package that does not ask for AUTOINSTALL is installed all the same, as it always was on Arch.
+    arch.pacman("-Sy linux linux-headers old-dkms byhand-dkms")?;
+    arch.has(&[(OLD, "old 1.0"), (OLD, "byhand 1.0")])?;
+    arch.archive(&format!("{NEXT} old-dkms-1.0-1 byhand-dkms-1.0-1"))?;
+    arch.0.write("/etc/dkms/framework.conf.d/policy.conf", "policy=fail\n")?;
+    let refused = arch.0.sh("pacman --noconfirm -Syu 2>&1")?;
+    says(&refused.stdout, &["old/1.0 (package old-dkms 1.0-1) is not expected to work", "DKMS refuses"])?;
+    ensure!(refused.code != 0, "pacman went on:\n{}", refused.stdout);
+    arch.has(&[(OLD, "old 1.0"), (OLD, "byhand 1.0")])?;
+    let refused = arch.0.sh("pacman --noconfirm -S linux-lts 2>&1")?;
+    says(&refused.stdout, &["pacman -S linux-lts-headers", "DKMS refuses"])?;
+    ensure!(refused.code != 0 && arch.0.sh(&format!("test -e /usr/lib/modules/{LTS}"))?.code == 1, "pacman went on");
+
+    // Linked to a libalpm that is not there.
+    let program = "/usr/lib/dkms/dkms-alpm-preflight";
+    arch.0.ok(&format!("sed -i 's/libalpm[.]so[.]1/libalpm.so.9/' {program}; ! {program} </dev/null 2>/dev/null"))?;
+    let said = arch.pacman("-S linux-lts linux-lts-headers")?;
+    says(&said, &["DKMS did not check this transaction beforehand"])?;
+    arch.has(&[(OLD, "old 1.0"), (OLD, "byhand 1.0"), (LTS, "old 1.0"), (LTS, "byhand 1.0")])?;
+
+    // Missing altogether; and by policy warn the upgrade goes on, without the module that is not for that kernel.
+    arch.0.ok(&format!("rm {program} /etc/dkms/framework.conf.d/policy.conf"))?;
+    arch.pacman("-Syu")?;
+    arch.has(&[(NEW, "byhand 1.0"), (LTS, "old 1.0"), (LTS, "byhand 1.0")])
+}
+
+/// libalpm itself is replaced in the transaction that brings a kernel.
+fn libalpm(suite: &'static str) -> Result<()> {
+    let arch = Arch::ours(suite)?;
+    arch.archive(&format!("{BASE} hello-dkms-1.0-1"))?;
+    arch.pacman("-Sy linux linux-headers hello-dkms")?;
+    arch.pacman("-U --overwrite '*' /srv/pool/libalpm-1-1-x86_64.pkg.tar")?;
+    arch.archive(&format!("{NEXT} hello-dkms-1.0-1 libalpm-2-1"))?;
+    arch.pacman("-Syu")?;
+    ensure!(arch.0.sh("pacman --version")?.code == 127, "libalpm is still there");
+    arch.has(&[(NEW, "hello 1.0")])
+}
+
+/// The kernel that runs: when its files go, the user is told. From outside (`--root`) it is nobody's running kernel.
+fn running(suite: &'static str) -> Result<()> {
+    let arch = Arch::ours(suite)?;
+    arch.archive(&format!("{BASE} hello-dkms-1.0-1 linux-running-1-1"))?;
+    arch.pacman("-Sy linux-running hello-dkms")?;
+    let said = arch.pacman("-R linux-running")?;
+    says(&said, &["has been removed", "Reboot"])?;
+    ensure!(arch.0.sh("test -e /usr/lib/modules/$(uname -r)")?.code == 1, "it is still there");
+    // The same root, worked on from outside, with a mount point between.
+    let outside = |words: &str| {
+        arch.0.ok(&format!(
+            "mkdir -p /target; mount --rbind / /target; pacman --noconfirm --root /target --hookdir /target/usr/share/libalpm/hooks {words} 2>&1"
+        ))
+    };
+    let said = outside("-S linux-running linux linux-headers")?;
+    arch.has(&[(OLD, "hello 1.0")])?;
+    silent(&said, &["Reboot"])?;
+    let said = outside("-R linux-running")?;
+    silent(&said, &["Reboot"])?;
+    arch.has(&[(OLD, "hello 1.0")])
+}
+
+/// What the packaged hooks leave (behaviour.md 9.4: `dkms install --no-depmod` for each module and kernel, then
+/// depmod), ours leave too.
+fn as_the_classic(suite: &'static str) -> Result<()> {
+    let names = "linux linux-headers linux-lts linux-lts-headers hello-dkms byhand-dkms acpi-call-dkms bbswitch-dkms";
+    let packages = format!("{BASE} hello-dkms-1.0-1 byhand-dkms-1.0-1");
+    let ours = Arch::ours(suite)?;
+    with_real(&ours, &packages)?;
+    ours.pacman(&format!("-Sy {names}"))?;
+    let classic = Arch(Bed::classic(&arch::root(suite)?)?);
+    with_real(&classic, &packages)?;
+    classic.pacman(&format!("-Sy --assume-installed dkms=3 {names}"))?;
+    classic.0.ok("for k in $(ls /usr/lib/modules); do
+           for s in /usr/src/*-*; do s=${s##*/}; dkms install --no-depmod ${s%-*}/${s##*-} -k $k; done
+           depmod $k
+         done")?;
+    let difference = Observation::of(&classic.0)?.difference(&Observation::of(&ours.0)?);
+    ensure!(difference.is_empty(), "classic (-) and ours (+) differ\n{difference}");
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let mut suite = Suite::new(&[Need::Bed, Need::Ours, Need::Program("pkg-config"), Need::Program("cargo")]);
+    type Case = (&'static str, fn(&'static str) -> Result<()>);
+    let cases: [Case; 6] = [
+        ("life", life),
+        ("headers", headers),
+        ("preflight", preflight),
+        ("libalpm", libalpm),
+        ("running", running),
+        ("as_the_classic", as_the_classic),
+    ];
+    for (name, case) in cases {
+        for (debian, pacman) in [("sid", "7"), ("bookworm", "6")] {
+            suite = suite.case(format!("{name}_pacman_{pacman}"), move || case(debian));
+        }
+    }
+    suite.main()
 }

@@ -7,6 +7,7 @@
 //!
 //! | room | is for |
 //! |---|---|
+//! | [`arch`] | roots that pacman manages |
 //! | [`bed`] | Debian roots: made once, cloned for a test, thrown away |
 //! | [`debs`] | real `*-dkms` packages from the archive |
 //! | [`debian`] | Debian roots with real package managers |
@@ -19,6 +20,7 @@
 
 #![allow(clippy::format_push_string, clippy::format_collect)] // short texts for people
 
+pub mod arch;
 pub mod bed;
 pub mod compare;
 pub mod debian;

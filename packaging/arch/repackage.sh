@@ -1,0 +1,11 @@
+#!/bin/bash
+# repackage.sh STAGE      (inside a root with makepkg, as root; STAGE as made by stage.sh)
+#
+# Packages what is staged; the package is left in STAGE. makepkg won't run as root.
+set -eu
+cd "$1"
+cp /etc/makepkg.conf makepkg.conf
+# Debian's makepkg has no architecture of Arch's.
+printf '%s\n' "CARCH=$(uname -m)" "PKGEXT='.pkg.tar.zst'" 'OPTIONS=(!strip !debug !lto zipman)' "PACKAGER='${PACKAGER:-DKMS}'" >>makepkg.conf
+chown -R nobody .
+HOME=/tmp runuser -u nobody -- makepkg --repackage --nodeps --force --config "$PWD/makepkg.conf"

@@ -1,0 +1,19 @@
+#!/bin/bash
+# stage.sh OUT DKMS DKMS-ALPM [DKMS-ALPM-PREFLIGHT]
+#
+# Makes of built programs what `makepkg --repackage` wants to find: OUT/PKGBUILD and OUT/src/<package>-<version>/.
+set -eu
+out=$1 dkms=$2 alpm=$3 preflight=${4:-}
+top=$(readlink -f "$(dirname "$0")/../..")
+. "$top/packaging/arch/PKGBUILD"
+source=$out/src/$pkgname-$pkgver
+mkdir -p "$source/target"
+cp "$top"/packaging/arch/{PKGBUILD,dkms.install} "$out/"
+cp "$top/Makefile" "$source/"
+cp -a "$top/hook-files" "$source/"
+for directory in man completions; do
+	[ ! -d "$top/target/$directory" ] || cp -a "$top/target/$directory" "$source/target/"
+done
+install -m 0755 "$dkms" "$source/target/dkms"
+install -m 0755 "$alpm" "$source/target/dkms-alpm"
+[ -z "$preflight" ] || install -m 0755 "$preflight" "$source/target/dkms-alpm-preflight"
