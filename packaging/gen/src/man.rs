@@ -25,7 +25,7 @@ pub fn pages(source: &Path, documentation: &Command) -> Result<Vec<(String, Stri
         pages.push(((*name).to_owned(), fs::read_to_string(source.join(name))?));
     }
     for verb in documentation.get_subcommands() {
-        pages.push((format!("dkms-{}.8", verb.get_name()), verb_page(documentation, verb)?));
+        pages.push((format!("dkms-{}.8", verb.get_name()), verb_page(documentation, verb, date(&text)?)?));
     }
     Ok(pages)
 }
@@ -47,14 +47,24 @@ fn options(documentation: &Command) -> Result<String> {
     Ok(text.lines().filter(|line| !line.starts_with(".SH")).map(|line| format!("{line}\n")).collect())
 }
 
-fn verb_page(documentation: &Command, verb: &Command) -> Result<String> {
+/// The date that dkms.8 bears: `.TH DKMS 8 DATE …`.
+fn date(page: &str) -> Result<&str> {
+    let title = page.lines().find_map(|line| line.strip_prefix(".TH ")).context("dkms.8 has no title")?;
+    title.split(' ').nth(2).context("dkms.8 has no date")
+}
+
+fn verb_page(documentation: &Command, verb: &Command, date: &str) -> Result<String> {
     let name = format!("dkms-{}", verb.get_name());
     let command = verb
         .clone()
         .display_name(name)
         .bin_name(format!("dkms {}", verb.get_name()))
         .args(documentation.get_opts_and_flags().cloned());
-    let man = Man::new(command).section("8").manual("DKMS").source(format!("dkms {}", env!("CARGO_PKG_VERSION")));
+    let man = Man::new(command)
+        .section("8")
+        .date(date)
+        .manual("System Administration")
+        .source(format!("dkms {}", env!("CARGO_PKG_VERSION")));
     let mut text = Vec::new();
     man.render_title(&mut text)?;
     man.render_name_section(&mut text)?;
