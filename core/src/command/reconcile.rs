@@ -39,8 +39,8 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     }
     super::check_access(ctx, args)?;
     // rpm's file triggers are scriptlets, too, but come when all files are in their places.
-    let over = ctx.machine.rpm_scriptlet.is_none()
-        || matches!(args.value("event"), Some("files-changed" | "transaction-end"));
+    let over =
+        ctx.machine.rpm_scriptlet.is_none() || matches!(args.value("event"), Some("files-changed" | "transaction-end"));
     superseded::settle_at(&session, over, reporter)?;
     for (package, kernel) in superseded::outdated(ctx) {
         let _lock = ctx.lock_tree()?;

@@ -69,6 +69,8 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
             reporter.line(&"");
         }
     }
+    // Also for what an earlier run left undone.
+    depmods(&session, reporter);
     if verb == "remove" && built_for(ctx, &package).is_empty() {
         reporter.line(&format!("Deleting module {package} completely from the DKMS tree."));
         install::forget(ctx, &package)?;

@@ -227,7 +227,7 @@ pub fn depmods(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFail
         let error = move || Error::Depmod {
             release: name.clone(),
             why: why.clone(),
-            after: "The modules are in place, but modprobe does not know them yet. Mend what depmod complains of, then run: depmod -a",
+            after: "The lists of modules that modprobe goes by are out of date. Mend what depmod complains of, then run: depmod -a, with the kernel's release",
         };
         reporter.report(Event::Error(error().lines()));
         failures.push((release, Box::new(error)));

@@ -58,8 +58,10 @@ pub fn install(
         }
     }
     put(ctx, facts, package, manifest.as_ref(), &modules, evaluated, &forced, reporter)?;
-    let wanted = !evaluated
-        .map_or_else(|| manifest.as_ref().is_some_and(|m| m.no_weak_modules), |evaluated| evaluated.conf.no_weak_modules);
+    let wanted = !evaluated.map_or_else(
+        || manifest.as_ref().is_some_and(|m| m.no_weak_modules),
+        |evaluated| evaluated.conf.no_weak_modules,
+    );
     let files = modules.iter().map(|module| module.location.join(&module.file)).filter(|file| dir.join(file).exists());
     weak::tell(ctx, kernel, files, weak::What::Add, wanted, reporter);
     if let Some(line) = scripts.and_then(|scripts| scripts.post_install.as_deref()) {

@@ -222,7 +222,8 @@ mod tests {
             .into_iter()
             .map(|link| (link.kernel.to_string(), link.from.to_string(), link.file.display().to_string()))
             .collect();
-        let expected = ["extra/a.ko", "extra/deep/b.ko"].map(|file| ("5.14.0-9".into(), "5.14.0-1".into(), file.into()));
+        let expected =
+            ["extra/a.ko", "extra/deep/b.ko"].map(|file| ("5.14.0-9".into(), "5.14.0-1".into(), file.into()));
         assert_eq!(found, expected);
     }
 }

@@ -147,6 +147,8 @@ pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn 
     // Versions that only waited for what is installed now go.
     superseded::settle(session, reporter)?;
     execute::run::depmod_once(session, &jobs, &mut done, reporter);
+    let loadable = jobs.iter().zip(&done).filter(|(_, result)| matches!(result, Ok(Done::Installed)));
+    install::modprobe::load_matching(session.ctx, loadable.map(|(job, _)| &job.kernel.release));
     let mut changed = before;
     for (index, result) in steps.into_iter().zip(done) {
         if matches!(result, Ok(Done::Installed)) {
