@@ -32,6 +32,9 @@ for what; do
 	demo)
 		need make make; need gcc gcc; need depmod kmod; need xz xz-utils; need patch patch; need dpkg-deb dpkg
 		[ -e /etc/ssl/certs/ca-certificates.crt ] || lacking+=(ca-certificates)
+		# Building against the headers wants it (and libelf, which it brings); the demo only unpacks the package that
+		# depends on it.
+		need pahole pahole
 		essential=1
 		;;
 	rpm) need rpmbuild rpm; essential=1 ;;

@@ -29,7 +29,7 @@ pub fn first(log: &str, build: &Path) -> Option<Diagnostic> {
     let (line, about_source) = match (machine, source) {
         (Some(line), _) => (line, false),
         (None, Some(line)) => (line, true),
-        (None, None) => (log.lines().find(|line| tool_error(line))?, false),
+        (None, None) => (what_stopped_make(log)?, false),
     };
     let prefix = format!("{}/", build.display());
     let text = line.trim().replace(&prefix, "");
@@ -50,10 +50,16 @@ fn modpost_before_5_9(line: &str) -> bool {
     line.starts_with("ERROR: \"") && line.ends_with("undefined!")
 }
 
-/// What make and the shell say when there is no compiler error.
+/// The last complaint before make first gave up: sooner ones did not stop it. Without one, what make said.
+fn what_stopped_make(log: &str) -> Option<&str> {
+    let gave_up = |line: &&str| line.starts_with("make") && line.contains("***");
+    let before = log.lines().take_while(|line| !gave_up(line));
+    before.filter(|line| tool_error(line)).last().or_else(|| log.lines().find(gave_up))
+}
+
+/// What the shell and tools say when there is no compiler error.
 fn tool_error(line: &str) -> bool {
-    (line.starts_with("make") && line.contains("***"))
-        || line.ends_with("command not found")
+    line.ends_with("command not found")
         || line.contains(": not found")
         || line.contains("Permission denied")
         || line.contains("No such file or directory")
@@ -90,6 +96,11 @@ mod tests {
                 false,
             ),
             ("/bin/sh: 1: gcc-14: not found\nmake: *** [x] Error 127", "/bin/sh: 1: gcc-14: not found", false),
+            (
+                "grep: /etc/x.conf: No such file or directory\n/bin/sh: 1: pahole: not found\nmake[3]: *** [x] Error 127",
+                "/bin/sh: 1: pahole: not found",
+                false,
+            ),
             (
                 "gcc: fatal error: Killed signal terminated program cc1",
                 "gcc: fatal error: Killed signal terminated program cc1",
