@@ -37,7 +37,9 @@ fn install_and_remove(suite: &str) -> Result<()> {
     ensure!(said.contains(&format!("{new} (x86_64): installed acpi-call")), "no summary\n{said}");
     machine.dpkg_is_clean()?;
     // The same hooks again find nothing to do.
-    let again = machine.bed.sh(&format!("for hook in postinst.d header_postinst.d; do /etc/kernel/$hook/dkms {new} || exit; done"))?;
+    let again = machine
+        .bed
+        .sh(&format!("for hook in postinst.d header_postinst.d; do /etc/kernel/$hook/dkms {new} || exit; done"))?;
     ensure!(again.code == 0 && again.stdout.is_empty() && !again.stderr.contains("Building"), "{}", again.tail());
 
     let said = machine.apt(&format!("purge linux-image-{old} linux-headers-{old}"))?;
@@ -45,7 +47,11 @@ fn install_and_remove(suite: &str) -> Result<()> {
     machine.has_not("hello/1.0", &old)?;
     has_both(&machine, &new)?;
     machine.bed.ok(&format!("test ! -e /lib/modules/{old}; test ! -e /var/lib/dkms/hello/1.0/{old}"))?;
-    ensure!(machine.bed.sh("ls /lib/modules")?.stdout.trim() == new, "left: {}", machine.bed.sh("ls -R /lib/modules | head")?.stdout);
+    ensure!(
+        machine.bed.sh("ls /lib/modules")?.stdout.trim() == new,
+        "left: {}",
+        machine.bed.sh("ls -R /lib/modules | head")?.stdout
+    );
     machine.dpkg_is_clean()
 }
 
@@ -115,7 +121,10 @@ fn one_module_fails() -> Result<()> {
     machine.bed.ok(&format!("apt-get -q -y purge linux-image-{new} linux-headers-{new}"))?;
     let said = machine.apt(&format!("install linux-image-{new} linux-headers-{new}"))?;
     let last = said.lines().rev().take(3).collect::<Vec<_>>().join("\n");
-    ensure!(last.contains("picky/1.0: build failed") && last.contains("not for the new kernel"), "not told at the end\n{said}");
+    ensure!(
+        last.contains("picky/1.0: build failed") && last.contains("not for the new kernel"),
+        "not told at the end\n{said}"
+    );
     has_both(&machine, &new)?;
     machine.has_not("picky/1.0", &new)?;
     machine.has("picky/1.0", &old)?;
@@ -177,7 +186,9 @@ fn killed() -> Result<()> {
     ] {
         let end = kill(&words, when)?;
         ensure!(end.stdout.contains("137"), "not killed: {}", end.tail());
-        let mended = machine.bed.sh(&format!("exec 2>&1; dpkg --configure -a; apt-get -q -y -f install && apt-get -q -y install {words}"))?;
+        let mended = machine.bed.sh(&format!(
+            "exec 2>&1; dpkg --configure -a; apt-get -q -y -f install && apt-get -q -y install {words}"
+        ))?;
         ensure!(mended.code == 0, "not mended\n{}", mended.stdout);
         machine.dpkg_is_clean()?;
         has_both(&machine, &old)?;

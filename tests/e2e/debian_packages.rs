@@ -78,7 +78,9 @@ fn upgrades() -> Result<()> {
 
     machine.apt("remove hello-dkms")?;
     ensure!(machine.status()?.is_empty(), "left: {}", machine.status()?.join("\n"));
-    machine.bed.ok(&format!("test ! -e /lib/modules/{kernel}/updates && test ! -e /lib/modules/{kernel}/.dkms-manifest.json"))?;
+    machine.bed.ok(&format!(
+        "test ! -e /lib/modules/{kernel}/updates && test ! -e /lib/modules/{kernel}/.dkms-manifest.json"
+    ))?;
     machine.dpkg_is_clean()
 }
 
@@ -89,16 +91,14 @@ fn failing_upgrades() -> Result<()> {
     machine.make_module("hello", "1.0", 1, "")?;
     machine.make_module("hello", "2.0", 1, "")?;
     machine.apt("install /srv/hello-dkms_1.0-1_all.deb")?;
-    machine.bed.ok(
-        "cd /srv; for kind in preinst unpack; do
+    machine.bed.ok("cd /srv; for kind in preinst unpack; do
             rm -rf x; dpkg-deb -R hello-dkms_2.0-1_all.deb x
             case $kind in
             preinst) printf '#!/bin/sh\\nexit 1\\n' >x/DEBIAN/preinst; chmod 755 x/DEBIAN/preinst ;;
             unpack) mkdir -p x/usr/bin; echo >x/usr/bin/make ;; # somebody else's file
             esac
             dpkg-deb -b x bad-$kind.deb >/dev/null
-         done",
-    )?;
+         done")?;
     for kind in ["preinst", "unpack"] {
         let (code, said) = machine.try_apt(&format!("install /srv/bad-{kind}.deb"))?;
         ensure!(code != 0, "{kind} did not fail\n{said}");
@@ -155,7 +155,8 @@ fn removed_but_not_purged() -> Result<()> {
 
 /// dkms-autopkgtest says the same of five packages, one of which can't be built, with the classic and with ours.
 fn autopkgtest() -> Result<()> {
-    let packages = ["acpi-call-dkms", "bbswitch-dkms", "v4l2loopback-dkms", "lime-forensics-dkms", "/srv/bad-dkms_1.0-1_all.deb"];
+    let packages =
+        ["acpi-call-dkms", "bbswitch-dkms", "v4l2loopback-dkms", "lime-forensics-dkms", "/srv/bad-dkms_1.0-1_all.deb"];
     let verdicts = |ours: bool| -> Result<Vec<String>> {
         let machine = if ours { Machine::ours("trixie")? } else { Machine::classic("trixie")? };
         machine.make_module("bad", "1.0", 1, "#error this is no good")?;

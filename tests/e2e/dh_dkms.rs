@@ -39,8 +39,11 @@ fn equality() -> Result<()> {
              done
              cd packaged/{package} && find . -printf '%P %m\\n' | sort >/tmp/a; cd ../../own/{package} && find . -printf '%P %m\\n' | sort | diff /tmp/a -"
         ))?;
-        let text: Vec<&str> =
-            differences.stdout.lines().filter(|line| !line.starts_with("diff ") && line.len() > 3 && line.starts_with(['<', '>', 'O', 'n'])).collect();
+        let text: Vec<&str> = differences
+            .stdout
+            .lines()
+            .filter(|line| !line.starts_with("diff ") && line.len() > 3 && line.starts_with(['<', '>', 'O', 'n']))
+            .collect();
         ensure!(text.is_empty(), "{package} ({style}) differs:\n{}", text.join("\n"));
     }
     // What the scripts do, with the classic dkms: install, upgrade (the same again), remove.
@@ -48,7 +51,11 @@ fn equality() -> Result<()> {
     let mut seen = Vec::new();
     for who in ["packaged", "own"] {
         let mut steps = Vec::new();
-        for step in ["install /srv/WHO/acpi-call-dkms.deb", "install --reinstall /srv/WHO/acpi-call-dkms.deb", "remove acpi-call-dkms"] {
+        for step in [
+            "install /srv/WHO/acpi-call-dkms.deb",
+            "install --reinstall /srv/WHO/acpi-call-dkms.deb",
+            "remove acpi-call-dkms",
+        ] {
             machine.apt(&step.replace("WHO", who))?;
             steps.push(machine.status()?);
         }
