@@ -79,10 +79,12 @@ impl Digest {
     }
 
     /// The digest of a directory tree: names, kinds, execute bits, link targets and contents, in
-    /// byte order of the names. Times and owners do not count. A missing tree has a digest too.
+    /// byte order of the names. Times and owners do not count. A missing tree has a digest too; of a link
+    /// to a tree (a package's `source`) that of the tree is taken.
     pub fn of_tree(path: &Path) -> io::Result<Self> {
         let mut hasher = Hasher::default();
-        add_tree(&mut hasher, path)?;
+        let tree = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        add_tree(&mut hasher, &tree)?;
         Ok(hasher.finish())
     }
 }
@@ -135,5 +137,9 @@ mod tests {
         fs_err::rename(&file, tmp.path().join("b")).unwrap();
         let fourth = Digest::of_tree(tmp.path()).unwrap();
         assert!(first != second && second != third && third != fourth);
+        let link = tempfile::tempdir().unwrap();
+        let link = link.path().join("source");
+        std::os::unix::fs::symlink(tmp.path(), &link).unwrap();
+        assert_eq!(Digest::of_tree(&link).unwrap(), fourth);
     }
 }

@@ -4,19 +4,15 @@
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Write;
-use std::path::Path;
 
 use dkms_core::cli::args::Args;
 use dkms_core::cli::edge;
 use dkms_core::command;
 use dkms_core::context::Context;
 use dkms_core::error::Error;
+use dkms_core::host::dpkg;
 use dkms_core::names::{Arch, Kernel, Release};
-use dkms_core::process::{self, Output};
 use dkms_core::report::{Console, Event, Reporter};
-
-/// The trigger by which our package asks dpkg to be called once more at the end of the run.
-pub const TRIGGER: &str = "dkms-drain";
 
 /// Standard output becomes standard error, and standard input empty: debconf may be at the other end of both.
 pub fn leave_streams_alone() {
@@ -79,9 +75,5 @@ pub fn ask_for_drain(ctx: &Context) {
     if ctx.machine.maintainer_script.is_none() {
         return;
     }
-    let mut task = ctx.world.task(["dpkg-trigger", "--no-await", TRIGGER], Path::new("/"));
-    task.output = Output::Capture;
-    if let Err(error) = process::run(task) {
-        log::warn!("{error}");
-    }
+    dpkg::ask_for_drain(&ctx.world);
 }

@@ -7,6 +7,7 @@ use dkms_core::context::Context;
 use dkms_core::error::Error;
 use dkms_core::names::Release;
 use dkms_core::report::{Event, Reporter};
+use dkms_core::superseded;
 use dkms_core::tree::record::{Outcome, Record};
 
 use crate::core;
@@ -84,9 +85,12 @@ fn look(ctx: &Context, release: &Release, initramfs: &str) -> u8 {
     // Before it begins: a killed run is taken up at the next opportunity.
     pending::note(&ctx.trees, release);
     let code = core::dkms(&["reconcile", "-k", release.as_str(), "--initramfs", initramfs]);
-    if is_settled(ctx, release) {
+    let settled = is_settled(ctx, release);
+    if settled {
         pending::forget(&ctx.trees, release);
-    } else {
+    }
+    // What was built may be the successor that another version waited for.
+    if !settled || !superseded::list(&ctx.trees).is_empty() {
         core::ask_for_drain(ctx);
     }
     code

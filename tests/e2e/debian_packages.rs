@@ -1,1 +1,191 @@
-fn main() {}
+//! Debian's module packages with our package `dkms`: replacement of the classic and back, upgrades that work and that
+//! fail, removal, autopkgtest verdicts. Real apt and dpkg, no network.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use dkms_tests::debian::Machine;
+use dkms_tests::needs::Need;
+use dkms_tests::suite::Suite;
+
+/// The classic is replaced by ours and comes back; each understands what the other left.
+fn replacement(suite: &str) -> Result<()> {
+    let machine = Machine::classic(suite)?;
+    machine.make_module("hello", "1.0", 1, "")?;
+    // One that replaces a module of the kernel's own.
+    machine.make_module("dummy", "99.0", 1, "")?;
+    let kernel = machine.installed_kernel()?;
+    let stock = machine.bed.ok(&format!("sha256sum $(modinfo -k {kernel} -F filename dummy)"))?;
+    machine.apt("install bbswitch-dkms /srv/hello-dkms_1.0-1_all.deb /srv/dummy-dkms_99.0-1_all.deb")?;
+    let before = machine.status()?;
+    ensure!(before.len() == 3, "the classic installed\n{}", before.join("\n"));
+
+    machine.install_ours()?;
+    ensure!(machine.bed.ok("dkms --version")?.starts_with("dkms-4"), "ours is not there");
+    ensure!(machine.status()? == before, "our status is\n{}", machine.status()?.join("\n"));
+    machine.dpkg_is_clean()?;
+    // Something of ours, for the classic to find: rebuilt, with our manifests.
+    machine.bed.ok(&format!(
+        "dkms unbuild hello/1.0 -k {kernel} && dkms install hello/1.0 -k {kernel} && test -e /lib/modules/{kernel}/.dkms-manifest.json"
+    ))?;
+    ensure!(machine.status()? == before, "after a rebuild our status is\n{}", machine.status()?.join("\n"));
+
+    machine.install_classic()?;
+    ensure!(machine.bed.ok("dkms --version")?.starts_with("dkms-3"), "the classic is not back");
+    ensure!(machine.status()? == before, "its status is\n{}", machine.status()?.join("\n"));
+    machine.dpkg_is_clean()?;
+    machine.bed.ok("test -z \"$(find /lib/modules/ -name '.dkms-*')\"")?;
+    machine.bed.ok(&format!(
+        "dkms unbuild hello/1.0 -k {kernel}; dkms install hello/1.0 -k {kernel}; dkms uninstall dummy/99.0 -k {kernel}"
+    ))?;
+    let restored = machine.bed.ok(&format!("sha256sum $(modinfo -k {kernel} -F filename dummy)"))?;
+    ensure!(restored == stock, "the kernel's own dummy did not come back: {restored}{stock}");
+    machine.apt("purge hello-dkms dummy-dkms bbswitch-dkms")?;
+    ensure!(machine.status()?.is_empty(), "left: {}", machine.status()?.join("\n"));
+    Ok(())
+}
+
+/// A new revision, a new version, and back: the kernel always has a module, in the end the right one.
+fn upgrades() -> Result<()> {
+    let machine = Machine::ours("trixie")?;
+    let kernel = machine.installed_kernel()?;
+    for (version, revision) in [("1.0", 1), ("1.0", 2), ("2.0", 1)] {
+        machine.make_module("hello", version, revision, "")?;
+    }
+    machine.make_module("hello", "3.0", 1, "#error this is no good")?;
+    machine.apt("install /srv/hello-dkms_1.0-1_all.deb")?;
+    machine.has("hello/1.0", &kernel)?;
+    machine.apt("install /srv/hello-dkms_1.0-2_all.deb")?;
+    machine.has("hello/1.0", &kernel)?;
+    ensure!(machine.revision("hello", &kernel)? == "revision 2", "the new revision was not built");
+    machine.apt("install /srv/hello-dkms_2.0-1_all.deb")?;
+    machine.has("hello/2.0", &kernel)?;
+    ensure!(machine.status()?.len() == 1, "the old version is still there:\n{}", machine.status()?.join("\n"));
+    machine.nothing_kept()?;
+
+    // One that builds nowhere.
+    let (code, said) = machine.try_apt("install /srv/hello-dkms_3.0-1_all.deb")?;
+    ensure!(code != 0 && said.contains("this is no good"), "exit code {code}\n{said}");
+    machine.has("hello/2.0", &kernel)?;
+    let (code, said) = machine.try_apt("-f install")?;
+    ensure!(code != 0, "the second try can't be any better\n{said}");
+    machine.has("hello/2.0", &kernel)?;
+    machine.apt("install --allow-downgrades /srv/hello-dkms_2.0-1_all.deb")?;
+    machine.has("hello/2.0", &kernel)?;
+    ensure!(machine.status()?.len() == 1, "something is left:\n{}", machine.status()?.join("\n"));
+    machine.dpkg_is_clean()?;
+    machine.nothing_kept()?;
+
+    machine.apt("remove hello-dkms")?;
+    ensure!(machine.status()?.is_empty(), "left: {}", machine.status()?.join("\n"));
+    machine.bed.ok(&format!(
+        "test ! -e /lib/modules/{kernel}/updates && test ! -e /lib/modules/{kernel}/.dkms-manifest.json"
+    ))?;
+    machine.dpkg_is_clean()
+}
+
+/// preinst fails, unpacking fails: the old package is what is installed, and so is its module.
+fn failing_upgrades() -> Result<()> {
+    let machine = Machine::ours("trixie")?;
+    let kernel = machine.installed_kernel()?;
+    machine.make_module("hello", "1.0", 1, "")?;
+    machine.make_module("hello", "2.0", 1, "")?;
+    machine.apt("install /srv/hello-dkms_1.0-1_all.deb")?;
+    machine.bed.ok("cd /srv; for kind in preinst unpack; do
+            rm -rf x; dpkg-deb -R hello-dkms_2.0-1_all.deb x
+            case $kind in
+            preinst) printf '#!/bin/sh\\nexit 1\\n' >x/DEBIAN/preinst; chmod 755 x/DEBIAN/preinst ;;
+            unpack) mkdir -p x/usr/bin; echo >x/usr/bin/make ;; # somebody else's file
+            esac
+            dpkg-deb -b x bad-$kind.deb >/dev/null
+         done")?;
+    for kind in ["preinst", "unpack"] {
+        let (code, said) = machine.try_apt(&format!("install /srv/bad-{kind}.deb"))?;
+        ensure!(code != 0, "{kind} did not fail\n{said}");
+        machine.has("hello/1.0", &kernel)?;
+        // apt stops at the failure, and leaves our trigger to the next run.
+        machine.bed.ok("dpkg --configure -a 2>&1")?;
+        machine.dpkg_is_clean()?;
+        machine.has("hello/1.0", &kernel)?;
+        machine.bed.ok("test \"$(dpkg-query -W -f '${Version}' hello-dkms)\" = 1.0-1")?;
+        machine.bed.ok("test \"$(readlink /var/lib/dkms/hello/1.0/source)\" = /usr/src/hello-1.0")?;
+        machine.nothing_kept()?;
+    }
+    machine.apt("install /srv/hello-dkms_2.0-1_all.deb")?;
+    machine.has("hello/2.0", &kernel)?;
+    ensure!(machine.status()?.len() == 1, "the old version is still there:\n{}", machine.status()?.join("\n"));
+    machine.dpkg_is_clean()
+}
+
+/// A package whose source is gone and one whose dkms.conf can't be evaluated harm nobody else.
+fn bad_neighbours() -> Result<()> {
+    let machine = Machine::ours("trixie")?;
+    let kernel = machine.installed_kernel()?;
+    machine.make_module("hello", "1.0", 1, "")?;
+    machine.bed.ok(
+        "mkdir -p /usr/src/gone-1 /usr/src/exits-1
+         printf 'PACKAGE_NAME=gone\\nPACKAGE_VERSION=1\\nBUILT_MODULE_NAME=gone\\nDEST_MODULE_LOCATION=/updates\\nAUTOINSTALL=yes\\n' >/usr/src/gone-1/dkms.conf
+         sed s/gone/exits/ /usr/src/gone-1/dkms.conf >/usr/src/exits-1/dkms.conf
+         dkms add gone/1; dkms add exits/1
+         rm -r /usr/src/gone-1; echo 'exit 3' >>/usr/src/exits-1/dkms.conf",
+    )?;
+    let said = machine.apt("install /srv/hello-dkms_1.0-1_all.deb")?;
+    machine.has("hello/1.0", &kernel)?;
+    ensure!(said.contains("hello/1.0 is installed for kernel"), "{said}");
+    machine.apt("remove hello-dkms")?;
+    let left = machine.status()?.join("\n");
+    ensure!(left.contains("gone/1: broken") && left.contains("exits/1: added") && !left.contains("hello"), "{left}");
+    machine.dpkg_is_clean()
+}
+
+/// After `apt remove dkms` our conffiles are there, and neither kernels nor apt notice.
+fn removed_but_not_purged() -> Result<()> {
+    let machine = Machine::ours("trixie")?;
+    let kernel = machine.installed_kernel()?;
+    machine.apt("remove dkms")?;
+    machine.bed.ok("test -e /etc/kernel/postinst.d/dkms && test -e /etc/apt/apt.conf.d/50dkms")?;
+    let said = machine.apt(&format!("install --reinstall linux-image-{}", machine.bed.base().kernels[1]))?;
+    ensure!(!said.contains("not found") && !said.to_lowercase().contains("dkms:"), "{said}");
+    let said = machine.bed.sh(&format!("for hook in /etc/kernel/*.d/dkms; do $hook {kernel} || exit; done 2>&1"))?;
+    ensure!(said.code == 0 && said.stdout.is_empty(), "{}", said.tail());
+    machine.apt("purge dkms")?;
+    machine.bed.ok("test ! -e /etc/apt/apt.conf.d/50dkms && test ! -e /var/lib/dkms/.dkms")?;
+    machine.dpkg_is_clean()
+}
+
+/// dkms-autopkgtest says the same of five packages, one of which can't be built, with the classic and with ours.
+fn autopkgtest() -> Result<()> {
+    let packages =
+        ["acpi-call-dkms", "bbswitch-dkms", "v4l2loopback-dkms", "lime-forensics-dkms", "/srv/bad-dkms_1.0-1_all.deb"];
+    let verdicts = |ours: bool| -> Result<Vec<String>> {
+        let machine = if ours { Machine::ours("trixie")? } else { Machine::classic("trixie")? };
+        machine.make_module("bad", "1.0", 1, "#error this is no good")?;
+        packages
+            .iter()
+            .map(|package| {
+                let end = machine.bed.sh(&format!("cd /root; /usr/lib/dkms/dkms-autopkgtest {package} 2>&1"))?;
+                let name = package.rsplit('/').next().unwrap_or(package).split('_').next().unwrap_or(package);
+                let name = name.trim_end_matches("-dkms");
+                let status = machine.bed.ok(&format!("dkms status | grep '^{name}' || true"))?;
+                Ok(format!("{package}: {} {status}", end.code))
+            })
+            .collect()
+    };
+    let (classic, ours) = (verdicts(false)?, verdicts(true)?);
+    ensure!(classic == ours, "classic:\n{}\nours:\n{}", classic.join(""), ours.join(""));
+    let good = ours.iter().filter(|verdict| verdict.contains(": 0 ") && verdict.contains("installed")).count();
+    ensure!(good == 4, "not four good ones:\n{}", ours.join(""));
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    Suite::new(&[Need::Bed, Need::Ours, Need::Packages])
+        .case("replacement_trixie", || replacement("trixie"))
+        .case("replacement_bookworm", || replacement("bookworm"))
+        .case("upgrades", upgrades)
+        .case("failing_upgrades", failing_upgrades)
+        .case("bad_neighbours", bad_neighbours)
+        .case("removed_but_not_purged", removed_but_not_purged)
+        .case("autopkgtest", autopkgtest)
+        .main()
+}

@@ -32,7 +32,7 @@ $name-dkms ($version-$revision) unstable; urgency=low
 END
 cat >debian/$name-dkms.dkms <<END
 PACKAGE_NAME="$name"
-PACKAGE_VERSION="#MODULE_VERSION#"
+PACKAGE_VERSION="$version"
 BUILT_MODULE_NAME[0]="$name"
 DEST_MODULE_LOCATION[0]="/updates/dkms"
 AUTOINSTALL="yes"

@@ -141,6 +141,18 @@ impl Machine {
         Ok(())
     }
 
+    /// The kernel that is installed from the start.
+    pub fn installed_kernel(&self) -> Result<String> {
+        self.bed.base().kernels.last().cloned().context("the bed has no kernel")
+    }
+
+    /// No version waits for its successor.
+    pub fn nothing_kept(&self) -> Result<()> {
+        let kept = self.bed.sh("find /var/lib/dkms/.dkms/superseded 2>/dev/null")?.stdout;
+        ensure!(kept.is_empty(), "still kept:\n{kept}");
+        Ok(())
+    }
+
     /// dpkg has nothing half done, and no trigger is left.
     pub fn dpkg_is_clean(&self) -> Result<()> {
         let audit = self.bed.ok(

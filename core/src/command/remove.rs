@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::execute::{Session, run::depmods};
 use crate::host::caller::RpmScriptlet;
+use crate::host::dpkg;
 use crate::install;
 use crate::names::{Kernel, Package};
 use crate::report::Reporter;
@@ -33,9 +34,13 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         reporter.warning(&[&"Remove cancelled because --rpm_safe_upgrade scenario detected."]);
         return Ok(0);
     }
+    let script = ctx.machine.maintainer_script.as_ref().filter(|_| verb == "remove" && ctx.trees.root.is_host());
+    if script.is_some() {
+        // How dpkg's run ends decides about versions that wait for their successor.
+        dpkg::ask_for_drain(&ctx.world);
+    }
     // An upgrade's prerm asks for it, too; the version stays until its successor is there.
-    let script = ctx.machine.maintainer_script.as_ref().filter(|script| script.keeps_package());
-    if let Some(script) = script.filter(|_| verb == "remove" && ctx.trees.root.is_host()) {
+    if let Some(script) = script.filter(|script| script.keeps_package()) {
         superseded::mark(ctx, &package, script, reporter)?;
         return Ok(0);
     }

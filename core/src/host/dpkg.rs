@@ -34,6 +34,18 @@ pub fn status(world: &World, package: &str) -> Result<Option<Status>, ProcessErr
     Ok(parse(&end.text()))
 }
 
+/// The trigger by which our package is called once more at the end of dpkg's run.
+pub const TRIGGER: &str = "dkms-drain";
+
+/// Asks dpkg for that call. Works within maintainer scripts only; where our package is not there, nobody minds.
+pub fn ask_for_drain(world: &World) {
+    let mut task = world.task(["dpkg-trigger", "--no-await", TRIGGER], Path::new("/"));
+    task.output = Output::Capture;
+    if let Err(error) = process::run(task) {
+        log::warn!("{error}");
+    }
+}
+
 fn parse(text: &str) -> Option<Status> {
     // With foreign architectures there may be several; the one with files counts.
     let all: Vec<Status> = text
