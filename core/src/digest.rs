@@ -82,7 +82,9 @@ impl Digest {
     /// byte order of the names. Times and owners do not count. A missing tree has a digest too.
     pub fn of_tree(path: &Path) -> io::Result<Self> {
         let mut hasher = Hasher::default();
-        add_tree(&mut hasher, path)?;
+        // A link at the top (as `source` is) only leads there; those within are content.
+        let top = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        add_tree(&mut hasher, &top)?;
         Ok(hasher.finish())
     }
 }
@@ -127,6 +129,9 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let file = tmp.path().join("a");
         fs_err::write(&file, "1").unwrap();
+        let linked = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(tmp.path(), linked.path().join("l")).unwrap();
+        assert_eq!(Digest::of_tree(&linked.path().join("l")).unwrap(), Digest::of_tree(tmp.path()).unwrap());
         let first = Digest::of_tree(tmp.path()).unwrap();
         fs_err::write(&file, "2").unwrap();
         let second = Digest::of_tree(tmp.path()).unwrap();
