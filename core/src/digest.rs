@@ -129,6 +129,9 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let file = tmp.path().join("a");
         fs_err::write(&file, "1").unwrap();
+        let linked = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(tmp.path(), linked.path().join("l")).unwrap();
+        assert_eq!(Digest::of_tree(&linked.path().join("l")).unwrap(), Digest::of_tree(tmp.path()).unwrap());
         let first = Digest::of_tree(tmp.path()).unwrap();
         fs_err::write(&file, "2").unwrap();
         let second = Digest::of_tree(tmp.path()).unwrap();

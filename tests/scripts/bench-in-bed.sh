@@ -57,8 +57,13 @@ eight_bare() {
 		xargs -P 2 -n 2 sh -ec 'cp -a /usr/src/eight$2-1.0 /root/b/$1-$2; make -C /lib/modules/$1/build M=/root/b/$1-$2 modules' x || return
 	for k in "${kernels[@]:0:$1}"; do depmod -a "$k"; done
 }
-autoinstall() { local k; for k in "${kernels[@]:0:$2}"; do "$1" autoinstall -k "$k" || return; done; }
-reconcile() { dkms reconcile $(for_kernels "$1"); }
+autoinstall() {
+	local k later=--initramfs=never
+	[ "$1" = dkms ] || later=
+	for k in "${kernels[@]:0:$2}"; do "$1" autoinstall -k "$k" $later || return; done
+}
+# The classic leaves the initramfs alone: so does this.
+reconcile() { dkms reconcile --initramfs=never $(for_kernels "$1"); }
 eight_clean() { local m; for m in 1 2 3 4 5 6 7 8; do dkms unbuild "eight$m/1.0" --all; done >/dev/null 2>&1; }
 for n in 1 ${kernels[2]:+3}; do
 	for ((i = 0; i < (rounds + 1) / 2; i++)); do
@@ -89,3 +94,42 @@ for ((i = 0; i < 20; i++)); do
 	measure nothing-to-do ours reconcile 9
 	measure nothing-to-do find find "${trees[@]}" /lib/modules/*/updates
 done
+
+# One package of 600 modules, against four of 150: linear or not.
+parts() { # NAME COUNT
+	local d=/usr/src/$1-1.0 m
+	mkdir "$d"; touch "$d/Makefile"
+	printf '%s\n' "PACKAGE_NAME=$1" PACKAGE_VERSION=1.0 MAKE=true AUTOINSTALL=yes >"$d/dkms.conf"
+	for ((m = 0; m < $2; m++)); do
+		cp /usr/src/hello-1.0/hello.ko "$d/$1_$m.ko"
+		printf '%s\n' "BUILT_MODULE_NAME[$m]=$1_$m" "DEST_MODULE_LOCATION[$m]=/updates/dkms" "STRIP[$m]=no" >>"$d/dkms.conf"
+	done
+}
+if [ "$packages" -ge 10 ]; then
+	many=600
+	[ "$packages" -ge 100 ] || many=$((packages * 4))
+	parts whole "$many"
+	for q in 1 2 3 4; do parts "quarter$q" $((many / 4)); done
+	quarters() { local q; for q in 1 2 3 4; do dkms "$@" "quarter$q/1.0" -k "$k" --no-depmod || return; done; }
+	for ((i = 0; i < 3; i++)); do
+		dkms install whole/1.0 -k "$k" --no-depmod >/dev/null 2>&1
+		measure uninstall ours dkms uninstall whole/1.0 -k "$k" --no-depmod
+		quarters install >/dev/null 2>&1
+		measure uninstall four-quarters quarters uninstall
+	done
+	for p in whole quarter1 quarter2 quarter3 quarter4; do dkms remove "$p/1.0" --all; done >/dev/null 2>&1
+fi
+
+# The programs that an installation starts, by name: those of eight packages less those of one are those of seven.
+started() { strace -f -qq -e trace=execve -e signal=none -z -o /root/trace "$@" >/dev/null 2>&1; sed -n 's/.*execve("\([^"]*\)".*/\1/p' /root/trace | sed 's|.*/||' | sort; }
+for n in 1 8; do
+	for ((p = 0; p < n; p++)); do
+		d=/usr/src/traced$p-1.0
+		mkdir -p "$d"; cp /usr/src/hello-1.0/hello.ko "$d/traced$p.ko"; touch "$d/Makefile"
+		printf '%s\n' "PACKAGE_NAME=traced$p" PACKAGE_VERSION=1.0 DEST_MODULE_LOCATION=/updates/dkms MAKE=true AUTOINSTALL=yes >"$d/dkms.conf"
+		dkms add "traced$p/1.0" >/dev/null 2>&1
+		dkms unbuild "traced$p/1.0" --all >/dev/null 2>&1
+	done
+	started dkms reconcile -k "$k" --initramfs=never >"/root/started.$n"
+done
+comm -13 /root/started.1 /root/started.8 | uniq -c | while read -r count name; do echo "started $name $((count / 7))"; done

@@ -93,7 +93,7 @@ impl Framework {
     /// Reads the framework's files. `seen_by_bash` gives the path under which bash finds an inside
     /// path's file; `variables` are what the files may use: none of a kernel at start, `kernelver`
     /// and its like when signing options are wanted for a kernel.
-    /// Without files, or with nothing but comments in them, no bash is started.
+    /// With nothing but comments and plain assignments in the files, no bash is started.
     pub fn load(
         evaluator: &mut Evaluator,
         trees: &Trees,
@@ -103,10 +103,14 @@ impl Framework {
         let files = framework_files(trees)
             .map_err(|source| ConfError::Read { file: PathBuf::from("/etc/dkms/framework.conf.d"), source })?;
         let mut speaking = Vec::new();
+        let mut literal = Some(Raw::default());
         for file in &files {
             match fs_err::read(&file.outer) {
                 Ok(text) if is_silent(&text) => {}
-                Ok(_) => speaking.push(seen_by_bash(&file.inside)),
+                Ok(text) => {
+                    literal = literal.and_then(|raw| assign(raw, &text));
+                    speaking.push(seen_by_bash(&file.inside));
+                }
                 Err(source) => {
                     return Err(ConfError::Read { file: file.inside.clone(), source });
                 }
@@ -114,6 +118,9 @@ impl Framework {
         }
         if speaking.is_empty() {
             return Ok(Self::default());
+        }
+        if let Some(raw) = literal {
+            return Ok(Self::from_raw(&raw));
         }
         let answer =
             evaluator.evaluate(&Request { kind: Kind::Framework, files: speaking, variables, ..Request::default() })?;
@@ -191,6 +198,30 @@ fn is_silent(text: &[u8]) -> bool {
     text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).all(|line| line.is_empty() || line.starts_with(b"#"))
 }
 
+/// Adds the assignments of a file to `raw`; `None` if any line is more than a comment or `name=value`
+/// without a character that is special to a shell.
+fn assign(mut raw: Raw, text: &[u8]) -> Option<Raw> {
+    for line in std::str::from_utf8(text).ok()?.split('\n').map(|line| line.trim_matches([' ', '\t'])) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (name, value) = line.split_once('=')?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,+@%".contains(c);
+        let value = if let Some(quoted) = value.strip_prefix('"') {
+            quoted.strip_suffix('"').filter(|text| text.chars().all(|c| plain(c) || c == ' '))?
+        } else {
+            Some(value).filter(|text| text.chars().all(plain))?
+        };
+        if !name.starts_with(|c: char| c.is_ascii_lowercase())
+            || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        {
+            return None;
+        }
+        raw.set(name, 0, value);
+    }
+    Some(raw)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,5 +288,33 @@ mod tests {
         let given = framework(&files, &[], "bash");
         assert_eq!((given.parallel_jobs, given.policy), (None, Policy::Warn));
         assert_eq!(given.unusable.len(), 2);
+    }
+
+    /// What is read without bash is what bash reads.
+    #[test]
+    fn plain_assignments_need_no_bash() {
+        let plain =
+            "# a comment\n\n  verbose=\"yes\"\nparallel_jobs=3\npost_transaction=\"echo a, b\"\nunknown=1\nverbose=\n";
+        let files = [("framework.conf", plain), ("framework.conf.d/a.conf", "policy=fail\n")];
+        let without = framework(&files, &[], "/no/such/bash");
+        let more = [files[0], files[1], ("framework.conf.d/b.conf", ":\n")];
+        assert_eq!(without, framework(&more, &[], "bash"));
+        assert_eq!((without.parallel_jobs, without.policy, without.verbose), (Some(3), Policy::Fail, false));
+        for text in [
+            "a=$b",
+            "a=\"`b`\"",
+            "a=b c",
+            "a=\"b\"c",
+            "a=~",
+            "a=b\\",
+            "a='b'",
+            "a[0]=b",
+            "a=b;c",
+            "export a=b",
+            "a=*",
+            "A=b",
+        ] {
+            assert!(assign(Raw::default(), text.as_bytes()).is_none(), "{text}");
+        }
     }
 }

@@ -145,7 +145,7 @@ mod tests {
         let (order, cycles) =
             ordered(&[("a", &["b"], true), ("b", &["c"], false), ("c", &["b"], false), ("x", &["base"], true)]);
         assert_eq!(order, ["x"]);
-        assert!(cycles.is_empty() || cycles == ["b c b"], "{cycles:?}");
+        assert_eq!(cycles, ["b c b"]);
         let (order, cycles) = ordered(&[("a", &["b"], true), ("b", &["a"], true)]);
         assert_eq!((order.len(), cycles), (0, vec!["a b a".to_owned()]));
     }

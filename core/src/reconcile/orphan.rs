@@ -50,16 +50,31 @@ pub(super) fn remove_all(
         }
         reporter.line(&"");
     }
-    forgotten(session, kernel, reporter)?;
+    if let Err(error) = forgotten(session, kernel, &failures, reporter) {
+        reporter.report(Event::Error(error.lines()));
+        let path = ctx.trees.kernel_manifest(&kernel.release);
+        let beside = KernelManifest::load(&path).map_err(JournalError::File)?.unwrap_or_default();
+        let left =
+            beside.installed.into_iter().find(|entry| !failures.iter().any(|(failed, _)| *failed == entry.package));
+        failures.extend(left.map(|entry| (entry.package, error)));
+    }
     Ok(failures)
 }
 
-/// Files that the manifest beside the modules lists for packages that the tree no longer knows.
-fn forgotten(session: &Session<'_>, kernel: &Kernel, reporter: &dyn Reporter) -> Result<(), Error> {
+/// Removes the files that the manifest beside the modules lists for packages that the tree no longer knows;
+/// those of packages that `failed` stay with what else there is of them.
+fn forgotten(
+    session: &Session<'_>,
+    kernel: &Kernel,
+    failed: &[(Package, Error)],
+    reporter: &dyn Reporter,
+) -> Result<(), Error> {
     let ctx = session.ctx;
     let path = ctx.trees.kernel_manifest(&kernel.release);
     let Some(mut beside) = KernelManifest::load(&path).map_err(JournalError::File)? else { return Ok(()) };
-    let here: Vec<_> = beside.installed.iter().filter(|entry| entry.arch == kernel.arch).cloned().collect();
+    let of_failed = |package: &Package| failed.iter().any(|(failed, _)| failed == package);
+    let here = beside.installed.iter().filter(|entry| entry.arch == kernel.arch && !of_failed(&entry.package));
+    let here: Vec<_> = here.cloned().collect();
     if here.is_empty() {
         return Ok(());
     }

@@ -13,7 +13,7 @@ pub fn boot_unit() -> Result<()> {
     bed.copy_in(&settings::project().join(UNIT), "/usr/lib/systemd/system/dkms.service")?;
     let said = bed.ok("mkdir -p /etc/systemd/system/multi-user.target.wants
          ln -s /usr/lib/systemd/system/dkms.service /etc/systemd/system/multi-user.target.wants/
-         SYSTEMD_LOG_LEVEL=warning systemd-analyze verify dkms.service multi-user.target 2>&1")?;
+         SYSTEMD_LOG_LEVEL=warning systemd-analyze verify --man=no dkms.service multi-user.target 2>&1")?;
     let ours: Vec<&str> = said.lines().filter(|line| line.contains("dkms") || line.contains("cycle")).collect();
     ensure!(ours.is_empty(), "systemd-analyze says\n{said}");
     let unit = fs_err::read_to_string(settings::project().join(UNIT))?;

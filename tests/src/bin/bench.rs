@@ -58,7 +58,17 @@ const ROWS: &[Row] = &[
         within: 5.0,
         faster: None,
     },
+    Row {
+        case: "uninstall",
+        title: "`uninstall` of a package of 600 modules",
+        floor: "four-quarters",
+        within: 1.5,
+        faster: None,
+    },
 ];
+
+/// What runs make and its scripts in a private world, and is not counted as a program of its own.
+const MAKE: &[&str] = &["exe", "bash", "make", "true"];
 
 type Measured = BTreeMap<(String, String), Vec<f64>>;
 
@@ -74,12 +84,21 @@ fn main() -> Result<()> {
     let argument = |i: usize, default: &str| std::env::args().nth(i).unwrap_or_else(|| default.to_owned());
     let measured = measure(&argument(1, "5"), &argument(2, "100"))?;
     let date = run(command("date").arg("+%Y-%m-%d"), b"")?.ok()?;
-    println!("Measured on {} (medians of one run; {} cores)\n", date.trim(), std::thread::available_parallelism()?);
-    println!("| what | ours | floor | times the floor | promised | classic | times faster | promised |");
-    println!("|---|---|---|---|---|---|---|---|");
+    let mut table = format!(
+        "Measured on {} (medians of one run; {} cores; load {} at its end)\n\n",
+        date.trim(),
+        std::thread::available_parallelism()?,
+        fs_err::read_to_string("/proc/loadavg")?.split(' ').next().unwrap_or_default()
+    );
+    table += "| what | ours | floor | times the floor | promised | classic | times faster | promised |\n";
+    table += "|---|---|---|---|---|---|---|---|\n";
     for row in ROWS {
-        println!("{}", line(row, &measured));
+        table += &line(row, &measured);
+        table.push('\n');
     }
+    table += &format!("\nPrograms started for each package, outside make and its scripts: {}\n", started(&measured));
+    print!("{table}");
+    fs_err::write(dkms_tests::settings::project().join("target/bench.md"), table)?;
     Ok(())
 }
 
@@ -128,6 +147,16 @@ fn line(row: &Row, measured: &Measured) -> String {
         ratio(classic, ours),
         row.faster.map_or(String::new(), |f| format!("at least {f}")),
     )
+}
+
+/// The programs that one more package starts.
+fn started(measured: &Measured) -> String {
+    let programs: Vec<String> = measured
+        .iter()
+        .filter(|((case, name), times)| case == "started" && !MAKE.contains(&name.as_str()) && times[0] >= 1.0)
+        .map(|((_, name), times)| format!("{} {name}", times[0]))
+        .collect();
+    if programs.is_empty() { "none".to_owned() } else { programs.join(", ") }
 }
 
 fn median(times: &[f64]) -> f64 {
