@@ -115,7 +115,8 @@ pub fn refuses(warnings: &[Warning], policy: Policy) -> bool {
 pub fn holders<'a>(release: &Release, packages: &'a [(String, String)]) -> Vec<&'a str> {
     let letters = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>();
     let wanted = letters(release.as_str());
-    let mut found: Vec<(usize, &str)> = packages
+    // False comes first: an exact match.
+    let mut found: Vec<(bool, &str)> = packages
         .iter()
         .filter_map(|(name, version)| {
             // An epoch is not part of the kernel's release.
@@ -123,10 +124,10 @@ pub fn holders<'a>(release: &Release, packages: &'a [(String, String)]) -> Vec<&
             let rest = wanted.strip_prefix(&version)?;
             let flavour = letters(name.strip_prefix("linux").unwrap_or(name));
             (rest == flavour || rest.is_empty() || flavour.is_empty())
-                .then_some((if rest == flavour { 0 } else { 1 }, name.as_str()))
+                .then_some((rest != flavour, name.as_str()))
         })
         .collect();
-    found.sort();
+    found.sort_unstable();
     found.into_iter().map(|(_, name)| name).collect()
 }
 

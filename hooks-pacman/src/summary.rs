@@ -17,7 +17,7 @@ pub fn keep(trees: &Trees, lines: &[String]) -> io::Result<()> {
         return Ok(());
     }
     fs_err::create_dir_all(trees.own())?;
-    let heading = lines.first().filter(|first| *first == "DKMS summary").is_none().then_some("DKMS summary\n");
+    let heading = lines.first().is_none_or(|first| first != "DKMS summary").then_some("DKMS summary\n");
     fs_err::write(path(trees), format!("{}{}\n", heading.unwrap_or_default(), lines.join("\n")))
 }
 

@@ -189,7 +189,7 @@ fn life(suite: &'static str) -> Result<()> {
     arch.pacman("-R acpi-call-dkms bbswitch-dkms dkms")?;
     let left = arch
         .0
-        .ok("find /usr/lib/modules -path '*updates*'; ls -A /var/lib/dkms 2>/dev/null | grep -v '^.dkms$' || true")?;
+        .ok("find /usr/lib/modules -path '*updates*'; ls -A /var/lib/dkms 2>/dev/null | grep -vE '^([.]dkms|mok[.].*)$' || true")?;
     ensure!(left.is_empty(), "left behind: {left}");
     Ok(())
 }
