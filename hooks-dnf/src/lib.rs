@@ -18,7 +18,6 @@ mod run;
 pub mod transaction;
 pub mod trigger;
 
-use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -38,7 +37,7 @@ pub fn main() -> ExitCode {
         return code;
     }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let words: Vec<String> = words.into_iter().map(text).collect();
+    let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     ExitCode::from(match words.as_slice() {
         ["kernel-install", rest @ ..] => kernel_install::main(rest),
@@ -52,10 +51,6 @@ pub fn main() -> ExitCode {
             2
         }
     })
-}
-
-fn text(word: OsString) -> String {
-    word.to_string_lossy().into_owned()
 }
 
 /// A line on standard error: standard output is a protocol nearly everywhere here.

@@ -48,9 +48,64 @@ fn preflight() -> Result<()> {
     w.expect_gone("7.2.15")
 }
 
+/// The vendor's program is a stand-in (Debian has none): it links every kernel to what it is told of, as the real one does
+/// with kernels whose symbols agree.
+const WEAK_MODULES: &str = r#"#!/bin/bash
+echo "$*" >>/var/log/weak
+while read -r module; do
+	echo "$module" >>/var/log/weak
+	rest=${module#/lib/modules/*/} built=${module#/lib/modules/} built=${built%%/*}
+	for dir in /lib/modules/*/; do
+		[ "$dir" = "/lib/modules/$built/" ] && continue
+		link=${dir}weak-updates/${rest#extra/}
+		case $1 in
+		--add-modules) mkdir -p "${link%/*}"; ln -sf "$module" "$link" ;;
+		--remove-modules) rm -f "$link" ;;
+		esac
+	done
+done
+"#;
+
+fn weak_modules() -> Result<()> {
+    let w = world()?;
+    w.bed.write("/usr/sbin/weak-modules", WEAK_MODULES)?;
+    w.bed.ok(
+        "printf 'ID=rhel\nID_LIKE=fedora\nVERSION_ID=10\n' >/etc/os-release
+         rpm -i --nosignature /srv/rpm/repo/*/kernel-{core,modules}-7.2.1{3,5}-*.rpm /srv/rpm/repo/*/kernel-*-7.2.14-*.rpm 2>&1
+         cd /tmp; rpm2cpio /srv/rpm/modules/hello-dkms-1.0-1.*.rpm | cpio -idm 2>/dev/null; cp -a usr/src/hello-1.0 /usr/src/",
+    )?;
+    let kernel = release("7.2.14");
+    w.bed.ok(&format!("dkms install hello/1.0 -k {kernel}"))?;
+    let told = w.bed.ok("cat /var/log/weak; : >/var/log/weak")?;
+    let module = format!("/lib/modules/{kernel}/extra/hello.ko");
+    ensure!(told.starts_with(&format!("--add-modules --no-initramfs\n{module}")), "it was told: {told}");
+    // The newer kernel shares the build; the older one does not, whatever the program thinks.
+    let machine = w.bed.ok("uname -m")?;
+    let line = format!("hello/1.0, {}, {}: installed-weak from {kernel}", release("7.2.15"), machine.trim());
+    let status = w.status()?;
+    ensure!(status.len() == 2 && status[1] == line, "dkms status: {status:?}");
+    w.bed.ok(&format!("[ ! -e /lib/modules/{}/weak-updates/hello.ko* ]", release("7.2.13")))?;
+    w.bed.ok(&format!("dkms remove hello/1.0 -k {kernel}"))?;
+    let told = w.bed.ok("cat /var/log/weak; : >/var/log/weak")?;
+    ensure!(told.starts_with(&format!("--remove-modules --no-initramfs\n{module}")), "it was told: {told}");
+    w.expect_status(&[])?;
+    // Neither the package's nor the caller's refusal is overheard.
+    w.bed.ok(&format!(
+        "NO_WEAK_MODULES=1 dkms install hello/1.0 -k {kernel}; dkms remove hello/1.0 -k {kernel} >/dev/null"
+    ))?;
+    let told = w.bed.ok("cat /var/log/weak; : >/var/log/weak")?;
+    ensure!(!told.contains("--add"), "it was told: {told}");
+    w.bed.ok(&format!(
+        "echo 'NO_WEAK_MODULES=yes' >>/usr/src/hello-1.0/dkms.conf; dkms install hello/1.0 -k {kernel}"
+    ))?;
+    ensure!(w.bed.ok("cat /var/log/weak")?.is_empty(), "it was told although the package does not want that");
+    Ok(())
+}
+
 fn main() -> ExitCode {
     Suite::new(&[Need::Bed, Need::Ours])
         .case("kernels and modules come and go", kernels_and_modules_come_and_go)
         .case("preflight", preflight)
+        .case("weak modules", weak_modules)
         .main()
 }

@@ -68,8 +68,8 @@ pub fn tell(
     });
     let dir = ctx.trees.install.inside.join(&kernel.release);
     let mut task = ctx.world.task(&argv, Path::new("/"));
-    let list: String = files.iter().map(|file| format!("{}\n", dir.join(file).display())).collect();
-    task.input = Some(list.into_bytes());
+    let list: Vec<String> = files.iter().map(|file| dir.join(file).display().to_string()).collect();
+    task.input = Some(format!("{}\n", list.join("\n")).into_bytes());
     match process::run(task) {
         Ok(end) if end.status.success() => {}
         Ok(end) => reporter.warning(&[&format!(
