@@ -123,8 +123,7 @@ pub fn holders<'a>(release: &Release, packages: &'a [(String, String)]) -> Vec<&
             let version = letters(version.rsplit_once(':').map_or(version.as_str(), |(_, version)| version));
             let rest = wanted.strip_prefix(&version)?;
             let flavour = letters(name.strip_prefix("linux").unwrap_or(name));
-            (rest == flavour || rest.is_empty() || flavour.is_empty())
-                .then_some((rest != flavour, name.as_str()))
+            (rest == flavour || rest.is_empty() || flavour.is_empty()).then_some((rest != flavour, name.as_str()))
         })
         .collect();
     found.sort_unstable();
