@@ -132,7 +132,7 @@ mod tests {
         assert!(first.1.contains("common.postinst") && first.1.contains("hello 1.0"));
         assert!(first.2.ends_with("# End automatically added section\nother\n"), "{}", first.2);
         assert_eq!(read("x/usr/src/hello-1.0/dkms.conf"), "A=1\n");
-        log(tmp.path(), &[package.clone()], Some(9), &options).unwrap();
+        log(tmp.path(), std::slice::from_ref(&package), Some(9), &options).unwrap();
         log(tmp.path(), &[package], Some(13), &options).unwrap();
         assert_eq!(read("x.debhelper.log"), "dh_dkms\n");
     }
