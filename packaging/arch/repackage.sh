@@ -6,6 +6,6 @@ set -eu
 cd "$1"
 cp /etc/makepkg.conf makepkg.conf
 # Debian's makepkg has no architecture of Arch's.
-printf '%s\n' "CARCH=$(uname -m)" "PKGEXT='.pkg.tar.zst'" 'OPTIONS=(!strip !debug !lto zipman)' "PACKAGER='${PACKAGER:-DKMS}'" >>makepkg.conf
+printf '%s\n' "CARCH=$(uname -m)" "PKGEXT='.pkg.tar.zst'" 'OPTIONS=(!strip !debug !lto zipman)' "PACKAGER='${PACKAGER:-DKMS <dkms@localhost.localdomain>}'" >>makepkg.conf
 chown -R nobody .
 HOME=/tmp runuser -u nobody -- makepkg --repackage --nodeps --force --config "$PWD/makepkg.conf"

@@ -11,9 +11,11 @@ mkdir -p "$source/target"
 cp "$top"/packaging/arch/{PKGBUILD,dkms.install} "$out/"
 cp "$top/Makefile" "$source/"
 cp -a "$top/hook-files" "$source/"
-for directory in man completions; do
-	[ ! -d "$top/target/$directory" ] || cp -a "$top/target/$directory" "$source/target/"
-done
+# Made with cargo, which the root that packages has not.
+[ -e "$top/target/man/dkms.8" ] || make -C "$top" --no-print-directory documents-now >&2
+cp -a "$top/target/man" "$top/target/completions" "$source/target/"
+mkdir -p "$source/packaging"
+cp -a "$top/packaging/systemd" "$source/packaging/"
 install -m 0755 "$dkms" "$source/target/dkms"
 install -m 0755 "$alpm" "$source/target/dkms-alpm"
 [ -z "$preflight" ] || install -m 0755 "$preflight" "$source/target/dkms-alpm-preflight"
