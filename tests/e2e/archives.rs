@@ -230,7 +230,7 @@ fn hostile() -> Result<()> {
     )?;
     let print = "cd /; find var/lib/dkms usr/src lib/modules/{k}/updates etc/modprobe.d -path var/lib/dkms/.dkms -prune -o -printf '%p %s %y %m\\n' 2>/dev/null | sort; find /var/lib/dkms/.dkms/work /var/lib/dkms/.dkms/journal -mindepth 1";
     let before = ok(&bed, print)?;
-    let mut told = String::new();
+    let mut told = Vec::new();
     for (name, script) in HOSTILE {
         let make =
             format!("rm -rf /root/w /root/bad.tar; mkdir -p /root/w/d; cd /root/w/d; tar -xf /root/good.tar; {script}");
@@ -238,18 +238,18 @@ fn hostile() -> Result<()> {
         let outcome = bed.sh("dkms ldtarball /root/bad.tar")?;
         let errors = outcome.stderr.lines().filter(|line| line.starts_with("Error! ")).count();
         if outcome.code == 0 || outcome.code > 9 || errors != 1 {
-            told.push_str(&format!(
-                "{name}: ended with {}, {errors} errors:\n{}{}\n",
+            told.push(format!(
+                "{name}: ended with {}, {errors} errors:\n{}{}",
                 outcome.code, outcome.stdout, outcome.stderr
             ));
         }
         let after = ok(&bed, print)?;
         if after != before {
-            told.push_str(&format!("{name}: something has changed:\n{after}\ninstead of\n{before}"));
+            told.push(format!("{name}: something has changed:\n{after}\ninstead of\n{before}"));
         }
     }
     if !told.is_empty() {
-        bail!("{told}");
+        bail!("{}", told.join("\n"));
     }
     ok(&bed, "dkms ldtarball /root/good.tar")?;
     is(&bed, BUILT)

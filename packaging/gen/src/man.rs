@@ -44,7 +44,7 @@ fn options(documentation: &Command) -> Result<String> {
     Man::new(all).render_options_section(&mut text)?;
     let text = String::from_utf8(text)?;
     // The section's own heading: dkms.8 has one, with words of introduction.
-    Ok(text.lines().filter(|line| !line.starts_with(".SH")).map(|line| format!("{line}\n")).collect())
+    Ok(text.lines().filter(|line| !line.starts_with(".SH")).flat_map(|line| [line, "\n"]).collect())
 }
 
 /// The date that dkms.8 bears: `.TH DKMS 8 DATE …`.
