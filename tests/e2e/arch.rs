@@ -304,7 +304,8 @@ fn as_the_classic(suite: &'static str) -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    let mut suite = Suite::new(&[Need::Bed, Need::Ours, Need::Program("pkg-config"), Need::Program("cargo")]);
+    let mut suite =
+        Suite::new(&[Need::Bed, Need::Ours, Need::Long, Need::Program("pkg-config"), Need::Program("cargo")]);
     type Case = (&'static str, fn(&'static str) -> Result<()>);
     let cases: [Case; 6] = [
         ("life", life),

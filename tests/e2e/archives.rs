@@ -316,7 +316,7 @@ fn modprobe_files() -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    Suite::new(&[Need::Bed, Need::Ours])
+    Suite::new(&[Need::Bed, Need::Ours, Need::Long])
         .case("what_the_classic_makes_loads_here", || round_trip(true))
         .case("what_we_make_loads_in_the_classic", || round_trip(false))
         .case("binaries_are_full_citizens", binaries_are_full_citizens)

@@ -204,7 +204,7 @@ fn killed() -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    Suite::new(&[Need::Bed, Need::Ours, Need::Packages])
+    Suite::new(&[Need::Bed, Need::Ours, Need::Long, Need::Packages])
         .case("install_and_remove_trixie", || install_and_remove("trixie"))
         .case("install_and_remove_bookworm", || install_and_remove("bookworm"))
         .case("headers_later", headers_later)

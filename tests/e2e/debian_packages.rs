@@ -179,7 +179,7 @@ fn autopkgtest() -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    Suite::new(&[Need::Bed, Need::Ours, Need::Packages])
+    Suite::new(&[Need::Bed, Need::Ours, Need::Long, Need::Packages])
         .case("replacement_trixie", || replacement("trixie"))
         .case("replacement_bookworm", || replacement("bookworm"))
         .case("upgrades", upgrades)

@@ -68,5 +68,5 @@ fn equality() -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    Suite::new(&[Need::Bed, Need::Packages]).case("equality", equality).main()
+    Suite::new(&[Need::Bed, Need::Long, Need::Packages]).case("equality", equality).main()
 }

@@ -103,7 +103,7 @@ fn weak_modules() -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    Suite::new(&[Need::Bed, Need::Ours])
+    Suite::new(&[Need::Bed, Need::Ours, Need::Long])
         .case("kernels and modules come and go", kernels_and_modules_come_and_go)
         .case("preflight", preflight)
         .case("weak modules", weak_modules)

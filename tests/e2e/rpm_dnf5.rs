@@ -129,7 +129,7 @@ fn plain_rpm() -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    Suite::new(&[Need::Bed, Need::Ours])
+    Suite::new(&[Need::Bed, Need::Ours, Need::Long])
         .case("kernels and modules come and go", kernels_and_modules_come_and_go)
         .case("headers that are missing", headers_that_are_missing)
         .case("a module that fails", a_module_that_fails)

@@ -14,7 +14,7 @@ fn world() -> Result<World> {
 
 /// `kernel-core=7.2.13 …`, as zypper wants versions.
 fn kernel(version: &str) -> String {
-    ["core", "modules", "devel"].iter().map(|name| format!("kernel-{name}={version}-100.fc99 ")).collect()
+    ["core", "modules", "devel"].map(|name| format!("kernel-{name}={version}-100.fc99")).join(" ")
 }
 
 fn kernels_and_modules_come_and_go() -> Result<()> {
@@ -43,7 +43,7 @@ fn without_kernel_install() -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    Suite::new(&[Need::Bed, Need::Ours])
+    Suite::new(&[Need::Bed, Need::Ours, Need::Long])
         .case("kernels and modules come and go", kernels_and_modules_come_and_go)
         .case("without kernel-install", without_kernel_install)
         .main()
