@@ -42,6 +42,20 @@ pub(super) fn recover_with(trees: &Trees, hands: &mut Hands) -> Result<Recovered
     Ok(recovered)
 }
 
+/// Whether somebody alive holds the lock on a journal. A program that is being started shares its parent's
+/// descriptors, and so its locks, until it is executed: what is let go within a moment was not held.
+fn is_held(file: &File) -> bool {
+    const TRIES: u32 = 25;
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(4);
+    for _ in 0..TRIES {
+        if flock(file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return false;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    true
+}
+
 fn one(trees: &Trees, path: &Path, hands: &mut Hands, recovered: &mut Recovered) -> Result<(), JournalError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if name.starts_with(durable::NEW) {
@@ -56,7 +70,7 @@ fn one(trees: &Trees, path: &Path, hands: &mut Hands, recovered: &mut Recovered)
         other => other.map_err(at("open", path))?,
     };
     // The process that swaps an artefact in while a script runs holds no tree lock, but this.
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+    if is_held(&file) {
         return Ok(());
     }
     let bytes = durable::read(path)?.unwrap_or_default();
