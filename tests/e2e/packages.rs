@@ -33,10 +33,11 @@ const PACKAGES: &[Real] = &[
         ..real("zfs-dkms")
     },
     real("jool-dkms"),
-    Real { needs: "gawk", ..real("lttng-modules-dkms") },
-    Real { full: true, ..real("ddcci-dkms") },
-    Real { full: true, ..real("digimend-dkms") },
-    Real { full: true, ..real("v4l2loopback-dkms") },
+    Real { needs: "gawk", long: true, ..real("lttng-modules-dkms") },
+    // These need a bed with the full kernel, which takes minutes to make.
+    Real { full: true, long: true, ..real("ddcci-dkms") },
+    Real { full: true, long: true, ..real("digimend-dkms") },
+    Real { full: true, long: true, ..real("v4l2loopback-dkms") },
     real("acpi-call-dkms"),
     real("bbswitch-dkms"),
     real("dm-writeboost-dkms"),
