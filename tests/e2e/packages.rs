@@ -38,8 +38,8 @@ const PACKAGES: &[Real] = &[
     Real { full: true, long: true, ..real("ddcci-dkms") },
     Real { full: true, long: true, ..real("digimend-dkms") },
     Real { full: true, long: true, ..real("v4l2loopback-dkms") },
-    Real { long: true, ..real("acpi-call-dkms") },
-    Real { long: true, ..real("bbswitch-dkms") },
+    real("acpi-call-dkms"),
+    real("bbswitch-dkms"),
     Real { long: true, ..real("dm-writeboost-dkms") },
     Real { long: true, ..real("tp-smapi-dkms") },
 ];
