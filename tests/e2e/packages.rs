@@ -40,8 +40,8 @@ const PACKAGES: &[Real] = &[
     Real { full: true, long: true, ..real("v4l2loopback-dkms") },
     real("acpi-call-dkms"),
     real("bbswitch-dkms"),
-    Real { long: true, ..real("dm-writeboost-dkms") },
-    Real { long: true, ..real("tp-smapi-dkms") },
+    real("dm-writeboost-dkms"),
+    real("tp-smapi-dkms"),
 ];
 
 fn whole_life(real: Real) -> Result<()> {
