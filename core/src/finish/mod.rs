@@ -37,7 +37,7 @@ pub struct Finished {
 pub struct InPlace<'a> {
     swap: Swap<'a>,
     manifest: Manifest,
-    _work: WorkDir,
+    work: WorkDir,
 }
 
 /// Makes an artefact of the modules in the build directory `work`: strip, then sign, then compress.
@@ -162,7 +162,7 @@ impl Finished {
         let to = ctx.trees.artefact(&target.package, &target.kernel);
         let _lock = ctx.lock_tree()?;
         let swap = swap_in(&ctx.trees, format!("build {} for {}", target.package, target.kernel), &self.stage, &to)?;
-        Ok(InPlace { swap, manifest: self.manifest, _work: self.work })
+        Ok(InPlace { swap, manifest: self.manifest, work: self.work })
     }
 }
 
@@ -194,13 +194,15 @@ impl InPlace<'_> {
         }
         let _lock = ctx.lock_tree()?;
         self.swap.keep()?;
+        self.work.remove().map_err(journal::JournalError::File)?;
         Ok(self.manifest)
     }
 
     /// Puts the artefact before back.
     pub fn put_back(self, ctx: &Context) -> Result<(), Error> {
         let _lock = ctx.lock_tree()?;
-        Ok(self.swap.put_back()?)
+        self.swap.put_back()?;
+        Ok(self.work.remove().map_err(journal::JournalError::File)?)
     }
 }
 
