@@ -75,12 +75,17 @@ fn matters(ctx: &Context, tool: Tool, release: &Release, image: &Path, steps: &[
     let called = ctx.world.called(&ctx.trees, image);
     let mut task = ctx.world.task([Path::new(lister), &called], Path::new("/"));
     // The list of a large image is longer than what Capture keeps: what is looked for must not fall out.
-    task.argv =
-        ["bash", "--norc", "--noprofile", "-c", "set -o pipefail; \"$0\" \"$1\" | grep -oE '[^/ ]+\\.ko(\\.[a-z]+)?'"]
-            .map(Into::into)
-            .into_iter()
-            .chain([lister.into(), called.into_os_string()])
-            .collect();
+    task.argv = [
+        "bash",
+        "--norc",
+        "--noprofile",
+        "-c",
+        "set -o pipefail; \"$0\" \"$1\" | { grep -oE '[^/ ]+\\.ko(\\.[a-z]+)?' || [ $? = 1 ]; }",
+    ]
+    .map(Into::into)
+    .into_iter()
+    .chain([lister.into(), called.into_os_string()])
+    .collect();
     task.output = Output::Capture;
     match process::run(task) {
         Ok(end) if end.status.success() => {
