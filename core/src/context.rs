@@ -68,8 +68,6 @@ pub struct Options {
     pub kernel_config: Option<std::path::PathBuf>,
     /// How long to wait for another run that builds the same package for the same kernel; `None`: for ever.
     pub lock_patience: Option<Duration>,
-    /// `-j`: `Some(0)` means without limit.
-    pub jobs: Option<usize>,
 }
 
 /// One run's surroundings.

@@ -168,7 +168,6 @@ fn options(args: &Args, framework: &Framework) -> Result<Options, Error> {
         kernel_source_dir: absolute("kernelsourcedir")?,
         kernel_config: absolute("config")?,
         lock_patience: Some(Duration::from_secs(3600)),
-        jobs: args.value("jobs").and_then(|jobs| jobs.parse().ok()),
     })
 }
 
