@@ -26,7 +26,7 @@ pub fn lines(ctx: &Context, outcome: &Outcome) -> Vec<String> {
                 (Some(Err(Error::Excluded { .. }) | Ok(_)), _)
                 | (None, Action::Keep | Action::Skip | Action::Remove) => {}
                 (Some(Err(error)), _) => lacks.push(lack(ctx, step, &why(error), &mend_error(step, error))),
-                (None, _) => lacks.push(lack(ctx, step, &step.reason.to_string(), &mend_reason(step))),
+                (None, _) => lacks.push(lack(ctx, step, &waits(&step.reason), &mend_reason(step))),
             }
         }
         if !done.is_empty() {
@@ -71,6 +71,14 @@ fn why(error: &Error) -> String {
         }
         Error::Make { log, .. } => format!("build failed (log: {})", log.display()),
         other => other.lines().first().cloned().unwrap_or_default(),
+    }
+}
+
+/// Why nothing was tried. What is to be done about headers is said as what mends it.
+fn waits(reason: &Reason) -> String {
+    match reason {
+        Reason::Headers(_) => "waiting for headers".to_owned(),
+        other => other.to_string(),
     }
 }
 
