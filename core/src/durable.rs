@@ -143,6 +143,9 @@ pub fn sync_tree(path: &Path) -> Result<(), FileError> {
 /// Makes the directory `path` and the missing ones above it. From a component called `.dkms` on
 /// they are for root alone (0700): build directories and journals are nobody else's business.
 pub fn own_dirs(path: &Path) -> Result<(), FileError> {
+    if path.is_dir() {
+        return Ok(());
+    }
     let mut here = PathBuf::new();
     let mut private = false;
     for part in path.components() {
