@@ -20,8 +20,8 @@ pub struct Prebuilt {
     pub kernel: Kernel,
     /// Their files, as in an artefact's `module/`.
     pub modules: Vec<PathBuf>,
-    /// For Arch: the kernel package and its version, `linux=6.12.1.arch1-1`; elsewhere the name follows from
-    /// the kernel unless this says otherwise.
+    /// What the package depends on, in the family's syntax, instead of what follows from the kernel; for Arch, where
+    /// nothing follows, the kernel package and its version: `linux=6.12.1.arch1-1`.
     pub kernel_package: Option<String>,
     /// For driver disks: the modules lie in `/lib/modules/K/updates/prebuilt/` themselves, where Anaconda looks
     /// for them, and can't step aside.
@@ -78,15 +78,21 @@ pub fn plan(family: Family, package: &Package, built: &Prebuilt, about: &About) 
     }
     if family == Family::Rpm && built.in_place {
         plan.provides.push(format!("kernel-modules = {release}"));
-        plan.files.insert(place, File { mode: 0o755, node: Node::Directory });
-    } else if family == Family::Rpm {
+    }
+    if family == Family::Rpm {
         // rpm removes only directories that it owns.
-        for owned in ["/usr/lib/dkms-prebuilt", &format!("/usr/lib/dkms-prebuilt/{name}"), &place] {
-            plan.files.insert(owned.to_owned(), File { mode: 0o755, node: Node::Directory });
+        let updates = format!("/lib/modules/{release}/updates");
+        let mut owned = vec![format!("{updates}/prebuilt"), updates];
+        if !built.in_place {
+            owned.extend(["/usr/lib/dkms-prebuilt".to_owned(), format!("/usr/lib/dkms-prebuilt/{name}"), place]);
+        }
+        for path in owned {
+            plan.files.insert(path, File { mode: 0o755, node: Node::Directory });
         }
     }
     let fill = |text: &str| text.replace("@NAME@", name).replace("@KERNEL@", release);
-    let (link, unlink, depmod) = (fill(&format!("{UNLINK}{LINK}")), fill(UNLINK), fill(DEPMOD));
+    let unlink = if family == Family::Rpm { UNLINK.to_owned() } else { format!("{UNLINK}{PRUNE}") };
+    let (link, unlink, depmod) = (fill(&format!("{UNLINK}{LINK}")), fill(&unlink), fill(DEPMOD));
     match family {
         Family::Rpm if built.in_place => {
             plan.scripts.post_transaction.clone_from(&depmod);
@@ -123,7 +129,10 @@ const UNLINK: &str = r#"    from=/usr/lib/dkms-prebuilt/@NAME@/@KERNEL@
         [ -h "$link" ] || continue
         case "$(readlink "$link")" in "$from"/*) rm -f "$link" ;; esac
     done
-    rmdir "$to" "${to%/*}" 2>/dev/null || :
+"#;
+
+/// Removes the links' directories, where the package manager owns none of them.
+const PRUNE: &str = r#"    rmdir "$to" "${to%/*}" 2>/dev/null || :
 "#;
 
 const LINK: &str = r#"    if command -v dkms >/dev/null 2>&1 && dkms status -m @NAME@ -k @KERNEL@ 2>/dev/null | grep -q ': installed'; then

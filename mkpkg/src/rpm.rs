@@ -62,6 +62,7 @@ pub fn write(plan: &Plan) -> Result<(String, Vec<u8>), PackageError> {
 fn dependency(text: &str) -> Result<Dependency, PackageError> {
     let words: Vec<_> = text.split_whitespace().collect();
     Ok(match words[..] {
+        [first, ..] if first.starts_with('(') => Dependency::any(text),
         [name] => Dependency::any(name),
         [name, "=", version] => Dependency::eq(name, version),
         [name, ">=", version] => Dependency::greater_eq(name, version),
