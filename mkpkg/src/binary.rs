@@ -43,9 +43,8 @@ pub fn plan(family: Family, package: &Package, built: &Prebuilt, about: &About) 
     }
     plan.depends = vec![match (&built.kernel_package, family) {
         (Some(given), _) => given.clone(),
-        (None, Family::Deb) => {
-            format!("linux-image-{release} | linux-image-{release}-unsigned | linux-image-unsigned-{release}")
-        }
+        // No alternatives such as linux-image-K-unsigned: apt would install one when this is removed.
+        (None, Family::Deb) => format!("linux-image-{release}"),
         // What Fedora's and its clones' kernel-core packages provide.
         (None, Family::Rpm) => format!("kernel-core-uname-r = {release}"),
         (None, Family::Arch) => {

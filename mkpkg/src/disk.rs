@@ -19,7 +19,7 @@ pub(crate) fn make(job: &Job<'_>) -> Result<PathBuf, Error> {
     let distribution = &job.ctx.distribution;
     let default = match distribution {
         _ if distribution.is_like(&["debian", "ubuntu"]) => "debian",
-        _ if distribution.is_like(&["sles", "suse", "opensuse"]) => "suse",
+        _ if job.for_suse() => "suse",
         _ => "redhat",
     };
     match job.args.value("distro").unwrap_or(default) {

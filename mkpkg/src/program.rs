@@ -168,14 +168,19 @@ impl Job<'_> {
         Ok(modules)
     }
 
+    /// Whether rpm packages are for a SUSE: the driver disk's, or this one.
+    pub(crate) fn for_suse(&self) -> bool {
+        let is_suse = self.ctx.distribution.is_like(&["sles", "suse", "opensuse"]);
+        self.args.value("distro").map_or(is_suse, |distro| distro == "suse")
+    }
+
     /// What a package of the modules built for `kernel` consists of.
     pub(crate) fn binary_plan(&self, family: Family, kernel: &Kernel, in_place: bool) -> Result<Plan, Error> {
         let modules = self.modules(kernel)?;
         let given = self.args.value("kernel-package").map(|given| about::relation(family, given));
-        let is_suse = family == Family::Rpm && self.ctx.distribution.is_like(&["sles", "suse", "opensuse"]);
         let kernel_package = given.or_else(|| match family {
             Family::Arch => about::arch_kernel(&self.ctx.trees.modules_dir(&kernel.release), &kernel.release),
-            Family::Rpm if is_suse => Some(about::suse_kernel(&kernel.release)),
+            Family::Rpm if self.for_suse() => Some(about::suse_kernel(&kernel.release)),
             _ => None,
         });
         let built = binary::Prebuilt { kernel: kernel.clone(), modules, kernel_package, in_place };
