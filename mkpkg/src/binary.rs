@@ -31,7 +31,16 @@ pub struct Prebuilt {
 /// The package that brings `built`.
 pub fn plan(family: Family, package: &Package, built: &Prebuilt, about: &About) -> Result<Plan, PackageError> {
     let (name, release) = (package.name.as_str(), built.kernel.release.as_str());
-    let mut plan = source::start(family, package, &format!("modules-{release}"), about);
+    let mut plan = match (family, &built.kernel_package) {
+        // A kernel's package has one name for all its versions there, and goes with its modules in one transaction.
+        (Family::Arch, Some(kernel)) => {
+            let base = kernel.split(['=', '<', '>', ' ']).next().unwrap_or_default();
+            let mut plan = source::start(family, package, &format!("modules-{base}"), about);
+            plan.version = format!("{}_{}", plan.version, source::arch_version(release));
+            plan
+        }
+        _ => source::start(family, package, &format!("modules-{release}"), about),
+    };
     plan.arch = Some(arch_word(family, built.kernel.arch.as_str()));
     if plan.summary.is_empty() {
         plan.summary = format!("{name} kernel module for Linux {release}");
@@ -52,10 +61,9 @@ pub fn plan(family: Family, package: &Package, built: &Prebuilt, about: &About) 
             return Err(PackageError::Word { what: "kernel", text: release.to_owned(), why });
         }
     }];
-    if family == Family::Deb {
+    // For depmod; what pacman installs a kernel with has it.
+    if family != Family::Arch {
         plan.depends.push("kmod".into());
-    } else if family == Family::Rpm {
-        plan.depends.push("/usr/sbin/depmod".into());
     }
     let place = if built.in_place {
         format!("/lib/modules/{release}/updates/prebuilt")
@@ -114,7 +122,7 @@ pub fn plan(family: Family, package: &Package, built: &Prebuilt, about: &About) 
             plan.scripts.pre_remove = format!("if [ \"$1\" = 0 ]; then\n{unlink}{depmod}fi\n");
         }
         Family::Arch => {
-            plan.scripts.post_install = format!("{link}{depmod}");
+            plan.scripts.post_install = format!("{}{link}{depmod}", fill(STALE));
             plan.scripts.pre_remove = format!("{unlink}{depmod}");
         }
     }
@@ -127,6 +135,16 @@ const UNLINK: &str = r#"    from=/usr/lib/dkms-prebuilt/@NAME@/@KERNEL@
     for link in "$to"/*; do
         [ -h "$link" ] || continue
         case "$(readlink "$link")" in "$from"/*) rm -f "$link" ;; esac
+    done
+"#;
+
+/// Removes links that an older version of this package had for an older kernel, which has gone meanwhile.
+const STALE: &str = r#"    for link in /lib/modules/*/updates/prebuilt/*; do
+        [ -h "$link" ] && [ ! -e "$link" ] || continue
+        case "$(readlink "$link")" in /usr/lib/dkms-prebuilt/@NAME@/*) ;; *) continue ;; esac
+        rm -f "$link"
+        link=${link%/*}
+        rmdir "$link" "${link%/*}" "${link%/*/*}" 2>/dev/null || :
     done
 "#;
 

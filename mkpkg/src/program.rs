@@ -192,7 +192,16 @@ impl Job<'_> {
     /// What all packages have: the vendor's template laid over, and no keys.
     fn finish(&self, family: Family, plan: &mut Plan, kernel: Option<&Kernel>) -> Result<(), Error> {
         plan.forbidden.clone_from(&self.forbidden);
-        template::apply(self.ctx, family, &self.package, &self.tree, kernel, plan)
+        template::apply(self.ctx, family, &self.package, &self.tree, kernel, plan)?;
+        // What was asked for now counts more than what a template says for always.
+        for (option, place) in
+            [("maintainer", &mut plan.maintainer), ("licence", &mut plan.licence), ("summary", &mut plan.summary)]
+        {
+            if let Some(given) = self.args.value(option).filter(|given| !given.is_empty()) {
+                given.clone_into(place);
+            }
+        }
+        Ok(())
     }
 
     /// Writes a package where `--archive` says (a directory, or the file), or into the tree.
