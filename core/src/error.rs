@@ -269,6 +269,12 @@ pub enum Error {
         /// What was done about it.
         after: &'static str,
     },
+    /// A module should be signed, could not be, and the policy is `fail`. Why was said.
+    #[error(
+        "{}could not be signed, and the policy of this system is that it has to be (policy=fail).\nWhat was installed stays. Mend the key (dkms mok status), or set policy=warn in /etc/dkms/framework.conf.",
+        .0.as_ref().map_or_else(|| "The modules ".to_owned(), |module| format!("{} ", module.display()))
+    )]
+    NotSigned(Option<PathBuf>),
     /// Another run of ours works on the same thing.
     #[error(transparent)]
     Lock(#[from] lock::LockError),
@@ -329,7 +335,7 @@ impl Error {
             | Self::Depmod { .. } => 6,
             Self::Script { code, .. } => u8::try_from(*code).unwrap_or(1),
             Self::PreInstall => 101,
-            Self::Make { .. } | Self::NoTool { .. } => 10,
+            Self::Make { .. } | Self::NoTool { .. } | Self::NotSigned(_) => 10,
             Self::NotProduced { .. } | Self::NotAModule { .. } | Self::ArchiveRead(_) | Self::ArchiveLayout(_) => 7,
             // Ours: the classic had neither locks nor a journal (see dkms(8), EXIT STATUS).
             Self::Lock(_) => 17,

@@ -76,23 +76,10 @@ fn control(plan: &Plan, version: &str, arch: &str) -> String {
         }
     }
     let _ = writeln!(text, "Section: kernel\nPriority: optional\nDescription: {}", plan.summary);
-    for line in plan.description.lines().flat_map(wrapped) {
-        let _ = writeln!(text, " {line}");
+    for line in plan.description.lines().flat_map(payload::wrapped) {
+        let _ = writeln!(text, " {}", if line.is_empty() { "." } else { &line });
     }
     text
-}
-
-/// The lines that a paragraph's line becomes: of fewer than 80 columns, where its words let it.
-fn wrapped(line: &str) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in line.split_whitespace() {
-        match lines.last_mut() {
-            Some(last) if last.is_empty() => word.clone_into(last),
-            Some(last) if last.len() + word.len() < 78 => last.extend([" ", word]),
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    if lines == [""] { vec![".".to_owned()] } else { lines }
 }
 
 /// Adds the two files that Policy 12.5 and 12.7 ask for, unless the plan has them.

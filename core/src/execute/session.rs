@@ -58,10 +58,12 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// How this kernel's modules are signed. Decided, and said, before the first build for it.
+    /// How this kernel's modules are signed. Decided, and said, before the first build for it. Fails where they should
+    /// be signed, can't be, and the system's policy is that this is a failure.
     pub fn signing(&self, kernel: &KernelFacts, reporter: &dyn Reporter) -> Result<Arc<Signing>, Error> {
         let mut known = self.signing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(signing) = known.get(&kernel.kernel) {
+            signing.check()?;
             return Ok(Arc::clone(signing));
         }
         let signing = Arc::new(Signing::prepare(self.ctx, kernel, &self.facts.signing_options(kernel)?));
@@ -72,6 +74,7 @@ impl<'a> Session<'a> {
             reporter.line(&"");
         }
         known.insert(kernel.kernel.clone(), Arc::clone(&signing));
+        signing.check()?;
         Ok(signing)
     }
 

@@ -117,7 +117,7 @@ fn one(
     let plain = work.join(format!("{}.ko", module.name));
     // sign-file, too, appends: what is there comes off first.
     fs::write(&plain, sign::strip_signature(&bytes))?;
-    if !signing.sign(&plain, &shown, reporter) {
+    if !signing.sign(&plain, &shown, reporter)? {
         return Ok(Made::Refused);
     }
     let kind = Compression::of_file(&path).unwrap_or(Compression::None);

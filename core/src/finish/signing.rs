@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::conf::framework::{self, TrySign};
 use crate::context::Context;
+use crate::error::Error;
 use crate::facts::KernelFacts;
 use crate::process::{self, Output};
 use crate::report::{Event, Reporter};
@@ -21,14 +22,21 @@ pub struct Signing {
     means: Means,
     /// What is to be said before the first build for the kernel.
     said: Vec<Event>,
+    /// The system's policy is that modules which should be signed, and can't be, are not made.
+    must: bool,
 }
 
 #[derive(Debug)]
 enum Means {
     Not,
+    /// It should be done, but the key or the certificate can't be used.
+    Unusable,
     InProcess(Box<Signer>),
     Program { program: PathBuf, hash: String, key: PathBuf, cert: PathBuf },
 }
+
+/// What the policy `fail` means for a module that can't be signed.
+const NOT_MADE: &str = "Under policy=fail no module is built that can't be signed.";
 
 impl Signing {
     /// Decides for a kernel, making keys where the policy says so.
@@ -42,11 +50,24 @@ impl Signing {
                 if make_key(ctx, &plan, &maker, &mut said) {
                     load(ctx, &plan, &mut said)
                 } else {
-                    Means::Not
+                    Means::Unusable
                 }
             }
         };
-        Self { means, said }
+        let must = ctx.framework.policy == framework::Policy::Fail;
+        let will = if must { NOT_MADE } else { "The modules won't be signed." };
+        if matches!(means, Means::Unusable) {
+            match said.last_mut() {
+                Some(Event::Warning(lines)) => lines.push(will.to_owned()),
+                _ => said.push(Event::Warning(vec![will.to_owned()])),
+            }
+        }
+        Self { means, said, must }
+    }
+
+    /// Fails if modules should be signed, can't be, and the system's policy is that this is a failure.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.must && matches!(self.means, Means::Unusable) { Err(Error::NotSigned(None)) } else { Ok(()) }
     }
 
     /// What is to be said before the first build for this kernel.
@@ -55,10 +76,10 @@ impl Signing {
     }
 
     /// Signs the module at `path`, which the user is told of as `shown`. A failure is told, and leaves
-    /// the module unsigned: never half signed. Says whether it is signed now.
-    pub fn sign(&self, path: &Path, shown: &Path, reporter: &dyn Reporter) -> bool {
+    /// the module unsigned: never half signed. Says whether it is signed now; an error if it has to be.
+    pub fn sign(&self, path: &Path, shown: &Path, reporter: &dyn Reporter) -> Result<bool, Error> {
         let done = match &self.means {
-            Means::Not => return false,
+            Means::Not | Means::Unusable => return Ok(false),
             Means::InProcess(signer) => {
                 reporter.line(&format!("Signing module {}", shown.display()));
                 sign_in_process(signer, path)
@@ -70,15 +91,15 @@ impl Signing {
         };
         if let Err(error) = done {
             reporter.warning(&[&format!("Failed to sign module '{}'!", shown.display()), &error]);
-            return false;
+            return if self.must { Err(Error::NotSigned(Some(shown.to_owned()))) } else { Ok(false) };
         }
-        true
+        Ok(true)
     }
 
     /// The certificate of the key that signs; `None` if nothing is signed.
     pub fn certificate(&self) -> Option<Certificate> {
         match &self.means {
-            Means::Not => None,
+            Means::Not | Means::Unusable => None,
             Means::InProcess(signer) => Some(signer.certificate().clone()),
             Means::Program { cert, .. } => Certificate::load(cert).ok(),
         }
@@ -87,7 +108,7 @@ impl Signing {
     /// Who signs, for the manifest.
     pub fn signer(&self) -> Option<manifest::Signer> {
         let hash = match &self.means {
-            Means::Not => return None,
+            Means::Not | Means::Unusable => return None,
             Means::InProcess(signer) => signer.hash().name(),
             Means::Program { hash, .. } => hash,
         };
@@ -312,8 +333,8 @@ fn load(ctx: &Context, plan: &Plan, said: &mut Vec<Event>) -> Means {
                 if let Some(program) = plan.program.as_ref().filter(|_| error.program_may_help()) {
                     return by_program(program);
                 }
-                said.push(Event::Warning(vec![error.to_string(), "The modules won't be signed.".to_owned()]));
-                Means::Not
+                said.push(Event::Warning(vec![error.to_string()]));
+                Means::Unusable
             }
         },
     }
@@ -330,7 +351,7 @@ fn make_key(ctx: &Context, plan: &Plan, maker: &Maker, said: &mut Vec<Event>) ->
             match mok::generate(&ctx.trees.outer(&plan.key), &ctx.trees.outer(&plan.cert), OsStr::new("openssl")) {
                 Ok(_) => true,
                 Err(error) => {
-                    said.push(Event::Warning(vec![error.to_string(), "The modules won't be signed.".to_owned()]));
+                    said.push(Event::Warning(vec![error.to_string()]));
                     false
                 }
             }
