@@ -14,6 +14,7 @@ mod reconcile;
 mod remove;
 mod rpm;
 mod sign;
+mod stage;
 mod status;
 
 use std::path::PathBuf;
