@@ -55,7 +55,12 @@ fn build(ctx: &Context, targets: &Targets, lines: &mut Vec<String>, reporter: &d
         return Ok(0);
     }
     let how = How {
-        initramfs: Initramfs::Later,
+        // The hooks that make it look for kernels and for module packages, not for headers.
+        initramfs: if targets.kernels.is_empty() && targets.sources.is_empty() {
+            Initramfs::Auto
+        } else {
+            Initramfs::Later
+        },
         // A new module is no reason to repeat what has failed on a kernel where nothing has changed.
         spare_known_failures: kernels.is_empty(),
         ..How::default()

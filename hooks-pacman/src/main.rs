@@ -64,7 +64,11 @@ fn run(moment: &str, no_depmod: bool, environment: &Environment, reporter: &dyn 
         "remove" => leave::leave(trees, &targets, &note::read(trees, pacman), no_depmod, reporter),
         "install" => {
             note::forget(trees);
-            arrive::arrive(&ctx, &targets, reporter)
+            arrive::arrive(&ctx, &targets, reporter).inspect_err(|error| {
+                // The last word has to say so, too: what is said in between scrolls away.
+                let lines = [vec!["The modules could not be looked after:".to_owned()], error.lines()].concat();
+                let _ = summary::keep(trees, &lines);
+            })
         }
         "summary" => {
             summary::say(trees, reporter);
