@@ -64,7 +64,8 @@ install:
 	[ -e $(DESTDIR)/etc/dkms/framework.conf ] || \
 		install -D -m 0644 hook-files/common/etc/dkms/framework.conf $(DESTDIR)/etc/dkms/framework.conf
 	@set -e; for file in $(wildcard packaging/systemd/*.service); do \
-		install -D -m 0644 $$file $(DESTDIR)$(LIBDIR)/systemd/system/$${file##*/}; done
+		install -D -m 0644 $$file $(DESTDIR)$(LIBDIR)/systemd/system/$${file##*/}; \
+		sed -i 's,/usr/sbin/dkms,$(SBINDIR)/dkms,' $(DESTDIR)$(LIBDIR)/systemd/system/$${file##*/}; done
 ifneq ($(MODDIR),/lib/modules)
 	echo 'install_tree="$(MODDIR)"' >$(DESTDIR)/etc/dkms/framework.conf.d/00-install-tree.conf
 endif

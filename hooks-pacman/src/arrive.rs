@@ -11,6 +11,7 @@ use dkms_core::install;
 use dkms_core::kernel::installed::{self, Presence};
 use dkms_core::kernel::version;
 use dkms_core::names::{Arch, Kernel, Package, Release};
+use dkms_core::plan::Reason;
 use dkms_core::policy::FAILED;
 use dkms_core::reconcile::{self, How, Initramfs, Outcome, Scope};
 use dkms_core::report::{Event, Reporter};
@@ -137,7 +138,11 @@ fn unplanned(
             continue;
         }
         for kernel in kernels {
-            let planned = outcome.plan.steps.iter().any(|step| step.package == *package && step.kernel == *kernel);
+            let planned = outcome
+                .plan
+                .steps
+                .iter()
+                .any(|step| step.package == *package && step.kernel == *kernel && step.reason != Reason::Manual);
             if planned || install::is_installed(session.ctx, package, kernel) {
                 continue;
             }

@@ -50,7 +50,8 @@ fn run(moment: &str, no_depmod: bool, environment: &Environment, reporter: &dyn 
         return Ok(launcher::ask(program, input, environment, launcher::LIMIT, reporter));
     }
     let targets = Targets::read(std::io::stdin())?;
-    let ctx = core::context(&["status"])?;
+    // Of a verb that changes something: what is built gets a world of its own.
+    let ctx = core::context(&["reconcile"])?;
     if !ctx.machine.root {
         return Err(Error::NotRoot);
     }

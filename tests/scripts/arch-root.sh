@@ -211,5 +211,9 @@ repo-add -q test.db.tar.gz ./*.pkg.tar >/dev/null
 S
 chmod 755 /usr/local/bin/repo
 
-rm -rf /opt/template /lib/modules/* /usr/src/* /boot/vmlinuz-* /boot/initrd* /boot/System.map-* /var/lib/dkms
+rm -rf /opt/template /lib/modules/* /usr/src/* /boot/vmlinuz-* /boot/initrd* /boot/System.map-*
+# The key stays, so that two roots sign alike.
+find /var/lib/dkms -mindepth 1 ! -name 'mok.*' -delete
+# An initramfs is made by other programs there.
+rm -f /usr/sbin/{mkinitramfs,update-initramfs} /usr/bin/dracut
 ls -l $pool

@@ -11,7 +11,7 @@ use crate::run::{command, run};
 use crate::settings;
 
 /// The packages of a bed that make it pacman's.
-const PACKAGES: &[&str] = &["pacman-package-manager", "makepkg", "libarchive-tools"];
+const PACKAGES: &[&str] = &["pacman-package-manager", "makepkg", "libarchive-tools", "mount"];
 /// Two real module packages, which are made into packages of pacman's.
 const REAL: &[&str] = &["acpi-call-dkms", "bbswitch-dkms"];
 
