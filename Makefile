@@ -182,7 +182,7 @@ demo:
 .PHONY: test
 test:
 	@$(NEED) build test
-	@$(MAKE) --no-print-directory $(PROGRAM)-now $(RPM_HOOKS)-now documents-now
+	@$(MAKE) --no-print-directory $(PROGRAM)-now $(RPM_HOOKS)-now target/dkms-alpm-now documents-now
 	@bash tests/scripts/test.sh
 
 # The unit tests of what must build with Debian 13's compiler.

@@ -235,7 +235,9 @@ fn gone(ctx: &Context, release: &Release, lines: &mut Vec<String>, reporter: &dy
         let _lock = ctx.lock_tree()?;
         fs_err::remove_dir_all(ctx.trees.modules_dir(release))?;
     }
-    if ctx.machine.running.as_ref() == Some(release) && !ctx.machine.in_chroot {
+    // `pacman --root` mounts nothing: where there is no /proc, somebody works on this root from outside.
+    let at_home = !ctx.machine.in_chroot && ctx.trees.outer("/proc/self").exists();
+    if at_home && ctx.machine.running.as_ref() == Some(release) {
         lines.push(format!(
             "The running kernel {release} has been removed: modules can't be loaded any more. Reboot to start the new one."
         ));
