@@ -41,8 +41,12 @@ fn same_package(machine: &Machine, package: &str) -> Result<()> {
 /// installed, upgraded and removed.
 fn real_sources() -> Result<()> {
     let machine = Machine::classic("trixie")?;
-    machine.bed.copy_in(&settings::project().join("tests/scripts/real-build.sh"), "/usr/local/bin/real-build")?;
-    let build = "for source in /usr/share/dkms-bed/sources/*; do real-build $source /srv/WHO; done";
+    for script in ["real-sources", "real-build"] {
+        let path = settings::project().join(format!("tests/scripts/{script}.sh"));
+        machine.bed.copy_in(&path, &format!("/usr/local/bin/{script}"))?;
+    }
+    machine.bed.ok("real-sources /srv/sources")?;
+    let build = "for source in /srv/sources/*; do real-build $source /srv/WHO; done";
     machine.bed.ok(&build.replace("WHO", "packaged"))?;
     machine.apt("install /srv/ours/dh-dkms_*.deb")?;
     machine.bed.ok(&build.replace("WHO", "own"))?;

@@ -3,8 +3,7 @@
 #
 # Makes the Debian root that the suites of the Debian family start from: the classic dkms as Debian installs it, with its
 # hooks; initramfs-tools; the tools to build packages; the third newest cloud kernel with its headers. The two newer
-# kernels, some module packages and the sources of packages that use dh-dkms are there, so that no test needs the
-# network: apt finds them in its cache.
+# kernels and some module packages are downloaded, so that hardly a test needs the network: apt finds them in its cache.
 # Writes DIR/etc/dkms-bed-kernels: the three kernel releases, newest first (only the last is installed).
 set -eu
 suite=$1 dir=$2
@@ -33,8 +32,4 @@ apt-get -q -y install --download-only --reinstall dkms dh-dkms >/dev/null
 mkdir -p /usr/share/dkms-bed; mv /tmp/classic /usr/share/dkms-bed/classic
 apt-get -q -y install --download-only unattended-upgrades >/dev/null
 '
-[ "$suite" = bookworm ] || {
-	install -D -m 755 "$here/real-sources.sh" "$dir/usr/share/dkms-bed/real-sources"
-	inside bash /usr/share/dkms-bed/real-sources /usr/share/dkms-bed/sources >/dev/null
-}
 printf '%s\n' $kernels >"$dir/etc/dkms-bed-kernels"

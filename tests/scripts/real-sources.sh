@@ -6,7 +6,7 @@
 # sources, those of the binary package in this bed's own suite are put under it: dh_dkms never looks at them.
 set -eu
 dir=$1
-wanted='xtrx-dkms iptables-netflow xtables-addons openvpn-dco-dkms lttng-modules dm-writeboost acpi-call bbswitch'
+wanted='xtrx-dkms iptables-netflow xtables-addons openvpn-dco-dkms lttng-modules acpi-call bbswitch'
 uri=$(sed -n 's/^deb \([^ ]*\) .*main.*/\1/p' /etc/apt/sources.list | head -n 1)
 list=/etc/apt/sources.list.d/real-sources.list
 trap 'rm -f "$list"' EXIT
@@ -27,11 +27,7 @@ assemble() {
 	tar -xf "$archive" -C "$work/tree"
 	(cd "$work" && apt-get -q download "${1%-dkms}-dkms" && dpkg-deb -x ./*.deb binary) || return 1
 	rm "$work"/binary/usr/src/*/dkms.conf
-	# Where upstream has them.
-	local where=
-	[ "$1" != dm-writeboost ] || where=src
-	mkdir -p "$work/tree/$where"
-	cp -a "$work"/binary/usr/src/*/. "$work/tree/$where"
+	cp -a "$work"/binary/usr/src/*/. "$work/tree/"
 	# The patches are for the sources that are not there.
 	rm -rf "$work/tree/debian/patches"
 	mv "$work/tree" "$dir/$1"

@@ -16,7 +16,7 @@ pub fn base(suite: &str) -> Result<Base> {
     let beds = settings::cache().join("debian");
     fs_err::create_dir_all(&beds)?;
     let mut hasher = DefaultHasher::new();
-    for script in ["make-debian-bed.sh", "real-sources.sh", "make-bed.sh"] {
+    for script in ["make-debian-bed.sh", "make-bed.sh"] {
         fs_err::read(settings::project().join("tests/scripts").join(script))?.hash(&mut hasher);
     }
     let name = format!("{suite}-{:08x}", hasher.finish() >> 32);
