@@ -3,7 +3,8 @@
 //! Hooks and maintainer scripts only add to what is kept in `<tree>/.dkms/summary.json`. apt has it said after its last
 //! call of dpkg (`DPkg::Post-Invoke`); where dpkg is run by hand, our trigger is the end.
 
-use std::path::PathBuf;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
 
 use dkms_core::context::Context;
 use dkms_core::durable;
@@ -54,6 +55,8 @@ fn say(trees: &Trees) {
     let mut summary = load(trees);
     summary.retain(|release| trees.modules_dir(release).is_dir());
     print(&summary);
+    // Where apt has no terminal (PackageKit), this is all that remains of what was said.
+    log(&trees.outer("/dev/log"), &summary.lines());
     if let Err(error) = durable::remove_any(&path(trees)) {
         log::warn!("{error}");
     }
@@ -63,6 +66,17 @@ fn print(summary: &Summary) {
     let lines = summary.lines();
     if !lines.is_empty() {
         core::say(format!("\n{}", lines.join("\n")));
+    }
+}
+
+/// Sends lines to the system's log at `socket`, if there is one that listens (syslog(3): `<facility * 8 + severity>`,
+/// here 3, daemon, and 5, notice).
+fn log(socket: &Path, lines: &[String]) {
+    let Ok(sender) = UnixDatagram::unbound() else { return };
+    // Never wait for a log that nobody empties.
+    let _ = sender.set_nonblocking(true);
+    for line in lines {
+        let _ = sender.send_to(format!("<29>dkms: {line}").as_bytes(), socket);
     }
 }
 
@@ -92,7 +106,12 @@ mod tests {
         summary.note("one".to_owned());
         store(&trees, &summary).unwrap();
         assert_eq!(load(&trees), summary);
+        fs_err::create_dir(tmp.path().join("dev")).unwrap();
+        let log = UnixDatagram::bind(tmp.path().join("dev/log")).unwrap();
         say(&trees);
+        let mut bytes = [0; 99];
+        let heading = log.recv(&mut bytes).unwrap();
+        assert_eq!(&bytes[..heading], b"<29>dkms: DKMS summary");
         assert!(!path(&trees).exists());
         fs_err::write(path(&trees), "rubbish").unwrap();
         assert_eq!(load(&trees), Summary::default());

@@ -41,7 +41,10 @@ for what; do
 	test | unit)
 		need make make; need depmod kmod; need xz xz-utils; need zstd zstd; need patch patch; need openssl openssl
 		need strip binutils; need file file
-		if [ "$what$(id -u)" = test0 ]; then need rpmbuild rpm; need mmdebstrap mmdebstrap; need unshare util-linux; fi
+		if [ "$what$(id -u)" = test0 ]; then
+			need rpmbuild rpm; need mmdebstrap mmdebstrap; need unshare util-linux
+			need dpkg-buildpackage dpkg-dev; need dh debhelper
+		fi
 		;;
 	*) echo "need.sh: unknown: $what" >&2; exit 2 ;;
 	esac
