@@ -195,6 +195,8 @@ demo:
 test:
 	@$(NEED) build test
 	@$(MAKE) --no-print-directory $(PROGRAM)-now $(RPM_HOOKS)-now mkpkg-now target/dkms-alpm-now documents-now
+	@if command -v dpkg-buildpackage >/dev/null && command -v dh >/dev/null; then $(MAKE) --no-print-directory deb-programs deb-now >target/deb.log 2>&1 || \
+		{ tail -n 40 target/deb.log; exit 1; }; fi
 	@bash tests/scripts/test.sh
 
 # The unit tests of what must build with Debian 13's compiler.
