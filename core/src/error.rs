@@ -239,7 +239,9 @@ pub enum Error {
         why: String,
     },
     /// A module should be signed, can't be, and policy says that this is a failure.
-    #[error("The modules can't be signed, and policy does not allow unsigned ones: {0}\nMend the key material (see dkms-mok(8)), or set policy=warn in /etc/dkms/framework.conf")]
+    #[error(
+        "The modules can't be signed, and policy does not allow unsigned ones: {0}\nMend the key material (see dkms-mok(8)), or set policy=warn in /etc/dkms/framework.conf"
+    )]
     NotSigned(String),
     /// The kernel's module tree is not there.
     #[error("The directory {} doesn't exist.\nYou cannot install a module onto a non-existent kernel.", .0.display())]
