@@ -273,12 +273,17 @@ impl<'a> Facts<'a> {
 
     /// The framework's signing options as they stand for `kernel`: `${kernelver}` may occur in them.
     pub fn signing_options(&self, kernel: &KernelFacts) -> Result<conf::framework::Signing, Error> {
+        Ok(self.framework_for(&kernel.kernel)?.signing)
+    }
+
+    /// The framework's options as they stand for `kernel`.
+    pub fn framework_for(&self, kernel: &Kernel) -> Result<conf::Framework, Error> {
         let ctx = self.ctx;
         let mut evaluator = self.evaluator.lock().unwrap_or_else(PoisonError::into_inner);
-        let variables = [("kernelver", &kernel.kernel.release.to_string()), ("arch", &kernel.kernel.arch.to_string())]
+        let variables = [("kernelver", &kernel.release.to_string()), ("arch", &kernel.arch.to_string())]
             .map(|(name, value)| (name.to_owned(), value.clone()));
         let seen = |inside: &Path| ctx.world.called(&ctx.trees, &ctx.trees.outer(inside));
-        Ok(conf::Framework::load(&mut evaluator, &ctx.trees, &seen, variables.into_iter().collect())?.signing)
+        Ok(conf::Framework::load(&mut evaluator, &ctx.trees, &seen, variables.into_iter().collect())?)
     }
 
     /// The error for a kernel whose headers are not there, with what this distribution would install.

@@ -37,7 +37,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     let code = conclude(&session, &kernel, &outcome, reporter)?;
     let installed = outcome.results.iter().any(|result| matches!(result, Some(Ok(Done::Installed))));
     if installed && args.verb_name() == "autoinstall" {
-        post_transaction(ctx, Some(&kernel), reporter)?;
+        post_transaction(&session, Some(&kernel), reporter)?;
     }
     Ok(code)
 }

@@ -68,7 +68,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     let installed = jobs.iter().zip(&results).filter(|(_, result)| matches!(result, Ok(Done::Installed)));
     install::modprobe::load_matching(ctx, installed.map(|(job, _)| &job.kernel.release));
     if want == Want::Installed && results.iter().any(|result| matches!(result, Ok(Done::Installed))) {
-        post_transaction(ctx, jobs.last().map(|job| &job.kernel), reporter)?;
+        post_transaction(&session, jobs.last().map(|job| &job.kernel), reporter)?;
         let kernels: Vec<Kernel> = jobs.into_iter().map(|job| job.kernel).collect();
         tell_trust(&session, &kernels, reporter)?;
     }

@@ -209,19 +209,20 @@ fn tell_trust(session: &Session<'_>, kernels: &[Kernel], reporter: &dyn Reporter
     Ok(())
 }
 
-/// Runs the framework's `post_transaction` command (behaviour.md 2.14), which finds the last kernel's `kernelver` and `arch`
-/// in its environment. Its status never counts.
-fn post_transaction(ctx: &Context, kernel: Option<&Kernel>, reporter: &dyn Reporter) -> Result<(), Error> {
-    let Some(text) = &ctx.framework.post_transaction else { return Ok(()) };
+/// Runs the framework's `post_transaction` command (behaviour.md 2.14), in which `${kernelver}` and `${arch}` may stand for
+/// the last kernel. Its status never counts.
+fn post_transaction(session: &Session<'_>, kernel: Option<&Kernel>, reporter: &dyn Reporter) -> Result<(), Error> {
+    let ctx = session.ctx;
+    if ctx.framework.post_transaction.is_none() {
+        return Ok(());
+    }
+    let of_kernel = kernel.map(|kernel| session.facts.framework_for(kernel)).transpose()?;
+    let Some(text) = &of_kernel.as_ref().unwrap_or(&ctx.framework).post_transaction else { return Ok(()) };
     let path = ctx.trees.dkms.outer.join("post_transaction.log");
     let log = fs_err::File::create(path)?.into_parts().0;
     reporter.report(Event::Part("Executing post-transaction command...".to_owned()));
     let argv = ["bash", "--norc", "--noprofile", "-c", text.as_str()];
     let mut task = ctx.world.task(argv, Path::new("/"));
-    if let Some(kernel) = kernel {
-        task.env.insert("kernelver".into(), kernel.release.to_string().into());
-        task.env.insert("arch".into(), kernel.arch.to_string().into());
-    }
     task.output = crate::process::Output::File(log);
     match crate::process::run(task) {
         Ok(end) if end.status.success() => reporter.line(&" done."),

@@ -89,7 +89,7 @@ pub fn perform(
     if !outcome.changed.is_empty() {
         let changed = |step: &&crate::plan::Step| outcome.changed.contains(&step.kernel.release);
         let last = outcome.plan.steps.iter().rev().find(changed).map(|step| &step.kernel);
-        super::post_transaction(ctx, last, reporter)?;
+        super::post_transaction(&session, last, reporter)?;
     }
     let code = outcome.code(ctx, how.strict);
     Ok(Performed { outcome, summary, code })

@@ -82,7 +82,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         }
         kernels = all(&built_for(ctx, &package));
     }
-    post_transaction(ctx, kernels.last(), reporter)?;
+    post_transaction(&session, kernels.last(), reporter)?;
     Ok(0)
 }
 
