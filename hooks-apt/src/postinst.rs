@@ -120,7 +120,8 @@ fn load(tarball: &Path) -> u8 {
 fn install_prebuilt(session: &Session<'_>, package: &Package) -> Result<u8, Error> {
     let ctx = session.ctx;
     let found = installed::scan(&ctx.trees, &|_, _| false)?;
-    let is_here = |kernel: &Kernel| found.iter().any(|f| f.release == kernel.release && f.presence == Presence::Installed);
+    let is_here =
+        |kernel: &Kernel| found.iter().any(|f| f.release == kernel.release && f.presence == Presence::Installed);
     let built = walk::walk(&ctx.trees, &Filter::package(package)).packages.into_iter().flat_map(|entry| entry.built);
     let mut last = 0;
     for kernel in built.map(|built| built.kernel).filter(is_here) {
@@ -129,7 +130,8 @@ fn install_prebuilt(session: &Session<'_>, package: &Package) -> Result<u8, Erro
             continue;
         }
         let (name, version) = (package.name.as_str(), package.version.as_str());
-        let code = core::dkms(&["install", "-m", name, "-v", version, "-k", &format!("{}/{}", kernel.release, kernel.arch)]);
+        let code =
+            core::dkms(&["install", "-m", name, "-v", version, "-k", &format!("{}/{}", kernel.release, kernel.arch)]);
         last = if code == 0 || code == EXCLUDED { last } else { code };
     }
     Ok(last)

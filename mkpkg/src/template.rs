@@ -53,11 +53,14 @@ fn debian(dir: &Path, package: &Package, kernel: Option<&Kernel>, plan: &mut Pla
     let read = |file: &str| -> Result<Option<String>, Error> {
         match fs_err::read_to_string(dir.join(file)) {
             Ok(text) => Ok(Some(
-                text.replace("DEBIAN_PACKAGE", name.split("-modules-").next().unwrap_or_default().trim_end_matches("-dkms"))
-                    .replace("MODULE_NAME", package.name.as_str())
-                    .replace("MODULE_VERSION", package.version.as_str())
-                    .replace("KERNEL_VERSION", kernel.map_or("", |kernel| kernel.release.as_str()))
-                    .replace("DATE_STAMP", &stamp),
+                text.replace(
+                    "DEBIAN_PACKAGE",
+                    name.split("-modules-").next().unwrap_or_default().trim_end_matches("-dkms"),
+                )
+                .replace("MODULE_NAME", package.name.as_str())
+                .replace("MODULE_VERSION", package.version.as_str())
+                .replace("KERNEL_VERSION", kernel.map_or("", |kernel| kernel.release.as_str()))
+                .replace("DATE_STAMP", &stamp),
             )),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),

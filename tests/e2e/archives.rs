@@ -208,37 +208,75 @@ const HOSTILE: &[(&str, &str)] = &[
         "a manifest that leads away",
         "sed -i 's,\"own_location\":\"[^\"]*\",\"own_location\":\"../../../etc\",' dkms_main_tree/*/*/.dkms-manifest.json; tar -cf /root/bad.tar .",
     ),
-    ("a name of a kernel's directory with ..", "tar --transform 's,dkms_main_tree/[^/]*/,dkms_main_tree/../../x/,' -P -cf /root/bad.tar ."),
-    ("hard link outside", "touch h; ln h i; tar -P --transform 's,^./h$,../../../etc/passwd,' -cf /root/bad.tar ./h ./i dkms_source_tree dkms_main_tree"),
+    (
+        "a name of a kernel's directory with ..",
+        "tar --transform 's,dkms_main_tree/[^/]*/,dkms_main_tree/../../x/,' -P -cf /root/bad.tar .",
+    ),
+    (
+        "hard link outside",
+        "touch h; ln h i; tar -P --transform 's,^./h$,../../../etc/passwd,' -cf /root/bad.tar ./h ./i dkms_source_tree dkms_main_tree",
+    ),
     ("block device", "mknod dkms_source_tree/b b 8 0; tar -cf /root/bad.tar ."),
     ("setgid", "touch dkms_source_tree/t; chmod g+s dkms_source_tree/t; tar -cf /root/bad.tar ."),
     ("sticky", "mkdir dkms_source_tree/t; chmod 1777 dkms_source_tree/t; tar -cf /root/bad.tar ."),
-    ("socket's place taken by a fifo in the artefact", "mkfifo $(ls -d dkms_main_tree/*/*/module)/x; tar -cf /root/bad.tar ."),
+    (
+        "socket's place taken by a fifo in the artefact",
+        "mkfifo $(ls -d dkms_main_tree/*/*/module)/x; tar -cf /root/bad.tar .",
+    ),
     ("escape sequence in a name", "touch dkms_source_tree/$'a\\e[2J'; tar -cf /root/bad.tar ."),
-    ("file and directory of one name", "touch n; tar -cf /root/bad.tar .; rm n; mkdir n; touch n/f; tar -rf /root/bad.tar ./n/f"),
+    (
+        "file and directory of one name",
+        "touch n; tar -cf /root/bad.tar .; rm n; mkdir n; touch n/f; tar -rf /root/bad.tar ./n/f",
+    ),
     ("sparse", "truncate -s 1M dkms_source_tree/s; echo x >>dkms_source_tree/s; tar -S -cf /root/bad.tar ."),
     ("too deep", "d=dkms_source_tree; for i in $(seq 80); do d=$d/d; done; mkdir -p $d; tar -cf /root/bad.tar ."),
     ("bomb in xz", "head -c 200M /dev/zero >dkms_source_tree/z; tar -c . | xz -0 >/root/bad.tar"),
     ("bomb in zstd", "head -c 200M /dev/zero >dkms_source_tree/z; tar -c . | zstd -q >/root/bad.tar"),
     ("one file too large", "truncate -s 3G dkms_source_tree/z; tar -cf - . | gzip -1 | head -c 1M >/root/bad.tar"),
-    ("too many files", "cd dkms_source_tree; mkdir m; (cd m; seq 120000 | xargs touch); cd ..; tar -cf /root/bad.tar ."),
     ("gzip cut short", "tar -czf - . | head -c 3000 >/root/bad.tar"),
     ("garbage after the end", "tar -cf /root/bad.tar .; echo garbage >>/root/bad.tar"),
     ("two archives", "tar -cf /root/bad.tar .; cat /root/bad.tar /root/bad.tar >/root/b; mv /root/b /root/bad.tar"),
-    ("a damaged checksum", "tar -cf /root/bad.tar .; printf X | dd of=/root/bad.tar bs=1 seek=600 conv=notrunc status=none"),
+    (
+        "a damaged checksum",
+        "tar -cf /root/bad.tar .; printf X | dd of=/root/bad.tar bs=1 seek=600 conv=notrunc status=none",
+    ),
     ("pax that names another file", "tar --format=pax --pax-option='path:=../../etc/x' -cf /root/bad.tar ."),
     ("pax with a size", "tar --format=pax --pax-option='size:=5' -cf /root/bad.tar dkms_source_tree/dkms.conf"),
-    ("attributes", "setfattr() { :; }; tar --format=pax --pax-option='SCHILY.xattr.security.capability:=x' -cf /root/bad.tar ."),
-    ("an object that is no module", "echo 'int x;' | gcc -c -x c -o x.o -; for m in dkms_main_tree/*/*/module/*.ko.xz; do xz -c x.o >$m; done; rm -f x.o dkms_main_tree/*/*/.dkms*; tar -cf /root/bad.tar ."),
-    ("a program for a module", "for m in dkms_main_tree/*/*/module/*.ko.xz; do xz -c /bin/true >$m; done; rm -f dkms_main_tree/*/*/.dkms*; tar -cf /root/bad.tar ."),
-    ("a module cut short", "for m in dkms_main_tree/*/*/module/*.ko.xz; do xz -dc $m | head -c 5000 | xz >x; mv x $m; done; rm -f dkms_main_tree/*/*/.dkms*; tar -cf /root/bad.tar ."),
-    ("a module twice", "cd $(ls -d dkms_main_tree/*/*/module); xz -dk *.ko.xz; cd - >/dev/null; rm -f dkms_main_tree/*/*/.dkms*; tar -cf /root/bad.tar ."),
-    ("a link for a module", "cd $(ls -d dkms_main_tree/*/*/module); mv hello.ko.xz x; ln -s x hello.ko.xz; cd - >/dev/null; tar -cf /root/bad.tar ."),
+    (
+        "attributes",
+        "setfattr() { :; }; tar --format=pax --pax-option='SCHILY.xattr.security.capability:=x' -cf /root/bad.tar .",
+    ),
+    (
+        "an object that is no module",
+        "echo 'int x;' | gcc -c -x c -o x.o -; for m in dkms_main_tree/*/*/module/*.ko.xz; do xz -c x.o >$m; done; rm -f x.o dkms_main_tree/*/*/.dkms*; tar -cf /root/bad.tar .",
+    ),
+    (
+        "a program for a module",
+        "for m in dkms_main_tree/*/*/module/*.ko.xz; do xz -c /bin/true >$m; done; rm -f dkms_main_tree/*/*/.dkms*; tar -cf /root/bad.tar .",
+    ),
+    (
+        "a module cut short",
+        "for m in dkms_main_tree/*/*/module/*.ko.xz; do xz -dc $m | head -c 5000 | xz >x; mv x $m; done; rm -f dkms_main_tree/*/*/.dkms*; tar -cf /root/bad.tar .",
+    ),
+    (
+        "a module twice",
+        "cd $(ls -d dkms_main_tree/*/*/module); xz -dk *.ko.xz; cd - >/dev/null; rm -f dkms_main_tree/*/*/.dkms*; tar -cf /root/bad.tar .",
+    ),
+    (
+        "a link for a module",
+        "cd $(ls -d dkms_main_tree/*/*/module); mv hello.ko.xz x; ln -s x hello.ko.xz; cd - >/dev/null; tar -cf /root/bad.tar .",
+    ),
     ("no modules", "rm dkms_main_tree/*/*/module/*; tar -cf /root/bad.tar ."),
-    ("a manifest of another package", "sed -i 's/\"name\":\"hello\"/\"name\":\"other\"/' dkms_main_tree/*/*/.dkms-manifest.json; tar -cf /root/bad.tar ."),
+    (
+        "a manifest of another package",
+        "sed -i 's/\"name\":\"hello\"/\"name\":\"other\"/' dkms_main_tree/*/*/.dkms-manifest.json; tar -cf /root/bad.tar .",
+    ),
     ("a manifest that is none", "echo '{' >$(ls dkms_main_tree/*/*/.dkms-manifest.json); tar -cf /root/bad.tar ."),
     ("a newer format", "echo 3.0.0 >dkms_main_tree/dkms_dbversion; tar -cf /root/bad.tar ."),
-    ("binaries without a name", "mkdir dkms_binaries_only; mv dkms_source_tree/dkms.conf dkms_binaries_only/; rm -r dkms_source_tree; tar -cf /root/bad.tar ."),
+    (
+        "binaries without a name",
+        "mkdir dkms_binaries_only; mv dkms_source_tree/dkms.conf dkms_binaries_only/; rm -r dkms_source_tree; tar -cf /root/bad.tar .",
+    ),
     ("no kernel", "mv dkms_main_tree/* dkms_main_tree/source; tar -cf /root/bad.tar ."),
     ("no conf", "rm dkms_source_tree/dkms.conf; tar -cf /root/bad.tar ."),
     ("a bad conf", "echo PACKAGE_NAME= >>dkms_source_tree/dkms.conf; tar -cf /root/bad.tar ."),
@@ -365,7 +403,7 @@ fn rpms_go_to_rpm() -> Result<()> {
     )?;
     let said = ends(&bed, 9, "dkms add /root/hello.rpm -k {k}")?;
     ensure!(said.contains("using rpm"), "{said}");
-    ends(&bed, 2, "dkms add /root/none.rpm -k {k}")?;
+    ends(&bed, 2, "dkms ldtarball /root/none.rpm -k {k}")?;
     Ok(())
 }
 

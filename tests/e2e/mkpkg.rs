@@ -224,7 +224,8 @@ fn pacman_packages() -> Result<()> {
     )?;
     let target = Bed::classic(&root)?;
     hand_over(&maker, &target)?;
-    let binary = |release: &str| format!("/in/hello-modules-linux-1.0_{}-1-x86_64.pkg.tar.zst", release.replace('-', "."));
+    let binary =
+        |release: &str| format!("/in/hello-modules-linux-1.0_{}-1-x86_64.pkg.tar.zst", release.replace('-', "."));
     ok(
         &target,
         &format!(

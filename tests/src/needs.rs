@@ -48,9 +48,9 @@ impl Need {
             Need::Packages => {
                 crate::debian::our_packages().is_none().then(|| "there are no packages of ours: run `make deb`".into())
             }
-            Need::Beside(name) => settings::beside(name)
-                .is_none()
-                .then(|| format!("there is no {name} beside the program under test")),
+            Need::Beside(name) => {
+                settings::beside(name).is_none().then(|| format!("there is no {name} beside the program under test"))
+            }
             Need::Program(name) => find(name).is_none().then(|| format!("no {name} on this machine")),
         }
     }

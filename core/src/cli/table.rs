@@ -53,7 +53,11 @@ pub const OPTIONS: &[Opt] = &[
     value("directive", "NAME=VALUE", "A dkms.conf directive to override; may be repeated"),
     value("root", "DIR", "Work on the system below this directory"),
     value("format", "FORMAT", "How to print results (text, json); what package to make (deb, rpm, arch)"),
-    value("distro", "redhat|suse|debian|ubuntu", "Whose installer the driver disk is for (default: this distribution's)"),
+    value(
+        "distro",
+        "redhat|suse|debian|ubuntu",
+        "Whose installer the driver disk is for (default: this distribution's)",
+    ),
     value("media", "dud|iso", "The form of a driver disk for SUSE (default dud)"),
     value("release", "RELEASE", "The release of SUSE that a driver disk is for (leap15.6, sle15, tw, …)").short('r'),
     value("package-release", "WORD", "The package's own revision (default 1)"),

@@ -32,7 +32,12 @@ enum Means {
     /// It should be done, but the key or the certificate can't be used.
     Unusable,
     InProcess(Box<Signer>),
-    Program { program: PathBuf, hash: String, key: PathBuf, cert: PathBuf },
+    Program {
+        program: PathBuf,
+        hash: String,
+        key: PathBuf,
+        cert: PathBuf,
+    },
 }
 
 /// What the policy `fail` means for a module that can't be signed.
