@@ -46,9 +46,11 @@ const NOT_MADE: &str = "Under policy=fail no module is built that can't be signe
 impl Signing {
     /// Decides for a kernel, making keys where the policy says so.
     pub fn prepare(ctx: &Context, kernel: &KernelFacts, framework: &framework::Signing) -> Self {
+        let must = ctx.framework.policy == framework::Policy::Fail;
         let decided = ask(ctx, kernel, framework, policy::decide);
         let mut said: Vec<Event> = decided.lines.into_iter().map(Event::Line).collect();
         let means = match decided.decision {
+            Decision::DontSign(why) if must && why.is_trouble() => Means::Unusable,
             Decision::DontSign(_) => Means::Not,
             Decision::Sign(plan) => load(ctx, &plan, &mut said),
             Decision::NeedKey(plan, maker) => {
@@ -59,7 +61,6 @@ impl Signing {
                 }
             }
         };
-        let must = ctx.framework.policy == framework::Policy::Fail;
         let will = if must { NOT_MADE } else { "The modules won't be signed." };
         if matches!(means, Means::Unusable) {
             match said.last_mut() {

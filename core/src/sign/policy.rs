@@ -167,6 +167,16 @@ pub enum Why {
     },
 }
 
+impl Why {
+    /// Whether modules should be signed here, and something is missing for it.
+    pub fn is_trouble(&self) -> bool {
+        match self {
+            Self::Policy | Self::Chroot | Self::NoConfig(_) | Self::NoFacility => false,
+            Self::NoProgram(_) | Self::NoKey(_) | Self::NoCertificate(_) | Self::KeyLost { .. } => true,
+        }
+    }
+}
+
 /// A decision and the lines that announce it, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decided {
