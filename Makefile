@@ -74,7 +74,8 @@ install:
 	[ -e $(DESTDIR)/etc/dkms/framework.conf ] || \
 		install -D -m 0644 hook-files/common/etc/dkms/framework.conf $(DESTDIR)/etc/dkms/framework.conf
 	@set -e; for file in $(wildcard packaging/systemd/*.service); do \
-		install -D -m 0644 $$file $(DESTDIR)$(LIBDIR)/systemd/system/$${file##*/}; done
+		install -D -m 0644 $$file $(DESTDIR)$(LIBDIR)/systemd/system/$${file##*/}; \
+		sed -i 's,/usr/sbin/dkms,$(SBINDIR)/dkms,' $(DESTDIR)$(LIBDIR)/systemd/system/$${file##*/}; done
 ifneq ($(MODDIR),/lib/modules)
 	echo 'install_tree="$(MODDIR)"' >$(DESTDIR)/etc/dkms/framework.conf.d/00-install-tree.conf
 endif
@@ -193,7 +194,9 @@ demo:
 .PHONY: test
 test:
 	@$(NEED) build test
-	@$(MAKE) --no-print-directory $(PROGRAM)-now $(RPM_HOOKS)-now mkpkg-now documents-now
+	@$(MAKE) --no-print-directory $(PROGRAM)-now $(RPM_HOOKS)-now mkpkg-now target/dkms-alpm-now documents-now
+	@if command -v dpkg-buildpackage >/dev/null && command -v dh >/dev/null; then $(MAKE) --no-print-directory deb-programs deb-now >target/deb.log 2>&1 || \
+		{ tail -n 40 target/deb.log; exit 1; }; fi
 	@bash tests/scripts/test.sh
 
 # The unit tests of what must build with Debian 13's compiler.

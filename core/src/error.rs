@@ -238,6 +238,11 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A module should be signed, can't be, and policy says that this is a failure.
+    #[error(
+        "The modules can't be signed, and policy does not allow unsigned ones: {0}\nMend the key material (see dkms-mok(8)), or set policy=warn in /etc/dkms/framework.conf"
+    )]
+    NotSigned(String),
     /// The kernel's module tree is not there.
     #[error("The directory {} doesn't exist.\nYou cannot install a module onto a non-existent kernel.", .0.display())]
     NoModulesDir(PathBuf),
@@ -269,12 +274,6 @@ pub enum Error {
         /// What was done about it.
         after: &'static str,
     },
-    /// A module should be signed, could not be, and the policy is `fail`. Why was said.
-    #[error(
-        "{}could not be signed, and the policy of this system is that it has to be (policy=fail).\nWhat was installed stays. Mend the key (dkms mok status), or set policy=warn in /etc/dkms/framework.conf.",
-        .0.as_ref().map_or_else(|| "The modules ".to_owned(), |module| format!("{} ", module.display()))
-    )]
-    NotSigned(Option<PathBuf>),
     /// Another run of ours works on the same thing.
     #[error(transparent)]
     Lock(#[from] lock::LockError),
@@ -335,11 +334,12 @@ impl Error {
             | Self::Depmod { .. } => 6,
             Self::Script { code, .. } => u8::try_from(*code).unwrap_or(1),
             Self::PreInstall => 101,
-            Self::Make { .. } | Self::NoTool { .. } | Self::NotSigned(_) => 10,
+            Self::Make { .. } | Self::NoTool { .. } => 10,
             Self::NotProduced { .. } | Self::NotAModule { .. } | Self::ArchiveRead(_) | Self::ArchiveLayout(_) => 7,
             // Ours: the classic had neither locks nor a journal (see dkms(8), EXIT STATUS).
             Self::Lock(_) => 17,
             Self::Journal(_) | Self::Io(_) | Self::Process(_) => 18,
+            Self::NotSigned(_) => 19,
             Self::Kernel(_) => 12,
         }
     }
@@ -359,6 +359,7 @@ impl Error {
             Self::NoModulesDir(_) | Self::MissingModule { .. } | Self::NothingInstalled(_) | Self::NotPut(_) => {
                 "install"
             }
+            Self::NotSigned(_) => "sign",
             Self::Depmod { .. } => "depmod",
             Self::Lock(_) => "lock",
             _ => "prepare",

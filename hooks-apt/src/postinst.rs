@@ -9,13 +9,14 @@ use dkms_core::execute::{self, Done, Job, Session, Want, run::depmods};
 use dkms_core::kernel::installed::{self, Presence};
 use dkms_core::names::{Kernel, Package, Release};
 use dkms_core::policy::Ending;
+use dkms_core::reconcile::summary::Summary;
 use dkms_core::reconcile::{How, Initramfs, Outcome, Scope, reconcile};
 use dkms_core::report::{Event, Reporter};
 use dkms_core::superseded;
 use dkms_core::tree::walk::{self, Filter, Source};
 
 use crate::kernels::Facts;
-use crate::{core, pending};
+use crate::{core, hooks, pending, summary};
 
 /// The package could not be registered from its tarball.
 const BAD_TARBALL: u8 = 2;
@@ -50,7 +51,7 @@ fn serve(name: &str, version: &str, tarballs: &str, upgrade: bool) -> Result<u8,
     if code != 0 {
         return Ok(code);
     }
-    if ctx.trees.outer("/etc/dkms/no-autoinstall").exists() {
+    if hooks::is_disabled(&ctx) {
         core::say("dkms: automatic installation of modules has been disabled.");
         return Ok(0);
     }
@@ -78,12 +79,13 @@ fn serve(name: &str, version: &str, tarballs: &str, upgrade: bool) -> Result<u8,
         depmods(&session, &reporter);
     }
     for release in &chosen {
-        if crate::hooks::is_settled(&ctx, release) {
+        if hooks::is_settled(&ctx, release) {
             pending::forget(&ctx.trees, release);
         }
     }
     core::ask_for_drain(&ctx);
-    Ok(conclude(&package, &outcome, &renewed))
+    summary::keep(&ctx, Summary::of(&ctx, &outcome));
+    Ok(conclude(&ctx, &package, &outcome, &renewed))
 }
 
 /// Builds the package again for those kernels that have it from another source of the same version: its revision was
@@ -168,8 +170,8 @@ fn state(ctx: &Context, package: &Package) -> Source {
 }
 
 /// Tells how it ended for this package, kernel by kernel, and gives the exit code: that of the last failure if there was
-/// no success at all.
-fn conclude(package: &Package, outcome: &Outcome, renewed: &[(Release, u8)]) -> u8 {
+/// no success at all, or if framework.conf (`continue_on_error`) wants every failure to count.
+fn conclude(ctx: &Context, package: &Package, outcome: &Outcome, renewed: &[(Release, u8)]) -> u8 {
     let mut failures = renewed.to_vec();
     let mut any_good = false;
     for (index, step) in outcome.plan.steps.iter().enumerate() {
@@ -196,5 +198,5 @@ fn conclude(package: &Package, outcome: &Outcome, renewed: &[(Release, u8)]) -> 
     let Some((_, code)) = failures.last() else { return 0 };
     let list = failures.iter().map(|(release, _)| release.to_string()).collect::<Vec<_>>().join(", ");
     core::say(format!("dkms: {package} could not be installed for {list}; what was installed before is still there."));
-    if any_good { 0 } else { *code }
+    if any_good && ctx.framework.continue_on_error { 0 } else { *code }
 }

@@ -154,69 +154,6 @@ dkms sign hello/1.0 -k $k >/tmp/said && fail "0 although nothing is signed here"
 rm $conf; dkms sign hello/1.0 -k $k >/dev/null; [ "$(signer $updates/hello.ko.xz)" = 'DKMS module signing key' ]
 "#;
 
-/// Killed at each of its changes to the file system: every module is whole and signed, by the old key or the new one; the
-/// next run finishes, and nothing else is left.
-const KILLED: &str = r#"
-# Changes of a run, each in its turn; strace counts a thread's own.
-calls='write,fsync,fdatasync,?rename,?renameat,?renameat2,?unlink,unlinkat,?mkdir,mkdirat,symlinkat,linkat,ftruncate,fchmod,fchmodat,utimensat,copy_file_range,sendfile'
-dkms install two/1.0 -k $k >/dev/null 2>&1
-files="$(echo $updates/{one,other}.ko.xz /var/lib/dkms/two/1.0/$k/*/module/{one,other}.ko.xz)"
-for key in a b; do
-  rm -f /var/lib/dkms/mok.*; dkms generate_mok >/dev/null; mkdir /root/$key; cp -p /var/lib/dkms/mok.* /root/$key/
-  dkms sign two/1.0 -k $k >/dev/null
-  # The same key gives the same bytes.
-  sha256sum $files | sort >/root/$key/sums
-done
-point=1 new=a kills=0
-while :; do
-  cp -p /root/$new/mok.* /var/lib/dkms/
-  code=0; strace -f -qq -o /dev/null -e trace=$calls -e inject=$calls:signal=SIGKILL:when=$point dkms sign two/1.0 -k $k >/tmp/said 2>&1 || code=$?
-  sha256sum $files | sort >/tmp/sums
-  [ "$(sort -u /root/a/sums /root/b/sums /tmp/sums | wc -l)" = 8 ] || { cat /tmp/sums; fail "half signed after $point"; }
-  [ $code != 0 ] || break
-  [ $code = 137 ] || { cat /tmp/said; fail "ended with $code at $point"; }
-  kills=$((kills + 1))
-  dkms sign two/1.0 -k $k >/tmp/said 2>&1 || { cat /tmp/said >&2; fail "the next run after $point"; }
-  sha256sum $files | sort | cmp - /root/$new/sums || fail "not signed anew after $point"
-  left=$(find /var/lib/dkms /lib/modules/$k -name '.dkms-new-*' -o -name '.dkms-old-*' -o -path '*/.dkms/journal/*' -o -path '*/.dkms/work/*')
-  [ -z "$left" ] || fail "left after $point: $left"
-  dkms status two >/tmp/said; [ "$(cat /tmp/said)" = "two/1.0, $k, $(uname -m): installed" ] || { cat /tmp/said; fail "status after $point"; }
-  if [ $new = a ]; then new=b; else new=a; fi
-  point=$((point + 1))
-done
-[ $kills -gt 30 ] || fail "only $kills points"
-echo "killed at $kills points"
-"#;
-
-/// Under policy=fail, what can't be signed is not built, and what was installed stays.
-const MUST: &str = r#"
-install_hello; sum=$(sha256sum $updates/hello.ko.xz)
-refused() { # KEY CERT TEXT
-  printf "policy=fail\nmok_signing_key='$1'\nmok_certificate='$2'\n" >$conf
-  for verb in "build --force" sign; do
-    code=0; dkms $verb hello/1.0 -k $k >/tmp/said 2>&1 || code=$?
-    [ $code = 10 ] || { cat /tmp/said >&2; fail "$verb with $1 $2: $code"; }
-    has "$3" /tmp/said; has 'Error! ' /tmp/said; [ "$(grep -c '^Error! ' /tmp/said)" = 1 ] || fail "several errors"
-    [ "$sum" = "$(sha256sum $updates/hello.ko.xz)" ] || fail "$verb changed what was installed"
-    dkms status >/tmp/said; has 'hello/1.0, 6.1.0-mini, x86_64: installed' /tmp/said; hasnt Differences /tmp/said
-  done
-}
-echo nonsense >/root/nonsense
-refused /root/nowhere $keys/rsa2048.pem 'restore the key'
-refused /root/nonsense $keys/rsa2048.pem 'holds no private key'
-refused $keys/rsa2048.key /root/nonsense 'holds no X.509 certificate'
-refused $keys/rsa2048.key $keys/rsa3072.pem 'does not belong to the certificate'
-refused $keys/rsa2048.key $keys/expired.pem 'has expired'
-# Not compiled first.
-hasnt 'Building module' /tmp/said
-# The kernel's program fails, too.
-printf "policy=fail\nmok_signing_key=$keys/rsa2048.encrypted.key\nmok_certificate=$keys/rsa2048.pem\n" >$conf
-dkms build --force hello/1.0 -k $k >/tmp/said 2>&1 && fail "built"; has 'Failed to sign module' /tmp/said
-[ "$sum" = "$(sha256sum $updates/hello.ko.xz)" ] || fail "changed"
-# Not signing at all is no failure, and with a key all is well.
-printf 'policy=fail\ntry_sign_modules=false\n' >$conf; install_hello; echo policy=fail >$conf; install_hello; [ -n "$(signer $updates/hello.ko.xz)" ]
-"#;
-
 const GENERATE: &str = r#"
 # /dev is the host's own: what openssl reads there is no file of ours.
 strace -f -y -e trace=mkdir,mkdirat,open,openat,creat,chmod,fchmod,fchmodat,rename,renameat,renameat2,execve \
@@ -298,6 +235,59 @@ install_hello; has 'Sign command: /root/signer' /tmp/said; has "sha256 $keys/rsa
 printf '#!/bin/sh\nprintf half >>"$4"; exit 1\n' >/root/signer; install_hello
 has 'Failed to sign module' /tmp/said; [ -z "$(signer $updates/hello.ko.xz)" ] || fail half
 [ "$(xz -dc $updates/hello.ko.xz | tail -c 4)" != half ] || fail "half a signature"
+"#;
+
+/// Where policy allows no unsigned modules, bad key material is one error, and the module before stays.
+const MUST: &str = r#"
+printf "mok_signing_key=$keys/rsa2048.key\nmok_certificate=$keys/rsa2048.pem\n" >$conf
+install_hello; before=$(sha256sum <$updates/hello.ko.xz)
+cp -a /usr/src/hello-1.0 /usr/src/hello-2.0; sed -i 's/1\.0/2.0/' /usr/src/hello-2.0/{dkms.conf,hello.c}; dkms add hello/2.0 >/dev/null
+refused() { # COMMAND...
+  local code=0; "$@" >/tmp/said 2>&1 || code=$?
+  [ $code = 11 ] || { cat /tmp/said >&2; fail "$*: $code"; }
+  [ "$(grep -c 'Error! ' /tmp/said)" = 1 ] || { cat /tmp/said >&2; fail "not one error"; }
+  has "can't be signed" /tmp/said; has 'policy=warn' /tmp/said; has 'hello/1.0 stays installed for it' /tmp/said
+  [ "$before" = "$(sha256sum <$updates/hello.ko.xz)" ] || fail "$*: another module"
+  dkms status >/tmp/said; has 'hello/1.0, 6.1.0-mini, x86_64: installed' /tmp/said
+  [ ! -e /var/lib/dkms/hello/2.0/$k ] || fail "an unsigned artefact"
+}
+bad="mok_signing_key=/root/nowhere\nmok_certificate=$keys/rsa2048.pem\n"
+printf "${bad}policy=fail\n" >$conf; refused dkms reconcile -k $k
+# The program that signs fails in the middle.
+printf "mok_signing_key=$keys/rsa2048.encrypted.key\nmok_certificate=$keys/rsa2048.pem\npolicy=fail\n" >$conf
+refused dkms reconcile -k $k
+printf "$bad" >$conf; refused dkms reconcile -k $k --strict
+# Policy warn, and the classic's verbs: unsigned, and said aloud.
+dkms reconcile -k $k >/tmp/said 2>&1 || fail warn
+has "modules won't be signed" /tmp/said; [ -z "$(signer $updates/hello.ko.xz)" ] || fail signed
+dkms status >/tmp/said; has 'hello/2.0, 6.1.0-mini, x86_64: installed' /tmp/said
+printf "${bad}policy=fail\n" >$conf; dkms install --force hello/1.0 -k $k >/tmp/said 2>&1 || fail "the classic's verb"
+"#;
+
+/// `dkms sign` killed before each of its changes to the disk: every file is whole at any time, and the next run heals.
+const KILLED: &str = r#"
+use_key() { printf "mok_signing_key=$keys/$1.key\nmok_certificate=$keys/$1.pem\n" >$conf; }
+use_key rsa2048; install_hello
+killed=0 old=0 new=0
+for call in fsync rename renameat renameat2 unlink unlinkat; do for ((n = 1; ; n++)); do
+  use_key rsa2048; dkms sign --all >/dev/null 2>&1; [ "$(signer $updates/hello.ko.xz)" = 'dkms test rsa2048' ] || fail "start $call $n"
+  use_key rsa3072; code=0
+  { strace -f -qq -o /dev/null -e trace=$call -e inject=$call:signal=KILL:when=$n dkms sign --all || code=$?; } >/dev/null 2>&1
+  [ $code != 0 ] || break
+  killed=$((killed + 1))
+  for file in $updates/hello.ko.xz /var/lib/dkms/hello/1.0/$k/*/module/hello.ko.xz; do
+    xz -t $file || fail "$call $n: $file is broken"
+    case $(signer $file) in 'dkms test rsa2048') old=$((old + 1)) ;; 'dkms test rsa3072') new=$((new + 1)) ;; *) fail "$call $n: half signed" ;; esac
+  done
+  dkms status >/tmp/said; has 'hello/1.0, 6.1.0-mini, x86_64: installed' /tmp/said
+  dkms sign --all >/tmp/said 2>&1 || { cat /tmp/said >&2; fail "$call $n: not healed"; }
+  cmp $updates/hello.ko.xz /var/lib/dkms/hello/1.0/$k/*/module/hello.ko.xz || fail "$call $n: tree and modules differ"
+  [ "$(signer $updates/hello.ko.xz)" = 'dkms test rsa3072' ] || fail "$call $n: not signed after all"
+  dkms status >/tmp/said; hasnt Differences /tmp/said
+  [ -z "$(ls -A /var/lib/dkms/.dkms/journal /var/lib/dkms/.dkms/work | grep -v ':$')" ] || fail "$call $n: something is left"
+  [ -z "$(find /lib/modules /var/lib/dkms/hello -name '.dkms-new-*' -o -name '.dkms-old-*')" ] || fail "$call $n: a temporary is left"
+done; done
+[ $killed -gt 20 ] && [ $old -gt 10 ] && [ $new -gt 10 ] || fail "killed $killed times: $old old, $new new"
 "#;
 
 const POLICY: &str = r#"
@@ -455,11 +445,11 @@ fn main() -> ExitCode {
     Suite::new(&[Need::Bed, Need::Subject, Need::Ours])
         .case("equality", script(EQUALITY))
         .case("resign", script(RESIGN))
-        .case("resign_killed", script(KILLED))
-        .case("policy_fail", script(MUST))
         .case("generate_mok", script(GENERATE))
         .case("key_material", script(MATERIAL))
         .case("policy", script(POLICY))
+        .case("policy_fail", script(MUST))
+        .case("sign_killed_anywhere", script(KILLED))
         .case("distributions", script(DISTRIBUTIONS))
         .case("secrecy", script(SECRECY))
         .case("advice", script(ADVICE))

@@ -10,7 +10,7 @@ mod matching;
 mod mkpkg;
 mod mktarball;
 mod mok;
-mod reconcile;
+pub mod reconcile;
 mod remove;
 mod rpm;
 mod sign;

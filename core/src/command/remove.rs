@@ -61,6 +61,10 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
             let facts = session.facts.kernel(kernel)?;
             session.facts.evaluate(&package, &facts, None, false)
         };
+        // Packages go while their manager works: it has the initramfs looked at once, at the end.
+        if script.is_some() || (verb == "remove" && ctx.machine.rpm_scriptlet.is_some()) {
+            install::debt::owe(ctx, &package, kernel)?;
+        }
         let changed = match verb {
             "uninstall" => install::uninstall(ctx, &package, kernel, &evaluate, reporter)?,
             _ => install::unbuild(ctx, &package, kernel, &evaluate, reporter)?,

@@ -44,6 +44,7 @@ pub fn resign(
     let _lock = ctx.lock_pair(package, kernel, &|holder| log::info!("waiting for {holder}"))?;
     let facts = session.facts.kernel(kernel)?;
     let signing = session.signing(&facts, reporter)?;
+    signing.check()?;
     let Some(signer) = signing.signer() else { return Ok(Resigned::NotHere) };
     let manifest = artefact::manifest(ctx, package, kernel)?;
     let modules = if let Some(manifest) = &manifest {

@@ -20,17 +20,17 @@ use crate::tree::manifest;
 #[derive(Debug)]
 pub struct Signing {
     means: Means,
+    /// A module that can't be signed is an error: policy `fail`, or `--strict`.
+    must: bool,
     /// What is to be said before the first build for the kernel.
     said: Vec<Event>,
-    /// The system's policy is that modules which should be signed, and can't be, are not made.
-    must: bool,
 }
 
 #[derive(Debug)]
 enum Means {
     Not,
-    /// It should be done, but the key or the certificate can't be used.
-    Unusable,
+    /// Modules are signed here, but the key material is unusable: why.
+    Refused(String),
     InProcess(Box<Signer>),
     Program {
         program: PathBuf,
@@ -40,40 +40,37 @@ enum Means {
     },
 }
 
-/// What the policy `fail` means for a module that can't be signed.
-const NOT_MADE: &str = "Under policy=fail no module is built that can't be signed.";
-
 impl Signing {
-    /// Decides for a kernel, making keys where the policy says so.
-    pub fn prepare(ctx: &Context, kernel: &KernelFacts, framework: &framework::Signing) -> Self {
-        let must = ctx.framework.policy == framework::Policy::Fail;
+    /// Decides for a kernel, making keys where the policy says so. `must`: whatever keeps a module that should be signed
+    /// from being signed is an error, and not a warning beside an unsigned module.
+    pub fn prepare(ctx: &Context, kernel: &KernelFacts, framework: &framework::Signing, must: bool) -> Self {
         let decided = ask(ctx, kernel, framework, policy::decide);
         let mut said: Vec<Event> = decided.lines.into_iter().map(Event::Line).collect();
         let means = match decided.decision {
-            Decision::DontSign(why) if must && why.is_trouble() => Means::Unusable,
+            Decision::DontSign(why) if why.is_a_fault() => Means::Refused(why.to_string()),
             Decision::DontSign(_) => Means::Not,
             Decision::Sign(plan) => load(ctx, &plan, &mut said),
             Decision::NeedKey(plan, maker) => {
                 if make_key(ctx, &plan, &maker, &mut said) {
                     load(ctx, &plan, &mut said)
                 } else {
-                    Means::Unusable
+                    Means::Refused(format!("there is no key {}, and none could be made", plan.key.display()))
                 }
             }
         };
-        let will = if must { NOT_MADE } else { "The modules won't be signed." };
-        if matches!(means, Means::Unusable) {
-            match said.last_mut() {
-                Some(Event::Warning(lines)) => lines.push(will.to_owned()),
-                _ => said.push(Event::Warning(vec![will.to_owned()])),
-            }
+        if must && matches!(means, Means::Refused(_)) {
+            // The error says it.
+            said.clear();
         }
-        Self { means, said, must }
+        Self { means, must, said }
     }
 
-    /// Fails if modules should be signed, can't be, and the system's policy is that this is a failure.
+    /// An error if modules would have to be signed and can't be: nothing needs to be built then.
     pub fn check(&self) -> Result<(), Error> {
-        if self.must && matches!(self.means, Means::Unusable) { Err(Error::NotSigned(None)) } else { Ok(()) }
+        match &self.means {
+            Means::Refused(why) if self.must => Err(Error::NotSigned(why.clone())),
+            _ => Ok(()),
+        }
     }
 
     /// What is to be said before the first build for this kernel.
@@ -81,11 +78,11 @@ impl Signing {
         &self.said
     }
 
-    /// Signs the module at `path`, which the user is told of as `shown`. A failure is told, and leaves
-    /// the module unsigned: never half signed. Says whether it is signed now; an error if it has to be.
+    /// Signs the module at `path`, which the user is told of as `shown`. A failure is told, or an error where modules
+    /// must be signed, and leaves the module unsigned: never half signed. Says whether it is signed now.
     pub fn sign(&self, path: &Path, shown: &Path, reporter: &dyn Reporter) -> Result<bool, Error> {
         let done = match &self.means {
-            Means::Not | Means::Unusable => return Ok(false),
+            Means::Not | Means::Refused(_) => return self.check().map(|()| false),
             Means::InProcess(signer) => {
                 reporter.line(&format!("Signing module {}", shown.display()));
                 sign_in_process(signer, path)
@@ -95,17 +92,20 @@ impl Signing {
                 program::sign_file(program, hash, key, cert, path)
             }
         };
-        if let Err(error) = done {
-            reporter.warning(&[&format!("Failed to sign module '{}'!", shown.display()), &error]);
-            return if self.must { Err(Error::NotSigned(Some(shown.to_owned()))) } else { Ok(false) };
+        match done {
+            Ok(()) => Ok(true),
+            Err(error) if self.must => Err(Error::NotSigned(format!("{}: {error}", shown.display()))),
+            Err(error) => {
+                reporter.warning(&[&format!("Failed to sign module '{}'!", shown.display()), &error]);
+                Ok(false)
+            }
         }
-        Ok(true)
     }
 
     /// The certificate of the key that signs; `None` if nothing is signed.
     pub fn certificate(&self) -> Option<Certificate> {
         match &self.means {
-            Means::Not | Means::Unusable => None,
+            Means::Not | Means::Refused(_) => None,
             Means::InProcess(signer) => Some(signer.certificate().clone()),
             Means::Program { cert, .. } => Certificate::load(cert).ok(),
         }
@@ -114,7 +114,7 @@ impl Signing {
     /// Who signs, for the manifest.
     pub fn signer(&self) -> Option<manifest::Signer> {
         let hash = match &self.means {
-            Means::Not | Means::Unusable => return None,
+            Means::Not | Means::Refused(_) => return None,
             Means::InProcess(signer) => signer.hash().name(),
             Means::Program { hash, .. } => hash,
         };
@@ -339,8 +339,8 @@ fn load(ctx: &Context, plan: &Plan, said: &mut Vec<Event>) -> Means {
                 if let Some(program) = plan.program.as_ref().filter(|_| error.program_may_help()) {
                     return by_program(program);
                 }
-                said.push(Event::Warning(vec![error.to_string()]));
-                Means::Unusable
+                said.push(Event::Warning(vec![error.to_string(), "The modules won't be signed.".to_owned()]));
+                Means::Refused(error.to_string())
             }
         },
     }
@@ -357,7 +357,7 @@ fn make_key(ctx: &Context, plan: &Plan, maker: &Maker, said: &mut Vec<Event>) ->
             match mok::generate(&ctx.trees.outer(&plan.key), &ctx.trees.outer(&plan.cert), OsStr::new("openssl")) {
                 Ok(_) => true,
                 Err(error) => {
-                    said.push(Event::Warning(vec![error.to_string()]));
+                    said.push(Event::Warning(vec![error.to_string(), "The modules won't be signed.".to_owned()]));
                     false
                 }
             }

@@ -1,6 +1,7 @@
 //! Putting an artefact's modules into a kernel's module tree, and taking them out.
 
 pub mod artefact;
+pub mod debt;
 pub mod depmod;
 pub mod modprobe;
 pub mod modprobe_conf;

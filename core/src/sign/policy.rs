@@ -168,8 +168,8 @@ pub enum Why {
 }
 
 impl Why {
-    /// Whether modules should be signed here, and something is missing for it.
-    pub fn is_trouble(&self) -> bool {
+    /// Modules would be signed here if something were not missing; the others are reasons to want none signed.
+    pub fn is_a_fault(&self) -> bool {
         match self {
             Self::Policy | Self::Chroot | Self::NoConfig(_) | Self::NoFacility => false,
             Self::NoProgram(_) | Self::NoKey(_) | Self::NoCertificate(_) | Self::KeyLost { .. } => true,
