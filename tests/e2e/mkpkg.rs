@@ -450,9 +450,9 @@ fn words_and_templates() -> Result<()> {
 
 fn main() -> ExitCode {
     Suite::new(&[Need::Bed, Need::Ours, Need::Beside("dkms-mkpkg")])
-        .case_needing(&[Need::Long], "deb_of_binaries", deb_of_binaries)
+        .case("deb_of_binaries", deb_of_binaries)
         .case_needing(&[Need::Long], "deb_of_the_source", deb_of_the_source)
-        .case_needing(&[Need::Long], "prebuilt_steps_aside", prebuilt_steps_aside)
+        .case("prebuilt_steps_aside", prebuilt_steps_aside)
         .case_needing(&[Need::Long], "rpm_of_binaries_with_dnf5", || rpm_of_binaries(Kind::Dnf5, rpm::DNF5))
         .case_needing(&[Need::Long], "rpm_of_binaries_with_rpm", || rpm_of_binaries(Kind::Old, "rpm"))
         .case_needing(&[Need::Long], "rpm_of_the_source", rpm_of_the_source)
@@ -460,6 +460,6 @@ fn main() -> ExitCode {
         .case_needing(&[Need::Long], "checkers", checkers)
         .case_needing(&[Need::Long], "driver_disks", driver_disks)
         .case_needing(&[Need::Long], "images_mount", images_mount)
-        .case_needing(&[Need::Long], "words_and_templates", words_and_templates)
+        .case("words_and_templates", words_and_templates)
         .main()
 }
