@@ -9,7 +9,7 @@ use dkms_mkpkg::driverdisk::{self, Update};
 use dkms_mkpkg::{Family, binary, write};
 use fs_err as fs;
 
-use crate::program::{Error, Job, put_at};
+use crate::program::{Error, Job};
 
 /// Where disks go in the package's directory, as with the classic.
 const PLACE: &str = "driver_disk";
@@ -120,7 +120,7 @@ fn debian(job: &Job<'_>) -> Result<PathBuf, Error> {
     made.push(("preseed.cfg".to_owned(), PRESEED.as_bytes().to_vec()));
     fs::create_dir_all(&dir)?;
     for (file, bytes) in made {
-        put_at(&dir.join(file), &bytes)?;
+        Job::put_at(&dir.join(file), &bytes)?;
     }
     Ok(dir)
 }
