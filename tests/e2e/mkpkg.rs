@@ -199,7 +199,7 @@ fn rpm_of_the_source() -> Result<()> {
     world.expect_status(&["hello/1.0, {13}: installed", "hello/1.0, {14}: installed"])?;
     world.bed.ok("rpm -e hello-dkms 2>&1")?;
     world.expect_status(&[])?;
-    let left = world.bed.ok("find /usr/src /var/lib/dkms /lib/modules/ -iname '*hello*'")?;
+    let left = world.bed.ok("find /usr/src /var/lib/dkms /lib/modules/ -iname '*hello*' ! -path '*/.dkms/*'")?;
     ensure!(left.is_empty(), "left:\n{left}");
     Ok(())
 }
