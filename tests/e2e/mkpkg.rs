@@ -367,7 +367,7 @@ fn images_mount() -> Result<()> {
     hand_over(&maker, &bed)?;
     let said = ok(
         &bed,
-        r#"mkdir -p /root/i/bin; cd /root/i; cp /bin/busybox bin/
+        r"mkdir -p /root/i/bin; cd /root/i; cp /bin/busybox bin/
          for m in virtio_blk cdrom isofs; do xz -dc $(modinfo -k {k} -F filename $m) >$m.ko; done
          cat >init <<'X'
 #!/bin/busybox sh
@@ -381,7 +381,7 @@ X
          timeout 150 qemu-system-x86_64 -machine q35,accel=tcg -cpu max -m 512 -nographic -no-reboot -nic none \
              -kernel /boot/vmlinuz-{k} -initrd /root/initrd.gz -append 'console=ttyS0 quiet panic=-1' \
              -drive file=/in/dd.iso,format=raw,if=virtio,readonly=on -drive file=/in/dud.iso,format=raw,if=virtio,readonly=on \
-             </dev/null | grep -a -o 'GUEST .*' | tr -d '\r'"#,
+             </dev/null | grep -a -o 'GUEST .*' | tr -d '\r'",
     )?;
     // The same files, by name and content, as other readers find.
     let reader = reader()?;
