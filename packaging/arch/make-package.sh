@@ -23,9 +23,9 @@ if command -v makepkg >/dev/null && [ "$(id -u)" != 0 ]; then
 else
 	cache=${DKMS_BED_CACHE:-/var/cache/dkms-tests}/beds
 	bed=$cache/makepkg-sid
-	if [ ! -e "$bed/etc/dkms-bed-kernels" ]; then
-		rm -rf "$bed"
-		bash "$top/tests/scripts/make-bed.sh" sid "$bed.new" 0 cloud makepkg pacman-package-manager make
+	if [ ! -e "$bed/etc/dkms-bed-kernels" ] || [ ! -x "$bed/usr/bin/bsdtar" ]; then
+		rm -rf "$bed" "$bed.new"
+		bash "$top/tests/scripts/make-bed.sh" sid "$bed.new" 0 cloud makepkg pacman-package-manager make libarchive-tools zstd
 		mv "$bed.new" "$bed"
 	fi
 	bash "$here/build-preflight.sh" "$bed" "$stage/preflight" --release
