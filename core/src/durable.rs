@@ -76,20 +76,6 @@ pub fn copy_as_is(from: &Path, to: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Copies a whole directory as it is, without fsync.
-pub fn copy_tree(from: &Path, to: &Path) -> Result<(), FileError> {
-    let meta = fs::symlink_metadata(from).map_err(at("look at", from))?;
-    if !meta.is_dir() {
-        return copy_as_is(from, to);
-    }
-    fs::create_dir(to).map_err(at("create the directory", to))?;
-    for entry in fs::read_dir(from).map_err(at("read", from))? {
-        let name = entry.map_err(at("read", from))?.file_name();
-        copy_tree(&from.join(&name), &to.join(&name))?;
-    }
-    fs::set_permissions(to, meta.permissions()).map_err(at("set the mode of", to))
-}
-
 fn create(path: &Path, mode: u32) -> Result<fs::File, FileError> {
     let file =
         fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(at("create", path))?;
@@ -101,17 +87,20 @@ fn create(path: &Path, mode: u32) -> Result<fs::File, FileError> {
 /// Replaces (or creates) a file so that it is there with the old content or the new, whatever
 /// happens. Its directory must exist.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let temp = dir.join(format!("{NEW}{}", unique()));
-    let written = write_new(&temp, bytes, mode).and_then(|file| {
-        file.sync_all().map_err(at("write", &temp))?;
-        fs::rename(&temp, path).map_err(at("replace", path))
+    write_atomic_by(&path.with_file_name(format!("{NEW}{}", unique())), path, bytes, mode)
+}
+
+/// The same by way of `temp` in the same directory, a name that whoever cleans up after a kill knows.
+pub fn write_atomic_by(temp: &Path, path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    let written = write_new(temp, bytes, mode).and_then(|file| {
+        file.sync_all().map_err(at("write", temp))?;
+        fs::rename(temp, path).map_err(at("replace", path))
     });
     if let Err(error) = written {
-        let _ = fs::remove_file(&temp);
+        let _ = fs::remove_file(temp);
         return Err(error);
     }
-    sync(dir)
+    sync(path.parent().unwrap_or(Path::new(".")))
 }
 
 /// Makes a file's content, or a directory's list of names, survive a power loss.
@@ -140,6 +129,9 @@ pub fn sync_tree(path: &Path) -> Result<(), FileError> {
 /// Makes the directory `path` and the missing ones above it. From a component called `.dkms` on
 /// they are for root alone (0700): build directories and journals are nobody else's business.
 pub fn own_dirs(path: &Path) -> Result<(), FileError> {
+    if path.is_dir() {
+        return Ok(());
+    }
     let mut here = PathBuf::new();
     let mut private = false;
     for part in path.components() {

@@ -18,11 +18,13 @@ pub enum Error {
     Name(#[from] NameError),
     /// No module and version were named.
     #[error(
-        "Arguments <module> and <module-version> are not specified.\nUsage: {verb} <module>/<module-version> or\n       {verb} -m <module>/<module-version> or\n       {verb} -m <module> -v <module-version>"
+        "{hint}Arguments <module> and <module-version> are not specified.\nUsage: {verb} <module>/<module-version> or\n       {verb} -m <module>/<module-version> or\n       {verb} -m <module> -v <module-version>"
     )]
     NoPackage {
         /// The verb that needs them.
         verb: &'static str,
+        /// What is wrong with what was given instead; empty, or a line.
+        hint: String,
     },
     /// Architectures and kernels don't pair.
     #[error(
@@ -77,7 +79,7 @@ pub enum Error {
     #[error("Failed to make tarball.\n{0}")]
     ArchiveWrite(#[from] archive::writer::WriteError),
     /// The program that writes packages is not there.
-    #[error("{} is needed to write packages, but it is not installed.\nInstall the package dkms-mkpkg, or make a tarball: dkms mktarball", .0.display())]
+    #[error("{} is needed to write packages, but it is not installed.\nInstall the package dkms-mkpkg. Distributions whose Rust is older than 1.88 have none: build it from the source of dkms, or make a tarball (dkms mktarball).", .0.display())]
     NoPackager(PathBuf),
     /// The package's registration is damaged.
     #[error(
@@ -92,6 +94,11 @@ pub enum Error {
     /// The package is not registered.
     #[error("The module/version combo: {0} is not located in the DKMS tree.\nRegister it first: dkms add {0}")]
     NotAdded(Package),
+    /// There is nothing of the package to take away.
+    #[error(
+        "The module/version combo: {0} is not located in the DKMS tree.\nThere is nothing of it to remove; dkms status lists what there is."
+    )]
+    NotThere(Package),
     /// The package is registered already.
     #[error("DKMS tree already contains: {0}\nYou cannot add the same module/version combo more than once.")]
     AlreadyAdded(Package),
@@ -238,6 +245,11 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A module should be signed, can't be, and policy says that this is a failure.
+    #[error(
+        "The modules can't be signed, and policy does not allow unsigned ones: {0}\nMend the key material (see dkms-mok(8)), or set policy=warn in /etc/dkms/framework.conf"
+    )]
+    NotSigned(String),
     /// The kernel's module tree is not there.
     #[error("The directory {} doesn't exist.\nYou cannot install a module onto a non-existent kernel.", .0.display())]
     NoModulesDir(PathBuf),
@@ -312,6 +324,7 @@ impl Error {
             Self::NoAll(_) | Self::PatchPath(_) | Self::PatchMissing { .. } => 5,
             Self::NoKernel { .. } | Self::EmptyKernel => 16,
             Self::NotAdded(_)
+            | Self::NotThere(_)
             | Self::AlreadyAdded(_)
             | Self::BuildInTheWay { .. }
             | Self::ArchiveLayout(archive::layout::LayoutError::NoConf) => 3,
@@ -334,6 +347,7 @@ impl Error {
             // Ours: the classic had neither locks nor a journal (see dkms(8), EXIT STATUS).
             Self::Lock(_) => 17,
             Self::Journal(_) | Self::Io(_) | Self::Process(_) => 18,
+            Self::NotSigned(_) => 19,
             Self::Kernel(_) => 12,
         }
     }
@@ -353,6 +367,7 @@ impl Error {
             Self::NoModulesDir(_) | Self::MissingModule { .. } | Self::NothingInstalled(_) | Self::NotPut(_) => {
                 "install"
             }
+            Self::NotSigned(_) => "sign",
             Self::Depmod { .. } => "depmod",
             Self::Lock(_) => "lock",
             _ => "prepare",

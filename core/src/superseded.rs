@@ -259,8 +259,9 @@ fn end(
         }
     }
     if self::built(ctx, package).is_empty() && (gone || !others.is_empty()) {
-        install::forget(ctx, package)?;
-        drop_mark(ctx, package)?;
+        if install::forget(ctx, package, &|holder| log::info!("waiting for {holder}"))? {
+            drop_mark(ctx, package)?;
+        }
         changed = true;
     }
     Ok(changed)
@@ -273,6 +274,9 @@ fn take_out(session: &Session<'_>, package: &Package, kernel: &Kernel, reporter:
         let facts = session.facts.kernel(kernel)?;
         session.facts.evaluate(package, &facts, None, false)
     };
+    if install::is_installed(ctx, package, kernel) || ctx.machine.maintainer_script.is_some() {
+        install::debt::owe(ctx, package, kernel)?;
+    }
     // Nobody asked for these words: the successor's are enough.
     let quiet = crate::report::Buffer::default();
     if install::unbuild(ctx, package, kernel, &evaluate, &quiet)? {

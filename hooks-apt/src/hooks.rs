@@ -3,15 +3,16 @@
 //! Arguments are the release and, not always, the image; `DEB_MAINT_PARAMS` holds the words of the kernel package's own
 //! script. Hooks may run twice, in any order, or from a trigger: the core looks at what is there.
 
+use dkms_core::command::reconcile::perform;
 use dkms_core::context::Context;
 use dkms_core::error::Error;
 use dkms_core::names::Release;
+use dkms_core::reconcile::{How, Initramfs, Scope};
 use dkms_core::report::{Event, Reporter};
 use dkms_core::superseded;
 use dkms_core::tree::record::{Outcome, Record};
 
-use crate::core;
-use crate::pending;
+use crate::{core, pending, summary};
 
 /// The kernel's package is about to be unpacked, perhaps over an older one of the same release.
 pub fn preinst(words: &[String]) -> u8 {
@@ -26,12 +27,12 @@ pub fn preinst(words: &[String]) -> u8 {
 
 /// The kernel is there; the hook that makes its initramfs comes after us.
 pub fn postinst(words: &[String]) -> u8 {
-    begin(words, |ctx, release| Ok(look(ctx, release, "later")))
+    begin(words, |ctx, release| look(ctx, release, Initramfs::Later))
 }
 
 /// Its headers are there. If they came later than the kernel, nobody makes the initramfs after us.
 pub fn header_postinst(words: &[String]) -> u8 {
-    begin(words, |ctx, release| Ok(look(ctx, release, "auto")))
+    begin(words, |ctx, release| look(ctx, release, Initramfs::Auto))
 }
 
 /// The kernel is about to be removed. Nothing that fails here may keep it.
@@ -81,19 +82,37 @@ pub fn kernel_install(words: &[String]) -> u8 {
     u8::from(code != 0)
 }
 
-fn look(ctx: &Context, release: &Release, initramfs: &str) -> u8 {
+fn look(ctx: &Context, release: &Release, initramfs: Initramfs) -> Result<u8, Error> {
+    if is_disabled(ctx) {
+        core::say("dkms: automatic installation of modules has been disabled.");
+        return Ok(0);
+    }
     // Before it begins: a killed run is taken up at the next opportunity.
     pending::note(&ctx.trees, release);
-    let code = core::dkms(&["reconcile", "-k", release.as_str(), "--initramfs", initramfs]);
-    let settled = is_settled(ctx, release);
+    let scope = Scope::Kernels(vec![core::kernel(ctx, release)?]);
+    let how = How { initramfs, ..How::default() };
+    let done = perform(ctx, &scope, how, true, &core::reporter());
+    let settled = done.is_ok() && is_settled(ctx, release);
     if settled {
         pending::forget(&ctx.trees, release);
     }
     // What was built may be the successor that another version waited for.
-    if !settled || !superseded::list(&ctx.trees).is_empty() {
+    let all_told = done.as_ref().is_ok_and(|done| done.summary.lines().is_empty());
+    if !settled || !all_told || !superseded::list(&ctx.trees).is_empty() {
         core::ask_for_drain(ctx);
     }
-    code
+    let done = done?;
+    summary::keep(ctx, done.summary);
+    if done.code != 0 {
+        core::say(format!("dkms: kernel {release} lacks a module that it must have: its package is not configured."));
+        core::say("    Once that is mended: dpkg --configure -a");
+    }
+    Ok(done.code)
+}
+
+/// Whether the administrator switched automatic installation off.
+pub fn is_disabled(ctx: &Context) -> bool {
+    ctx.trees.outer("/etc/dkms/no-autoinstall").exists()
 }
 
 /// Whether nothing waits or failed for this kernel.
@@ -108,10 +127,8 @@ fn begin(words: &[String], hook: impl FnOnce(&Context, &Release) -> Result<u8, E
     let done = (|| {
         let Some(release) = words.first().or(variable_release().as_ref()).cloned() else { return Ok(0) };
         let release = Release::new(release)?;
-        let (ctx, _) = core::context(&["status"])?;
-        if !ctx.machine.root
-            || ctx.trees.outer("/etc/dkms/no-autoinstall").exists() && !ctx.trees.modules_dir(&release).is_dir()
-        {
+        let (ctx, _) = core::context(&["reconcile"])?;
+        if !ctx.machine.root || is_disabled(&ctx) && !ctx.trees.modules_dir(&release).is_dir() {
             return Ok(0);
         }
         if !pending::is_ready(&ctx.trees) {

@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 use dkms_core::context::Context;
 use dkms_core::error::Error;
 use dkms_core::execute::{self, Done, Job, Session, Want, run::depmods};
+use dkms_core::kernel::installed::{self, Presence};
 use dkms_core::names::{Kernel, Package, Release};
 use dkms_core::policy::Ending;
+use dkms_core::reconcile::summary::Summary;
 use dkms_core::reconcile::{How, Initramfs, Outcome, Scope, reconcile};
 use dkms_core::report::{Event, Reporter};
 use dkms_core::superseded;
 use dkms_core::tree::walk::{self, Filter, Source};
 
 use crate::kernels::Facts;
-use crate::{core, pending};
+use crate::{core, hooks, pending, summary};
 
 /// The package could not be registered from its tarball.
 const BAD_TARBALL: u8 = 2;
@@ -43,15 +45,21 @@ fn serve(name: &str, version: &str, tarballs: &str, upgrade: bool) -> Result<u8,
     let package = Package::new(name, version)?;
     let (ctx, _) = core::context(&["reconcile"])?;
     let reporter = core::reporter();
-    let code = register(&ctx, &package, tarballs)?;
+    let tarball = Path::new(tarballs).join(format!("{}-{}.dkms.tar.gz", package.name, package.version));
+    let has_tarball = !tarballs.is_empty() && ctx.trees.outer(&tarball).is_file();
+    let code = if has_tarball { load(&tarball) } else { register(&ctx, &package)? };
     if code != 0 {
         return Ok(code);
     }
-    if ctx.trees.outer("/etc/dkms/no-autoinstall").exists() {
+    if hooks::is_disabled(&ctx) {
         core::say("dkms: automatic installation of modules has been disabled.");
         return Ok(0);
     }
     let session = Session::new(&ctx)?;
+    let code = if has_tarball { install_prebuilt(&session, &package)? } else { 0 };
+    if code != 0 {
+        return Ok(code);
+    }
     let chosen = Facts::of(&ctx, upgrade)?.choose();
     if chosen.is_empty() {
         core::say(format!("dkms: no kernel headers were found; {package} is not built for any kernel."));
@@ -71,12 +79,13 @@ fn serve(name: &str, version: &str, tarballs: &str, upgrade: bool) -> Result<u8,
         depmods(&session, &reporter);
     }
     for release in &chosen {
-        if crate::hooks::is_settled(&ctx, release) {
+        if hooks::is_settled(&ctx, release) {
             pending::forget(&ctx.trees, release);
         }
     }
     core::ask_for_drain(&ctx);
-    Ok(conclude(&package, &outcome, &renewed))
+    summary::keep(&ctx, Summary::of(&ctx, &outcome));
+    Ok(conclude(&ctx, &package, &outcome, &renewed))
 }
 
 /// Builds the package again for those kernels that have it from another source of the same version: its revision was
@@ -90,6 +99,7 @@ fn renew(session: &Session<'_>, package: &Package, kernels: &[Kernel], reporter:
             kernel: kernel.clone(),
             want: Want::Installed,
             rebuild: true,
+            planned: false,
             announce: None,
             after: Vec::new(),
         })
@@ -99,17 +109,39 @@ fn renew(session: &Session<'_>, package: &Package, kernels: &[Kernel], reporter:
     jobs.iter().zip(results).filter_map(failed).filter(|(_, code)| *code != EXCLUDED).collect()
 }
 
-/// Makes the package known, with its source where it belongs.
-fn register(ctx: &Context, package: &Package, tarballs: &str) -> Result<u8, Error> {
-    let tarball = Path::new(tarballs).join(format!("{}-{}.dkms.tar.gz", package.name, package.version));
-    if !tarballs.is_empty() && ctx.trees.outer(&tarball).is_file() {
-        let code = core::dkms(&["ldtarball", "--archive", &tarball.to_string_lossy(), "--force"]);
-        if code != 0 {
-            core::say(format!("dkms: {} could not be loaded.", tarball.display()));
-            return Ok(BAD_TARBALL);
-        }
-        return Ok(0);
+/// Loads the tarball that the package brings.
+fn load(tarball: &Path) -> u8 {
+    if core::dkms(&["ldtarball", "--archive", &tarball.to_string_lossy(), "--force"]) == 0 {
+        return 0;
     }
+    core::say(format!("dkms: {} could not be loaded.", tarball.display()));
+    BAD_TARBALL
+}
+
+/// Installs the modules that a tarball brought built, for kernels that are here: that takes no headers. Gives the code of
+/// the last that failed.
+fn install_prebuilt(session: &Session<'_>, package: &Package) -> Result<u8, Error> {
+    let ctx = session.ctx;
+    let found = installed::scan(&ctx.trees, &|_, _| false)?;
+    let is_here =
+        |kernel: &Kernel| found.iter().any(|f| f.release == kernel.release && f.presence == Presence::Installed);
+    let built = walk::walk(&ctx.trees, &Filter::package(package)).packages.into_iter().flat_map(|entry| entry.built);
+    let mut last = 0;
+    for kernel in built.map(|built| built.kernel).filter(is_here) {
+        let facts = session.facts.kernel(&kernel)?;
+        if !session.facts.evaluate(package, &facts, None, false)?.conf.autoinstall {
+            continue;
+        }
+        let (name, version) = (package.name.as_str(), package.version.as_str());
+        let code =
+            core::dkms(&["install", "-m", name, "-v", version, "-k", &format!("{}/{}", kernel.release, kernel.arch)]);
+        last = if code == 0 || code == EXCLUDED { last } else { code };
+    }
+    Ok(last)
+}
+
+/// Makes the package known, with its source where it belongs.
+fn register(ctx: &Context, package: &Package) -> Result<u8, Error> {
     let source = ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version));
     if ctx.trees.outer(&source).is_dir() && superseded::adopt(ctx, package, &source)? {
         return Ok(0);
@@ -139,8 +171,8 @@ fn state(ctx: &Context, package: &Package) -> Source {
 }
 
 /// Tells how it ended for this package, kernel by kernel, and gives the exit code: that of the last failure if there was
-/// no success at all.
-fn conclude(package: &Package, outcome: &Outcome, renewed: &[(Release, u8)]) -> u8 {
+/// no success at all, or if framework.conf (`continue_on_error`) wants every failure to count.
+fn conclude(ctx: &Context, package: &Package, outcome: &Outcome, renewed: &[(Release, u8)]) -> u8 {
     let mut failures = renewed.to_vec();
     let mut any_good = false;
     for (index, step) in outcome.plan.steps.iter().enumerate() {
@@ -167,5 +199,5 @@ fn conclude(package: &Package, outcome: &Outcome, renewed: &[(Release, u8)]) -> 
     let Some((_, code)) = failures.last() else { return 0 };
     let list = failures.iter().map(|(release, _)| release.to_string()).collect::<Vec<_>>().join(", ");
     core::say(format!("dkms: {package} could not be installed for {list}; what was installed before is still there."));
-    if any_good { 0 } else { *code }
+    if any_good && ctx.framework.continue_on_error { 0 } else { *code }
 }

@@ -13,10 +13,11 @@ use dkms_core::error::Error;
 use dkms_core::facts::Facts;
 use dkms_core::names::{Package, Release};
 use dkms_core::superseded;
+use dkms_core::tree::record::{Outcome, Record};
 use dkms_core::tree::walk::{self, Filter, Source};
 
 use crate::protocol::{self, Action, Step};
-use crate::{core, pending};
+use crate::{core, hooks, pending};
 
 /// Stop: the only code that apt heeds.
 const STOP: u8 = 10;
@@ -72,7 +73,7 @@ fn incoming(steps: &[Step]) -> Vec<Release> {
 fn look(steps: &[Step], kernels: &[Release]) -> Result<(Vec<String>, Policy), Error> {
     let (ctx, _) = core::context(&["status"])?;
     let policy = ctx.framework.policy;
-    if !pending::is_ready(&ctx.trees) || ctx.trees.outer("/etc/dkms/no-autoinstall").exists() {
+    if !pending::is_ready(&ctx.trees) || hooks::is_disabled(&ctx) {
         return Ok((Vec::new(), policy));
     }
     let packages: Vec<Package> = walk::walk(&ctx.trees, &Filter::default())
@@ -109,9 +110,15 @@ fn has_headers(ctx: &Context, steps: &[Step], release: &Release) -> bool {
         || steps.iter().any(|step| step.name == name && step.action != Action::Remove && step.new_version.is_some())
 }
 
-/// Why `package` will not be there for a kernel that is not there yet either: it says so itself.
+/// Why `package` will not be there for a kernel that comes: it says so itself, or it was tried before.
 fn known_trouble(ctx: &Context, package: &Package, release: &Release) -> Result<Option<String>, Error> {
     let kernel = core::kernel(ctx, release)?;
+    // A kernel of the same release was there before.
+    let before = Record::load(&ctx.trees, package, &kernel).ok().flatten().map(|record| record.outcome);
+    if let Some(Outcome::Failed { step, diagnostic, .. }) = before {
+        let why = diagnostic.map(|text| format!(": {text}")).unwrap_or_default();
+        return Ok(Some(format!("dkms: warning: {package} has failed for kernel {release} before ({step}){why}")));
+    }
     let facts = Facts::new(ctx);
     let Ok(evaluated) = facts.evaluate(package, &*facts.kernel(&kernel)?, None, false) else {
         return Ok(Some(format!("dkms: warning: the dkms.conf of {package} can't be used.")));

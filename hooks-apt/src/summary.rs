@@ -1,95 +1,119 @@
-//! The last word of an apt run: what is not as it should be. apt calls it after each time it ran dpkg.
+//! The last word of a run of apt or dpkg: what it came to for each kernel, said once, when all is over.
+//!
+//! Hooks and maintainer scripts only add to what is kept in `<tree>/.dkms/summary.json`. apt has it said after its last
+//! call of dpkg (`DPkg::Post-Invoke`); where dpkg is run by hand, our trigger is the end.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
 
+use dkms_core::context::Context;
 use dkms_core::durable;
-use dkms_core::names::Release;
+use dkms_core::reconcile::summary::Summary;
 use dkms_core::tree::Trees;
-use dkms_core::tree::record::{Outcome, Record};
 
 use crate::core;
 
-fn flag(trees: &Trees) -> PathBuf {
-    trees.own().join("summary-due")
+fn path(trees: &Trees) -> PathBuf {
+    trees.own().join("summary.json")
 }
 
-/// Something happened that the user should be told of once more at the end.
-pub fn is_due(trees: &Trees) {
-    let _ = durable::own_dirs(&trees.own()).and_then(|()| durable::write_atomic(&flag(trees), b"", 0o644));
-}
-
-/// Prints the summary, if one is due. Never fails: apt would stop.
-pub fn run() -> u8 {
-    let Ok((ctx, _)) = core::context(&["status"]) else { return 0 };
-    if !flag(&ctx.trees).exists() {
-        return 0;
+/// Keeps `summary` until the end, for which the caller asks; outside of dpkg this is the end.
+pub fn keep(ctx: &Context, summary: Summary) {
+    if ctx.machine.maintainer_script.is_none() {
+        print(&summary);
+        return;
     }
-    let _ = durable::remove_any(&flag(&ctx.trees));
-    let records = Record::list(&ctx.trees, None).unwrap_or_default();
-    for line in lines(&records, |release| ctx.trees.modules_dir(release).is_dir()) {
-        core::say(line);
+    let mut all = load(&ctx.trees);
+    all.merge(summary);
+    if let Err(error) = store(&ctx.trees, &all) {
+        log::warn!("{error}");
+        print(&all);
+    }
+}
+
+/// The end of dpkg's run, unless apt has the last word.
+pub fn end_of_dpkg(ctx: &Context) {
+    // apt-pkg sets it for the dpkg that it runs (dpkg(1), "ENVIRONMENT").
+    if core::variable("DPKG_FRONTEND_LOCKED").is_none() {
+        say(&ctx.trees);
+    }
+}
+
+/// The end of apt's run. Never fails: apt would stop.
+pub fn run() -> u8 {
+    if let Ok((ctx, _)) = core::context(&["status"]) {
+        say(&ctx.trees);
     }
     0
 }
 
-/// One line for each package that is missing from a kernel that is there.
-fn lines(records: &[Record], is_there: impl Fn(&Release) -> bool) -> Vec<String> {
-    let mut by_kernel: BTreeMap<&Release, Vec<String>> = BTreeMap::new();
-    for record in records.iter().filter(|record| is_there(&record.kernel.release)) {
-        let why = match &record.outcome {
-            Outcome::Waiting { what } => format!("waits for {what}"),
-            Outcome::Failed { step, diagnostic, log, .. } => {
-                let log = log.as_ref().map(|log| format!(" (log: {})", log.display())).unwrap_or_default();
-                let why = diagnostic.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
-                format!("{step} failed{why}{log}")
-            }
-            _ => continue,
-        };
-        by_kernel.entry(&record.kernel.release).or_default().push(format!("  {}: {why}", record.package));
+/// Says what was kept, once.
+fn say(trees: &Trees) {
+    if !path(trees).exists() {
+        return;
     }
-    let mut lines = Vec::new();
-    for (release, packages) in by_kernel {
-        lines.push(format!("dkms: kernel {release} lacks modules:"));
-        lines.extend(packages);
+    let mut summary = load(trees);
+    summary.retain(|release| trees.modules_dir(release).is_dir());
+    print(&summary);
+    // Where apt has no terminal (PackageKit), this is all that remains of what was said.
+    log(&trees.outer("/dev/log"), &summary.lines());
+    if let Err(error) = durable::remove_any(&path(trees)) {
+        log::warn!("{error}");
     }
-    lines
+}
+
+fn print(summary: &Summary) {
+    let lines = summary.lines();
+    if !lines.is_empty() {
+        core::say(format!("\n{}", lines.join("\n")));
+    }
+}
+
+/// Sends lines to the system's log at `socket`, if there is one that listens (syslog(3): `<facility * 8 + severity>`,
+/// here 3, daemon, and 5, notice).
+fn log(socket: &Path, lines: &[String]) {
+    let Ok(sender) = UnixDatagram::unbound() else { return };
+    // Never wait for a log that nobody empties.
+    let _ = sender.set_nonblocking(true);
+    for line in lines {
+        let _ = sender.send_to(format!("<29>dkms: {line}").as_bytes(), socket);
+    }
+}
+
+/// What was kept; nothing if that is of no use.
+fn load(trees: &Trees) -> Summary {
+    let text = std::fs::read(path(trees)).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
+}
+
+fn store(trees: &Trees, summary: &Summary) -> Result<(), Box<dyn std::error::Error>> {
+    durable::own_dirs(&trees.own())?;
+    durable::write_atomic(&path(trees), &serde_json::to_vec(summary)?, 0o644)?;
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dkms_core::names::{Kernel, Package};
+    use dkms_core::root::Root;
 
     #[test]
-    fn only_what_is_wrong_is_told() {
-        let record = |name: &str, release: &str, outcome| Record {
-            package: Package::new(name, "1").unwrap(),
-            kernel: Kernel::new(release, "x86_64").unwrap(),
-            outcome,
-            at: 0,
-        };
-        let failed = Outcome::Failed {
-            step: "build".into(),
-            code: 10,
-            diagnostic: Some("a.c:1: no".into()),
-            log: Some("/x/make.log".into()),
-            remembered_key: None,
-        };
-        let records = [
-            record("a", "6.1", Outcome::Installed),
-            record("b", "6.1", failed.clone()),
-            record("c", "6.1", Outcome::Waiting { what: "headers of 6.1".into() }),
-            record("d", "6.0", failed),
-            record("e", "6.1", Outcome::Skipped { why: "arch".into() }),
-        ];
-        assert_eq!(
-            lines(&records, |release| release.as_str() == "6.1"),
-            [
-                "dkms: kernel 6.1 lacks modules:",
-                "  b/1: build failed: a.c:1: no (log: /x/make.log)",
-                "  c/1: waits for headers of 6.1",
-            ]
-        );
+    fn what_is_kept_is_said_once() {
+        let tmp = tempfile::tempdir().unwrap();
+        let trees = Trees::new(Root::at(tmp.path()).unwrap());
+        fs_err::create_dir_all(&trees.dkms.outer).unwrap();
+        let mut summary = Summary::default();
+        summary.note("one".to_owned());
+        store(&trees, &summary).unwrap();
+        assert_eq!(load(&trees), summary);
+        fs_err::create_dir(tmp.path().join("dev")).unwrap();
+        let log = UnixDatagram::bind(tmp.path().join("dev/log")).unwrap();
+        say(&trees);
+        let mut bytes = [0; 99];
+        let heading = log.recv(&mut bytes).unwrap();
+        assert_eq!(&bytes[..heading], b"<29>dkms: DKMS summary");
+        assert!(!path(&trees).exists());
+        fs_err::write(path(&trees), "rubbish").unwrap();
+        assert_eq!(load(&trees), Summary::default());
     }
 }

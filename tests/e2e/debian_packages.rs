@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use dkms_tests::debian::Machine;
+use dkms_tests::debian::{Machine, summary};
 use dkms_tests::needs::Need;
 use dkms_tests::suite::Suite;
 
@@ -153,7 +153,8 @@ fn removed_but_not_purged() -> Result<()> {
     machine.dpkg_is_clean()
 }
 
-/// dkms-autopkgtest says the same of five packages, one of which can't be built, with the classic and with ours.
+/// dkms-autopkgtest says the same of five packages with the classic and with ours: one is not meant for the kernel (it
+/// needs a subsystem that small kernels lack), one can't be built.
 fn autopkgtest() -> Result<()> {
     let packages =
         ["acpi-call-dkms", "bbswitch-dkms", "v4l2loopback-dkms", "lime-forensics-dkms", "/srv/bad-dkms_1.0-1_all.deb"];
@@ -174,18 +175,43 @@ fn autopkgtest() -> Result<()> {
     let (classic, ours) = (verdicts(false)?, verdicts(true)?);
     ensure!(classic == ours, "classic:\n{}\nours:\n{}", classic.join(""), ours.join(""));
     let good = ours.iter().filter(|verdict| verdict.contains(": 0 ") && verdict.contains("installed")).count();
-    ensure!(good == 4, "not four good ones:\n{}", ours.join(""));
+    ensure!(good == 3, "not three good ones:\n{}", ours.join(""));
     Ok(())
 }
 
+/// unattended-upgrades has the summary in its log, from which it makes its mails.
+fn unattended_upgrades() -> Result<()> {
+    let machine = Machine::ours("trixie")?;
+    let kernel = machine.installed_kernel()?;
+    machine.make_module("hello", "1.0", 1, "")?;
+    machine.make_module("hello", "2.0", 1, "")?;
+    machine.apt("install unattended-upgrades /srv/hello-dkms_1.0-1_all.deb")?;
+    machine.bed.ok(
+        "mkdir /srv/repo; cd /srv/repo; mv ../hello-dkms_2.0-1_all.deb .; dpkg-scanpackages . 2>/dev/null >Packages
+         { printf 'Origin: tests\\nLabel: tests\\nSuite: tests\\nDate: %s\\nSHA256:\\n' \"$(date -uR)\"
+           echo \" $(sha256sum Packages | cut -d' ' -f1) $(stat -c %s Packages) Packages\"; } >Release
+         rm -f /etc/apt/sources.list /etc/apt/sources.list.d/*
+         echo 'deb [trusted=yes] file:/srv/repo ./' >/etc/apt/sources.list.d/tests.list
+         apt-get -q update >/dev/null
+         echo 'Unattended-Upgrade::Origins-Pattern { \"origin=tests\"; };' >/etc/apt/apt.conf.d/51tests
+         unattended-upgrade",
+    )?;
+    machine.has("hello/2.0", &kernel)?;
+    let log = machine.bed.read("/var/log/unattended-upgrades/unattended-upgrades-dpkg.log")?;
+    ensure!(summary(&log)?.contains("installed hello/2.0"), "{log}");
+    machine.dpkg_is_clean()
+}
+
 fn main() -> ExitCode {
-    Suite::new(&[Need::Bed, Need::Ours, Need::Long, Need::Packages])
-        .case("replacement_trixie", || replacement("trixie"))
-        .case("replacement_bookworm", || replacement("bookworm"))
+    let long = [Need::Long];
+    Suite::new(&[Need::Bed, Need::Ours, Need::Packages])
+        .case_needing(&long, "replacement_trixie", || replacement("trixie"))
+        .case_needing(&long, "replacement_bookworm", || replacement("bookworm"))
         .case("upgrades", upgrades)
-        .case("failing_upgrades", failing_upgrades)
+        .case_needing(&long, "failing_upgrades", failing_upgrades)
         .case("bad_neighbours", bad_neighbours)
-        .case("removed_but_not_purged", removed_but_not_purged)
-        .case("autopkgtest", autopkgtest)
+        .case_needing(&long, "removed_but_not_purged", removed_but_not_purged)
+        .case_needing(&long, "autopkgtest", autopkgtest)
+        .case_needing(&long, "unattended_upgrades", unattended_upgrades)
         .main()
 }

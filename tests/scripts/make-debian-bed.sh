@@ -3,8 +3,7 @@
 #
 # Makes the Debian root that the suites of the Debian family start from: the classic dkms as Debian installs it, with its
 # hooks; initramfs-tools; the tools to build packages; the third newest cloud kernel with its headers. The two newer
-# kernels, some module packages and the sources of packages that use dh-dkms are downloaded, so that no test needs the
-# network: apt finds them in its cache.
+# kernels and some module packages are downloaded, so that hardly a test needs the network: apt finds them in its cache.
 # Writes DIR/etc/dkms-bed-kernels: the three kernel releases, newest first (only the last is installed).
 set -eu
 suite=$1 dir=$2
@@ -31,13 +30,6 @@ done
 dpkg-query -W -f "\${Version}" dkms >/tmp/classic
 apt-get -q -y install --download-only --reinstall dkms dh-dkms >/dev/null
 mkdir -p /usr/share/dkms-bed; mv /tmp/classic /usr/share/dkms-bed/classic
-sed "s/^deb /deb-src /" /etc/apt/sources.list >/etc/apt/sources.list.d/sources.list
-apt-get -q update >/dev/null
-mkdir -p /usr/share/dkms-bed/sources
-cd /usr/share/dkms-bed/sources
-for source in acpi-call bbswitch v4l2loopback tp-smapi lime-forensics dm-writeboost; do
-	apt-get -q source --download-only $source >/dev/null 2>&1 || echo "make-debian-bed: no source of $source" >&2
-done
-rm /etc/apt/sources.list.d/sources.list
+apt-get -q -y install --download-only unattended-upgrades >/dev/null
 '
 printf '%s\n' $kernels >"$dir/etc/dkms-bed-kernels"

@@ -26,7 +26,7 @@ for what; do
 		command -v cc >/dev/null || { lacking+=(gcc libc6-dev); essential=1; }
 		;;
 	deb)
-		need dpkg-buildpackage dpkg-dev; need dh debhelper
+		need dpkg-buildpackage dpkg-dev; need dh debhelper; need pkg-config pkgconf
 		essential=1
 		;;
 	demo)
@@ -41,7 +41,10 @@ for what; do
 	test | unit)
 		need make make; need depmod kmod; need xz xz-utils; need zstd zstd; need patch patch; need openssl openssl
 		need strip binutils; need file file
-		if [ "$what$(id -u)" = test0 ]; then need rpmbuild rpm; need mmdebstrap mmdebstrap; need unshare util-linux; need pkg-config pkgconf; fi
+		if [ "$what$(id -u)" = test0 ]; then
+			need rpmbuild rpm; need mmdebstrap mmdebstrap; need unshare util-linux
+			need dpkg-buildpackage dpkg-dev; need dh debhelper; need pkg-config pkgconf
+		fi
 		;;
 	*) echo "need.sh: unknown: $what" >&2; exit 2 ;;
 	esac

@@ -1,6 +1,7 @@
 //! Debian roots with real package managers, for the suites of the Debian family.
 
-use std::path::PathBuf;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
@@ -14,13 +15,18 @@ pub fn base(suite: &str) -> Result<Base> {
     let script = settings::project().join("tests/scripts/make-debian-bed.sh");
     let beds = settings::cache().join("debian");
     fs_err::create_dir_all(&beds)?;
-    let root = beds.join(suite);
-    let lock = fs_err::File::create(beds.join(format!("{suite}.lock")))?;
+    let mut hasher = DefaultHasher::new();
+    for script in ["make-debian-bed.sh", "make-bed.sh"] {
+        fs_err::read(settings::project().join("tests/scripts").join(script))?.hash(&mut hasher);
+    }
+    let name = format!("{suite}-{:08x}", hasher.finish() >> 32);
+    let root = beds.join(&name);
+    let lock = fs_err::File::create(beds.join(format!("{name}.lock")))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
     let list = root.join("etc/dkms-bed-kernels");
     let age = fs_err::metadata(&list).and_then(|m| m.modified()).ok().and_then(|made| made.elapsed().ok());
     if age.is_none_or(|age| age > STALE) {
-        let new = beds.join(format!("{suite}.new-{}", std::process::id()));
+        let new = beds.join(format!("{name}.new-{}", std::process::id()));
         let made = run(command("bash").arg(&script).arg(suite).arg(&new), b"").and_then(crate::run::Outcome::ok);
         match made {
             Ok(_) => {
@@ -28,6 +34,7 @@ pub fn base(suite: &str) -> Result<Base> {
                     fs_err::remove_dir_all(&root)?;
                 }
                 fs_err::rename(&new, &root)?;
+                forget_old(&beds)?;
             }
             Err(error) => {
                 let _ = fs_err::remove_dir_all(&new);
@@ -41,12 +48,36 @@ pub fn base(suite: &str) -> Result<Base> {
     Ok(Base { root, kernels: kernels.split_whitespace().map(str::to_owned).collect() })
 }
 
+/// Removes the beds that nobody has asked for since they went stale: their recipe has changed.
+fn forget_old(beds: &Path) -> Result<()> {
+    for entry in fs_err::read_dir(beds)? {
+        let bed = entry?.path();
+        let list = fs_err::metadata(bed.join("etc/dkms-bed-kernels")).and_then(|list| list.modified());
+        if list.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > STALE)) {
+            fs_err::remove_dir_all(&bed)?;
+        }
+    }
+    Ok(())
+}
+
 /// Our packages, as `make deb` leaves them; `None` if it has not run.
 pub fn our_packages() -> Option<PathBuf> {
     let dir = settings::debs();
     let entries = fs_err::read_dir(&dir).ok()?;
     let found = entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("dkms_"));
     found.then_some(dir)
+}
+
+/// The summary at the end of what apt said: there is one, and nothing comes after it.
+pub fn summary(said: &str) -> Result<&str> {
+    ensure!(said.matches("DKMS summary").count() == 1, "not one summary\n{said}");
+    let summary = said.split("DKMS summary").nth(1).unwrap_or_default();
+    // apt's own complaint about a failed dpkg is said by another process.
+    let after = |line: &&str| {
+        ["Setting up", "Processing", "Unpacking", "Renewing", "Running"].iter().any(|w| line.starts_with(w))
+    };
+    ensure!(summary.lines().find(after).is_none(), "the summary is not the last word\n{said}");
+    Ok(summary)
 }
 
 /// A clone of a Debian bed, and what is done in it again and again.

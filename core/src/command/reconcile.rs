@@ -9,7 +9,8 @@ use crate::execute::{Session, run::depmods};
 use crate::kernel::installed;
 use crate::names::{Arch, Kernel};
 use crate::plan::{Action, Plan};
-use crate::reconcile::{How, Initramfs, Scope, preview, reconcile, stale, summary};
+use crate::reconcile::summary::{self, Summary};
+use crate::reconcile::{How, Initramfs, Outcome, Scope, initramfs, preview, reconcile, stale};
 use crate::report::{Event, Reporter};
 use crate::superseded;
 
@@ -32,33 +33,66 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     }
     let Some(scope) = scope(ctx, args, boot)? else { return Ok(0) };
     let how = How { spare_known_failures: boot, ..how(args) };
-    let session = Session::new(ctx)?;
     if ctx.options.dry_run {
-        let (plan, broken) = preview(&session, &scope, how)?;
+        let (plan, broken) = preview(&Session::new(ctx)?, &scope, how)?;
         return show(args, &plan, &broken, reporter);
     }
     super::check_access(ctx, args)?;
     // rpm's file triggers are scriptlets, too, but come when all files are in their places.
     let over =
         ctx.machine.rpm_scriptlet.is_none() || matches!(args.value("event"), Some("files-changed" | "transaction-end"));
+    let done = perform(ctx, &scope, how, over, reporter)?;
+    let lines = done.summary.lines();
+    if !lines.is_empty() {
+        // The last thing said; on standard error, since standard output may be somebody's protocol.
+        reporter.report(Event::Note(format!("\n{}", lines.join("\n"))));
+    }
+    Ok(done.code)
+}
+
+/// What a whole reconciliation came to.
+#[derive(Debug)]
+pub struct Performed {
+    /// How the steps ended.
+    pub outcome: Outcome,
+    /// What is to be told.
+    pub summary: Summary,
+    /// The exit code by policy.
+    pub code: u8,
+}
+
+/// The verb itself, for fronts that keep the summary until later. `over`: all files of the transaction that we are part
+/// of are in their places, so that what is not there now will not come.
+pub fn perform(
+    ctx: &Context,
+    scope: &Scope,
+    how: How,
+    over: bool,
+    reporter: &dyn Reporter,
+) -> Result<Performed, Error> {
+    let session = Session::new(ctx)?;
     superseded::settle_at(&session, over, reporter)?;
     for (package, kernel) in superseded::outdated(ctx) {
         let _lock = ctx.lock_tree()?;
         stale::mark(ctx, &kernel, [package])?;
     }
-    let outcome = reconcile(&session, &scope, how, reporter)?;
+    let outcome = reconcile(&session, scope, how, reporter)?;
+    let mut summary = Summary::of(ctx, &outcome);
     if superseded::settle_at(&session, over, reporter)? {
         depmods(&session, reporter);
+        if how.initramfs == Initramfs::Auto {
+            for (release, why) in initramfs::settle(ctx, reporter) {
+                summary.note(summary::not_renewed(&release, &why));
+            }
+        }
     }
     if !outcome.changed.is_empty() {
-        super::post_transaction(ctx, reporter)?;
+        let changed = |step: &&crate::plan::Step| outcome.changed.contains(&step.kernel.release);
+        let last = outcome.plan.steps.iter().rev().find(changed).map(|step| &step.kernel);
+        super::post_transaction(&session, last, reporter)?;
     }
-    let lines = summary::lines(ctx, &outcome);
-    if !lines.is_empty() {
-        // The last thing said; on standard error, since standard output may be somebody's protocol.
-        reporter.report(Event::Note(format!("\n{}", lines.join("\n"))));
-    }
-    Ok(outcome.code(ctx, how.strict))
+    let code = outcome.code(ctx, how.strict);
+    Ok(Performed { outcome, summary, code })
 }
 
 /// How the words want it.

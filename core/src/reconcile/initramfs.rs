@@ -1,7 +1,9 @@
 //! The initramfs step: once for each kernel whose modules changed, where it may matter.
+//! Modules that were taken out while a package manager worked leave a [`debt`]: the image that lists one of them is
+//! renewed, too.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use super::Initramfs;
 use crate::context::Context;
@@ -9,14 +11,15 @@ use crate::error::Error;
 use crate::execute::Done;
 use crate::host::headers_package::pkgbase;
 use crate::host::initramfs::{Tool, image};
+use crate::install::debt;
 use crate::names::Release;
 use crate::plan::{Action, Plan, Reason, Step};
 use crate::process::{self, Output};
 use crate::report::{Event, Reporter};
 use crate::tree::manifest::KernelManifest;
 
-/// Renews the initramfs of the kernels that `results` changed. A kernel without one gets none: somebody
-/// decided so. Gives the kernels for which that failed.
+/// Renews the initramfs of the kernels that `results` changed or that are owed one. A kernel without one gets none:
+/// somebody decided so. Gives the kernels for which that failed.
 pub(super) fn renew(
     ctx: &Context,
     plan: &Plan,
@@ -25,6 +28,9 @@ pub(super) fn renew(
     reporter: &dyn Reporter,
 ) -> Vec<(Release, String)> {
     if who != Initramfs::Auto {
+        if who == Initramfs::Later {
+            plan.steps.iter().for_each(|step| debt::forget(&ctx.trees, &step.kernel.release));
+        }
         return Vec::new();
     }
     let mut changed: BTreeMap<&Release, Vec<&Step>> = BTreeMap::new();
@@ -33,17 +39,48 @@ pub(super) fn renew(
             changed.entry(&step.kernel.release).or_default().push(step);
         }
     }
+    let matters = changed.into_iter().filter(|(release, steps)| matters(ctx, release, steps));
+    let mut releases: BTreeSet<Release> = matters.map(|(release, _)| release.clone()).collect();
+    releases.extend(owed(ctx));
+    make(ctx, &releases, reporter)
+}
+
+/// Renews what is owed. Gives the kernels for which that failed.
+pub fn settle(ctx: &Context, reporter: &dyn Reporter) -> Vec<(Release, String)> {
+    make(ctx, &owed(ctx), reporter)
+}
+
+/// The kernels whose image lists what was taken out of them. A debt that is none is forgotten.
+fn owed(ctx: &Context) -> BTreeSet<Release> {
+    let mut owed = BTreeSet::new();
+    for (release, names) in debt::all(&ctx.trees) {
+        let tool = Tool::of(&ctx.trees.root);
+        let image = image_of(ctx, &release);
+        if tool.zip(image).is_some_and(|(tool, image)| lists(ctx, tool, &image, &names)) {
+            owed.insert(release);
+        } else {
+            debt::forget(&ctx.trees, &release);
+        }
+    }
+    owed
+}
+
+fn image_of(ctx: &Context, release: &Release) -> Option<PathBuf> {
+    image(&ctx.trees.root, release, pkgbase(&ctx.trees.modules_dir(release)).as_deref())
+}
+
+/// Makes the images of `releases` anew.
+fn make(ctx: &Context, releases: &BTreeSet<Release>, reporter: &dyn Reporter) -> Vec<(Release, String)> {
     let mut failures = Vec::new();
     let Some(tool) = Tool::of(&ctx.trees.root) else { return failures };
-    for (release, steps) in changed {
-        let dir = ctx.trees.modules_dir(release);
-        let Some(image) = image(&ctx.trees.root, release, pkgbase(&dir).as_deref()) else { continue };
-        if !matters(ctx, tool, release, &image, &steps) {
-            continue;
-        }
+    for release in releases {
+        let Some(image) = image_of(ctx, release) else { continue };
         reporter.report(Event::Part(format!("Renewing the initramfs of kernel {release}...")));
         match run(ctx, tool, release, &image) {
-            Ok(()) => reporter.line(&" done."),
+            Ok(()) => {
+                reporter.line(&" done.");
+                debt::forget(&ctx.trees, release);
+            }
             Err(why) => {
                 reporter.line(&" failed.");
                 failures.push((release.clone(), why));
@@ -55,7 +92,8 @@ pub(super) fn renew(
 
 /// Whether the image may hold a module that changed. A package that was not there when the image was made may
 /// belong into it; of one that was, the image tells. In doubt: yes.
-fn matters(ctx: &Context, tool: Tool, release: &Release, image: &Path, steps: &[&Step]) -> bool {
+fn matters(ctx: &Context, release: &Release, steps: &[&Step]) -> bool {
+    let (Some(tool), Some(image)) = (Tool::of(&ctx.trees.root), image_of(ctx, release)) else { return false };
     if steps.iter().any(|step| matches!(step.reason, Reason::Missing)) {
         return true;
     }
@@ -67,6 +105,11 @@ fn matters(ctx: &Context, tool: Tool, release: &Release, image: &Path, steps: &[
             None => return true,
         }
     }
+    lists(ctx, tool, &image, &names)
+}
+
+/// Whether the image holds a module of one of these names. In doubt: yes.
+fn lists(ctx: &Context, tool: Tool, image: &Path, names: &[String]) -> bool {
     let lister = match tool {
         Tool::InitramfsTools => "lsinitramfs",
         Tool::Dracut => "lsinitrd",

@@ -12,6 +12,7 @@ pub mod summary;
 
 use std::collections::BTreeSet;
 
+use crate::conf::framework::Policy;
 use crate::conf::typed;
 use crate::context::Context;
 use crate::error::Error;
@@ -85,7 +86,10 @@ impl Outcome {
         let step = &self.plan.steps[index];
         match (&self.results[index], step.action) {
             (Some(Ok(_)), _) | (None, Action::Keep | Action::Remove) => Ending::Present,
-            (Some(Err(Error::Excluded { .. })), _) | (None, Action::Skip) => Ending::Excluded,
+            // What the kernel has itself, at this version or a newer one, is not lacking.
+            (Some(Err(Error::Excluded { .. } | Error::NothingInstalled(_))), _) | (None, Action::Skip) => {
+                Ending::Excluded
+            }
             (Some(Err(Error::NoHeaders { .. } | Error::Lock(_))), _) | (None, Action::Wait) => Ending::Waiting,
             (Some(Err(error)), _) => Ending::Failed(error.code()),
             (None, _) => Ending::Failed(match &step.reason {
@@ -102,6 +106,9 @@ impl Outcome {
             let wish = wish(ctx, &self.plan.steps[index]);
             (wish, self.ending(index))
         });
+        // Nobody knows what is lacking of what can't be looked at, nor what the old initramfs holds.
+        let others = self.broken.iter().map(|_| 4).chain(self.initramfs_failures.iter().map(|_| 6));
+        let endings = endings.chain(others.map(|code| (typed::Wish::Wanted, Ending::Failed(code))));
         policy::exit_code(endings, ctx.framework.policy, strict)
     }
 }
@@ -127,6 +134,9 @@ pub fn preview(session: &Session<'_>, scope: &Scope, how: How) -> Result<(Plan, 
 
 /// Looks, plans and does. Failures of packages are in the outcome; an error means that nothing could be told.
 pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn Reporter) -> Result<Outcome, Error> {
+    if how.strict || session.ctx.framework.policy == Policy::Fail {
+        session.require_signatures();
+    }
     session.heal(reporter)?;
     let gathered = gather::gather(session, scope, how.spare_known_failures)?;
     let plan = plan(&gathered.facts);
@@ -194,6 +204,7 @@ fn jobs(plan: &Plan, how: How) -> (Vec<Job>, Vec<usize>) {
             kernel: step.kernel.clone(),
             want: Want::Installed,
             rebuild,
+            planned: true,
             announce: how.announce.then_some(announce),
             after: step.after.iter().filter_map(|before| steps.iter().position(|step| step == before)).collect(),
         });

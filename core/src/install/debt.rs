@@ -1,0 +1,62 @@
+//! What a kernel's initramfs may still hold of modules that were taken out: `<tree>/.dkms/initramfs/<K>`, a module's name
+//! a line. A package manager's run removes packages one by one; the image is looked at once, when all is over.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use crate::context::Context;
+use crate::durable;
+use crate::error::Error;
+use crate::journal::JournalError;
+use crate::names::{Kernel, Package, Release};
+use crate::tree::Trees;
+use crate::tree::manifest::KernelManifest;
+
+/// Notes that the modules of `package` are about to be taken out of `kernel`.
+pub fn owe(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<(), Error> {
+    let trees = &ctx.trees;
+    let beside = KernelManifest::load(&trees.kernel_manifest(&kernel.release)).map_err(JournalError::File)?;
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    if let Some(entry) = beside.as_ref().and_then(|beside| beside.find(package, &kernel.arch)) {
+        names.extend(entry.files.iter().map(|file| file.name.clone()));
+    } else {
+        // The classic's: what it built tells.
+        let built = fs::read_dir(trees.artefact_modules(package, kernel)).into_iter().flatten().flatten();
+        let files = built.filter_map(|entry| entry.file_name().into_string().ok());
+        names.extend(files.filter_map(|name| Some(name.split_once(".ko")?.0.to_owned())));
+    }
+    names.extend(read(trees, &kernel.release));
+    if names.is_empty() {
+        return Ok(());
+    }
+    let text = names.into_iter().collect::<Vec<_>>().join("\n");
+    durable::own_dirs(&dir(trees))
+        .and_then(|()| durable::write_atomic(&dir(trees).join(&kernel.release), text.as_bytes(), 0o644))
+        .map_err(JournalError::File)?;
+    Ok(())
+}
+
+/// Forgets what is noted for the kernel.
+pub fn forget(trees: &Trees, release: &Release) {
+    if let Err(error) = durable::remove_any(&dir(trees).join(release)) {
+        log::warn!("{error}");
+    }
+}
+
+/// The kernels for which something is noted, with the names of the modules.
+pub fn all(trees: &Trees) -> Vec<(Release, Vec<String>)> {
+    let entries = fs::read_dir(dir(trees)).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let releases = names.filter(|name| !name.starts_with('.')).filter_map(|name| Release::new(name).ok());
+    releases.map(|release| (release.clone(), read(trees, &release))).collect()
+}
+
+fn dir(trees: &Trees) -> PathBuf {
+    trees.own().join("initramfs")
+}
+
+fn read(trees: &Trees, release: &Release) -> Vec<String> {
+    let text = fs::read_to_string(dir(trees).join(release)).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
