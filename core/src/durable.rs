@@ -101,17 +101,20 @@ fn create(path: &Path, mode: u32) -> Result<fs::File, FileError> {
 /// Replaces (or creates) a file so that it is there with the old content or the new, whatever
 /// happens. Its directory must exist.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let temp = dir.join(format!("{NEW}{}", unique()));
-    let written = write_new(&temp, bytes, mode).and_then(|file| {
-        file.sync_all().map_err(at("write", &temp))?;
-        fs::rename(&temp, path).map_err(at("replace", path))
+    write_atomic_by(&path.with_file_name(format!("{NEW}{}", unique())), path, bytes, mode)
+}
+
+/// The same by way of `temp` in the same directory, a name that whoever cleans up after a kill knows.
+pub fn write_atomic_by(temp: &Path, path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    let written = write_new(temp, bytes, mode).and_then(|file| {
+        file.sync_all().map_err(at("write", temp))?;
+        fs::rename(temp, path).map_err(at("replace", path))
     });
     if let Err(error) = written {
-        let _ = fs::remove_file(&temp);
+        let _ = fs::remove_file(temp);
         return Err(error);
     }
-    sync(dir)
+    sync(path.parent().unwrap_or(Path::new(".")))
 }
 
 /// Makes a file's content, or a directory's list of names, survive a power loss.
@@ -140,6 +143,9 @@ pub fn sync_tree(path: &Path) -> Result<(), FileError> {
 /// Makes the directory `path` and the missing ones above it. From a component called `.dkms` on
 /// they are for root alone (0700): build directories and journals are nobody else's business.
 pub fn own_dirs(path: &Path) -> Result<(), FileError> {
+    if path.is_dir() {
+        return Ok(());
+    }
     let mut here = PathBuf::new();
     let mut private = false;
     for part in path.components() {

@@ -238,6 +238,9 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A module should be signed, can't be, and policy says that this is a failure.
+    #[error("The modules can't be signed, and policy does not allow unsigned ones: {0}\nMend the key material (see dkms-mok(8)), or set policy=warn in /etc/dkms/framework.conf")]
+    NotSigned(String),
     /// The kernel's module tree is not there.
     #[error("The directory {} doesn't exist.\nYou cannot install a module onto a non-existent kernel.", .0.display())]
     NoModulesDir(PathBuf),
@@ -334,6 +337,7 @@ impl Error {
             // Ours: the classic had neither locks nor a journal (see dkms(8), EXIT STATUS).
             Self::Lock(_) => 17,
             Self::Journal(_) | Self::Io(_) | Self::Process(_) => 18,
+            Self::NotSigned(_) => 19,
             Self::Kernel(_) => 12,
         }
     }
@@ -353,6 +357,7 @@ impl Error {
             Self::NoModulesDir(_) | Self::MissingModule { .. } | Self::NothingInstalled(_) | Self::NotPut(_) => {
                 "install"
             }
+            Self::NotSigned(_) => "sign",
             Self::Depmod { .. } => "depmod",
             Self::Lock(_) => "lock",
             _ => "prepare",

@@ -151,8 +151,9 @@ fn take(path: &Path, patience: Patience<'_>, how: FlockOperation) -> Result<Lock
         if left == Some(Duration::ZERO) {
             return Err(LockError::Timeout { path: path.to_owned(), holder, waited });
         }
-        if let (false, Some(holder)) = (told, &holder) {
-            (patience.on_wait)(holder);
+        // Another thread of ours will be done soon, and nobody can do anything about it.
+        if let (false, Some(holder)) = (told, holder.filter(|holder| holder.pid != std::process::id())) {
+            (patience.on_wait)(&holder);
             told = true;
         }
         std::thread::sleep(left.map_or(pause, |left| pause.min(left)));

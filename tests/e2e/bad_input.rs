@@ -132,6 +132,18 @@ fn what_the_machine_lacks() -> Result<()> {
     Ok(())
 }
 
+/// Whoever filled the disk can still get rid of a package.
+fn a_full_disk_lets_go() -> Result<()> {
+    let bed = bed_with_hello()?;
+    bed.ok(&fill(
+        bed.base(),
+        "mount -t tmpfs -o size=24m tmpfs /var/lib/dkms; dkms install hello/1.0 -k {k}
+         ! cat /dev/zero >/var/lib/dkms/filler 2>/dev/null; ! dkms build hello/1.0 -k {k2}
+         dkms remove hello/1.0 --all; [ -z \"$(dkms status)\" ]; [ ! -e /var/lib/dkms/hello ]; ! find /lib/modules -name 'hello.ko*' | grep .",
+    ))?;
+    Ok(())
+}
+
 /// What failed a build is shown with its file and line, not only where to look.
 fn the_first_compiler_error() -> Result<()> {
     let bed = Bed::subject(&Base::trixie()?)?;
@@ -154,6 +166,7 @@ fn main() -> ExitCode {
         .case_needing(&[Need::Ours], "names", names)
         .case_needing(&[Need::Ours], "hostile_confs", hostile_confs)
         .case_needing(&[Need::Ours], "what_the_machine_lacks", what_the_machine_lacks)
+        .case_needing(&[Need::Ours], "a_full_disk_lets_go", a_full_disk_lets_go)
         .case_needing(&[Need::Ours], "the_first_compiler_error", the_first_compiler_error)
         .main()
 }

@@ -252,6 +252,27 @@ fn nested() -> Case {
     .shows("dkms status")
 }
 
+/// The programs of others that are told: modprobe for the devices of the running kernel, and apport of a failure. The
+/// machine has recorders in their places.
+fn tells_modprobe_and_apport() -> Case {
+    with([hello(), package("bad").that_fails()])
+        .prepared_by(
+            "cp -a /lib/modules/{k} /lib/modules/$(uname -r)
+             printf '#!/bin/sh\\nprintf \"%%s\\\\n\" \"$@\" >>/root/modprobe\\n' >/usr/local/sbin/modprobe
+             mkdir -p /usr/share/apport/package-hooks; printf '#!/bin/sh\\n' >/usr/share/apport/apport
+             printf '#!/bin/sh\\necho \"$@\" >>/root/apport\\n' >/usr/local/bin/python3
+             chmod +x /usr/local/sbin/modprobe /usr/share/apport/apport /usr/local/bin/python3; touch /root/modprobe /root/apport",
+        )
+        .then(0, "dkms install hello/1.0 -k {k} --modprobe-on-install")
+        .shows("cat /root/modprobe")
+        .then(0, "dkms install hello/1.0 -k $(uname -r)")
+        .shows("cat /root/modprobe")
+        .then(0, "dkms uninstall hello/1.0 -k $(uname -r) && dkms install hello/1.0 -k $(uname -r) --modprobe-on-install")
+        .shows("grep -c ^-a$ /root/modprobe; sort -u /root/modprobe")
+        .then(10, "dkms build bad/1.0 -k {k}")
+        .shows("grep bad /root/apport")
+}
+
 /// Killed before depmod: the next command that changes anything runs it. And `--rpm_safe_upgrade` in rpm's order.
 fn owed_and_safe() -> Result<()> {
     let bed = Bed::subject(&Base::trixie()?)?;
@@ -271,7 +292,7 @@ fn owed_and_safe() -> Result<()> {
 type Named = (&'static str, fn() -> Case);
 
 fn main() -> ExitCode {
-    let cases: [Named; 10] = [
+    let cases: [Named; 11] = [
         ("every_verb", every_verb),
         ("from_a_directory", from_a_directory),
         ("several_modules", several_modules),
@@ -282,6 +303,7 @@ fn main() -> ExitCode {
         ("configuration", configuration),
         ("command_line", command_line),
         ("nested", nested),
+        ("tells_modprobe_and_apport", tells_modprobe_and_apport),
     ];
     cases
         .into_iter()

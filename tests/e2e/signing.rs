@@ -237,6 +237,59 @@ has 'Failed to sign module' /tmp/said; [ -z "$(signer $updates/hello.ko.xz)" ] |
 [ "$(xz -dc $updates/hello.ko.xz | tail -c 4)" != half ] || fail "half a signature"
 "#;
 
+/// Where policy allows no unsigned modules, bad key material is one error, and the module before stays.
+const MUST: &str = r#"
+printf "mok_signing_key=$keys/rsa2048.key\nmok_certificate=$keys/rsa2048.pem\n" >$conf
+install_hello; before=$(sha256sum <$updates/hello.ko.xz)
+cp -a /usr/src/hello-1.0 /usr/src/hello-2.0; sed -i 's/1\.0/2.0/' /usr/src/hello-2.0/{dkms.conf,hello.c}; dkms add hello/2.0 >/dev/null
+refused() { # COMMAND...
+  local code=0; "$@" >/tmp/said 2>&1 || code=$?
+  [ $code = 11 ] || { cat /tmp/said >&2; fail "$*: $code"; }
+  [ "$(grep -c 'Error! ' /tmp/said)" = 1 ] || { cat /tmp/said >&2; fail "not one error"; }
+  has "can't be signed" /tmp/said; has 'policy=warn' /tmp/said; has 'hello/1.0 stays installed for it' /tmp/said
+  [ "$before" = "$(sha256sum <$updates/hello.ko.xz)" ] || fail "$*: another module"
+  dkms status >/tmp/said; has 'hello/1.0, 6.1.0-mini, x86_64: installed' /tmp/said
+  [ ! -e /var/lib/dkms/hello/2.0/$k ] || fail "an unsigned artefact"
+}
+bad="mok_signing_key=/root/nowhere\nmok_certificate=$keys/rsa2048.pem\n"
+printf "${bad}policy=fail\n" >$conf; refused dkms reconcile -k $k
+# The program that signs fails in the middle.
+printf "mok_signing_key=$keys/rsa2048.encrypted.key\nmok_certificate=$keys/rsa2048.pem\npolicy=fail\n" >$conf
+refused dkms reconcile -k $k
+printf "$bad" >$conf; refused dkms reconcile -k $k --strict
+# Policy warn, and the classic's verbs: unsigned, and said aloud.
+dkms reconcile -k $k >/tmp/said 2>&1 || fail warn
+has "modules won't be signed" /tmp/said; [ -z "$(signer $updates/hello.ko.xz)" ] || fail signed
+dkms status >/tmp/said; has 'hello/2.0, 6.1.0-mini, x86_64: installed' /tmp/said
+printf "${bad}policy=fail\n" >$conf; dkms install --force hello/1.0 -k $k >/tmp/said 2>&1 || fail "the classic's verb"
+"#;
+
+/// `dkms sign` killed before each of its changes to the disk: every file is whole at any time, and the next run heals.
+const KILLED: &str = r#"
+use_key() { printf "mok_signing_key=$keys/$1.key\nmok_certificate=$keys/$1.pem\n" >$conf; }
+use_key rsa2048; install_hello
+killed=0 old=0 new=0
+for call in fsync rename renameat renameat2 unlink unlinkat; do for ((n = 1; ; n++)); do
+  use_key rsa2048; dkms sign --all >/dev/null 2>&1; [ "$(signer $updates/hello.ko.xz)" = 'dkms test rsa2048' ] || fail "start $call $n"
+  use_key rsa3072; code=0
+  { strace -f -qq -o /dev/null -e trace=$call -e inject=$call:signal=KILL:when=$n dkms sign --all || code=$?; } >/dev/null 2>&1
+  [ $code != 0 ] || break
+  killed=$((killed + 1))
+  for file in $updates/hello.ko.xz /var/lib/dkms/hello/1.0/$k/*/module/hello.ko.xz; do
+    xz -t $file || fail "$call $n: $file is broken"
+    case $(signer $file) in 'dkms test rsa2048') old=$((old + 1)) ;; 'dkms test rsa3072') new=$((new + 1)) ;; *) fail "$call $n: half signed" ;; esac
+  done
+  dkms status >/tmp/said; has 'hello/1.0, 6.1.0-mini, x86_64: installed' /tmp/said
+  dkms sign --all >/tmp/said 2>&1 || { cat /tmp/said >&2; fail "$call $n: not healed"; }
+  cmp $updates/hello.ko.xz /var/lib/dkms/hello/1.0/$k/*/module/hello.ko.xz || fail "$call $n: tree and modules differ"
+  [ "$(signer $updates/hello.ko.xz)" = 'dkms test rsa3072' ] || fail "$call $n: not signed after all"
+  dkms status >/tmp/said; hasnt Differences /tmp/said
+  [ -z "$(ls -A /var/lib/dkms/.dkms/journal /var/lib/dkms/.dkms/work | grep -v ':$')" ] || fail "$call $n: something is left"
+  [ -z "$(find /lib/modules /var/lib/dkms/hello -name '.dkms-new-*' -o -name '.dkms-old-*')" ] || fail "$call $n: a temporary is left"
+done; done
+[ $killed -gt 20 ] && [ $old -gt 10 ] && [ $new -gt 10 ] || fail "killed $killed times: $old old, $new new"
+"#;
+
 const POLICY: &str = r#"
 dkms generate_mok >/dev/null
 install_hello; hasnt Warning /tmp/said
@@ -395,6 +448,8 @@ fn main() -> ExitCode {
         .case("generate_mok", script(GENERATE))
         .case("key_material", script(MATERIAL))
         .case("policy", script(POLICY))
+        .case("policy_fail", script(MUST))
+        .case("sign_killed_anywhere", script(KILLED))
         .case("distributions", script(DISTRIBUTIONS))
         .case("secrecy", script(SECRECY))
         .case("advice", script(ADVICE))

@@ -1,9 +1,10 @@
-# bench-in-bed.sh ROUNDS PACKAGES KERNEL...     Run by bash inside a bed that holds /usr/sbin/dkms (ours), /root/classic, and
-# hello-1.0 below /usr/src. Prints "CASE PROGRAM MICROSECONDS", a line a measurement; src/bin/bench.rs makes the table.
+# bench-in-bed.sh FLAVOUR ROUNDS PACKAGES KERNEL...     Run by bash inside a bed that holds /usr/sbin/dkms (ours),
+# /root/classic, and hello-1.0 below /usr/src. Prints "CASE PROGRAM MICROSECONDS", a line a measurement; src/bin/bench.rs
+# makes the table. FLAVOUR full: only what a kernel with all its modules changes.
 # What is compared is measured in turns, so that a busy machine is busy for all of it.
 set -u
-rounds=$1 packages=$2
-shift 2
+flavour=$1 rounds=$2 packages=$3
+shift 3
 kernels=("$@")
 k=$1
 
@@ -19,6 +20,7 @@ measure() {
 }
 for_kernels() { local k; for k in "${kernels[@]:0:$1}"; do printf ' -k %s' "$k"; done; }
 
+if [ "$flavour" != full ]; then
 # Start-up.
 for ((i = 0; i < 200; i++)); do
 	measure start-up ours dkms --version
@@ -42,6 +44,7 @@ for ((i = 0; i < rounds; i++)); do
 	measure one-module classic classic_one; clean
 done
 dkms remove hello/1.0 --all >/dev/null 2>&1
+fi
 
 # Eight signed modules for one kernel and for three.
 for m in 1 2 3 4 5 6 7 8; do
@@ -65,15 +68,18 @@ autoinstall() {
 # The classic leaves the initramfs alone: so does this.
 reconcile() { dkms reconcile --initramfs=never $(for_kernels "$1"); }
 eight_clean() { local m; for m in 1 2 3 4 5 6 7 8; do dkms unbuild "eight$m/1.0" --all; done >/dev/null 2>&1; }
+eight=eight-modules
+[ "$flavour" != full ] || eight=eight-modules-full
 for n in 1 ${kernels[2]:+3}; do
 	for ((i = 0; i < (rounds + 1) / 2; i++)); do
-		measure "eight-modules-x$n" make+depmod eight_bare "$n"
-		if [ "$n" = 1 ]; then measure "eight-modules-x$n" ours autoinstall dkms "$n"; else measure "eight-modules-x$n" ours reconcile "$n"; fi
+		measure "$eight-x$n" make+depmod eight_bare "$n"
+		if [ "$n" = 1 ]; then measure "$eight-x$n" ours autoinstall dkms "$n"; else measure "$eight-x$n" ours reconcile "$n"; fi
 		eight_clean
-		[ "$i" != 0 ] || { measure "eight-modules-x$n" classic autoinstall /root/classic "$n"; eight_clean; }
+		[ "$i" != 0 ] || { measure "$eight-x$n" classic autoinstall /root/classic "$n"; eight_clean; }
 	done
 done
 for m in 1 2 3 4 5 6 7 8; do dkms remove "eight$m/1.0" --all; done >/dev/null 2>&1
+[ "$flavour" != full ] || exit 0
 
 # Many packages installed on every kernel. Their module is there already: only what dkms does is of interest.
 make -C "/lib/modules/$k/build" M=/usr/src/hello-1.0 modules >/dev/null 2>&1

@@ -1,10 +1,11 @@
 #!/bin/bash
-# fresh.sh TARGET: runs `make TARGET` of this checkout on a fresh minimal Debian 13 that has only make and
-# ca-certificates. Needs root and mmdebstrap. The root is thrown away.
+# fresh.sh TARGET [ordinary]: runs `make TARGET` of this checkout on a fresh minimal Debian 13 that has only make and
+# ca-certificates, as root or, after root has seen to the tools, as an ordinary user. Needs root and mmdebstrap here. The
+# fresh Debian is thrown away.
 set -eu
 here=$(dirname "$(readlink -f "$0")")
 project=$(readlink -f "$here/../..")
-target=$1
+target=$1 user=${2:-root}
 work=$(mktemp -d -p "${TMPDIR:-/var/tmp}")
 trap 'rm -rf --one-file-system "$work"' EXIT
 
@@ -23,4 +24,13 @@ cp -L /etc/ssl/certs/ca-certificates.crt "$work/root/etc/ssl/certs/ca-certificat
 for file in "${CARGO_HOME:-$HOME/.cargo}"/config.toml; do
 	[ ! -e "$file" ] || install -D -m 0644 "$file" "$work/root/root/.cargo/config.toml"
 done
-"$here/in-bed.sh" "$work/root" make -C /project "$target"
+if [ "$user" = root ]; then
+	"$here/in-bed.sh" "$work/root" make -C /project "$target"
+else
+	"$here/in-bed.sh" "$work/root" bash -ec '
+		bash /project/tests/scripts/need.sh build "$1"
+		useradd --create-home ordinary
+		[ ! -e /root/.cargo/config.toml ] || cp -r /root/.cargo /home/ordinary/
+		chown -R ordinary: /project /home/ordinary
+		su --login ordinary --command "make -C /project $1"' fresh "$target"
+fi

@@ -58,7 +58,8 @@ pub fn without_depmod(session: &Session<'_>, jobs: &[Job], reporter: &dyn Report
         said: 0,
     });
     let moved = Condvar::new();
-    let workers = session.budget.total().min(jobs.len());
+    // Twice as many as may compile: who is past its make copies, signs and waits for the disk while another compiles.
+    let workers = (session.budget.total() * 2).min(jobs.len());
     // Alone, a job speaks for itself at once; side by side, they take turns.
     let buffers: Vec<Buffer> = jobs.iter().map(|_| Buffer::default()).collect();
     if workers <= 1 {
@@ -209,28 +210,45 @@ type DepmodFailure = (Release, Box<dyn Fn() -> Error>);
 /// stays installed when it fails: the files are right, only the lists are old, and the next run makes them.
 pub fn depmods(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFailure> {
     let mut failures: Vec<DepmodFailure> = Vec::new();
-    for release in session.take_touched() {
-        if session.ctx.options.no_depmod || !session.ctx.trees.modules_dir(&release).is_dir() {
-            continue;
-        }
+    if session.ctx.options.no_depmod {
+        session.take_touched();
+        return failures;
+    }
+    let releases: Vec<Release> =
+        session.take_touched().into_iter().filter(|release| session.ctx.trees.modules_dir(release).is_dir()).collect();
+    for some in releases.chunks(session.budget.total()) {
         reporter.report(Event::Part("Running depmod...".to_owned()));
-        let why = match depmod::run(session.ctx, &release) {
-            Ok(Depmod::Done | Depmod::Skipped) => {
-                reporter.line(&" done.");
-                continue;
+        let results: Vec<Result<Depmod, String>> = std::thread::scope(|scope| {
+            let runs: Vec<_> = some
+                .iter()
+                .map(|release| scope.spawn(|| depmod::run(session.ctx, release).map_err(|error| error.to_string())))
+                .collect();
+            let ended = runs.into_iter().map(|run| run.join().unwrap_or_else(|_| Err("it was cut short".to_owned())));
+            ended.collect()
+        });
+        for (index, (release, result)) in some.iter().zip(results).enumerate() {
+            if index > 0 {
+                reporter.report(Event::Part("Running depmod...".to_owned()));
             }
-            Ok(Depmod::Failed(why)) => why,
-            Err(error) => error.to_string(),
-        };
-        reporter.line(&" failed.");
-        let name = release.to_string();
-        let error = move || Error::Depmod {
-            release: name.clone(),
-            why: why.clone(),
-            after: "The lists of modules that modprobe goes by are out of date. Mend what depmod complains of, then run: depmod -a, with the kernel's release",
-        };
-        reporter.report(Event::Error(error().lines()));
-        failures.push((release, Box::new(error)));
+            match result {
+                Ok(Depmod::Done | Depmod::Skipped) => reporter.line(&" done."),
+                Ok(Depmod::Failed(why)) | Err(why) => {
+                    reporter.line(&" failed.");
+                    let error = depmod_failure(release, why);
+                    reporter.report(Event::Error(error().lines()));
+                    failures.push((release.clone(), Box::new(error)));
+                }
+            }
+        }
     }
     failures
+}
+
+fn depmod_failure(release: &Release, why: String) -> impl Fn() -> Error + 'static {
+    let release = release.to_string();
+    move || Error::Depmod {
+        release: release.clone(),
+        why: why.clone(),
+        after: "The lists of modules that modprobe goes by are out of date. Mend what depmod complains of, then run: depmod -a, with the kernel's release",
+    }
 }

@@ -1,6 +1,7 @@
 //! What the jobs of one run share.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::budget::Budget;
@@ -23,6 +24,7 @@ pub struct Session<'a> {
     /// Its jobs.
     pub budget: Budget,
     signing: Mutex<HashMap<Kernel, Arc<Signing>>>,
+    must_sign: AtomicBool,
     /// Kernels beside whose modules something changed.
     changed: Mutex<BTreeSet<Release>>,
 }
@@ -35,6 +37,7 @@ impl<'a> Session<'a> {
             facts: Facts::new(ctx),
             budget: Budget::new(ctx.machine.jobs)?,
             signing: Mutex::default(),
+            must_sign: AtomicBool::new(false),
             changed: Mutex::default(),
         })
     }
@@ -58,13 +61,19 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// From now on, a module that should be signed and can't be is an error, and not only a warning.
+    pub fn require_signatures(&self) {
+        self.must_sign.store(true, Ordering::Relaxed);
+    }
+
     /// How this kernel's modules are signed. Decided, and said, before the first build for it.
     pub fn signing(&self, kernel: &KernelFacts, reporter: &dyn Reporter) -> Result<Arc<Signing>, Error> {
         let mut known = self.signing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(signing) = known.get(&kernel.kernel) {
             return Ok(Arc::clone(signing));
         }
-        let signing = Arc::new(Signing::prepare(self.ctx, kernel, &self.facts.signing_options(kernel)?));
+        let must = self.must_sign.load(Ordering::Relaxed);
+        let signing = Arc::new(Signing::prepare(self.ctx, kernel, &self.facts.signing_options(kernel)?, must));
         for event in signing.said() {
             reporter.report(event.clone());
         }

@@ -92,6 +92,7 @@ fn try_work(
     if let (true, Some(evaluated)) = (build, &evaluated) {
         check(session, package, &facts, evaluated, reporter)?;
         let signing = session.signing(&facts, reporter)?;
+        signing.check()?;
         let target = Target {
             package: package.clone(),
             kernel: kernel.clone(),

@@ -84,7 +84,7 @@ pub fn finish(
                 .called(&ctx.trees, &ctx.trees.build_dir(&target.package))
                 .join(path.strip_prefix(work).unwrap_or(&path)),
             reporter,
-        );
+        )?;
         let bytes = fs::read(&path)?;
         let facts = elf::Module::parse(&bytes)
             .map_err(|error| Error::NotAModule { module: path.clone(), why: error.to_string() })?;

@@ -44,6 +44,7 @@ pub fn resign(
     let _lock = ctx.lock_pair(package, kernel, &|holder| log::info!("waiting for {holder}"))?;
     let facts = session.facts.kernel(kernel)?;
     let signing = session.signing(&facts, reporter)?;
+    signing.check()?;
     let Some(signer) = signing.signer() else { return Ok(Resigned::NotHere) };
     let manifest = artefact::manifest(ctx, package, kernel)?;
     let modules = if let Some(manifest) = &manifest {
@@ -117,7 +118,7 @@ fn one(
     let plain = work.join(format!("{}.ko", module.name));
     // sign-file, too, appends: what is there comes off first.
     fs::write(&plain, sign::strip_signature(&bytes))?;
-    if !signing.sign(&plain, &shown, reporter) {
+    if !signing.sign(&plain, &shown, reporter)? {
         return Ok(Made::Refused);
     }
     let kind = Compression::of_file(&path).unwrap_or(Compression::None);

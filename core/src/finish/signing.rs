@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::conf::framework::{self, TrySign};
 use crate::context::Context;
+use crate::error::Error;
 use crate::facts::KernelFacts;
 use crate::process::{self, Output};
 use crate::report::{Event, Reporter};
@@ -19,6 +20,8 @@ use crate::tree::manifest;
 #[derive(Debug)]
 pub struct Signing {
     means: Means,
+    /// A module that can't be signed is an error: policy `fail`, or `--strict`.
+    must: bool,
     /// What is to be said before the first build for the kernel.
     said: Vec<Event>,
 }
@@ -26,27 +29,43 @@ pub struct Signing {
 #[derive(Debug)]
 enum Means {
     Not,
+    /// Modules are signed here, but the key material is unusable: why.
+    Refused(String),
     InProcess(Box<Signer>),
     Program { program: PathBuf, hash: String, key: PathBuf, cert: PathBuf },
 }
 
 impl Signing {
-    /// Decides for a kernel, making keys where the policy says so.
-    pub fn prepare(ctx: &Context, kernel: &KernelFacts, framework: &framework::Signing) -> Self {
+    /// Decides for a kernel, making keys where the policy says so. `must`: whatever keeps a module that should be signed
+    /// from being signed is an error, and not a warning beside an unsigned module.
+    pub fn prepare(ctx: &Context, kernel: &KernelFacts, framework: &framework::Signing, must: bool) -> Self {
         let decided = ask(ctx, kernel, framework, policy::decide);
         let mut said: Vec<Event> = decided.lines.into_iter().map(Event::Line).collect();
         let means = match decided.decision {
+            Decision::DontSign(why) if why.is_a_fault() => Means::Refused(why.to_string()),
             Decision::DontSign(_) => Means::Not,
             Decision::Sign(plan) => load(ctx, &plan, &mut said),
             Decision::NeedKey(plan, maker) => {
                 if make_key(ctx, &plan, &maker, &mut said) {
                     load(ctx, &plan, &mut said)
                 } else {
-                    Means::Not
+                    Means::Refused(format!("there is no key {}, and none could be made", plan.key.display()))
                 }
             }
         };
-        Self { means, said }
+        if must && matches!(means, Means::Refused(_)) {
+            // The error says it.
+            said.clear();
+        }
+        Self { means, must, said }
+    }
+
+    /// An error if modules would have to be signed and can't be: nothing needs to be built then.
+    pub fn check(&self) -> Result<(), Error> {
+        match &self.means {
+            Means::Refused(why) if self.must => Err(Error::NotSigned(why.clone())),
+            _ => Ok(()),
+        }
     }
 
     /// What is to be said before the first build for this kernel.
@@ -54,11 +73,11 @@ impl Signing {
         &self.said
     }
 
-    /// Signs the module at `path`, which the user is told of as `shown`. A failure is told, and leaves
-    /// the module unsigned: never half signed. Says whether it is signed now.
-    pub fn sign(&self, path: &Path, shown: &Path, reporter: &dyn Reporter) -> bool {
+    /// Signs the module at `path`, which the user is told of as `shown`. A failure is told, or an error where modules
+    /// must be signed, and leaves the module unsigned: never half signed. Says whether it is signed now.
+    pub fn sign(&self, path: &Path, shown: &Path, reporter: &dyn Reporter) -> Result<bool, Error> {
         let done = match &self.means {
-            Means::Not => return false,
+            Means::Not | Means::Refused(_) => return self.check().map(|()| false),
             Means::InProcess(signer) => {
                 reporter.line(&format!("Signing module {}", shown.display()));
                 sign_in_process(signer, path)
@@ -68,17 +87,20 @@ impl Signing {
                 program::sign_file(program, hash, key, cert, path)
             }
         };
-        if let Err(error) = done {
-            reporter.warning(&[&format!("Failed to sign module '{}'!", shown.display()), &error]);
-            return false;
+        match done {
+            Ok(()) => Ok(true),
+            Err(error) if self.must => Err(Error::NotSigned(format!("{}: {error}", shown.display()))),
+            Err(error) => {
+                reporter.warning(&[&format!("Failed to sign module '{}'!", shown.display()), &error]);
+                Ok(false)
+            }
         }
-        true
     }
 
     /// The certificate of the key that signs; `None` if nothing is signed.
     pub fn certificate(&self) -> Option<Certificate> {
         match &self.means {
-            Means::Not => None,
+            Means::Not | Means::Refused(_) => None,
             Means::InProcess(signer) => Some(signer.certificate().clone()),
             Means::Program { cert, .. } => Certificate::load(cert).ok(),
         }
@@ -87,7 +109,7 @@ impl Signing {
     /// Who signs, for the manifest.
     pub fn signer(&self) -> Option<manifest::Signer> {
         let hash = match &self.means {
-            Means::Not => return None,
+            Means::Not | Means::Refused(_) => return None,
             Means::InProcess(signer) => signer.hash().name(),
             Means::Program { hash, .. } => hash,
         };
@@ -313,7 +335,7 @@ fn load(ctx: &Context, plan: &Plan, said: &mut Vec<Event>) -> Means {
                     return by_program(program);
                 }
                 said.push(Event::Warning(vec![error.to_string(), "The modules won't be signed.".to_owned()]));
-                Means::Not
+                Means::Refused(error.to_string())
             }
         },
     }

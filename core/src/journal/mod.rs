@@ -17,6 +17,7 @@
 //! The caller holds the tree lock throughout.
 
 mod recover;
+mod reserve;
 mod state;
 mod step;
 mod swap;
@@ -205,6 +206,10 @@ impl<'a> Change<'a> {
         };
         let mut hands = self.hands;
         durable::own_dirs(&self.trees.journals())?;
+        reserve::keep(self.trees);
+        if takes_away(&self.sources) {
+            reserve::spend(self.trees);
+        }
         let done = stage(&mut journal, &self.sources, self.trees, &mut hands).and_then(|()| {
             journal.direction = Direction::Forward;
             journal.store(self.trees)?;
@@ -247,6 +252,16 @@ pub fn origin_file(archived: &Path) -> PathBuf {
     let mut name = archived.as_os_str().to_owned();
     name.push(".origin");
     PathBuf::from(name)
+}
+
+/// Whether a change needs no space to speak of: only manifests, records and links are new.
+fn takes_away(sources: &[Source]) -> bool {
+    let needed = sources.iter().map(|source| match source {
+        Source::Bytes(bytes, _) => bytes.len() as u64,
+        Source::Link(_) | Source::Same(_) | Source::Directory => 0,
+        Source::Copy(..) => u64::MAX,
+    });
+    needed.fold(0, u64::saturating_add) < reserve::SIZE / 2
 }
 
 /// The directories that must be made, each before those in it.

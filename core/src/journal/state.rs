@@ -104,7 +104,7 @@ impl Journal {
         hands.stops_only();
         hands.tick()?;
         if let Some(release) = &self.seal {
-            if let Err(error) = seal(trees, release, again) {
+            if let Err(error) = seal(trees, release, &self.id, again) {
                 // Only makes later comparisons slower.
                 log::warn!("{error}");
             }
@@ -214,14 +214,19 @@ fn outer(trees: &Trees, inside: &Path) -> PathBuf {
     trees.root.outer_nofollow(inside)
 }
 
-fn seal(trees: &Trees, release: &Release, verify: bool) -> Result<(), FileError> {
+fn seal(trees: &Trees, release: &Release, id: &str, verify: bool) -> Result<(), FileError> {
     let path = trees.kernel_manifest(release);
+    let temp = path.with_file_name(format!("{}{id}-seal", durable::NEW));
+    if verify {
+        // Of the run that was killed here.
+        durable::remove_any(&temp)?;
+    }
     let Some(mut manifest) = KernelManifest::load(&path)? else {
         return Ok(());
     };
     if manifest.seal(trees, release, verify) {
         let bytes = manifest.to_bytes().map_err(|e| at("write", &path)(e.into()))?;
-        durable::write_atomic(&path, &bytes, 0o644)?;
+        durable::write_atomic_by(&temp, &path, &bytes, 0o644)?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ pub mod summary;
 
 use std::collections::BTreeSet;
 
+use crate::conf::framework::Policy;
 use crate::conf::typed;
 use crate::context::Context;
 use crate::error::Error;
@@ -127,6 +128,9 @@ pub fn preview(session: &Session<'_>, scope: &Scope, how: How) -> Result<(Plan, 
 
 /// Looks, plans and does. Failures of packages are in the outcome; an error means that nothing could be told.
 pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn Reporter) -> Result<Outcome, Error> {
+    if how.strict || session.ctx.framework.policy == Policy::Fail {
+        session.require_signatures();
+    }
     session.heal(reporter)?;
     let gathered = gather::gather(session, scope, how.spare_known_failures)?;
     let plan = plan(&gathered.facts);

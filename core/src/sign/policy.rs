@@ -167,6 +167,16 @@ pub enum Why {
     },
 }
 
+impl Why {
+    /// Modules would be signed here if something were not missing; the others are reasons to want none signed.
+    pub fn is_a_fault(&self) -> bool {
+        match self {
+            Self::Policy | Self::Chroot | Self::NoConfig(_) | Self::NoFacility => false,
+            Self::NoProgram(_) | Self::NoKey(_) | Self::NoCertificate(_) | Self::KeyLost { .. } => true,
+        }
+    }
+}
+
 /// A decision and the lines that announce it, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decided {

@@ -83,6 +83,11 @@ impl Trees {
         self.own().join("journal")
     }
 
+    /// Space kept back for a full disk.
+    pub fn reserve(&self) -> PathBuf {
+        self.own().join("reserve")
+    }
+
     /// The directory of private build directories, one per build under way.
     pub fn work(&self) -> PathBuf {
         self.own().join("work")

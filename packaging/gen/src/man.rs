@@ -11,7 +11,7 @@ use fs_err as fs;
 /// The line of dkms.8 that the options take the place of.
 const OPTIONS: &str = ".\\\" @OPTIONS@\n";
 /// The pages that are installed as they were written.
-const PLAIN: &[&str] = &["dkms.conf.5", "dkms-framework.conf.5"];
+const PLAIN: &[&str] = &["dkms.conf.5", "dkms-framework.conf.5", "dkms-mok.8"];
 
 /// Every page's name and text. `source` holds the hand-written ones; `documentation` is the tree of commands.
 ///
@@ -25,7 +25,10 @@ pub fn pages(source: &Path, documentation: &Command) -> Result<Vec<(String, Stri
         pages.push(((*name).to_owned(), fs::read_to_string(source.join(name))?));
     }
     for verb in documentation.get_subcommands() {
-        pages.push((format!("dkms-{}.8", verb.get_name()), verb_page(documentation, verb, date(&text)?)?));
+        let name = format!("dkms-{}.8", verb.get_name());
+        if !PLAIN.contains(&name.as_str()) {
+            pages.push((name, verb_page(documentation, verb, date(&text)?)?));
+        }
     }
     Ok(pages)
 }

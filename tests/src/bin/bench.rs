@@ -45,6 +45,13 @@ const ROWS: &[Row] = &[
         faster: Some(2.4),
     },
     Row {
+        case: "eight-modules-full-x1",
+        title: "the same on Debian's full kernel",
+        floor: "make+depmod",
+        within: 1.10,
+        faster: Some(3.5),
+    },
+    Row {
         case: "eight-modules-x3",
         title: "`reconcile`, 8 signed modules x 3 kernels",
         floor: "make+depmod",
@@ -82,7 +89,10 @@ fn main() -> Result<()> {
     }
     // Fewer of either only try the bench itself: the titles below say 100.
     let argument = |i: usize, default: &str| std::env::args().nth(i).unwrap_or_else(|| default.to_owned());
-    let measured = measure(&argument(1, "5"), &argument(2, "100"))?;
+    let mut measured = Measured::new();
+    for (flavour, base) in [("cloud", Base::trixie()?), ("full", Base::trixie_full()?)] {
+        measure(&mut measured, flavour, &base, &[&argument(1, "5"), &argument(2, "100")])?;
+    }
     let date = run(command("date").arg("+%Y-%m-%d"), b"")?.ok()?;
     let mut table = format!(
         "Measured on {} (medians of one run; {} cores; load {} at its end)\n\n",
@@ -102,20 +112,19 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Runs every measurement in one bed; microseconds by case and program.
+/// Runs the measurements for this flavour of kernels in one bed; microseconds by case and program.
 #[allow(clippy::print_stderr)]
-fn measure(rounds: &str, packages: &str) -> Result<Measured> {
-    let base = Base::trixie()?;
-    let bed = Bed::subject(&base)?;
+fn measure(measured: &mut Measured, flavour: &str, base: &Base, size: &[&str]) -> Result<()> {
+    let bed = Bed::subject(base)?;
     bed.copy_in(&base.root.join("usr/sbin/dkms"), "/root/classic")?;
     let hand = tempfile::tempdir()?;
     bed.copy_in(&package("hello").build_in(hand.path())?, "/usr/src/hello-1.0")?;
     let script = include_str!("../../scripts/bench-in-bed.sh");
-    let mut words = vec!["bash", "-c", script, "bench", rounds, packages];
+    let mut words = vec!["bash", "-c", script, "bench", flavour];
+    words.extend(size);
     words.extend(base.kernels.iter().map(String::as_str));
     let outcome = bed.run(&words)?;
     eprint!("{}", outcome.stderr);
-    let mut measured = Measured::new();
     for line in outcome.stdout.lines() {
         let mut words = line.split(' ');
         let (Some(case), Some(program), Some(time)) = (words.next(), words.next(), words.next()) else {
@@ -124,7 +133,7 @@ fn measure(rounds: &str, packages: &str) -> Result<Measured> {
         let time: f64 = time.parse().with_context(|| format!("the line {line}"))?;
         measured.entry((case.into(), program.into())).or_default().push(time);
     }
-    Ok(measured)
+    Ok(())
 }
 
 fn line(row: &Row, measured: &Measured) -> String {
