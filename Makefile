@@ -15,6 +15,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 NEED = bash tests/scripts/need.sh
 HOST = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 PROGRAM = target/dkms
+# What `dkms mkpkg` runs. It needs Rust 1.88; an older one leaves it out.
+MKPKG = $(dir $(PROGRAM))dkms-mkpkg
 export DKMS_BIN := $(CURDIR)/$(PROGRAM)
 
 .PHONY: help
@@ -34,7 +36,7 @@ help:
 .PHONY: release
 release:
 	@$(NEED) build
-	@$(MAKE) --no-print-directory $(PROGRAM)-now documents-now
+	@$(MAKE) --no-print-directory $(PROGRAM)-now mkpkg-now documents-now
 
 # Man pages and completions, from the table of commands: target/man, target/completions.
 .PHONY: documents-now
@@ -48,12 +50,20 @@ $(PROGRAM)-now:
 	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-core --bin dkms
 	@install -m 0755 target/$(HOST)/release/dkms $(PROGRAM)
 
+.PHONY: mkpkg-now
+mkpkg-now:
+	@if [ "$$(printf '%s\n1.88\n' "$$(rustc -V | cut -d' ' -f2)" | sort -V | head -n 1)" != 1.88 ]; then \
+		rm -f $(MKPKG); echo "dkms-mkpkg is left out: it needs Rust 1.88, this is $$(rustc -V)"; exit 0; fi; set -e; \
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-mkpkg; \
+	install -m 0755 target/$(HOST)/release/dkms-mkpkg $(MKPKG)
+
 # Installs what has been built, best by `make release` as an ordinary user. An administrator's framework.conf stays.
 .PHONY: install
 install:
 	@[ -x $(PROGRAM) ] || { echo 'make release first' >&2; exit 1; }
 	@[ -e target/man/dkms.8 ] || $(MAKE) --no-print-directory documents-now
 	install -D -m 0755 $(PROGRAM) $(DESTDIR)$(SBINDIR)/dkms
+	@[ ! -e $(MKPKG) ] || { set -x; install -D -m 0755 $(MKPKG) $(DESTDIR)$(LIBDIR)/dkms/dkms-mkpkg; }
 	install -d -m 0755 $(DESTDIR)/var/lib/dkms $(DESTDIR)/etc/dkms/framework.conf.d
 	install -d -m 0755 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8
 	install -m 0644 target/man/*.5 $(DESTDIR)$(MANDIR)/man5
@@ -64,7 +74,8 @@ install:
 	[ -e $(DESTDIR)/etc/dkms/framework.conf ] || \
 		install -D -m 0644 hook-files/common/etc/dkms/framework.conf $(DESTDIR)/etc/dkms/framework.conf
 	@set -e; for file in $(wildcard packaging/systemd/*.service); do \
-		install -D -m 0644 $$file $(DESTDIR)$(LIBDIR)/systemd/system/$${file##*/}; done
+		install -D -m 0644 $$file $(DESTDIR)$(LIBDIR)/systemd/system/$${file##*/}; \
+		sed -i 's,/usr/sbin/dkms,$(SBINDIR)/dkms,' $(DESTDIR)$(LIBDIR)/systemd/system/$${file##*/}; done
 ifneq ($(MODDIR),/lib/modules)
 	echo 'install_tree="$(MODDIR)"' >$(DESTDIR)/etc/dkms/framework.conf.d/00-install-tree.conf
 endif
@@ -81,7 +92,7 @@ deb:
 
 .PHONY: deb-programs
 deb-programs:
-	@$(MAKE) --no-print-directory $(PROGRAM)-now
+	@$(MAKE) --no-print-directory $(PROGRAM)-now mkpkg-now
 	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-hooks-apt -p dh-dkms
 	@install -m 0755 target/$(HOST)/release/dkms-apt target/$(HOST)/release/dh_dkms target/
 
@@ -101,6 +112,8 @@ install-debian:
 	install -D -m 0755 $(PROGRAMS)/dkms-apt $(DESTDIR)/dkms/usr/lib/dkms/dkms-apt
 	@for name in common.postinst apt-preflight dkms_autoinstaller; do ln -sf dkms-apt $(DESTDIR)/dkms/usr/lib/dkms/$$name; done
 	cp -a --no-preserve=ownership hook-files/debian/. $(DESTDIR)/dkms/
+	@if [ -e $(DESTDIR)/dkms/usr/lib/dkms/dkms-mkpkg ]; then set -x; mkdir -p $(DESTDIR)/dkms-mkpkg/usr/lib/dkms; \
+		mv $(DESTDIR)/dkms/usr/lib/dkms/dkms-mkpkg $(DESTDIR)/dkms-mkpkg/usr/lib/dkms/; fi
 	install -D -m 0755 $(PROGRAMS)/dh_dkms $(DESTDIR)/dh-dkms/usr/bin/dh_dkms
 	mkdir -p $(DESTDIR)/dh-dkms/usr/share
 	mv $(DESTDIR)/dkms/usr/share/perl5 $(DESTDIR)/dh-dkms/usr/share/perl5
@@ -122,7 +135,7 @@ install-rpm: install
 .PHONY: rpm
 rpm:
 	@$(NEED) build rpm
-	@$(MAKE) --no-print-directory $(PROGRAM)-now $(RPM_HOOKS)-now
+	@$(MAKE) --no-print-directory $(PROGRAM)-now $(RPM_HOOKS)-now mkpkg-now
 	@$(MAKE) --no-print-directory rpm-prebuilt
 
 .PHONY: $(RPM_HOOKS)-now
@@ -137,7 +150,7 @@ RPM_TOP = $(CURDIR)/target/rpmbuild
 rpm-prebuilt:
 	@rm -rf $(RPM_TOP) && mkdir -p $(RPM_TOP)/stage $(RPM_OUT)
 	@$(MAKE) --no-print-directory install-rpm DESTDIR=$(RPM_TOP)/stage >/dev/null
-	@rpmbuild -bb --quiet --with prebuilt --define '_topdir $(RPM_TOP)' --define '_rpmdir $(RPM_OUT)' \
+	@rpmbuild -bb --quiet --with prebuilt $(if $(wildcard $(MKPKG)),--with mkpkg) --define '_topdir $(RPM_TOP)' --define '_rpmdir $(RPM_OUT)' \
 		--define '_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' \
 		--define 'dkms_stage $(RPM_TOP)/stage' --define '_buildhost localhost' $(RPM_DEFINES) packaging/rpm/dkms.spec
 	@ls $(RPM_OUT)
@@ -169,7 +182,7 @@ install-arch:
 .PHONY: arch
 arch:
 	@$(NEED) build
-	@$(MAKE) --no-print-directory $(PROGRAM)-now target/dkms-alpm-now
+	@$(MAKE) --no-print-directory $(PROGRAM)-now target/dkms-alpm-now mkpkg-now
 	@bash packaging/arch/make-package.sh target
 
 .PHONY: demo
@@ -181,7 +194,7 @@ demo:
 .PHONY: test
 test:
 	@$(NEED) build test
-	@$(MAKE) --no-print-directory $(PROGRAM)-now $(RPM_HOOKS)-now documents-now
+	@$(MAKE) --no-print-directory $(PROGRAM)-now $(RPM_HOOKS)-now mkpkg-now target/dkms-alpm-now documents-now
 	@if command -v dpkg-buildpackage >/dev/null && command -v dh >/dev/null; then $(MAKE) --no-print-directory deb-programs deb-now >target/deb.log 2>&1 || \
 		{ tail -n 40 target/deb.log; exit 1; }; fi
 	@bash tests/scripts/test.sh

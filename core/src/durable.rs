@@ -76,20 +76,6 @@ pub fn copy_as_is(from: &Path, to: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Copies a whole directory as it is, without fsync.
-pub fn copy_tree(from: &Path, to: &Path) -> Result<(), FileError> {
-    let meta = fs::symlink_metadata(from).map_err(at("look at", from))?;
-    if !meta.is_dir() {
-        return copy_as_is(from, to);
-    }
-    fs::create_dir(to).map_err(at("create the directory", to))?;
-    for entry in fs::read_dir(from).map_err(at("read", from))? {
-        let name = entry.map_err(at("read", from))?.file_name();
-        copy_tree(&from.join(&name), &to.join(&name))?;
-    }
-    fs::set_permissions(to, meta.permissions()).map_err(at("set the mode of", to))
-}
-
 fn create(path: &Path, mode: u32) -> Result<fs::File, FileError> {
     let file =
         fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(at("create", path))?;

@@ -77,7 +77,7 @@ pub enum Error {
     #[error("Failed to make tarball.\n{0}")]
     ArchiveWrite(#[from] archive::writer::WriteError),
     /// The program that writes packages is not there.
-    #[error("{} is needed to write packages, but it is not installed.\nInstall the package dkms-mkpkg, or make a tarball: dkms mktarball", .0.display())]
+    #[error("{} is needed to write packages, but it is not installed.\nInstall the package dkms-mkpkg. Distributions whose Rust is older than 1.88 have none: build it from the source of dkms, or make a tarball (dkms mktarball).", .0.display())]
     NoPackager(PathBuf),
     /// The package's registration is damaged.
     #[error(
@@ -239,7 +239,9 @@ pub enum Error {
         why: String,
     },
     /// A module should be signed, can't be, and policy says that this is a failure.
-    #[error("The modules can't be signed, and policy does not allow unsigned ones: {0}\nMend the key material (see dkms-mok(8)), or set policy=warn in /etc/dkms/framework.conf")]
+    #[error(
+        "The modules can't be signed, and policy does not allow unsigned ones: {0}\nMend the key material (see dkms-mok(8)), or set policy=warn in /etc/dkms/framework.conf"
+    )]
     NotSigned(String),
     /// The kernel's module tree is not there.
     #[error("The directory {} doesn't exist.\nYou cannot install a module onto a non-existent kernel.", .0.display())]

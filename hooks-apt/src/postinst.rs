@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use dkms_core::context::Context;
 use dkms_core::error::Error;
 use dkms_core::execute::{self, Done, Job, Session, Want, run::depmods};
+use dkms_core::kernel::installed::{self, Presence};
 use dkms_core::names::{Kernel, Package, Release};
 use dkms_core::policy::Ending;
 use dkms_core::reconcile::summary::Summary;
@@ -44,7 +45,9 @@ fn serve(name: &str, version: &str, tarballs: &str, upgrade: bool) -> Result<u8,
     let package = Package::new(name, version)?;
     let (ctx, _) = core::context(&["reconcile"])?;
     let reporter = core::reporter();
-    let code = register(&ctx, &package, tarballs)?;
+    let tarball = Path::new(tarballs).join(format!("{}-{}.dkms.tar.gz", package.name, package.version));
+    let has_tarball = !tarballs.is_empty() && ctx.trees.outer(&tarball).is_file();
+    let code = if has_tarball { load(&tarball) } else { register(&ctx, &package)? };
     if code != 0 {
         return Ok(code);
     }
@@ -53,6 +56,10 @@ fn serve(name: &str, version: &str, tarballs: &str, upgrade: bool) -> Result<u8,
         return Ok(0);
     }
     let session = Session::new(&ctx)?;
+    let code = if has_tarball { install_prebuilt(&session, &package)? } else { 0 };
+    if code != 0 {
+        return Ok(code);
+    }
     let chosen = Facts::of(&ctx, upgrade)?.choose();
     if chosen.is_empty() {
         core::say(format!("dkms: no kernel headers were found; {package} is not built for any kernel."));
@@ -101,17 +108,39 @@ fn renew(session: &Session<'_>, package: &Package, kernels: &[Kernel], reporter:
     jobs.iter().zip(results).filter_map(failed).filter(|(_, code)| *code != EXCLUDED).collect()
 }
 
-/// Makes the package known, with its source where it belongs.
-fn register(ctx: &Context, package: &Package, tarballs: &str) -> Result<u8, Error> {
-    let tarball = Path::new(tarballs).join(format!("{}-{}.dkms.tar.gz", package.name, package.version));
-    if !tarballs.is_empty() && ctx.trees.outer(&tarball).is_file() {
-        let code = core::dkms(&["ldtarball", "--archive", &tarball.to_string_lossy(), "--force"]);
-        if code != 0 {
-            core::say(format!("dkms: {} could not be loaded.", tarball.display()));
-            return Ok(BAD_TARBALL);
-        }
-        return Ok(0);
+/// Loads the tarball that the package brings.
+fn load(tarball: &Path) -> u8 {
+    if core::dkms(&["ldtarball", "--archive", &tarball.to_string_lossy(), "--force"]) == 0 {
+        return 0;
     }
+    core::say(format!("dkms: {} could not be loaded.", tarball.display()));
+    BAD_TARBALL
+}
+
+/// Installs the modules that a tarball brought built, for kernels that are here: that takes no headers. Gives the code of
+/// the last that failed.
+fn install_prebuilt(session: &Session<'_>, package: &Package) -> Result<u8, Error> {
+    let ctx = session.ctx;
+    let found = installed::scan(&ctx.trees, &|_, _| false)?;
+    let is_here =
+        |kernel: &Kernel| found.iter().any(|f| f.release == kernel.release && f.presence == Presence::Installed);
+    let built = walk::walk(&ctx.trees, &Filter::package(package)).packages.into_iter().flat_map(|entry| entry.built);
+    let mut last = 0;
+    for kernel in built.map(|built| built.kernel).filter(is_here) {
+        let facts = session.facts.kernel(&kernel)?;
+        if !session.facts.evaluate(package, &facts, None, false)?.conf.autoinstall {
+            continue;
+        }
+        let (name, version) = (package.name.as_str(), package.version.as_str());
+        let code =
+            core::dkms(&["install", "-m", name, "-v", version, "-k", &format!("{}/{}", kernel.release, kernel.arch)]);
+        last = if code == 0 || code == EXCLUDED { last } else { code };
+    }
+    Ok(last)
+}
+
+/// Makes the package known, with its source where it belongs.
+fn register(ctx: &Context, package: &Package) -> Result<u8, Error> {
     let source = ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version));
     if ctx.trees.outer(&source).is_dir() && superseded::adopt(ctx, package, &source)? {
         return Ok(0);

@@ -11,6 +11,7 @@ use dkms_core::install;
 use dkms_core::kernel::installed::{self, Presence};
 use dkms_core::kernel::version;
 use dkms_core::names::{Arch, Kernel, Package, Release};
+use dkms_core::plan::Reason;
 use dkms_core::policy::FAILED;
 use dkms_core::reconcile::{self, How, Initramfs, Outcome, Scope};
 use dkms_core::report::{Event, Reporter};
@@ -55,7 +56,12 @@ fn build(ctx: &Context, targets: &Targets, lines: &mut Vec<String>, reporter: &d
         return Ok(0);
     }
     let how = How {
-        initramfs: Initramfs::Later,
+        // The hooks that make it look for kernels and for module packages, not for headers.
+        initramfs: if targets.kernels.is_empty() && targets.sources.is_empty() {
+            Initramfs::Auto
+        } else {
+            Initramfs::Later
+        },
         // A new module is no reason to repeat what has failed on a kernel where nothing has changed.
         spare_known_failures: kernels.is_empty(),
         ..How::default()
@@ -132,7 +138,11 @@ fn unplanned(
             continue;
         }
         for kernel in kernels {
-            let planned = outcome.plan.steps.iter().any(|step| step.package == *package && step.kernel == *kernel);
+            let planned = outcome
+                .plan
+                .steps
+                .iter()
+                .any(|step| step.package == *package && step.kernel == *kernel && step.reason != Reason::Manual);
             if planned || install::is_installed(session.ctx, package, kernel) {
                 continue;
             }
@@ -225,7 +235,9 @@ fn gone(ctx: &Context, release: &Release, lines: &mut Vec<String>, reporter: &dy
         let _lock = ctx.lock_tree()?;
         fs_err::remove_dir_all(ctx.trees.modules_dir(release))?;
     }
-    if ctx.machine.running.as_ref() == Some(release) && !ctx.machine.in_chroot {
+    // `pacman --root` mounts nothing: where there is no /proc, somebody works on this root from outside.
+    let at_home = !ctx.machine.in_chroot && ctx.trees.outer("/proc/self").exists();
+    if at_home && ctx.machine.running.as_ref() == Some(release) {
         lines.push(format!(
             "The running kernel {release} has been removed: modules can't be loaded any more. Reboot to start the new one."
         ));

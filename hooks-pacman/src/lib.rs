@@ -5,7 +5,7 @@
 //!
 //! | moment | hook | what happens |
 //! |---|---|---|
-//! | before | `70-dkms-preflight` | [`preflight`]: kernels that come without headers, modules known not to build |
+//! | before | `00-dkms-preflight` | [`preflight`]: kernels that come without headers, modules known not to build |
 //! | before | `70-dkms-upgrade` | [`note`]: what comes is noted, so that the next hook leaves its predecessor alone |
 //! | before | `71-dkms-remove` | [`leave`]: modules whose source goes for good are removed while the source is there |
 //! | after | `70-dkms-install` | [`arrive`]: register, reconcile, then drop what has been replaced or has lost its kernel |

@@ -50,7 +50,8 @@ fn run(moment: &str, no_depmod: bool, environment: &Environment, reporter: &dyn 
         return Ok(launcher::ask(program, input, environment, launcher::LIMIT, reporter));
     }
     let targets = Targets::read(std::io::stdin())?;
-    let ctx = core::context(&["status"])?;
+    // Of a verb that changes something: what is built gets a world of its own.
+    let ctx = core::context(&["reconcile"])?;
     if !ctx.machine.root {
         return Err(Error::NotRoot);
     }
@@ -64,7 +65,11 @@ fn run(moment: &str, no_depmod: bool, environment: &Environment, reporter: &dyn 
         "remove" => leave::leave(trees, &targets, &note::read(trees, pacman), no_depmod, reporter),
         "install" => {
             note::forget(trees);
-            arrive::arrive(&ctx, &targets, reporter)
+            arrive::arrive(&ctx, &targets, reporter).inspect_err(|error| {
+                // The last word has to say so, too: what is said in between scrolls away.
+                let lines = [vec!["The modules could not be looked after:".to_owned()], error.lines()].concat();
+                let _ = summary::keep(trees, &lines);
+            })
         }
         "summary" => {
             summary::say(trees, reporter);

@@ -7,6 +7,7 @@ use std::path::Path;
 use dkms_core::cli::args::Args;
 use dkms_core::context::Context;
 use dkms_core::names::Release;
+use dkms_mkpkg::Family;
 use dkms_mkpkg::source::About;
 
 /// Most of a source's files name their licence in their first lines (Documentation/process/license-rules.rst).
@@ -87,6 +88,24 @@ pub fn arch_kernel(modules: &Path, release: &Release) -> Option<String> {
     };
     let (version, revision) = text.rsplit_once('-')?;
     Some(format!("{base}={}-{revision}", version.replace('-', ".")))
+}
+
+/// A package of SUSE's whose kernel is `release`: by a file that only that kernel has, since neither its package's name
+/// nor its version follow from the release. Where /usr is merged the path is the second.
+pub fn suse_kernel(release: &Release) -> String {
+    format!("(/lib/modules/{release}/modules.builtin or /usr/lib/modules/{release}/modules.builtin)")
+}
+
+/// `NAME[=VERSION]` in the family's syntax; what has blanks or parentheses is taken to be in it.
+pub fn relation(family: Family, given: &str) -> String {
+    match given.split_once('=') {
+        Some((name, version)) if !given.contains([' ', '(', '<', '>']) => match family {
+            Family::Deb => format!("{name} (= {version})"),
+            Family::Rpm => format!("{name} = {version}"),
+            Family::Arch => given.to_owned(),
+        },
+        _ => given.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ pub struct Prebuilt {
     pub kernel: Kernel,
     /// Their files, as in an artefact's `module/`.
     pub modules: Vec<PathBuf>,
-    /// For Arch: the kernel package and its version, `linux=6.12.1.arch1-1`; elsewhere the name follows from
-    /// the kernel unless this says otherwise.
+    /// What the package depends on, in the family's syntax, instead of what follows from the kernel; for Arch, where
+    /// nothing follows, the kernel package and its version: `linux=6.12.1.arch1-1`.
     pub kernel_package: Option<String>,
     /// For driver disks: the modules lie in `/lib/modules/K/updates/prebuilt/` themselves, where Anaconda looks
     /// for them, and can't step aside.
@@ -31,7 +31,16 @@ pub struct Prebuilt {
 /// The package that brings `built`.
 pub fn plan(family: Family, package: &Package, built: &Prebuilt, about: &About) -> Result<Plan, PackageError> {
     let (name, release) = (package.name.as_str(), built.kernel.release.as_str());
-    let mut plan = source::start(family, package, &format!("modules-{release}"), about);
+    let mut plan = match (family, &built.kernel_package) {
+        // A kernel's package has one name for all its versions there, and goes with its modules in one transaction.
+        (Family::Arch, Some(kernel)) => {
+            let base = kernel.split(['=', '<', '>', ' ']).next().unwrap_or_default();
+            let mut plan = source::start(family, package, &format!("modules-{base}"), about);
+            plan.version = format!("{}_{}", plan.version, source::arch_version(release));
+            plan
+        }
+        _ => source::start(family, package, &format!("modules-{release}"), about),
+    };
     plan.arch = Some(arch_word(family, built.kernel.arch.as_str()));
     if plan.summary.is_empty() {
         plan.summary = format!("{name} kernel module for Linux {release}");
@@ -43,9 +52,8 @@ pub fn plan(family: Family, package: &Package, built: &Prebuilt, about: &About) 
     }
     plan.depends = vec![match (&built.kernel_package, family) {
         (Some(given), _) => given.clone(),
-        (None, Family::Deb) => {
-            format!("linux-image-{release} | linux-image-{release}-unsigned | linux-image-unsigned-{release}")
-        }
+        // No alternatives such as linux-image-K-unsigned: apt would install one when this is removed.
+        (None, Family::Deb) => format!("linux-image-{release}"),
         // What Fedora's and its clones' kernel-core packages provide.
         (None, Family::Rpm) => format!("kernel-core-uname-r = {release}"),
         (None, Family::Arch) => {
@@ -53,10 +61,9 @@ pub fn plan(family: Family, package: &Package, built: &Prebuilt, about: &About) 
             return Err(PackageError::Word { what: "kernel", text: release.to_owned(), why });
         }
     }];
-    if family == Family::Deb {
+    // For depmod; what pacman installs a kernel with has it.
+    if family != Family::Arch {
         plan.depends.push("kmod".into());
-    } else if family == Family::Rpm {
-        plan.depends.push("/usr/sbin/depmod".into());
     }
     let place = if built.in_place {
         format!("/lib/modules/{release}/updates/prebuilt")
@@ -78,15 +85,21 @@ pub fn plan(family: Family, package: &Package, built: &Prebuilt, about: &About) 
     }
     if family == Family::Rpm && built.in_place {
         plan.provides.push(format!("kernel-modules = {release}"));
-        plan.files.insert(place, File { mode: 0o755, node: Node::Directory });
-    } else if family == Family::Rpm {
+    }
+    if family == Family::Rpm {
         // rpm removes only directories that it owns.
-        for owned in ["/usr/lib/dkms-prebuilt", &format!("/usr/lib/dkms-prebuilt/{name}"), &place] {
-            plan.files.insert(owned.to_owned(), File { mode: 0o755, node: Node::Directory });
+        let updates = format!("/lib/modules/{release}/updates");
+        let mut owned = vec![format!("{updates}/prebuilt"), updates];
+        if !built.in_place {
+            owned.extend(["/usr/lib/dkms-prebuilt".to_owned(), format!("/usr/lib/dkms-prebuilt/{name}"), place]);
+        }
+        for path in owned {
+            plan.files.insert(path, File { mode: 0o755, node: Node::Directory });
         }
     }
     let fill = |text: &str| text.replace("@NAME@", name).replace("@KERNEL@", release);
-    let (link, unlink, depmod) = (fill(&format!("{UNLINK}{LINK}")), fill(UNLINK), fill(DEPMOD));
+    let unlink = if family == Family::Rpm { UNLINK.to_owned() } else { format!("{UNLINK}{PRUNE}") };
+    let (link, unlink, depmod) = (fill(&format!("{UNLINK}{LINK}")), fill(&unlink), fill(DEPMOD));
     match family {
         Family::Rpm if built.in_place => {
             plan.scripts.post_transaction.clone_from(&depmod);
@@ -109,7 +122,7 @@ pub fn plan(family: Family, package: &Package, built: &Prebuilt, about: &About) 
             plan.scripts.pre_remove = format!("if [ \"$1\" = 0 ]; then\n{unlink}{depmod}fi\n");
         }
         Family::Arch => {
-            plan.scripts.post_install = format!("{link}{depmod}");
+            plan.scripts.post_install = format!("{}{link}{depmod}", fill(STALE));
             plan.scripts.pre_remove = format!("{unlink}{depmod}");
         }
     }
@@ -123,7 +136,20 @@ const UNLINK: &str = r#"    from=/usr/lib/dkms-prebuilt/@NAME@/@KERNEL@
         [ -h "$link" ] || continue
         case "$(readlink "$link")" in "$from"/*) rm -f "$link" ;; esac
     done
-    rmdir "$to" "${to%/*}" 2>/dev/null || :
+"#;
+
+/// Removes links that an older version of this package had for an older kernel, which has gone meanwhile.
+const STALE: &str = r#"    for link in /lib/modules/*/updates/prebuilt/*; do
+        [ -h "$link" ] && [ ! -e "$link" ] || continue
+        case "$(readlink "$link")" in /usr/lib/dkms-prebuilt/@NAME@/*) ;; *) continue ;; esac
+        rm -f "$link"
+        link=${link%/*}
+        rmdir "$link" "${link%/*}" "${link%/*/*}" 2>/dev/null || :
+    done
+"#;
+
+/// Removes the links' directories, where the package manager owns none of them.
+const PRUNE: &str = r#"    rmdir "$to" "${to%/*}" 2>/dev/null || :
 "#;
 
 const LINK: &str = r#"    if command -v dkms >/dev/null 2>&1 && dkms status -m @NAME@ -k @KERNEL@ 2>/dev/null | grep -q ': installed'; then

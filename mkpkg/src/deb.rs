@@ -76,8 +76,8 @@ fn control(plan: &Plan, version: &str, arch: &str) -> String {
         }
     }
     let _ = writeln!(text, "Section: kernel\nPriority: optional\nDescription: {}", plan.summary);
-    for line in plan.description.lines() {
-        let _ = writeln!(text, " {}", if line.trim().is_empty() { "." } else { line.trim() });
+    for line in plan.description.lines().flat_map(payload::wrapped) {
+        let _ = writeln!(text, " {}", if line.is_empty() { "." } else { &line });
     }
     text
 }

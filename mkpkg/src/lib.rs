@@ -6,6 +6,7 @@
 
 pub mod arch;
 pub mod binary;
+mod cpio;
 pub mod deb;
 pub mod driverdisk;
 pub mod iso;

@@ -7,6 +7,7 @@ use dkms_core::process::confine;
 use dkms_core::report::{Console, Event, Reporter};
 
 mod about;
+mod disk;
 mod program;
 mod template;
 

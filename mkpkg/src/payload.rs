@@ -62,3 +62,16 @@ pub(crate) fn gzip(content: &[u8]) -> io::Result<Vec<u8>> {
     use dkms_core::archive::codec::{Format, encode};
     encode(Format::Gzip, Vec::new(), |out| out.write_all(content))
 }
+
+/// The lines that a paragraph's line becomes: of fewer than 80 columns, where its words let it.
+pub(crate) fn wrapped(line: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in line.split_whitespace() {
+        match lines.last_mut() {
+            Some(last) if last.is_empty() => word.clone_into(last),
+            Some(last) if last.len() + word.len() < 78 => last.extend([" ", word]),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}

@@ -6,6 +6,7 @@ use dkms_core::cli::args::Args;
 use dkms_core::command;
 use dkms_core::context::Context;
 use dkms_core::digest::Digest;
+use dkms_core::durable;
 use dkms_core::error::Error as CoreError;
 use dkms_core::execute::Session;
 use dkms_core::finish::signing;
@@ -14,10 +15,10 @@ use dkms_core::names::{Kernel, Package};
 use dkms_core::report::Reporter;
 use dkms_core::tree::walk::{self, Filter, PackageEntry, Source};
 use dkms_mkpkg::source::About;
-use dkms_mkpkg::{Family, PackageError, Plan, binary, driverdisk, source};
+use dkms_mkpkg::{Family, PackageError, Plan, binary, source};
 use fs_err as fs;
 
-use crate::{about, template};
+use crate::{about, disk, template};
 
 /// Why no package was made.
 #[derive(Debug, thiserror::Error)]
@@ -56,14 +57,14 @@ impl Error {
 }
 
 /// What the verbs work with.
-struct Job<'a> {
-    ctx: &'a Context,
-    args: &'a Args,
-    package: Package,
+pub(crate) struct Job<'a> {
+    pub ctx: &'a Context,
+    pub args: &'a Args,
+    pub package: Package,
     entry: PackageEntry,
     /// The source directory itself.
     tree: PathBuf,
-    about: About,
+    pub about: About,
     forbidden: Vec<Digest>,
 }
 
@@ -83,7 +84,7 @@ pub fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<(), Er
     let about = about::of(ctx, args, &tree);
     let job = Job { ctx, args, package, entry, tree, about, forbidden };
     let made = match args.verb_name() {
-        "mkdriverdisk" => vec![job.driver_disk()?],
+        "mkdriverdisk" => vec![disk::make(&job)?],
         "mkdeb" => job.packages(Family::Deb)?,
         "mkrpm" => job.packages(Family::Rpm)?,
         _ => job.packages(job.family())?,
@@ -133,7 +134,7 @@ impl Job<'_> {
     }
 
     /// The kernels whose modules are wanted: all have to be built.
-    fn kernels(&self) -> Result<Vec<Kernel>, Error> {
+    pub(crate) fn kernels(&self) -> Result<Vec<Kernel>, Error> {
         let kernels = if self.args.flag("all") {
             self.entry.built.iter().map(|built| built.kernel.clone()).collect()
         } else {
@@ -153,7 +154,8 @@ impl Job<'_> {
         Ok(kernels)
     }
 
-    fn binary_plan(&self, family: Family, kernel: &Kernel, in_place: bool) -> Result<Plan, Error> {
+    /// The files of the modules built for `kernel`, sorted.
+    pub(crate) fn modules(&self, kernel: &Kernel) -> Result<Vec<PathBuf>, Error> {
         let mut modules = Vec::new();
         for entry in fs::read_dir(self.ctx.trees.artefact_modules(&self.package, kernel))? {
             let path = entry?.path();
@@ -163,9 +165,22 @@ impl Job<'_> {
             }
         }
         modules.sort();
-        let given = self.args.value("kernel-package").map(str::to_owned);
+        Ok(modules)
+    }
+
+    /// Whether rpm packages are for a SUSE: the driver disk's, or this one.
+    pub(crate) fn for_suse(&self) -> bool {
+        let is_suse = self.ctx.distribution.is_like(&["sles", "suse", "opensuse"]);
+        self.args.value("distro").map_or(is_suse, |distro| distro == "suse")
+    }
+
+    /// What a package of the modules built for `kernel` consists of.
+    pub(crate) fn binary_plan(&self, family: Family, kernel: &Kernel, in_place: bool) -> Result<Plan, Error> {
+        let modules = self.modules(kernel)?;
+        let given = self.args.value("kernel-package").map(|given| about::relation(family, given));
         let kernel_package = given.or_else(|| match family {
             Family::Arch => about::arch_kernel(&self.ctx.trees.modules_dir(&kernel.release), &kernel.release),
+            Family::Rpm if self.for_suse() => Some(about::suse_kernel(&kernel.release)),
             _ => None,
         });
         let built = binary::Prebuilt { kernel: kernel.clone(), modules, kernel_package, in_place };
@@ -177,62 +192,33 @@ impl Job<'_> {
     /// What all packages have: the vendor's template laid over, and no keys.
     fn finish(&self, family: Family, plan: &mut Plan, kernel: Option<&Kernel>) -> Result<(), Error> {
         plan.forbidden.clone_from(&self.forbidden);
-        if kernel.is_none() {
-            template::apply(self.ctx, family, &self.package, &self.tree, plan)?;
+        template::apply(self.ctx, family, &self.package, &self.tree, kernel, plan)?;
+        // What was asked for now counts more than what a template says for always.
+        for (option, place) in
+            [("maintainer", &mut plan.maintainer), ("licence", &mut plan.licence), ("summary", &mut plan.summary)]
+        {
+            if let Some(given) = self.args.value(option).filter(|given| !given.is_empty()) {
+                given.clone_into(place);
+            }
         }
         Ok(())
     }
 
-    fn driver_disk(&self) -> Result<PathBuf, Error> {
-        let (name, version) = (&self.package.name, &self.package.version);
-        match self.args.value("distro") {
-            None | Some("redhat") => {
-                let mut packages = Vec::new();
-                for kernel in self.kernels()? {
-                    let (file, bytes) = dkms_mkpkg::write(Family::Rpm, &self.binary_plan(Family::Rpm, &kernel, true)?)?;
-                    packages.push((kernel.arch.to_string(), file, bytes));
-                }
-                let image = driverdisk::redhat(&packages, self.about.mtime)?;
-                self.put("driver_disk", (format!("{name}-{version}-dd.iso"), image))
-            }
-            Some("debian") => {
-                let mut last = None;
-                for kernel in self.kernels()? {
-                    let plan = self.binary_plan(Family::Deb, &kernel, false)?;
-                    let (file, bytes) = dkms_mkpkg::write(Family::Deb, &plan)?;
-                    last = Some(self.put("driver_disk/debian", (file, bytes))?);
-                }
-                let dir = last.as_deref().and_then(Path::parent).unwrap_or(Path::new("/")).to_owned();
-                fs::write(dir.join("preseed.cfg"), PRESEED)?;
-                Ok(dir)
-            }
-            Some(other) => {
-                Err(Error::Usage(format!("Driver disks for {other} are not made yet: redhat and debian are.")))
-            }
-        }
-    }
-
     /// Writes a package where `--archive` says (a directory, or the file), or into the tree.
-    fn put(&self, dir: &str, (file, bytes): (String, Vec<u8>)) -> Result<PathBuf, Error> {
+    pub(crate) fn put(&self, dir: &str, (file, bytes): (String, Vec<u8>)) -> Result<PathBuf, Error> {
         let path = match self.args.path("archive") {
             Some(path) if path.is_dir() => path.join(file),
             Some(path) => path,
             None => self.ctx.trees.package_dir(&self.package).join(dir).join(file),
         };
-        let parent = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(parent)?;
-        let new = parent.join(format!(".{}.new", std::process::id()));
-        fs::write(&new, bytes)?;
-        fs::rename(&new, &path)?;
+        self.put_at(&path, &bytes)?;
         Ok(path)
     }
-}
 
-/// debian-installer runs this at the end of an installation, with the new system at /target; the directory is
-/// expected on a medium mounted at /media (Debian Installation Guide, appendix B.5).
-const PRESEED: &str = "# Put this directory on a medium of the installer as /drivers and add to the preseed file:
-d-i preseed/late_command string \\
-    mkdir -p /target/tmp/drivers; \\
-    cp /cdrom/drivers/*.deb /media/drivers/*.deb /target/tmp/drivers/ 2>/dev/null || true; \\
-    in-target sh -c 'dpkg --install /tmp/drivers/*.deb; rm -r /tmp/drivers'
-";
+    /// Writes a file whole, or not at all, and the directories that it needs.
+    pub(crate) fn put_at(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        let path = std::path::absolute(path)?;
+        fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
+        Ok(durable::write_atomic(&path, bytes, 0o644).map_err(std::io::Error::other)?)
+    }
+}

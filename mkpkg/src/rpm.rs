@@ -2,17 +2,18 @@
 
 use ::rpm::{BuildConfig, CompressionWithLevel, Dependency, FileOptions, PackageBuilder};
 
+use crate::payload;
 use crate::plan::{Node, PackageError, Plan};
 
 /// The package's file name and bytes.
 pub fn write(plan: &Plan) -> Result<(String, Vec<u8>), PackageError> {
     let arch = plan.arch.as_deref().unwrap_or("noarch");
     let time = u32::try_from(plan.mtime.max(0)).unwrap_or(u32::MAX);
-    let mut builder = PackageBuilder::new(&plan.name, &plan.version, &plan.licence, arch, &plan.summary);
+    let mut builder = PackageBuilder::new(&plan.name, &plan.version, &plan.licence, arch, &capital(&plan.summary));
     builder
         .using_config(BuildConfig::v4().source_date(time).compression(CompressionWithLevel::Zstd(19)))
         .release(&plan.release)
-        .description(&plan.description)
+        .description(plan.description.lines().flat_map(payload::wrapped).collect::<Vec<_>>().join("\n"))
         .packager(&plan.maintainer)
         .group("System Environment/Kernel")
         .build_host("localhost");
@@ -58,10 +59,17 @@ pub fn write(plan: &Plan) -> Result<(String, Vec<u8>), PackageError> {
     Ok((format!("{}-{}-{}.{arch}.rpm", plan.name, plan.version, plan.release), bytes))
 }
 
+/// As rpm's users have their summaries.
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
 /// Reads `NAME`, `NAME OP VERSION` or a rich dependency in parentheses.
 fn dependency(text: &str) -> Result<Dependency, PackageError> {
     let words: Vec<_> = text.split_whitespace().collect();
     Ok(match words[..] {
+        [first, ..] if first.starts_with('(') => Dependency::any(text),
         [name] => Dependency::any(name),
         [name, "=", version] => Dependency::eq(name, version),
         [name, ">=", version] => Dependency::greater_eq(name, version),

@@ -104,7 +104,7 @@ pub(crate) fn start(family: Family, package: &Package, suffix: &str, about: &Abo
         version: match family {
             Family::Deb => version.replace('_', "."),
             Family::Rpm => version.replace(['-', ':'], "."),
-            Family::Arch => version.replace(['-', ':', '~', '^'], "."),
+            Family::Arch => arch_version(version),
         },
         release: about.release.clone(),
         summary: about.summary.clone(),
@@ -115,6 +115,11 @@ pub(crate) fn start(family: Family, package: &Package, suffix: &str, about: &Abo
         mtime: about.mtime,
         ..Plan::default()
     }
+}
+
+/// `version` as pacman lets one be.
+pub(crate) fn arch_version(version: &str) -> String {
+    version.replace(['-', ':', '~', '^'], ".")
 }
 
 /// `name` as the family lets packages be called.

@@ -5,40 +5,62 @@
 //! Provides, Description), `postinst`, `prerm`, `postrm`, `copyright`. rpm: `<source>/<m>-dkms-mkrpm.spec` or
 //! `/etc/dkms/template-dkms-mkrpm.spec`. Taken: Summary, License, Packager, Requires, Conflicts, Provides,
 //! `%description`, `%post`, `%preun`, `%postun`; of macros, `%{module_name}`, `%{version}`, `%{name}`, `%{release}`.
+//!
+//! Packages of built modules have scripts and relations of their own. For them the template may say the rest: Debian's
+//! is `<m>-dkms-mkbmdeb` or `template-dkms-mkbmdeb` (KERNEL_VERSION is one more word), rpm's the same as for sources.
 
 use std::path::{Path, PathBuf};
 
 use dkms_core::context::Context;
-use dkms_core::names::Package;
+use dkms_core::names::{Kernel, Package};
 use dkms_mkpkg::{Family, Plan};
 
 use crate::program::Error;
 
 /// Lays the template of the family, if there is one, over `plan`.
-pub fn apply(ctx: &Context, family: Family, package: &Package, tree: &Path, plan: &mut Plan) -> Result<(), Error> {
+pub fn apply(
+    ctx: &Context,
+    family: Family,
+    package: &Package,
+    tree: &Path,
+    kernel: Option<&Kernel>,
+    plan: &mut Plan,
+) -> Result<(), Error> {
     let (own, general) = match family {
+        Family::Deb if kernel.is_some() => {
+            (format!("{}-dkms-mkbmdeb", package.name), "/etc/dkms/template-dkms-mkbmdeb")
+        }
         Family::Deb => (format!("{}-dkms-mkdeb", package.name), "/etc/dkms/template-dkms-mkdeb"),
         Family::Rpm => (format!("{}-dkms-mkrpm.spec", package.name), "/etc/dkms/template-dkms-mkrpm.spec"),
         Family::Arch => return Ok(()),
     };
     let template = [tree.join(own), ctx.trees.outer(general)].into_iter().find(|path| path.exists());
     let Some(template) = template else { return Ok(()) };
+    let before = plan.clone();
     match family {
-        Family::Deb => debian(&template.join("debian"), package, plan),
-        _ => spec(&template, package, plan),
+        Family::Deb => debian(&template.join("debian"), package, kernel, plan)?,
+        _ => spec(&template, package, plan)?,
     }
+    if kernel.is_some() {
+        (plan.scripts, plan.depends) = (before.scripts, before.depends);
+    }
+    Ok(())
 }
 
-fn debian(dir: &Path, package: &Package, plan: &mut Plan) -> Result<(), Error> {
+fn debian(dir: &Path, package: &Package, kernel: Option<&Kernel>, plan: &mut Plan) -> Result<(), Error> {
     let stamp = plan.mtime.to_string();
     let name = plan.name.clone();
     let read = |file: &str| -> Result<Option<String>, Error> {
         match fs_err::read_to_string(dir.join(file)) {
             Ok(text) => Ok(Some(
-                text.replace("DEBIAN_PACKAGE", name.trim_end_matches("-dkms"))
-                    .replace("MODULE_NAME", package.name.as_str())
-                    .replace("MODULE_VERSION", package.version.as_str())
-                    .replace("DATE_STAMP", &stamp),
+                text.replace(
+                    "DEBIAN_PACKAGE",
+                    name.split("-modules-").next().unwrap_or_default().trim_end_matches("-dkms"),
+                )
+                .replace("MODULE_NAME", package.name.as_str())
+                .replace("MODULE_VERSION", package.version.as_str())
+                .replace("KERNEL_VERSION", kernel.map_or("", |kernel| kernel.release.as_str()))
+                .replace("DATE_STAMP", &stamp),
             )),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
@@ -220,7 +242,7 @@ mod tests {
         fs_err::write(tmp.path().join("control"), control).unwrap();
         fs_err::write(tmp.path().join("postinst"), "#!/bin/sh\nset -e\necho MODULE_VERSION\n#DEBHELPER#\n").unwrap();
         let mut plan = plan();
-        debian(tmp.path(), &Package::new("hello", "1").unwrap(), &mut plan).unwrap();
+        debian(tmp.path(), &Package::new("hello", "1").unwrap(), None, &mut plan).unwrap();
         assert_eq!((plan.maintainer.as_str(), plan.summary.as_str()), ("V <v@x>", "hello driver"));
         assert_eq!(plan.description, "\nfirst\n\nsecond".trim_start());
         assert_eq!(plan.depends, ["dkms (>= 3.1)", "libc6"]);

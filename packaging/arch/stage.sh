@@ -17,5 +17,7 @@ cp -a "$top/target/man" "$top/target/completions" "$source/target/"
 mkdir -p "$source/packaging"
 cp -a "$top/packaging/systemd" "$source/packaging/"
 install -m 0755 "$dkms" "$source/target/dkms"
+# Beside dkms; what builds the package there has a Rust that is new enough.
+[ ! -e "${dkms%/*}/dkms-mkpkg" ] || install -m 0755 "${dkms%/*}/dkms-mkpkg" "$source/target/"
 install -m 0755 "$alpm" "$source/target/dkms-alpm"
 [ -z "$preflight" ] || install -m 0755 "$preflight" "$source/target/dkms-alpm-preflight"

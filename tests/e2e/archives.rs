@@ -208,6 +208,79 @@ const HOSTILE: &[(&str, &str)] = &[
         "a manifest that leads away",
         "sed -i 's,\"own_location\":\"[^\"]*\",\"own_location\":\"../../../etc\",' dkms_main_tree/*/*/.dkms-manifest.json; tar -cf /root/bad.tar .",
     ),
+    (
+        "a name of a kernel's directory with ..",
+        "tar --transform 's,dkms_main_tree/[^/]*/,dkms_main_tree/../../x/,' -P -cf /root/bad.tar .",
+    ),
+    (
+        "hard link outside",
+        "touch h; ln h i; tar -P --transform 's,^./h$,../../../etc/passwd,' -cf /root/bad.tar ./h ./i dkms_source_tree dkms_main_tree",
+    ),
+    ("block device", "mknod dkms_source_tree/b b 8 0; tar -cf /root/bad.tar ."),
+    ("setgid", "touch dkms_source_tree/t; chmod g+s dkms_source_tree/t; tar -cf /root/bad.tar ."),
+    ("sticky", "mkdir dkms_source_tree/t; chmod 1777 dkms_source_tree/t; tar -cf /root/bad.tar ."),
+    (
+        "socket's place taken by a fifo in the artefact",
+        "mkfifo $(ls -d dkms_main_tree/*/*/module)/x; tar -cf /root/bad.tar .",
+    ),
+    ("escape sequence in a name", "touch dkms_source_tree/$'a\\e[2J'; tar -cf /root/bad.tar ."),
+    (
+        "file and directory of one name",
+        "touch n; tar -cf /root/bad.tar .; rm n; mkdir n; touch n/f; tar -rf /root/bad.tar ./n/f",
+    ),
+    ("sparse", "truncate -s 1M dkms_source_tree/s; echo x >>dkms_source_tree/s; tar -S -cf /root/bad.tar ."),
+    ("too deep", "d=dkms_source_tree; for i in $(seq 80); do d=$d/d; done; mkdir -p $d; tar -cf /root/bad.tar ."),
+    ("bomb in xz", "head -c 200M /dev/zero >dkms_source_tree/z; tar -c . | xz -0 >/root/bad.tar"),
+    ("bomb in zstd", "head -c 200M /dev/zero >dkms_source_tree/z; tar -c . | zstd -q >/root/bad.tar"),
+    ("one file too large", "truncate -s 3G dkms_source_tree/z; tar -cf - . | gzip -1 | head -c 1M >/root/bad.tar"),
+    (
+        "too many files",
+        "cd dkms_source_tree; mkdir m; (cd m; seq 120000 | xargs touch); cd ..; tar -cf /root/bad.tar .",
+    ),
+    ("gzip cut short", "tar -czf - . | head -c 3000 >/root/bad.tar"),
+    ("garbage after the end", "tar -cf /root/bad.tar .; echo garbage >>/root/bad.tar"),
+    ("two archives", "tar -cf /root/bad.tar .; cat /root/bad.tar /root/bad.tar >/root/b; mv /root/b /root/bad.tar"),
+    (
+        "a damaged checksum",
+        "tar -cf /root/bad.tar .; printf X | dd of=/root/bad.tar bs=1 seek=600 conv=notrunc status=none",
+    ),
+    ("pax that names another file", "tar --format=pax --pax-option='path:=../../etc/x' -cf /root/bad.tar ."),
+    ("pax with a size", "tar --format=pax --pax-option='size:=5' -cf /root/bad.tar dkms_source_tree/dkms.conf"),
+    (
+        "attributes",
+        "setfattr() { :; }; tar --format=pax --pax-option='SCHILY.xattr.security.capability:=x' -cf /root/bad.tar .",
+    ),
+    (
+        "an object that is no module",
+        "echo 'int x;' | gcc -c -x c -o x.o -; for m in dkms_main_tree/*/*/module/*.ko.xz; do xz -c x.o >$m; done; rm -f x.o dkms_main_tree/*/*/.dkms*; tar -cf /root/bad.tar .",
+    ),
+    (
+        "a program for a module",
+        "for m in dkms_main_tree/*/*/module/*.ko.xz; do xz -c /bin/true >$m; done; rm -f dkms_main_tree/*/*/.dkms*; tar -cf /root/bad.tar .",
+    ),
+    (
+        "a module cut short",
+        "for m in dkms_main_tree/*/*/module/*.ko.xz; do xz -dc $m | head -c 5000 | xz >x; mv x $m; done; rm -f dkms_main_tree/*/*/.dkms*; tar -cf /root/bad.tar .",
+    ),
+    (
+        "a module twice",
+        "cd $(ls -d dkms_main_tree/*/*/module); xz -dk *.ko.xz; cd - >/dev/null; rm -f dkms_main_tree/*/*/.dkms*; tar -cf /root/bad.tar .",
+    ),
+    (
+        "a link for a module",
+        "cd $(ls -d dkms_main_tree/*/*/module); mv hello.ko.xz x; ln -s x hello.ko.xz; cd - >/dev/null; tar -cf /root/bad.tar .",
+    ),
+    ("no modules", "rm dkms_main_tree/*/*/module/*; tar -cf /root/bad.tar ."),
+    (
+        "a manifest of another package",
+        "sed -i 's/\"name\":\"hello\"/\"name\":\"other\"/' dkms_main_tree/*/*/.dkms-manifest.json; tar -cf /root/bad.tar .",
+    ),
+    ("a manifest that is none", "echo '{' >$(ls dkms_main_tree/*/*/.dkms-manifest.json); tar -cf /root/bad.tar ."),
+    ("a newer format", "echo 3.0.0 >dkms_main_tree/dkms_dbversion; tar -cf /root/bad.tar ."),
+    (
+        "binaries without a name",
+        "mkdir dkms_binaries_only; mv dkms_source_tree/dkms.conf dkms_binaries_only/; rm -r dkms_source_tree; tar -cf /root/bad.tar .",
+    ),
     ("no kernel", "mv dkms_main_tree/* dkms_main_tree/source; tar -cf /root/bad.tar ."),
     ("no conf", "rm dkms_source_tree/dkms.conf; tar -cf /root/bad.tar ."),
     ("a bad conf", "echo PACKAGE_NAME= >>dkms_source_tree/dkms.conf; tar -cf /root/bad.tar ."),
@@ -231,6 +304,7 @@ fn hostile() -> Result<()> {
     let print = "cd /; find var/lib/dkms usr/src lib/modules/{k}/updates etc/modprobe.d -path var/lib/dkms/.dkms -prune -o -printf '%p %s %y %m\\n' 2>/dev/null | sort; find /var/lib/dkms/.dkms/work /var/lib/dkms/.dkms/journal -mindepth 1";
     let before = ok(&bed, print)?;
     let mut told = Vec::new();
+    ensure!(HOSTILE.len() >= 40, "only {} kinds", HOSTILE.len());
     for (name, script) in HOSTILE {
         let make =
             format!("rm -rf /root/w /root/bad.tar; mkdir -p /root/w/d; cd /root/w/d; tar -xf /root/good.tar; {script}");
@@ -253,6 +327,88 @@ fn hostile() -> Result<()> {
     }
     ok(&bed, "dkms ldtarball /root/good.tar")?;
     is(&bed, BUILT)
+}
+
+/// Cut after every 512th byte, an archive of each compression is refused, and nothing is left of it.
+fn truncated() -> Result<()> {
+    let bed = Bed::subject(&Base::trixie()?)?;
+    lay(&bed, &[package("hello")])?;
+    ok(
+        &bed,
+        "dkms build hello/1.0 -k {k}; for e in tar tar.gz tar.xz tar.zst tar.bz2; do
+             dkms mktarball hello/1.0 -k {k} --archive /root/good.$e; done
+         dkms remove hello/1.0 --all; rm -r /usr/src/hello-1.0
+         for good in /root/good.*; do size=$(stat -c %s $good); at=0
+             while [ $at -lt $((size - 1024)) ]; do
+                 head -c $at $good >/root/cut
+                 if dkms ldtarball /root/cut >/dev/null 2>/root/said; then echo \"$good cut at $at was taken\" >&2; exit 1; fi
+                 [ $(grep -c ^Error /root/said) = 1 ] || { cat /root/said >&2; exit 1; }
+                 at=$((at + 512))
+             done
+         done
+         test -z \"$(find /var/lib/dkms /usr/src -name '*hello*' ! -path '*/locks/*')\"
+         for good in /root/good.*; do dkms ldtarball $good; dkms remove hello/1.0 --all; rm -r /usr/src/hello-1.0; done",
+    )?;
+    Ok(())
+}
+
+/// What `/usr/lib/dkms/common.postinst` does with the tarball that a package brings in its TARBALL_ROOT.
+fn postinst_with_a_tarball() -> Result<()> {
+    let base = Base::trixie()?;
+    let (maker, target) = (Bed::classic(&base)?, Bed::subject(&base)?);
+    lay(&maker, &[package("hello").version("1.0").conf_line("AUTOINSTALL=yes")])?;
+    ok(
+        &maker,
+        "dkms build hello/1.0 -k {k} -k {k2}; mkdir -p /root/source /root/binaries /root/both; N=hello-1.0.dkms.tar.gz
+         dkms mktarball hello/1.0 --source-only --archive /root/source/$N
+         dkms mktarball hello/1.0 --binaries-only -k {k} --archive /root/binaries/$N
+         dkms mktarball hello/1.0 -k {k2} --archive /root/both/$N; mkdir -p /mnt/out; cp -r /root/{source,binaries,both} /mnt/out/",
+    )?;
+    target.copy_in(&maker.exchange().join("out"), "/in")?;
+    let program = dkms_tests::settings::beside("dkms-apt").context("there is no dkms-apt")?;
+    target.copy_in(&program, "/usr/lib/dkms/dkms-apt")?;
+    ok(
+        &target,
+        "ln -sf dkms-apt /usr/lib/dkms/common.postinst; rm -f /etc/dkms/framework.conf.d/*; P=/usr/lib/dkms/common.postinst
+         mkdir /empty; $P hello 1.0 /empty '' '' && exit 1
+         # Source in a tarball: built for every kernel.
+         $P hello 1.0 /in/source '' ''; dkms status hello | grep -c ': installed' | grep -x 3
+         dkms remove hello/1.0 --all; rm -r /usr/src/hello-1.0
+         # Source and a binary: that one is taken as it is.
+         $P hello 1.0 /in/both '' ''; dkms status hello | grep -c ': installed' | grep -x 3
+         tar -xOzf /in/both/*.gz ./dkms_main_tree/{k2}/{a}/module/hello.ko.xz | cmp - /lib/modules/{k2}/updates/dkms/hello.ko.xz
+         # Again, as by an upgrade.
+         $P hello 1.0 /in/both '' 1.0; dkms status hello | grep -c ': installed' | grep -x 3
+         dkms remove hello/1.0 --all; rm -r /usr/src/hello-1.0
+         # A binary alone, where nothing can be built.
+         rm -rf /usr/src/linux-* /lib/modules/*/build /usr/bin/*gcc* /usr/bin/make
+         $P hello 1.0 /in/binaries '' ''; modinfo -k {k} hello >/dev/null; dkms remove hello/1.0 --all
+         # One that is damaged: nothing is there afterwards.
+         head -c 2000 /in/both/hello-1.0.dkms.tar.gz >/empty/hello-1.0.dkms.tar.gz
+         code=0; $P hello 1.0 /empty '' '' || code=$?; test $code = 2; test -z \"$(dkms status)\"",
+    )?;
+    Ok(())
+}
+
+/// `add`, `install` and `ldtarball` of an rpm hand it to rpm, and install what it brought.
+fn rpms_go_to_rpm() -> Result<()> {
+    let bed = Bed::subject(&Base::trixie()?)?;
+    bed.write(
+        "/usr/bin/rpm",
+        "#!/bin/sh\necho \"$@\" >>/root/rpm; [ ! -e /root/refuse ] || exit 3; cp -r /root/hello-1.0 /usr/src/; dkms add hello/1.0\n",
+    )?;
+    lay(&bed, &[package("hello").conf_line("AUTOINSTALL=yes")])?;
+    ok(
+        &bed,
+        "mv /usr/src/hello-1.0 /root/; touch /root/hello.rpm
+         for verb in add install ldtarball; do
+             dkms $verb /root/hello.rpm -k {k}; grep -x -e '-Uvh /root/hello.rpm' /root/rpm; dkms status | grep ': installed'
+             dkms remove hello/1.0 --all; rm -r /usr/src/hello-1.0 /root/rpm; done; touch /root/refuse",
+    )?;
+    let said = ends(&bed, 9, "dkms add /root/hello.rpm -k {k}")?;
+    ensure!(said.contains("using rpm"), "{said}");
+    ends(&bed, 2, "dkms add /root/none.rpm -k {k}")?;
+    Ok(())
 }
 
 /// Whatever is done, no private key gets into an archive.
@@ -323,6 +479,9 @@ fn main() -> ExitCode {
         .case("three_kernels_two_packages", three_kernels_two_packages)
         .case("plain_sources", plain_sources)
         .case("hostile", hostile)
+        .case("truncated", truncated)
+        .case_needing(&[Need::Beside("dkms-apt")], "postinst_with_a_tarball", postinst_with_a_tarball)
+        .case("rpms_go_to_rpm", rpms_go_to_rpm)
         .case("keys_stay", keys_stay)
         .case("modprobe_files", modprobe_files)
         .main()

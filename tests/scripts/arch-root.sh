@@ -112,11 +112,16 @@ kernel linux-new 7.2.14.arch1-2 7.2.14-arch1-1 replaces=linux conflict=linux pro
 headers linux-new-headers 7.2.14.arch1-2 7.2.14-arch1-1 linux-new replaces=linux-headers conflict=linux-headers
 # A kernel that calls itself as the machine's running one.
 kernel linux-running 1-1 "$(uname -r)"
+headers linux-running-headers 1-1 "$(uname -r)" linux-running
 
 small hello 1.0 yes; module hello-dkms 1.0-1 hello 1.0
 small hello 2.0 yes; module hello-dkms 2.0-1 hello 2.0
 small hello 2.0 yes; sed -i 's/("hello")/("repackaged")/' source/hello.c; module hello-dkms 2.0-2 hello 2.0
 small bad 1.0 yes; module bad-dkms 1.0-1 bad 1.0
+# A good version, one that builds nowhere, and its mended successor.
+small worse 1.0 yes; module worse-dkms 1.0-1 worse 1.0
+small worse 2.0 yes; sed -i '1i #error this version is broken' source/worse.c; module worse-dkms 2.0-1 worse 2.0
+small worse 3.0 yes; module worse-dkms 3.0-1 worse 3.0
 small byhand 1.0 ''; module byhand-dkms 1.0-1 byhand 1.0
 small old 1.0 yes 'BUILD_EXCLUSIVE_KERNEL_MAX=7.2.13-arch1-1'; module old-dkms 1.0-1 old 1.0
 for real in /mnt/sources/*; do
@@ -159,17 +164,28 @@ done
 exit 0
 S
 chmod 755 $scripts/*
-hook() { # FILE WHEN SCRIPT OPERATIONS...
+trigger() { # OPERATIONS TARGET...
+	local word
+	echo '[Trigger]'
+	for word in $1; do echo "Operation = $word"; done
+	echo 'Type = Path'
+	shift
+	printf 'Target = %s\n' "$@"
+}
+hook() { # FILE WHEN SCRIPT, its triggers on standard input
 	{
-		echo '[Trigger]'
-		for operation in Install Upgrade Remove; do echo "Operation = $operation"; done
-		printf 'Type = Path\nTarget = usr/lib/modules/*/vmlinuz\nTarget = usr/src/*/dkms.conf\n'
+		cat
 		printf '[Action]\nDescription = %s\nWhen = %s\nExec = %s\nNeedsTargets\n' "$1" "$2" "$3"
 	} >"$hooks/$1.hook"
 }
-hook 60-depmod PostTransaction $scripts/depmod-kernels
-hook 80-observe PreTransaction "$scripts/observe pre"
-hook 90-observe PostTransaction "$scripts/observe 90"
+any='Install Upgrade Remove' coming='Install Upgrade' image='usr/lib/modules/*/vmlinuz'
+trigger "$any" "$image" 'usr/src/*/dkms.conf' | hook 60-depmod PostTransaction $scripts/depmod-kernels
+# As mkinitcpio and dracut have theirs: images go at 60, before the transaction; they come at 90, after it.
+trigger Remove "$image" | hook 60-mkinitcpio-remove PreTransaction "$scripts/observe 60"
+trigger "$any" "$image" 'usr/src/*/dkms.conf' | hook 80-observe PreTransaction "$scripts/observe pre"
+{ trigger "$any" 'usr/src/*/dkms.conf'; trigger "$coming" "$image"; } |
+	hook 90-mkinitcpio-install PostTransaction "$scripts/observe 90"
+trigger "$coming" 'usr/lib/modules/*/pkgbase' | hook 90-dracut-install PostTransaction "$scripts/observe dracut"
 
 cat >/etc/pacman.conf <<'C'
 [options]
@@ -195,5 +211,9 @@ repo-add -q test.db.tar.gz ./*.pkg.tar >/dev/null
 S
 chmod 755 /usr/local/bin/repo
 
-rm -rf /opt/template /lib/modules/* /usr/src/* /boot/vmlinuz-* /boot/initrd* /boot/System.map-* /var/lib/dkms
+rm -rf /opt/template /lib/modules/* /usr/src/* /boot/vmlinuz-* /boot/initrd* /boot/System.map-*
+# The key stays, so that two roots sign alike.
+find /var/lib/dkms -mindepth 1 ! -name 'mok.*' -delete
+# An initramfs is made by other programs there.
+rm -f /usr/sbin/{mkinitramfs,update-initramfs} /usr/bin/dracut
 ls -l $pool

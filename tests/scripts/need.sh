@@ -26,7 +26,7 @@ for what; do
 		command -v cc >/dev/null || { lacking+=(gcc libc6-dev); essential=1; }
 		;;
 	deb)
-		need dpkg-buildpackage dpkg-dev; need dh debhelper
+		need dpkg-buildpackage dpkg-dev; need dh debhelper; need pkg-config pkgconf
 		essential=1
 		;;
 	demo)
@@ -43,7 +43,7 @@ for what; do
 		need strip binutils; need file file
 		if [ "$what$(id -u)" = test0 ]; then
 			need rpmbuild rpm; need mmdebstrap mmdebstrap; need unshare util-linux
-			need dpkg-buildpackage dpkg-dev; need dh debhelper
+			need dpkg-buildpackage dpkg-dev; need dh debhelper; need pkg-config pkgconf
 		fi
 		;;
 	*) echo "need.sh: unknown: $what" >&2; exit 2 ;;

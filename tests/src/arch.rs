@@ -11,7 +11,7 @@ use crate::run::{command, run};
 use crate::settings;
 
 /// The packages of a bed that make it pacman's.
-const PACKAGES: &[&str] = &["pacman-package-manager", "makepkg", "libarchive-tools"];
+const PACKAGES: &[&str] = &["pacman-package-manager", "makepkg", "libarchive-tools", "mount"];
 /// Two real module packages, which are made into packages of pacman's.
 const REAL: &[&str] = &["acpi-call-dkms", "bbswitch-dkms"];
 
@@ -27,8 +27,10 @@ pub fn root(suite: &str) -> Result<Base> {
     let script = scripts.join("arch-root.sh");
     let tree = scripts.join("make-kernel-tree.sh");
     let stamp = fs_err::metadata(debian.root.join("etc/dkms-bed-kernels"))?.modified()?;
+    // One of its kernels calls itself as the running one.
+    let running = fs_err::read("/proc/sys/kernel/osrelease")?;
     let mut hasher = DefaultHasher::new();
-    (fs_err::read(&script)?, fs_err::read(&tree)?, stamp, &debian.root, REAL).hash(&mut hasher);
+    (fs_err::read(&script)?, fs_err::read(&tree)?, stamp, &debian.root, REAL, running).hash(&mut hasher);
     let root = settings::cache().join("beds").join(format!("arch-{suite}-{:08x}", hasher.finish() >> 32));
     let lock = fs_err::File::create(root.with_extension("lock"))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;

@@ -49,6 +49,11 @@ impl Observation {
         self.sections.keys().map(String::as_str)
     }
 
+    /// Leaves a section out.
+    pub fn forget(&mut self, section: &str) {
+        self.sections.remove(section);
+    }
+
     /// Every line in which `other` differs, under the name of its section; empty if none.
     pub fn difference(&self, other: &Self) -> String {
         let names: std::collections::BTreeSet<&String> = self.sections.keys().chain(other.sections.keys()).collect();

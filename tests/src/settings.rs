@@ -27,6 +27,12 @@ pub fn subject() -> Subject {
     if path.is_file() { Subject::Ours(path) } else { Subject::Missing }
 }
 
+/// A program of ours called `name` beside the one to try.
+pub fn beside(name: &str) -> Option<PathBuf> {
+    let Subject::Ours(program) = subject() else { return None };
+    Some(program.with_file_name(name)).filter(|path| path.is_file())
+}
+
 /// Where `make deb` leaves our packages, or `$DKMS_DEBS`.
 pub fn debs() -> PathBuf {
     var("DKMS_DEBS").map_or_else(|| project().join("target/packages/deb"), PathBuf::from)

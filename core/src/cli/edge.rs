@@ -191,10 +191,13 @@ pub fn words() -> Vec<OsString> {
     std::env::args_os().skip(1).collect()
 }
 
-/// Where the program that writes packages is: beside this one in a build directory, else where packages
-/// put it.
+/// Where the program that writes packages is: beside this one in a build directory, in `lib/dkms` of its prefix, else
+/// where distributions put it.
 pub fn packager() -> PathBuf {
     const NAME: &str = "dkms-mkpkg";
-    let beside = std::env::current_exe().ok().map(|program| program.with_file_name(NAME));
-    beside.filter(|program| program.is_file()).unwrap_or_else(|| Path::new("/usr/lib/dkms").join(NAME))
+    let places = |program: PathBuf| {
+        let installed = program.parent().and_then(Path::parent).map(|prefix| prefix.join("lib/dkms").join(NAME));
+        [Some(program.with_file_name(NAME)), installed].into_iter().flatten().find(|place| place.is_file())
+    };
+    std::env::current_exe().ok().and_then(places).unwrap_or_else(|| Path::new("/usr/lib/dkms").join(NAME))
 }

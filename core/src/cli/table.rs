@@ -53,7 +53,13 @@ pub const OPTIONS: &[Opt] = &[
     value("directive", "NAME=VALUE", "A dkms.conf directive to override; may be repeated"),
     value("root", "DIR", "Work on the system below this directory"),
     value("format", "FORMAT", "How to print results (text, json); what package to make (deb, rpm, arch)"),
-    value("distro", "redhat|suse|debian", "Whose installer the driver disk is for"),
+    value(
+        "distro",
+        "redhat|suse|debian|ubuntu",
+        "Whose installer the driver disk is for (default: this distribution's)",
+    ),
+    value("media", "dud|iso", "The form of a driver disk for SUSE (default dud)"),
+    value("release", "RELEASE", "The release of SUSE that a driver disk is for (leap15.6, sle15, tw, …)").short('r'),
     value("package-release", "WORD", "The package's own revision (default 1)"),
     value("maintainer", "'NAME <ADDRESS>'", "Who makes the package"),
     value("licence", "SPDX", "The licence (default: what the modules say)"),
@@ -143,7 +149,19 @@ const PACKAGING: &[&str] = &[
     "summary",
     "kernel-package",
 ];
-const DISK: &[&str] = &["distro", "kernelver", "arch", "all", "archive", "package-release", "maintainer", "licence"];
+const DISK: &[&str] = &[
+    "distro",
+    "media",
+    "release",
+    "kernelver",
+    "arch",
+    "all",
+    "archive",
+    "package-release",
+    "maintainer",
+    "licence",
+    "kernel-package",
+];
 
 const PACKAGE: &str = "NAME/VERSION";
 const SOURCE: &str = "NAME/VERSION | DIR | dkms.conf | TARBALL";

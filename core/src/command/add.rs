@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
+use super::stage::Staged;
 use super::{check_access, default_kernel, ldtarball, package, source_dir, source_state};
 use crate::build::script;
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::Session;
-use crate::files::copy_tree;
 use crate::journal::{Change, JournalError, WorkDir};
 use crate::names::{Arch, Kernel, Name, Package, Release, Version};
 use crate::process::Environment;
@@ -204,37 +204,14 @@ fn add_source_tree(
     if to.exists() && ctx.options.force {
         reporter.line(&format!("Forcing install of {package}"));
     }
-    stage_source(ctx, &package, &from, &to)?;
-    Ok(package)
-}
-
-fn stage_source(ctx: &Context, package: &Package, from: &Path, to: &Path) -> Result<(), Error> {
     // The work directory's lock tells a later run that this one is alive.
     let work = WorkDir::new(&ctx.trees).map_err(JournalError::File)?;
-    let stage = stage_beside(ctx, from, to, work.path())?;
-    let placed = ctx.lock_tree().and_then(|_lock| {
-        let mut change = Change::new(&ctx.trees, format!("copy the source of {package}"));
-        change.replace_dir(&stage, to);
-        Ok(change.commit()?)
+    let change = Change::new(&ctx.trees, format!("copy the source of {package}"));
+    let placed = Staged::new(ctx, &from, &to, work.path()).and_then(|staged| {
+        let _lock = ctx.lock_tree()?;
+        Ok(staged.commit(change)?)
     });
-    if placed.is_err() {
-        let _ = std::fs::remove_dir_all(&stage);
-    }
     work.remove().map_err(JournalError::File)?;
-    placed
-}
-
-/// Copies the source `from` to a hidden directory beside `to`, since that may be another file system than
-/// the DKMS tree's. Without `--force` it is what is at `to` with `from` laid over it. `work` names the run.
-pub(super) fn stage_beside(ctx: &Context, from: &Path, to: &Path, work: &Path) -> Result<PathBuf, Error> {
-    let parent = to.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(parent)?;
-    let id = work.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let stage = parent.join(format!("{}{id}", crate::durable::NEW));
-    let under = if to.is_dir() && !ctx.options.force { copy_tree(to, &stage) } else { Ok(()) };
-    if let Err(error) = under.and_then(|()| copy_tree(from, &stage)) {
-        let _ = std::fs::remove_dir_all(&stage);
-        return Err(error.into());
-    }
-    Ok(stage)
+    placed?;
+    Ok(package)
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
+use super::stage::Staged;
 use super::{add, autoinstall, check_access, source_dir, source_state};
 use crate::archive::layout::{self, Binaries, Kind, Layout, MAIN_TREE};
 use crate::archive::reader::{self, Limits};
@@ -144,12 +145,10 @@ fn load_by(
     let mut change = Change::new(&ctx.trees, format!("load {package} from {}", archive.display()));
     let place = source_dir(ctx, &package);
     let (link, beside) = (ctx.trees.source_link(&package), ctx.trees.outer(&place));
-    let mut stage = None;
+    let mut staged = None;
     let registered = match &layout.kind {
         Kind::SourceOnly { source } | Kind::SourceAndBinaries { source } => {
-            let staged = add::stage_beside(ctx, source, &beside, work)?;
-            change.replace_dir(&staged, &beside);
-            stage = Some(staged);
+            staged = Some(Staged::new(ctx, source, &beside, work)?);
             true
         }
         // Where the source is there already, the binaries join it.
@@ -177,14 +176,14 @@ fn load_by(
         reporter.line(&format!("Loading {}...", shown.display()));
         change.replace_dir(&binaries.dir, &to);
     }
-    let committed = ctx.lock_tree().and_then(|_lock| {
-        change.commit()?;
-        Ok(fs::create_dir_all(ctx.trees.build_dir(&package))?)
-    });
-    if let (Some(stage), true) = (stage, committed.is_err()) {
-        let _ = std::fs::remove_dir_all(stage);
+    {
+        let _lock = ctx.lock_tree()?;
+        match staged {
+            Some(staged) => staged.commit(change)?,
+            None => change.commit()?,
+        }
+        fs::create_dir_all(ctx.trees.build_dir(&package))?;
     }
-    committed?;
     Ok((package, evaluated.recipe.scripts.post_add.filter(|_| newly)))
 }
 

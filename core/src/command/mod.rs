@@ -14,6 +14,7 @@ pub mod reconcile;
 mod remove;
 mod rpm;
 mod sign;
+mod stage;
 mod status;
 
 use std::path::PathBuf;

@@ -32,7 +32,12 @@ enum Means {
     /// Modules are signed here, but the key material is unusable: why.
     Refused(String),
     InProcess(Box<Signer>),
-    Program { program: PathBuf, hash: String, key: PathBuf, cert: PathBuf },
+    Program {
+        program: PathBuf,
+        hash: String,
+        key: PathBuf,
+        cert: PathBuf,
+    },
 }
 
 impl Signing {

@@ -6,6 +6,7 @@ pub mod depmod;
 pub mod modprobe;
 pub mod modprobe_conf;
 pub mod originals;
+pub mod prebuilt;
 pub mod sanity;
 mod uninstall;
 pub mod weak;
@@ -164,7 +165,10 @@ fn put(
         return Err(Error::NothingInstalled(vec![why]));
     }
     for module in modules {
-        let found: Vec<&Path> = found(facts, ctx, module).into_iter().filter(|path| dir.join(path).exists()).collect();
+        let found: Vec<&Path> = found(facts, ctx, module)
+            .into_iter()
+            .filter(|path| dir.join(path).exists() && !prebuilt::is_link(ctx, &package.name, kernel, path))
+            .collect();
         // Its own file, built anew, is not in its way.
         let own = module.location.join(&module.file);
         let rival = found.first().copied().filter(|found| !(again && *found == own));
@@ -210,6 +214,7 @@ fn put(
             change.prune_empty_dirs(&dir.join(&old.path), &dir);
         }
     }
+    prebuilt::step_aside(ctx, &mut change, &package.name, kernel, reporter);
     change.stage_symlink(PathBuf::from(package.version.as_str()).join(&kernel.release).join(&kernel.arch), &link);
     beside.put(entry(ctx, package, kernel, manifest, evaluated, files));
     let bytes = beside.to_bytes().map_err(std::io::Error::other)?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{artefact, digest_of, is_built, is_installed, modprobe_conf, originals, sanity, weak};
+use super::{artefact, digest_of, is_built, is_installed, modprobe_conf, originals, prebuilt, sanity, weak};
 use crate::build::script;
 use crate::context::Context;
 use crate::error::Error;
@@ -83,6 +83,7 @@ fn take_out(
         own_locations.iter().find(|(name, _)| name == module).map(|(_, dir): &(String, PathBuf)| dir.clone())
     };
     originals::restore(ctx, &mut change, &package.name, kernel, &legacy, reporter)?;
+    prebuilt::come_back(ctx, &mut change, &package.name, kernel, reporter);
     change.remove_file(&ctx.trees.active_link(&package.name, kernel));
     modprobe_conf::stage_removal(ctx, &mut change, &package.name, kernel, reporter);
     if let Some(mut beside) = beside {

@@ -9,6 +9,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 
 use crate::durable::{self, FileError, at};
+use crate::files::copy_tree;
 use crate::tree::identity::nanoseconds;
 
 use super::JournalError;
@@ -263,7 +264,7 @@ fn move_aside(path: &Path, aside: &Path) -> Result<(), FileError> {
     match fs::rename(path, aside) {
         Err(error) if error.kind() == ErrorKind::CrossesDevices => {
             durable::remove_any(aside)?;
-            durable::copy_tree(path, aside)?;
+            copy_tree(path, aside).map_err(at("copy", path))?;
             durable::sync_tree(aside)?;
             durable::remove_any(path)
         }

@@ -127,7 +127,11 @@ fn reason(ctx: &Context, step: &Step) -> String {
             return format!("{step} failed{diagnostic}{log}");
         }
     }
-    waits(&step.reason)
+    match &step.reason {
+        // What is to be done about them is said as what mends it.
+        Reason::Headers(_) => "waiting for headers".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 fn lack(ctx: &Context, step: &Step, why: &str, mend: &str) -> Vec<String> {
@@ -135,7 +139,9 @@ fn lack(ctx: &Context, step: &Step, why: &str, mend: &str) -> Vec<String> {
     if let Some(version) = kept(ctx, step) {
         lines.push(format!("      {}/{version} stays installed for it", step.package.name));
     }
-    lines.push(format!("      mend it: {mend}"));
+    if !why.contains(mend) {
+        lines.push(format!("      mend it: {mend}"));
+    }
     lines
 }
 
@@ -153,14 +159,6 @@ fn why(error: &Error) -> String {
         }
         Error::Make { log, .. } => format!("build failed (log: {})", log.display()),
         other => other.lines().first().cloned().unwrap_or_default(),
-    }
-}
-
-/// Why nothing was tried. What is to be done about headers is said as what mends it.
-fn waits(reason: &Reason) -> String {
-    match reason {
-        Reason::Headers(_) => "waiting for headers".to_owned(),
-        other => other.to_string(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What libalpm knows: the sync databases, the installed packages, and the files of packages in the cache.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use alpm::{Alpm, SigLevel};
@@ -10,6 +11,16 @@ use hooks_pacman::preflight::{Headers, Packages, holders};
 pub struct Databases {
     alpm: Alpm,
     caches: Vec<PathBuf>,
+    kernels: Vec<Kernel>,
+}
+
+/// A package of a sync database whose base has a headers package.
+struct Kernel {
+    name: String,
+    version: String,
+    file: Option<String>,
+    /// The headers package.
+    headers: String,
 }
 
 impl Databases {
@@ -26,39 +37,8 @@ impl Databases {
                 alpm.register_syncdb(name, SigLevel::NONE)?;
             }
         }
-        Ok(Self { alpm, caches: caches.to_vec() })
-    }
-
-    /// Every package of the sync databases whose base has a headers package: name, version, base, file.
-    fn kernels(&self) -> Vec<Kernel> {
-        let mut kernels = Vec::new();
-        for db in self.alpm.syncdbs() {
-            for package in db.pkgs() {
-                let base = package.base().unwrap_or_else(|| package.name()).to_owned();
-                if package.name() == base && self.headers_of(&base).is_some() {
-                    kernels.push(Kernel {
-                        name: package.name().to_owned(),
-                        version: package.version().to_string(),
-                        file: package.filename().map(str::to_owned),
-                        base,
-                    });
-                }
-            }
-        }
-        kernels
-    }
-
-    /// The package that is, or provides, `<base>-headers`.
-    fn headers_of(&self, base: &str) -> Option<String> {
-        let name = format!("{base}-headers");
-        let find = |db: &alpm::Db| db.pkg(name.as_str()).ok().map(|package| package.name().to_owned());
-        self.alpm.syncdbs().iter().find_map(find).or_else(|| {
-            let provides = |package: &&alpm::Package| package.provides().iter().any(|dep| dep.name() == name);
-            self.alpm
-                .syncdbs()
-                .iter()
-                .find_map(|db| db.pkgs().iter().find(provides).map(|package| package.name().to_owned()))
-        })
+        let kernels = kernels(&alpm);
+        Ok(Self { alpm, caches: caches.to_vec(), kernels })
     }
 
     /// Whether the package file in a cache holds the kernel; `None` if there is no such file.
@@ -69,16 +49,39 @@ impl Databases {
     }
 }
 
-struct Kernel {
-    name: String,
-    version: String,
-    base: String,
-    file: Option<String>,
+/// The kernels of the sync databases. Lists are gone through, not asked by name: the bindings' `Db::pkg` needs a
+/// function that libalpm 13 does not have.
+fn kernels(alpm: &Alpm) -> Vec<Kernel> {
+    // `<base>-headers` to the package that is called so or, failing that, provides it.
+    let (mut called, mut provided) = (BTreeMap::new(), BTreeMap::new());
+    let mut bases = Vec::new();
+    for package in alpm.syncdbs().iter().flat_map(|db| db.pkgs()) {
+        let name = package.name();
+        if name.ends_with("-headers") {
+            called.entry(name.to_owned()).or_insert_with(|| name.to_owned());
+        }
+        for provides in package.provides().iter().filter(|provides| provides.name().ends_with("-headers")) {
+            provided.entry(provides.name().to_owned()).or_insert_with(|| name.to_owned());
+        }
+        if package.base().is_none_or(|base| base == name) {
+            bases.push(package);
+        }
+    }
+    let kernel = |package: &alpm::Package| {
+        let headers = format!("{}-headers", package.name());
+        Some(Kernel {
+            name: package.name().to_owned(),
+            version: package.version().to_string(),
+            file: package.filename().map(str::to_owned),
+            headers: called.get(&headers).or_else(|| provided.get(&headers))?.clone(),
+        })
+    };
+    bases.into_iter().filter_map(kernel).collect()
 }
 
 impl Packages for Databases {
     fn headers(&self, release: &Release) -> Option<Headers> {
-        let kernels = self.kernels();
+        let kernels = &self.kernels;
         let versions: Vec<(String, String)> = kernels.iter().map(|k| (k.name.clone(), k.version.clone())).collect();
         let likely = holders(release, &versions);
         let of = |name: &&str| kernels.iter().find(|kernel| kernel.name == *name);
@@ -90,8 +93,8 @@ impl Packages for Databases {
             [] => kernels.iter().find(holds),
             several => several.iter().filter_map(of).find(holds).or_else(|| several.first().and_then(of)),
         }?;
-        let package = self.headers_of(&kernel.base)?;
-        let installed = self.alpm.localdb().pkg(package.as_str()).ok().map(|package| package.version().to_string());
-        Some(Headers { package, installed })
+        let installed = self.alpm.localdb().pkgs().iter().find(|package| package.name() == kernel.headers);
+        let installed = installed.map(|package| package.version().to_string());
+        Some(Headers { package: kernel.headers.clone(), installed })
     }
 }
