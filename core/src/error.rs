@@ -18,11 +18,13 @@ pub enum Error {
     Name(#[from] NameError),
     /// No module and version were named.
     #[error(
-        "Arguments <module> and <module-version> are not specified.\nUsage: {verb} <module>/<module-version> or\n       {verb} -m <module>/<module-version> or\n       {verb} -m <module> -v <module-version>"
+        "{hint}Arguments <module> and <module-version> are not specified.\nUsage: {verb} <module>/<module-version> or\n       {verb} -m <module>/<module-version> or\n       {verb} -m <module> -v <module-version>"
     )]
     NoPackage {
         /// The verb that needs them.
         verb: &'static str,
+        /// What is wrong with what was given instead; empty, or a line.
+        hint: String,
     },
     /// Architectures and kernels don't pair.
     #[error(
@@ -92,6 +94,11 @@ pub enum Error {
     /// The package is not registered.
     #[error("The module/version combo: {0} is not located in the DKMS tree.\nRegister it first: dkms add {0}")]
     NotAdded(Package),
+    /// There is nothing of the package to take away.
+    #[error(
+        "The module/version combo: {0} is not located in the DKMS tree.\nThere is nothing of it to remove; dkms status lists what there is."
+    )]
+    NotThere(Package),
     /// The package is registered already.
     #[error("DKMS tree already contains: {0}\nYou cannot add the same module/version combo more than once.")]
     AlreadyAdded(Package),
@@ -317,6 +324,7 @@ impl Error {
             Self::NoAll(_) | Self::PatchPath(_) | Self::PatchMissing { .. } => 5,
             Self::NoKernel { .. } | Self::EmptyKernel => 16,
             Self::NotAdded(_)
+            | Self::NotThere(_)
             | Self::AlreadyAdded(_)
             | Self::BuildInTheWay { .. }
             | Self::ArchiveLayout(archive::layout::LayoutError::NoConf) => 3,

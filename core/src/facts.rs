@@ -15,8 +15,9 @@ use crate::kernel::compiler::Surroundings;
 use crate::kernel::find::ModuleIndex;
 use crate::kernel::headers_digest::{HeadersDigest, HeadersStamp};
 use crate::kernel::identity::KernelIdentity;
+use crate::kernel::installed::{self, Presence};
 use crate::kernel::{self, Config, Headers, Toolchain, relocate};
-use crate::names::{Kernel, Package};
+use crate::names::{Kernel, Package, Release};
 use crate::process::{self, Environment, Output};
 
 /// Everything this run has learnt, shared between its threads.
@@ -272,12 +273,17 @@ impl<'a> Facts<'a> {
 
     /// The framework's signing options as they stand for `kernel`: `${kernelver}` may occur in them.
     pub fn signing_options(&self, kernel: &KernelFacts) -> Result<conf::framework::Signing, Error> {
+        Ok(self.framework_for(&kernel.kernel)?.signing)
+    }
+
+    /// The framework's options as they stand for `kernel`.
+    pub fn framework_for(&self, kernel: &Kernel) -> Result<conf::Framework, Error> {
         let ctx = self.ctx;
         let mut evaluator = self.evaluator.lock().unwrap_or_else(PoisonError::into_inner);
-        let variables = [("kernelver", &kernel.kernel.release.to_string()), ("arch", &kernel.kernel.arch.to_string())]
+        let variables = [("kernelver", &kernel.release.to_string()), ("arch", &kernel.arch.to_string())]
             .map(|(name, value)| (name.to_owned(), value.clone()));
         let seen = |inside: &Path| ctx.world.called(&ctx.trees, &ctx.trees.outer(inside));
-        Ok(conf::Framework::load(&mut evaluator, &ctx.trees, &seen, variables.into_iter().collect())?.signing)
+        Ok(conf::Framework::load(&mut evaluator, &ctx.trees, &seen, variables.into_iter().collect())?)
     }
 
     /// The error for a kernel whose headers are not there, with what this distribution would install.
@@ -288,11 +294,30 @@ impl<'a> Facts<'a> {
             &kernel.kernel.release,
             &self.ctx.trees.modules_dir(&kernel.kernel.release),
         );
+        let others = self.other_kernels(&kernel.kernel.release);
         Some(Error::NoHeaders {
             kernel: kernel.kernel.clone(),
             looked_for,
-            advice: format!("Please {}, or name another directory with --kernelsourcedir.", advice.text),
+            advice: format!("Please {}, or name another directory with --kernelsourcedir.{others}", advice.text),
         })
+    }
+
+    /// A line about the kernels that are installed, if this one is not: in a chroot it may be somebody else's.
+    fn other_kernels(&self, release: &Release) -> String {
+        let trees = &self.ctx.trees;
+        if trees.modules_dir(release).exists() {
+            return String::new();
+        }
+        let found = installed::scan(trees, &|_, _| false).unwrap_or_default();
+        let there: Vec<String> = found
+            .iter()
+            .filter(|found| found.presence == Presence::Installed)
+            .map(|found| found.release.to_string())
+            .collect();
+        if there.is_empty() {
+            return String::new();
+        }
+        format!("\nThis kernel is not installed here. Those that are, to be named with -k: {}", there.join(", "))
     }
 }
 

@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
@@ -107,6 +108,15 @@ pub struct Lock {
 /// thread: a thread can't be called back, and the holder's name must be looked at again anyway.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
+/// The dkms processes that this one was started within, by their own words: in a private process namespace, /proc does not
+/// tell.
+static STARTED_WITHIN: OnceLock<Vec<u32>> = OnceLock::new();
+
+/// Notes, once, the processes that this one was started within: waiting for one of them would never end.
+pub fn started_within(pids: Vec<u32>) {
+    let _ = STARTED_WITHIN.set(pids);
+}
+
 /// Takes the lock that the file at `path` stands for, waiting for another holder as `patience`
 /// says. The file and the directories above it are made; `.dkms` and below for root alone.
 pub fn lock(path: &Path, patience: Patience<'_>) -> Result<Lock, LockError> {
@@ -142,7 +152,8 @@ fn take(path: &Path, patience: Patience<'_>, how: FlockOperation) -> Result<Lock
         }
         let holder = holder(file);
         if let Some(holder) = &holder {
-            if ancestors().contains(&holder.pid) {
+            if ancestors().contains(&holder.pid) || STARTED_WITHIN.get().is_some_and(|pids| pids.contains(&holder.pid))
+            {
                 return Err(LockError::Nested { path: path.to_owned(), holder: holder.clone() });
             }
         }

@@ -259,8 +259,9 @@ fn end(
         }
     }
     if self::built(ctx, package).is_empty() && (gone || !others.is_empty()) {
-        install::forget(ctx, package)?;
-        drop_mark(ctx, package)?;
+        if install::forget(ctx, package, &|holder| log::info!("waiting for {holder}"))? {
+            drop_mark(ctx, package)?;
+        }
         changed = true;
     }
     Ok(changed)

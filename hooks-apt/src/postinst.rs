@@ -99,6 +99,7 @@ fn renew(session: &Session<'_>, package: &Package, kernels: &[Kernel], reporter:
             kernel: kernel.clone(),
             want: Want::Installed,
             rebuild: true,
+            planned: false,
             announce: None,
             after: Vec::new(),
         })

@@ -296,7 +296,7 @@ fn drop_superseded(
         }
         if !kept {
             reporter.report(Event::Line(format!("Deleting module {package} completely from the DKMS tree.")));
-            install::forget(ctx, package)?;
+            install::forget(ctx, package, &|holder| log::info!("waiting for {holder}"))?;
         }
     }
     let failed = dkms_core::execute::run::depmods(&session, reporter);

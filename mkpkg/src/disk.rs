@@ -120,7 +120,7 @@ fn debian(job: &Job<'_>) -> Result<PathBuf, Error> {
     made.push(("preseed.cfg".to_owned(), PRESEED.as_bytes().to_vec()));
     fs::create_dir_all(&dir)?;
     for (file, bytes) in made {
-        job.put_at(&dir.join(file), &bytes)?;
+        Job::put_at(&dir.join(file), &bytes)?;
     }
     Ok(dir)
 }

@@ -211,12 +211,12 @@ impl Job<'_> {
             Some(path) => path,
             None => self.ctx.trees.package_dir(&self.package).join(dir).join(file),
         };
-        self.put_at(&path, &bytes)?;
+        Self::put_at(&path, &bytes)?;
         Ok(path)
     }
 
     /// Writes a file whole, or not at all, and the directories that it needs.
-    pub(crate) fn put_at(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn put_at(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         let path = std::path::absolute(path)?;
         fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
         Ok(durable::write_atomic(&path, bytes, 0o644).map_err(std::io::Error::other)?)

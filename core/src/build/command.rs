@@ -30,50 +30,112 @@ pub fn make_line(make: &MakeCommand, release: &Release, total: usize, llvm: bool
     MakeLine { text, variables: llvm.then(|| "LLVM=1".to_owned()), jobs: pinned.unwrap_or(1) }
 }
 
-/// Lowers every `-jN`, `-j N`, `--jobs=N` and bare `-j` of the command to `total`; gives the largest.
+/// Lowers every `-jN`, `-j N`, `--jobs=N` and bare `-j` that a make of the command gets to `total`; gives the largest.
+/// Everything else, also `tar -jcf`, stays as it is, to the last quote and bracket.
 fn lower_jobs(text: &str, total: usize) -> (String, Option<usize>) {
     let mut pinned = None;
-    let mut words: Vec<String> = Vec::new();
-    // Only blanks are split at: quoting is kept as it is, and a `-j` in the middle of a word is none.
-    let mut parts = text.split(' ').peekable();
-    while let Some(part) = parts.next() {
-        let amount = |digits: &str| digits.parse::<usize>().ok().map(|n| if n == 0 { total } else { n.min(total) });
-        let (prefix, digits) = match (part.strip_prefix("-j"), part.strip_prefix("--jobs=")) {
-            (Some(rest), _) => ("-j", rest),
-            (_, Some(rest)) => ("--jobs=", rest),
-            _ => {
-                words.push(part.to_owned());
+    let mut done = String::with_capacity(text.len());
+    let mut rest = text;
+    let (mut of_make, mut at_start) = (false, true);
+    while let Some(next) = rest.chars().next() {
+        if at_start && of_make {
+            if let Some(option) = jobs_option(rest, total) {
+                pinned = pinned.max(Some(option.jobs));
+                done += &format!("{}{}", option.name, option.jobs);
+                rest = &rest[option.length..];
+                at_start = false;
                 continue;
             }
-        };
-        if digits.is_empty() {
-            let next = parts.peek().and_then(|next| amount(next));
-            if next.is_some() {
-                parts.next();
-            }
-            let jobs = next.unwrap_or(total);
-            pinned = pinned.max(Some(jobs));
-            words.push(format!("-j{jobs}"));
-        } else if let Some(jobs) = amount(digits) {
-            pinned = pinned.max(Some(jobs));
-            words.push(format!("{prefix}{jobs}"));
-        } else {
-            // `-j$(nproc --all)` and the like: what it comes to is known to the shell alone.
-            let mut depth = brackets(digits);
-            while depth > 0 {
-                let Some(part) = parts.next() else { break };
-                depth += brackets(part);
-            }
-            pinned = pinned.max(Some(total));
-            words.push(format!("-j{total}"));
         }
+        if at_start {
+            let end = rest.find(|c: char| ends_word(c) && c != ')').unwrap_or(rest.len());
+            let word = rest[..end].trim_end_matches(')');
+            of_make |= ["make", "gmake", "$MAKE", "${MAKE}"].contains(&word) || word.ends_with("/make");
+        }
+        of_make &= !matches!(next, ';' | '&' | '|' | '\n');
+        at_start = ends_word(next) || next == '(';
+        done.push(next);
+        rest = &rest[next.len_utf8()..];
     }
-    (words.join(" "), pinned)
+    (done, pinned)
 }
 
-/// How many more round brackets `text` opens than it closes.
-fn brackets(text: &str) -> i32 {
-    text.chars().map(|c| i32::from(c == '(') - i32::from(c == ')')).sum()
+/// Whether a word of a shell's text can't hold this character unquoted, or begins or ends at it.
+fn ends_word(c: char) -> bool {
+    c.is_whitespace() || matches!(c, ';' | '&' | '|' | ')' | '\'' | '"')
+}
+
+/// An option for the number of jobs.
+struct JobsOption {
+    name: &'static str,
+    jobs: usize,
+    /// How much of the text it is, its value included.
+    length: usize,
+}
+
+fn jobs_option(text: &str, total: usize) -> Option<JobsOption> {
+    let bounded = |n: usize| if n == 0 { total } else { n.min(total) };
+    let (name, length) = if text.starts_with("--jobs=") {
+        ("--jobs=", 7)
+    } else if text.starts_with("--jobs") {
+        ("-j", 6)
+    } else if text.starts_with("-j") {
+        ("-j", 2)
+    } else {
+        return None;
+    };
+    let value = &text[length..];
+    if let Some((number, used)) = number(value) {
+        return Some(JobsOption { name, jobs: bounded(number), length: length + used });
+    }
+    // `$(nproc --all)` and the like: what it comes to is known to the shell alone.
+    if let Some(used) = expansion(value) {
+        return Some(JobsOption { name, jobs: total, length: length + used });
+    }
+    if value.chars().next().is_some_and(|c| !ends_word(c)) {
+        return None;
+    }
+    let blanks = value.len() - value.trim_start_matches(' ').len();
+    Some(match number(&value[blanks..]).filter(|_| blanks > 0) {
+        Some((number, used)) => JobsOption { name, jobs: bounded(number), length: length + blanks + used },
+        None => JobsOption { name, jobs: total, length },
+    })
+}
+
+/// The number at the start of `text`, and its length, if it is a word of its own.
+fn number(text: &str) -> Option<(usize, usize)> {
+    let length = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let is_word = text[length..].chars().next().is_none_or(ends_word);
+    text[..length].parse().ok().filter(|_| is_word).map(|number| (number, length))
+}
+
+/// The length of the shell's expansion that `text` begins with: `$(…)`, `${…}`, `$NAME`, or one in backquotes.
+fn expansion(text: &str) -> Option<usize> {
+    if let Some(rest) = text.strip_prefix('`') {
+        return rest.find('`').map(|end| end + 2);
+    }
+    let rest = text.strip_prefix('$')?;
+    let (open, close) = match rest.chars().next()? {
+        '(' => ('(', ')'),
+        '{' => ('{', '}'),
+        first if first.is_ascii_alphabetic() || first == '_' => {
+            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
+            return Some(end + 1);
+        }
+        _ => return None,
+    };
+    let mut depth = 0_u32;
+    for (index, c) in rest.char_indices() {
+        if c == open {
+            depth += 1;
+        } else if c == close {
+            depth -= 1;
+            if depth == 0 {
+                return Some(index + 2);
+            }
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -101,6 +163,14 @@ mod tests {
             ("make -j$(nproc) all", "make KERNELRELEASE=6.1 -j2 all", 2),
             ("make -j$(nproc --all) all", "make KERNELRELEASE=6.1 -j2 all", 2),
             ("make all-j4", "make KERNELRELEASE=6.1 all-j4", 1),
+            ("make -j4; true", "make KERNELRELEASE=6.1 -j2; true", 2),
+            ("make -j$(nproc); ls -j9", "make KERNELRELEASE=6.1 -j2; ls -j9", 2),
+            ("make -j`nproc` && make -j${JOBS}x", "make KERNELRELEASE=6.1 -j2 && make -j2x", 2),
+            ("make x && tar -jcf x.tar.bz2 Makefile", "make KERNELRELEASE=6.1 x && tar -jcf x.tar.bz2 Makefile", 1),
+            ("make x; sh -c 'make -j8'", "make KERNELRELEASE=6.1 x; sh -c 'make -j2'", 2),
+            ("make x; (cd y && /usr/bin/make -j4)", "make KERNELRELEASE=6.1 x; (cd y && /usr/bin/make -j2)", 2),
+            ("make --jobs 8 -joint", "make KERNELRELEASE=6.1 -j2 -joint", 2),
+            ("make -j", "make KERNELRELEASE=6.1 -j2", 2),
         ] {
             let line = line(text, true);
             assert_eq!((line.text.as_str(), line.jobs), (expected, jobs));

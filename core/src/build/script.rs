@@ -80,5 +80,13 @@ pub fn run(
     task.env.extend(extra.clone());
     task.env.insert("PWD".into(), called.into_os_string());
     task.output = if ctx.options.quiet { Output::Null } else { Output::Inherit };
-    Ok(process::run(task)?.code())
+    match process::run(task) {
+        Ok(end) => Ok(end.code()),
+        // As a shell has it: there was a script, and it did not succeed.
+        Err(error @ process::ProcessError::Start { .. }) => {
+            reporter.warning(&[&format!("The {which} script can't be run: {error}")]);
+            Ok(126)
+        }
+        Err(error) => Err(error.into()),
+    }
 }

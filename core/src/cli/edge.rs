@@ -11,6 +11,7 @@ use crate::context::{Context, Machine, Options};
 use crate::error::Error;
 use crate::host::Distribution;
 use crate::host::caller::{MaintainerScript, RpmScriptlet};
+use crate::lock;
 use crate::names::Release;
 use crate::process::{Environment, Namespaces};
 use crate::root::Root;
@@ -31,7 +32,8 @@ pub fn context(args: &Args) -> Result<Context, Error> {
         None => Root::host(),
     };
     let distribution = Distribution::of(&root)?;
-    let environment = clean_environment(caller.clone());
+    let mut environment = clean_environment(caller.clone());
+    start_within(&mut environment);
     let mut trees = Trees::new(root);
     // Namespaces are found out by a child that tries; who only reads does not need to know.
     let changes = args.verb.is_some_and(|verb| verb.rules.writes);
@@ -200,4 +202,16 @@ pub fn packager() -> PathBuf {
         [Some(program.with_file_name(NAME)), installed].into_iter().flatten().find(|place| place.is_file())
     };
     std::env::current_exe().ok().and_then(places).unwrap_or_else(|| Path::new("/usr/lib/dkms").join(NAME))
+}
+
+/// The variable that tells a dkms which others it was started within: their process ids.
+const WITHIN: &str = "DKMS_WITHIN";
+
+/// Learns whom we must not wait for, and leaves word for the programs that we start.
+fn start_within(environment: &mut Environment) {
+    let text =
+        environment.get(OsStr::new(WITHIN)).map(|value| value.to_string_lossy().into_owned()).unwrap_or_default();
+    lock::started_within(text.split(' ').filter_map(|pid| pid.parse().ok()).collect());
+    let ours = std::process::id();
+    environment.insert(WITHIN.into(), format!("{text} {ours}").trim().into());
 }

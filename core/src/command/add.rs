@@ -65,7 +65,8 @@ pub(super) fn resolve(
     }
 }
 
-fn resolve_dry(ctx: &Context, args: &Args, session: &Session<'_>) -> Result<Package, Error> {
+/// The package that the words name, without touching anything.
+pub(super) fn resolve_dry(ctx: &Context, args: &Args, session: &Session<'_>) -> Result<Package, Error> {
     match &args.source {
         Some(source) if args.module.is_none() => named_by(ctx, args, session, source),
         _ => package(args),

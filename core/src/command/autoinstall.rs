@@ -37,7 +37,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     let code = conclude(&session, &kernel, &outcome, reporter)?;
     let installed = outcome.results.iter().any(|result| matches!(result, Some(Ok(Done::Installed))));
     if installed && args.verb_name() == "autoinstall" {
-        post_transaction(ctx, reporter)?;
+        post_transaction(&session, Some(&kernel), reporter)?;
     }
     Ok(code)
 }
@@ -57,6 +57,10 @@ fn conclude(session: &Session<'_>, kernel: &Kernel, outcome: &Outcome, reporter:
             (_, Reason::Manual) => {}
             (Ending::Present, _) if step.action == Action::Keep => present.push(name),
             (Ending::Present, _) => succeeded.push(name),
+            // The classic's verb, and its code.
+            (Ending::Excluded, _) if matches!(&outcome.results[index], Some(Err(Error::NothingInstalled(_)))) => {
+                failed.push(format!("{name}(6)"));
+            }
             (Ending::Excluded, _) => skipped.push(name),
             (Ending::Waiting, Reason::Unregistered(missing)) => {
                 let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
@@ -66,6 +70,9 @@ fn conclude(session: &Session<'_>, kernel: &Kernel, outcome: &Outcome, reporter:
                     missing.join(" ")
                 ));
                 deferred.push(step.package.to_string());
+            }
+            (Ending::Waiting, _) if matches!(&outcome.results[index], Some(Err(Error::Lock(_)))) => {
+                failed.push(format!("{name}(17)"));
             }
             (Ending::Waiting, _) => waits = true,
             (Ending::Failed(_), Reason::Dependencies(missing)) => {

@@ -17,7 +17,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     let session = Session::new(ctx)?;
     let want = if args.verb_name() == "install" { Want::Installed } else { Want::Built };
     if ctx.options.dry_run {
-        return dry_run(ctx, args, want, reporter);
+        return dry_run(ctx, args, &session, want, reporter);
     }
     session.heal(reporter)?;
     let package = match add::archive(args) {
@@ -48,6 +48,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         .into_iter()
         .map(|kernel| Job {
             rebuild: superseded::is_outdated(ctx, &package, &kernel),
+            planned: false,
             package: package.clone(),
             kernel,
             want,
@@ -67,7 +68,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     let installed = jobs.iter().zip(&results).filter(|(_, result)| matches!(result, Ok(Done::Installed)));
     install::modprobe::load_matching(ctx, installed.map(|(job, _)| &job.kernel.release));
     if want == Want::Installed && results.iter().any(|result| matches!(result, Ok(Done::Installed))) {
-        post_transaction(ctx, reporter)?;
+        post_transaction(&session, jobs.last().map(|job| &job.kernel), reporter)?;
         let kernels: Vec<Kernel> = jobs.into_iter().map(|job| job.kernel).collect();
         tell_trust(&session, &kernels, reporter)?;
     }
@@ -96,6 +97,7 @@ fn dependants(
             kernel: job.kernel.clone(),
             want: Want::Installed,
             rebuild: true,
+            planned: false,
             after: before.into_iter().map(|before| first + before).collect(),
         }));
     }
@@ -123,12 +125,18 @@ pub(super) fn code(results: &[Result<Done, Error>]) -> u8 {
     if !codes.is_empty() && codes.iter().all(|code| *code == 77) { 77 } else { 0 }
 }
 
-fn dry_run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporter) -> Result<u8, Error> {
+fn dry_run(
+    ctx: &Context,
+    args: &Args,
+    session: &Session<'_>,
+    want: Want,
+    reporter: &dyn Reporter,
+) -> Result<u8, Error> {
     if let Some(file) = add::archive(args) {
         reporter.line(&format!("Would load {}.", file.display()));
         return Ok(0);
     }
-    let package = super::package(args)?;
+    let package = add::resolve_dry(ctx, args, session)?;
     for kernel in kernels(ctx, args)? {
         let built = install::is_built(ctx, &package, &kernel);
         if install::is_installed(ctx, &package, &kernel) && !ctx.options.force {

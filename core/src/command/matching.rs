@@ -57,7 +57,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         return Ok(0);
     }
     session.heal(reporter)?;
-    let jobs: Vec<Job> = packages
+    let mut jobs: Vec<Job> = packages
         .into_iter()
         .map(|package| Job {
             announce: Some(format!("Module:  {}\nVersion: {}", package.name, package.version)),
@@ -65,8 +65,32 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
             kernel: kernel.clone(),
             want: Want::Installed,
             rebuild: false,
+            planned: false,
             after: Vec::new(),
         })
         .collect();
+    after_dependencies(&session, &mut jobs)?;
     Ok(super::build::code(&execute::run(&session, &jobs, reporter)))
+}
+
+/// Puts what is needed by others of the list before them. A package whose dkms.conf can't be read says so when its turn
+/// comes; of a cycle, the later one goes without.
+fn after_dependencies(session: &Session<'_>, jobs: &mut Vec<Job>) -> Result<(), Error> {
+    let mut needs: Vec<Vec<String>> = Vec::new();
+    for job in jobs.iter() {
+        let facts = session.facts.kernel(&job.kernel)?;
+        let evaluated = session.facts.evaluate(&job.package, &facts, None, false);
+        needs.push(evaluated.map(|evaluated| evaluated.conf.build_depends).unwrap_or_default());
+    }
+    let mut waiting: Vec<(Job, Vec<String>)> = jobs.drain(..).zip(needs).collect();
+    while !waiting.is_empty() {
+        let names: Vec<String> = waiting.iter().map(|(job, _)| job.package.name.to_string()).collect();
+        let is_free = |needs: &[String]| !needs.iter().any(|need| names.contains(need));
+        let next = waiting.iter().position(|(_, needs)| is_free(needs)).unwrap_or(0);
+        let (mut job, needs) = waiting.remove(next);
+        let needed = |other: &Job| needs.iter().any(|need| *need == other.package.name.as_str());
+        job.after = jobs.iter().enumerate().filter(|(_, other)| needed(other)).map(|(index, _)| index).collect();
+        jobs.push(job);
+    }
+    Ok(())
 }

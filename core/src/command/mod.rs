@@ -17,7 +17,7 @@ mod sign;
 mod stage;
 mod status;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cli::args::Args;
 use crate::context::Context;
@@ -97,10 +97,25 @@ fn check_words(args: &Args) -> Result<(), Error> {
 
 /// The package that the words name.
 pub fn package(args: &Args) -> Result<Package, Error> {
-    let verb = if matches!(args.verb_name(), "build" | "install") { "add" } else { args.verb_name() };
+    let verb = args.verb_name();
     match (args.module.as_deref(), args.version.as_deref()) {
         (Some(name), Some(version)) if !name.is_empty() && !version.is_empty() => Ok(Package::new(name, version)?),
-        _ => Err(Error::NoPackage { verb }),
+        (name, version) => Err(Error::NoPackage { verb, hint: hint(name.unwrap_or_default(), version) }),
+    }
+}
+
+/// What was probably meant by half a package's name, or by a path that is no source.
+fn hint(name: &str, version: Option<&str>) -> String {
+    match (name, version) {
+        // An absolute path: the word is split at its first slash.
+        ("", Some(rest)) if !rest.is_empty() => {
+            let path = Path::new("/").join(rest);
+            let what = if path.exists() { "holds no dkms.conf" } else { "does not exist" };
+            format!("{} {what}.\n", path.display())
+        }
+        ("." | "..", _) => format!("{name}/{} holds no dkms.conf.\n", version.unwrap_or_default()),
+        ("", _) => String::new(),
+        _ => format!("Which version of {name}? `dkms status {name}` lists those that are registered.\n"),
     }
 }
 
@@ -194,14 +209,20 @@ fn tell_trust(session: &Session<'_>, kernels: &[Kernel], reporter: &dyn Reporter
     Ok(())
 }
 
-/// Runs the framework's `post_transaction` command (behaviour.md 2.14). Its status never counts.
-fn post_transaction(ctx: &Context, reporter: &dyn Reporter) -> Result<(), Error> {
-    let Some(text) = &ctx.framework.post_transaction else { return Ok(()) };
+/// Runs the framework's `post_transaction` command (behaviour.md 2.14), in which `${kernelver}` and `${arch}` may stand for
+/// the last kernel. Its status never counts.
+fn post_transaction(session: &Session<'_>, kernel: Option<&Kernel>, reporter: &dyn Reporter) -> Result<(), Error> {
+    let ctx = session.ctx;
+    if ctx.framework.post_transaction.is_none() {
+        return Ok(());
+    }
+    let of_kernel = kernel.map(|kernel| session.facts.framework_for(kernel)).transpose()?;
+    let Some(text) = &of_kernel.as_ref().unwrap_or(&ctx.framework).post_transaction else { return Ok(()) };
     let path = ctx.trees.dkms.outer.join("post_transaction.log");
     let log = fs_err::File::create(path)?.into_parts().0;
     reporter.report(Event::Part("Executing post-transaction command...".to_owned()));
     let argv = ["bash", "--norc", "--noprofile", "-c", text.as_str()];
-    let mut task = ctx.world.task(argv, std::path::Path::new("/"));
+    let mut task = ctx.world.task(argv, Path::new("/"));
     task.output = crate::process::Output::File(log);
     match crate::process::run(task) {
         Ok(end) if end.status.success() => reporter.line(&" done."),

@@ -87,7 +87,9 @@ pub fn perform(
         }
     }
     if !outcome.changed.is_empty() {
-        super::post_transaction(ctx, reporter)?;
+        let changed = |step: &&crate::plan::Step| outcome.changed.contains(&step.kernel.release);
+        let last = outcome.plan.steps.iter().rev().find(changed).map(|step| &step.kernel);
+        super::post_transaction(&session, last, reporter)?;
     }
     let code = outcome.code(ctx, how.strict);
     Ok(Performed { outcome, summary, code })

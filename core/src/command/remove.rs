@@ -1,6 +1,6 @@
 //! `dkms uninstall`, `dkms unbuild` and `dkms remove`: three depths of the same.
 
-use super::{check_access, check_not_broken, kernels, package, post_transaction, source_state};
+use super::{check_access, kernels, package, post_transaction, source_state};
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
@@ -8,22 +8,25 @@ use crate::execute::{Session, run::depmods};
 use crate::host::caller::RpmScriptlet;
 use crate::host::dpkg;
 use crate::install;
+use crate::lock::Holder;
 use crate::names::{Kernel, Package};
-use crate::report::Reporter;
+use crate::report::{Event, Reporter};
 use crate::superseded;
 use crate::tree::walk::{self, Built, Filter, Source};
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
     let verb = args.verb_name();
     let package = package(args)?;
-    check_not_broken(ctx, &package)?;
     let built = built_for(ctx, &package);
-    // Binaries without source are no less there: the classic could not get rid of them.
-    if source_state(ctx, &package) != Source::Added && built.is_empty() {
-        return Err(Error::NotAdded(package));
+    // Binaries without source, or whose source has gone, are no less there: the classic could not get rid of them.
+    if source_state(ctx, &package) == Source::Broken && built.is_empty() && verb != "remove" {
+        return Err(Error::Broken { source_dir: super::source_dir(ctx, &package), package });
+    }
+    if source_state(ctx, &package) == Source::None && built.is_empty() {
+        return Err(Error::NotThere(package));
     }
     check_access(ctx, args)?;
-    let kernels = if args.flag("all") { all(&built) } else { kernels(ctx, args)? };
+    let mut kernels = if args.flag("all") { all(&built) } else { kernels(ctx, args)? };
     if ctx.options.dry_run {
         dry_run(ctx, verb, &package, &kernels, &built, reporter);
         return Ok(0);
@@ -50,43 +53,68 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         superseded::mark_rpm(ctx, &package, reporter)?;
         return Ok(0);
     }
-    let mut first = true;
-    for kernel in &kernels {
-        if !first && verb != "remove" {
-            reporter.line(&"");
+    loop {
+        for (index, kernel) in kernels.iter().enumerate() {
+            if index > 0 && verb != "remove" {
+                reporter.line(&"");
+            }
+            if take_away(&session, verb, &package, kernel, reporter)? {
+                session.touched(&kernel.release);
+            }
+            depmods(&session, reporter);
+            if verb == "remove" {
+                reporter.line(&"");
+            }
         }
-        first = false;
-        let _lock = ctx.lock_pair(&package, kernel, &|holder| log::info!("waiting for {holder}"))?;
-        let evaluate = || {
-            let facts = session.facts.kernel(kernel)?;
-            session.facts.evaluate(&package, &facts, None, false)
-        };
-        // Packages go while their manager works: it has the initramfs looked at once, at the end.
-        if script.is_some() || (verb == "remove" && ctx.machine.rpm_scriptlet.is_some()) {
-            install::debt::owe(ctx, &package, kernel)?;
-        }
-        let changed = match verb {
-            "uninstall" => install::uninstall(ctx, &package, kernel, &evaluate, reporter)?,
-            _ => install::unbuild(ctx, &package, kernel, &evaluate, reporter)?,
-        };
-
-        if changed {
-            session.touched(&kernel.release);
-        }
+        // Also for what an earlier run left undone.
         depmods(&session, reporter);
-        if verb == "remove" {
-            reporter.line(&"");
+        if verb != "remove" || !built_for(ctx, &package).is_empty() {
+            break;
         }
-    }
-    // Also for what an earlier run left undone.
-    depmods(&session, reporter);
-    if verb == "remove" && built_for(ctx, &package).is_empty() {
         reporter.line(&format!("Deleting module {package} completely from the DKMS tree."));
-        install::forget(ctx, &package)?;
-        superseded::forget(ctx, &package)?;
+        if install::forget(ctx, &package, &waiting(&package, reporter))? {
+            superseded::forget(ctx, &package)?;
+            break;
+        }
+        // Somebody has built it in the meantime: with --all, that goes, too.
+        if !args.flag("all") {
+            break;
+        }
+        kernels = all(&built_for(ctx, &package));
     }
-    post_transaction(ctx, reporter)?;
+    post_transaction(&session, kernels.last(), reporter)?;
     Ok(0)
+}
+
+/// One kernel's share; says whether its modules changed.
+fn take_away(
+    session: &Session<'_>,
+    verb: &str,
+    package: &Package,
+    kernel: &Kernel,
+    reporter: &dyn Reporter,
+) -> Result<bool, Error> {
+    let ctx = session.ctx;
+    let _lock = ctx.lock_pair(package, kernel, &waiting(package, reporter))?;
+    let evaluate = || {
+        let facts = session.facts.kernel(kernel)?;
+        session.facts.evaluate(package, &facts, None, false)
+    };
+    // Packages go while their manager works: it has the initramfs looked at once, at the end.
+    let managed =
+        ctx.trees.root.is_host() && ctx.machine.maintainer_script.is_some() || ctx.machine.rpm_scriptlet.is_some();
+    if verb == "remove" && managed {
+        install::debt::owe(ctx, package, kernel)?;
+    }
+    match verb {
+        "uninstall" => install::uninstall(ctx, package, kernel, &evaluate, reporter),
+        _ => install::unbuild(ctx, package, kernel, &evaluate, reporter),
+    }
+}
+
+/// What is said when another run works on the package.
+fn waiting<'a>(package: &'a Package, reporter: &'a dyn Reporter) -> impl Fn(&Holder) + 'a {
+    move |holder| reporter.report(Event::Note(format!("Waiting for {holder}, which works on {package}.")))
 }
 
 /// What the tree holds of a package, by kernel.

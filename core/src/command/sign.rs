@@ -59,7 +59,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         }
     }
     if changed {
-        post_transaction(ctx, reporter)?;
+        post_transaction(&session, pairs.last().map(|(_, kernel)| kernel), reporter)?;
     }
     let signed_for: Vec<Kernel> = pairs.into_iter().map(|(_, kernel)| kernel).collect();
     super::tell_trust(&session, &signed_for, reporter)?;

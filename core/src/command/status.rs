@@ -84,8 +84,9 @@ struct Row {
     from: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     difference: Option<&'static str>,
+    /// What became of the latest tries that came to nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    results: Vec<String>,
+    results: Vec<Record>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     modules: Vec<Signature>,
 }
@@ -108,8 +109,12 @@ impl Row {
             text.extend([" (", difference, ")"]);
         }
         reporter.line(&text);
-        for result in &self.results {
-            reporter.line(&format!("    {result}"));
+        for record in &self.results {
+            let of_this = self.kernel.as_deref() == Some(record.kernel.release.as_str())
+                && self.arch.as_deref() == Some(record.kernel.arch.as_str());
+            if let Some(line) = describe(record, !of_this) {
+                reporter.line(&format!("    {line}"));
+            }
         }
         for module in &self.modules {
             reporter.line(&format!("    {}", module.line()));
@@ -158,9 +163,14 @@ impl Rows<'_> {
             }
             return Ok(());
         }
-        for built in &entry.built {
+        for (index, built) in entry.built.iter().enumerate() {
             let difference = self.difference(&entry.package, built)?;
-            let results = self.results(&entry.package, Some(built));
+            let mut results = self.results(&entry.package, Some(built));
+            if index + 1 == entry.built.len() {
+                // Kernels that have nothing of it have no line of their own.
+                let has_line = |record: &Record| entry.built.iter().any(|built| built.kernel == record.kernel);
+                results.extend(self.results(&entry.package, None).into_iter().filter(|record| !has_line(record)));
+            }
             let modules = if self.long { self.signatures(&entry.package, built)? } else { Vec::new() };
             self.found.push(Row {
                 kernel: Some(built.kernel.release.to_string()),
@@ -260,17 +270,18 @@ impl Rows<'_> {
         Ok(files.iter().map(|file| Signature::read(file, machine.as_ref(), &known)).collect())
     }
 
-    fn results(&self, package: &Package, built: Option<&Built>) -> Vec<String> {
+    fn results(&self, package: &Package, built: Option<&Built>) -> Vec<Record> {
         if !self.long {
             return Vec::new();
         }
         // Records are history, and for root alone: without them the rest is as true.
-        let records = Record::list(&self.ctx.trees, built.map(|built| &built.kernel.release)).unwrap_or_default();
+        let mut records = Record::list(&self.ctx.trees, built.map(|built| &built.kernel.release)).unwrap_or_default();
+        records.retain(|record| {
+            record.package == *package
+                && built.is_none_or(|built| record.kernel == built.kernel)
+                && !matches!(record.outcome, Outcome::Installed | Outcome::Built | Outcome::Added)
+        });
         records
-            .iter()
-            .filter(|record| record.package == *package && built.is_none_or(|built| record.kernel == built.kernel))
-            .filter_map(|record| describe(record, built.is_none()))
-            .collect()
     }
 }
 

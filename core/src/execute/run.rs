@@ -21,6 +21,9 @@ pub struct Job {
     pub want: Want,
     /// Build although there is an artefact: it is stale.
     pub rebuild: bool,
+    /// A plan asks for it, which knows better than links and lists: what counts as installed is put in place again,
+    /// and what an older version of the package put there is no reason against this one.
+    pub planned: bool,
     /// What is said before it begins.
     pub announce: Option<String>,
     /// The jobs (indices of earlier ones in the list) whose modules it needs.
@@ -178,7 +181,7 @@ fn one(session: &Session<'_>, job: &Job, reporter: &dyn Reporter) -> Result<Done
     if let Some(text) = &job.announce {
         reporter.line(text);
     }
-    let result = work(session, &job.package, &job.kernel, job.want, job.rebuild, reporter);
+    let result = work(session, job, reporter);
     if let Err(error) = &result {
         let lines = error.lines();
         reporter.report(match error {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::run::Job;
 use super::session::Session;
 use crate::build::{self, target::Target};
 use crate::context::Context;
@@ -36,49 +37,46 @@ pub enum Done {
     Installed,
 }
 
-/// Does what is wanted, and records how it ended. depmod is left to the caller. `rebuild`: build even if
-/// that was done already.
-pub fn work(
-    session: &Session<'_>,
-    package: &Package,
-    kernel: &Kernel,
-    want: Want,
-    rebuild: bool,
-    reporter: &dyn Reporter,
-) -> Result<Done, Error> {
-    let done = try_work(session, package, kernel, want, rebuild, reporter);
-    record(session, package, kernel, &done);
+/// Does what a job wants, and records how it ended. depmod is left to the caller.
+pub fn work(session: &Session<'_>, job: &Job, reporter: &dyn Reporter) -> Result<Done, Error> {
+    let done = try_work(session, job, reporter);
+    record(session, &job.package, &job.kernel, &done);
     done
 }
 
-fn try_work(
-    session: &Session<'_>,
-    package: &Package,
-    kernel: &Kernel,
-    want: Want,
-    rebuild: bool,
-    reporter: &dyn Reporter,
-) -> Result<Done, Error> {
+fn try_work(session: &Session<'_>, job: &Job, reporter: &dyn Reporter) -> Result<Done, Error> {
+    let Job { package, kernel, want, rebuild, planned, .. } = job;
+    let (want, rebuild, planned) = (*want, *rebuild, *planned);
     let ctx = session.ctx;
     let force = ctx.options.force || (ctx.options.rpm_safe_upgrade && want == Want::Installed);
-    if want == Want::Installed && install::is_installed(ctx, package, kernel) && !force && !rebuild {
-        reporter.line(&format!(
-            "Module {package} already installed on kernel {kernel}, skip. You may override by specifying --force."
-        ));
-        return Ok(Done::Already);
-    }
-    let built = install::is_built(ctx, package, kernel);
-    let build = rebuild || !built || (want == Want::Built && ctx.options.force);
-    if want == Want::Built && !build {
-        reporter.line(&format!(
-            "Module {package} already built for kernel {kernel}, skip. You may override by specifying --force."
-        ));
-        return Ok(Done::Already);
-    }
     let on_wait = |holder: &Holder| {
         reporter.report(Event::Note(format!("Waiting for {holder}, which works on {package} for kernel {kernel}.")));
     };
+    let already = |what: &str| {
+        reporter.line(&format!(
+            "Module {package} already {what} kernel {kernel}, skip. You may override by specifying --force."
+        ));
+        Ok(Done::Already)
+    };
+    // Asked before the lock, for who may not take it; and again with it, when nobody else is at it any more.
+    let installed =
+        || want == Want::Installed && install::is_installed(ctx, package, kernel) && !force && !rebuild && !planned;
+    let must_build =
+        || rebuild || !install::is_built(ctx, package, kernel) || (want == Want::Built && ctx.options.force);
+    if installed() {
+        return already("installed on");
+    }
+    if want == Want::Built && !must_build() {
+        return already("built for");
+    }
     let _lock = ctx.lock_pair(package, kernel, &on_wait)?;
+    let build = must_build();
+    if installed() {
+        return already("installed on");
+    }
+    if want == Want::Built && !build {
+        return already("built for");
+    }
     let facts = session.facts.kernel(kernel)?;
     let evaluated = match session.facts.evaluate(package, &facts, None, true) {
         Ok(evaluated) => Some(evaluated),
@@ -108,8 +106,7 @@ fn try_work(
     if want == Want::Built {
         return Ok(Done::Built);
     }
-    install::install(ctx, &facts, package, evaluated.as_ref(), reporter)?;
-    session.touched(&kernel.release);
+    install::install(session, &facts, package, evaluated.as_ref(), planned, reporter)?;
     Ok(Done::Installed)
 }
 
@@ -219,6 +216,7 @@ pub(super) fn record(session: &Session<'_>, package: &Package, kernel: &Kernel, 
         Ok(Done::Already | Done::Built) => Outcome::Built,
         Ok(Done::Installed) => Outcome::Installed,
         Err(Error::Excluded { why, .. }) => Outcome::Skipped { why: why.clone() },
+        Err(Error::NothingInstalled(why)) => Outcome::Skipped { why: why.join(" ").replace('\n', " ") },
         Err(Error::NoHeaders { kernel, .. }) => Outcome::Waiting { what: format!("headers of {}", kernel.release) },
         Err(error @ Error::Lock(_)) => Outcome::Waiting { what: error.to_string() },
         Err(Error::MissingDependencies { missing, .. }) => Outcome::Waiting { what: missing.join(" ") },

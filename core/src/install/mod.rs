@@ -19,10 +19,12 @@ use crate::build::script;
 use crate::context::Context;
 use crate::digest::Digest;
 use crate::error::Error;
+use crate::execute::Session;
 use crate::facts::{Evaluated, KernelFacts};
 use crate::journal::{Change, JournalError};
 use crate::names::{Kernel, Package};
 use crate::report::{Event, Reporter};
+use crate::superseded;
 use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifest, Manifest};
 use crate::tree::{compare, walk};
 use sanity::Verdict;
@@ -31,16 +33,19 @@ pub use uninstall::{Evaluate, forget, is_ours, unbuild, uninstall};
 
 /// Installs the artefact of `package` for the kernel of `facts`. The caller holds the pair's lock, and
 /// runs depmod when everything for that kernel is in place. A version that was installed before is
-/// replaced in one change; nothing is removed before its replacement is there.
+/// replaced in one change; nothing is removed before its replacement is there. `planned`: what an older version of the
+/// package put there is no reason against this one.
 pub fn install(
-    ctx: &Context,
+    session: &Session<'_>,
     facts: &KernelFacts,
     package: &Package,
     evaluated: Option<&Evaluated>,
+    planned: bool,
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
+    let ctx = session.ctx;
     let kernel = &facts.kernel;
-    let forced = Forced::of(ctx, package, reporter)?;
+    let forced = Forced { planned, ..Forced::of(ctx, package, reporter)? };
     let dir = ctx.trees.modules_dir(&kernel.release);
     if !dir.is_dir() {
         return Err(Error::NoModulesDir(ctx.trees.shown(&dir)));
@@ -53,13 +58,18 @@ pub fn install(
     };
     check_present(ctx, package, kernel, &modules, evaluated)?;
     let scripts = evaluated.map(|evaluated| &evaluated.recipe.scripts);
-    let environment = script::environment(package, kernel);
+    let mut environment = script::environment(package, kernel);
+    environment.extend(facts.toolchain_environment());
+    let directives = session.facts.directives().iter();
+    environment.extend(directives.map(|directive| (directive.name.clone().into(), directive.value.clone().into())));
     if let Some(line) = scripts.and_then(|scripts| scripts.pre_install.as_deref()) {
         if script::run(ctx, package, "pre_install", line, &environment, reporter)? != 0 && !forced.force {
             return Err(Error::PreInstall);
         }
     }
     put(ctx, facts, package, manifest.as_ref(), &modules, evaluated, &forced, reporter)?;
+    // Whatever becomes of the scripts.
+    session.touched(&kernel.release);
     let wanted = !evaluated.map_or_else(
         || manifest.as_ref().is_some_and(|m| m.no_weak_modules),
         |evaluated| evaluated.conf.no_weak_modules,
@@ -78,6 +88,8 @@ pub fn install(
 struct Forced {
     force: bool,
     version: bool,
+    /// A plan asks for it.
+    planned: bool,
 }
 
 impl Forced {
@@ -85,6 +97,7 @@ impl Forced {
         let mut forced = Self {
             force: ctx.options.force || ctx.options.rpm_safe_upgrade,
             version: ctx.options.force_version_override,
+            planned: false,
         };
         let dir = ctx.trees.outer("/usr/share/dkms/modules_to_force_install");
         if !dir.is_dir() {
@@ -158,6 +171,11 @@ fn put(
     let before = beside.find_name(&package.name, &kernel.arch).cloned();
     let first_time = !link.is_symlink();
     let again = walk::is_active(&ctx.trees, package, kernel);
+    // Put there by a version of this package, whatever the tree still knows of it.
+    let is_own = |path: &Path| {
+        let files = before.iter().flat_map(|before| &before.files);
+        files.clone().any(|file| file.path.join(&file.file) == path && uninstall::is_ours(file, &dir.join(path)))
+    };
     let mut change = Change::new(&ctx.trees, format!("install {package} for {kernel}"));
     let mut refused = Vec::new();
     let mut files: Vec<InstalledFile> = Vec::new();
@@ -171,13 +189,17 @@ fn put(
             .collect();
         // Its own file, built anew, is not in its way.
         let own = module.location.join(&module.file);
-        let rival = found.first().copied().filter(|found| !(again && *found == own));
+        let superseded = before.as_ref().is_some_and(|before| superseded::is_marked(&ctx.trees, &before.package));
+        let no_rival =
+            |found: &Path| (again && found == own) || (is_own(found) && (first_time || forced.planned || superseded));
+        let rival = found.iter().copied().find(|found| !no_rival(found));
         if let Err(why) = may_install(ctx, kernel, module, &built, rival, forced) {
             refused.push(why);
             continue;
         }
         if first_time {
-            originals::archive(ctx, &mut change, &package.name, kernel, &found, reporter);
+            let theirs: Vec<&Path> = found.iter().copied().filter(|path| !is_own(path)).collect();
+            originals::archive(ctx, &mut change, &package.name, kernel, &theirs, reporter);
         } else if ctx.trees.originals(&package.name, kernel).join(&module.file).exists() {
             reporter.line(&"An original module was already stored during a previous install");
         }

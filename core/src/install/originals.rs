@@ -7,6 +7,7 @@ use fs_err as fs;
 use crate::context::Context;
 use crate::error::Error;
 use crate::journal::{Change, origin_file};
+use crate::kernel::installed;
 use crate::names::{Kernel, Name, Release};
 use crate::report::Reporter;
 
@@ -43,17 +44,24 @@ pub fn any(ctx: &Context, name: &Name, kernel: &Kernel) -> bool {
 }
 
 /// Stages putting everything archived back, and the archive's removal. `legacy` gives the directory
-/// (relative to the kernel's) for an archived file without a note of its origin.
+/// (relative to the kernel's) for an archived file without a note of its origin; `ours` tells the files that go. What
+/// somebody else has put at its place since is newer and stays: of a kernel that was upgraded, the archived one is history.
+/// Of a kernel that is gone, nothing is put back.
 pub fn restore(
     ctx: &Context,
     change: &mut Change<'_>,
     name: &Name,
     kernel: &Kernel,
     legacy: &dyn Fn(&str) -> Option<PathBuf>,
+    ours: &dyn Fn(&Path) -> bool,
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
     let archive = ctx.trees.originals(name, kernel);
     if !archive.is_dir() {
+        return Ok(());
+    }
+    if !is_there(ctx, kernel, ours) {
+        change.remove_dir_all(&archive);
         return Ok(());
     }
     let mut files = Vec::new();
@@ -61,11 +69,24 @@ pub fn restore(
     files.sort();
     for file in files {
         let Some(to) = destination(ctx, &file, &kernel.release, legacy, reporter)? else { continue };
-        reporter.line(&format!("Restoring archived original module {}", ctx.trees.shown(&to).display()));
+        let shown = ctx.trees.shown(&to);
+        if to.exists() && !ours(&to) {
+            reporter.line(&format!("{} is newer than the archived original, and stays", shown.display()));
+            change.remove_file(&file).remove_file(&origin_file(&file));
+            continue;
+        }
+        reporter.line(&format!("Restoring archived original module {}", shown.display()));
         change.restore(&file, &to);
     }
     change.prune_empty_dirs(&archive, &ctx.trees.name_dir(name));
     Ok(())
+}
+
+/// Whether the kernel is installed, or at least has files of its own.
+fn is_there(ctx: &Context, kernel: &Kernel, ours: &dyn Fn(&Path) -> bool) -> bool {
+    let dir = ctx.trees.modules_dir(&kernel.release);
+    let own = |_: &Release, path: &Path| ours(&dir.join(path));
+    installed::look(&ctx.trees, kernel.release.clone(), &own).is_some_and(|found| !found.is_orphan(&own))
 }
 
 /// Where an archived file goes; `None`, after a warning, if its note leads elsewhere.

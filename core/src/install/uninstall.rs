@@ -8,12 +8,14 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::facts::Evaluated;
 use crate::journal::{Change, JournalError};
+use crate::lock::Holder;
 use crate::names::{Kernel, Package};
 use crate::process::Environment;
 use crate::report::Reporter;
 use crate::tree::identity::Identity;
 use crate::tree::manifest::{Installed, InstalledFile, KernelManifest};
 use crate::tree::record::Record;
+use crate::tree::walk::{self, Filter};
 
 /// Evaluates the package's dkms.conf, for what the classic installed without a manifest.
 pub type Evaluate<'a> = &'a dyn Fn() -> Result<Evaluated, Error>;
@@ -82,7 +84,8 @@ fn take_out(
     let legacy = |module: &str| {
         own_locations.iter().find(|(name, _)| name == module).map(|(_, dir): &(String, PathBuf)| dir.clone())
     };
-    originals::restore(ctx, &mut change, &package.name, kernel, &legacy, reporter)?;
+    let ours = |path: &Path| entry.files.iter().any(|file| file.outer(&dir) == path && is_ours(file, path));
+    originals::restore(ctx, &mut change, &package.name, kernel, &legacy, &ours, reporter)?;
     prebuilt::come_back(ctx, &mut change, &package.name, kernel, reporter);
     change.remove_file(&ctx.trees.active_link(&package.name, kernel));
     modprobe_conf::stage_removal(ctx, &mut change, &package.name, kernel, reporter);
@@ -182,15 +185,19 @@ pub fn unbuild(
     Ok(changed)
 }
 
-/// Deletes the package's registration and all that is left of it in the tree.
-pub fn forget(ctx: &Context, package: &Package) -> Result<(), Error> {
+/// Deletes the package's registration and all that is left of it in the tree. `on_wait` is told whom we wait for. Does
+/// nothing, and says so, if the package turns out to be built for some kernel: another run was at it.
+pub fn forget(ctx: &Context, package: &Package, on_wait: &dyn Fn(&Holder)) -> Result<bool, Error> {
     // A build for another kernel that is under way would be left without its package.
-    let _unused = ctx.lock_build(package, &|holder| log::info!("waiting for {holder}, which builds {package}"))?;
+    let _unused = ctx.lock_build(package, on_wait)?;
     let _lock = ctx.lock_tree()?;
+    if walk::walk(&ctx.trees, &Filter::package(package)).packages.iter().any(|entry| !entry.built.is_empty()) {
+        return Ok(false);
+    }
     let mut change = Change::new(&ctx.trees, format!("remove {package}"));
     change.remove_dir_all(&ctx.trees.package_dir(package));
     change.prune_empty_dirs(&ctx.trees.name_dir(&package.name), &ctx.trees.dkms.outer);
     change.commit()?;
     Record::remove_package(&ctx.trees, package).map_err(JournalError::File)?;
-    Ok(())
+    Ok(true)
 }

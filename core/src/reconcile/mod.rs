@@ -86,7 +86,10 @@ impl Outcome {
         let step = &self.plan.steps[index];
         match (&self.results[index], step.action) {
             (Some(Ok(_)), _) | (None, Action::Keep | Action::Remove) => Ending::Present,
-            (Some(Err(Error::Excluded { .. })), _) | (None, Action::Skip) => Ending::Excluded,
+            // What the kernel has itself, at this version or a newer one, is not lacking.
+            (Some(Err(Error::Excluded { .. } | Error::NothingInstalled(_))), _) | (None, Action::Skip) => {
+                Ending::Excluded
+            }
             (Some(Err(Error::NoHeaders { .. } | Error::Lock(_))), _) | (None, Action::Wait) => Ending::Waiting,
             (Some(Err(error)), _) => Ending::Failed(error.code()),
             (None, _) => Ending::Failed(match &step.reason {
@@ -103,6 +106,9 @@ impl Outcome {
             let wish = wish(ctx, &self.plan.steps[index]);
             (wish, self.ending(index))
         });
+        // Nobody knows what is lacking of what can't be looked at, nor what the old initramfs holds.
+        let others = self.broken.iter().map(|_| 4).chain(self.initramfs_failures.iter().map(|_| 6));
+        let endings = endings.chain(others.map(|code| (typed::Wish::Wanted, Ending::Failed(code))));
         policy::exit_code(endings, ctx.framework.policy, strict)
     }
 }
@@ -198,6 +204,7 @@ fn jobs(plan: &Plan, how: How) -> (Vec<Job>, Vec<usize>) {
             kernel: step.kernel.clone(),
             want: Want::Installed,
             rebuild,
+            planned: true,
             announce: how.announce.then_some(announce),
             after: step.after.iter().filter_map(|before| steps.iter().position(|step| step == before)).collect(),
         });

@@ -39,7 +39,7 @@ impl Summary {
             match (&outcome.results[index], step.action) {
                 (Some(Ok(Done::Installed)), _) => part.done.push(step.package.to_string()),
                 (Some(Ok(_)), Action::Remove) => part.removed.push(step.package.to_string()),
-                (Some(Err(Error::Excluded { .. }) | Ok(_)), _)
+                (Some(Err(Error::Excluded { .. } | Error::NothingInstalled(_)) | Ok(_)), _)
                 | (None, Action::Keep | Action::Skip | Action::Remove) => {}
                 (Some(Err(error)), _) => part.lacks.push(lack(ctx, step, &why(error), &mend_error(step, error))),
                 (None, _) => part.lacks.push(lack(ctx, step, &reason(ctx, step), &mend_reason(step))),
@@ -165,6 +165,11 @@ fn why(error: &Error) -> String {
 fn mend_error(step: &Step, error: &Error) -> String {
     match error {
         Error::NoHeaders { advice, .. } | Error::NoTool { advice, .. } => advice.clone(),
+        Error::Make { diagnostic: Some(diagnostic), .. } if diagnostic.about_source => format!(
+            "{} does not compile for this kernel: look for a newer version; to try it again: {}",
+            step.package,
+            again(step)
+        ),
         _ => again(step),
     }
 }

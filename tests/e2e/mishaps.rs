@@ -1,0 +1,186 @@
+//! What goes wrong on real machines, and must not cost a module: two at once, lost files, lost trees, scripts that can't
+//! be run, kernels that change under us.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use dkms_tests::bed::{Base, Bed};
+use dkms_tests::compare::fill;
+use dkms_tests::hello::package;
+use dkms_tests::needs::Need;
+use dkms_tests::suite::Suite;
+
+/// What every script begins with: `hello` and `other` are in /usr/src, `slow` waits in its build for /root/go.
+const PRELUDE: &str = r#"
+k={k}; k2={k2}; updates=/lib/modules/$k/updates/dkms
+fail() { echo "FAILED: $*" >&2; exit 99; }
+has() { grep -qF -- "$1" "$2" || { cat "$2" >&2; fail "no '$1' in $2"; }; }
+hasnt() { if grep -qF -- "$1" "$2"; then cat "$2" >&2; fail "'$1' is in $2"; fi; }
+# code EXPECTED COMMAND...: what it says goes to /tmp/said
+code() { local want=$1 got=0; shift; "$@" >/tmp/said 2>&1 || got=$?; [ $got = $want ] || { cat /tmp/said >&2; fail "$*: exit $got, not $want"; }; }
+# until_true COMMAND...: as long as it takes, but not for ever
+until_true() { local n; for ((n = 0; n < 1200; n++)); do ! "$@" || return 0; read -rt 0.1 <> <(:) || :; done; fail "never: $*"; }
+listed() { grep -qF "$1: $2" <(dkms status); }
+# another VERSION: a further version of hello with the same module
+another() { cp -a /usr/src/hello-1.0 /usr/src/hello-$1; sed -i "s/^PACKAGE_VERSION=.*/PACKAGE_VERSION=$1/" /usr/src/hello-$1/dkms.conf; dkms add hello/$1 >/dev/null; }
+"#;
+
+fn script(text: &'static str) -> impl FnOnce() -> Result<()> + Send + 'static {
+    move || {
+        let bed = Bed::subject(&Base::trixie()?)?;
+        let hand = tempfile::tempdir()?;
+        let waits = "touch /root/started; while [ ! -e /root/go ]; do read -rt 0.1 <> <(:); done; true";
+        for package in [package("hello"), package("other"), package("slow").script("PRE_BUILD", waits)] {
+            let source = package.build_in(hand.path())?;
+            let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            bed.copy_in(&source, &format!("/usr/src/{name}"))?;
+        }
+        let text = fill(bed.base(), &format!("{PRELUDE}{text}"));
+        let outcome = bed.run(&["bash", "-ec", &text])?;
+        ensure!(outcome.code == 0, "exit code {}\n{}", outcome.code, outcome.tail());
+        Ok(())
+    }
+}
+
+/// `remove` while a build of the same package is under way: it waits, says so, and leaves nothing.
+const REMOVED_MEANWHILE: &str = r#"
+dkms install slow/1.0 -k $k >/tmp/install 2>&1 & installs=$!
+until_true test -e /root/started
+dkms remove slow/1.0 --all >/tmp/remove 2>&1 & removes=$!
+until_true grep -q 'Waiting for process' /tmp/remove
+touch /root/go; wait $installs || fail install; wait $removes || { cat /tmp/remove >&2; fail remove; }
+[ -z "$(dkms status)" ] || fail "something is listed"
+[ ! -e /var/lib/dkms/slow ] || fail "the tree has it"
+[ -z "$(find /lib/modules -name 'slow.ko*')" ] || fail "a module nobody knows"
+"#;
+
+/// The same for another kernel: the one under way is none of its business.
+const ANOTHER_KERNEL_MEANWHILE: &str = r#"
+touch /root/go; dkms install slow/1.0 -k $k2 >/dev/null; rm /root/go /root/started
+dkms install slow/1.0 -k $k >/tmp/install 2>&1 & installs=$!
+until_true test -e /root/started
+dkms remove slow/1.0 -k $k2 >/tmp/remove 2>&1 & removes=$!
+until_true grep -q 'Waiting for process' /tmp/remove
+touch /root/go; wait $installs || fail install; wait $removes || { cat /tmp/remove >&2; fail remove; }
+listed "slow/1.0, $k, x86_64" installed || fail "it is not listed"
+ls $updates/slow.ko* >/dev/null; [ -e /var/lib/dkms/slow/1.0/source ]
+[ -z "$(find /lib/modules/$k2 -name 'slow.ko*')" ] || fail "it is still there for $k2"
+"#;
+
+/// A build's script that runs dkms on what is being built waits for itself: told at once.
+const WITHIN_A_BUILD: &str = r#"
+printf '#!/bin/bash\ndkms build other/1.0 -k $kernelver >/root/nested 2>&1; echo $? >/root/code\n' >/usr/src/other-1.0/pre.sh
+chmod +x /usr/src/other-1.0/pre.sh; echo 'PRE_BUILD=pre.sh' >>/usr/src/other-1.0/dkms.conf
+code 0 timeout 120 dkms install other/1.0 -k $k
+[ "$(cat /root/code)" = 17 ] || { cat /root/nested >&2; fail "nested: $(cat /root/code)"; }
+has 'which started this command and waits for it' /root/nested
+"#;
+
+/// An installed file is lost, and the whole of /var is.
+const LOST: &str = r#"
+dkms install hello/1.0 -k $k >/dev/null; rm $updates/hello.ko*
+code 0 dkms reconcile -k $k --dry-run; has 'hello/1.0' /tmp/said
+code 0 dkms reconcile -k $k; ls $updates/hello.ko* >/dev/null || fail "it is not put back"
+modprobe -S $k -n hello || fail "no depmod"
+rm -r /var/lib/dkms; dkms add hello/1.0 >/dev/null
+code 0 dkms install hello/1.0 -k $k; hasnt archiving /tmp/said
+code 0 dkms remove hello/1.0 --all; hasnt Restoring /tmp/said
+[ -z "$(find /lib/modules/$k -name 'hello.ko*')" ] || fail "it is still there"
+"#;
+
+/// A version whose module has the same version as its predecessor's takes its place all the same.
+const SAME_MODULE: &str = r#"
+dkms install hello/1.0 -k $k >/dev/null; another 1.1
+code 0 dkms reconcile -k $k --strict; listed "hello/1.1, $k, x86_64" installed || fail "not installed"
+# By hand, the classic's check holds.
+code 6 dkms install hello/1.0 -k $k
+"#;
+
+/// A script that can't be run is one that failed: POST_INSTALL's never counted.
+const SCRIPTS: &str = r#"
+printf '#!/nowhere/python\n' >/usr/src/hello-1.0/post.sh; chmod +x /usr/src/hello-1.0/post.sh
+echo 'POST_INSTALL=post.sh' >>/usr/src/hello-1.0/dkms.conf
+code 0 dkms install hello/1.0 -k $k; has "can't be run" /tmp/said; modprobe -S $k -n hello || fail "no depmod"
+echo 'PRE_INSTALL=post.sh' >>/usr/src/hello-1.0/dkms.conf; dkms uninstall hello/1.0 -k $k >/dev/null
+code 101 dkms install hello/1.0 -k $k
+echo "post_transaction='echo [\$kernelver] >/root/after'" >/etc/dkms/framework.conf.d/after.conf
+code 0 dkms install --force hello/1.0 -k $k; has "[$k]" /root/after
+"#;
+
+/// The kernel's own module changes while ours is in its place, and the kernel goes.
+const STOCK: &str = r#"
+stock=$(find /lib/modules/$k/kernel -name 'dummy.ko*'); file=${stock##*/}
+sed -e 's/hello/dummy/g' /usr/src/hello-1.0/dkms.conf >/usr/src/other-1.0/dkms.conf
+sed -e 's/hello/dummy/g' /usr/src/hello-1.0/Makefile >/usr/src/other-1.0/Makefile
+sed -e 's/hello/dummy/g' /usr/src/hello-1.0/hello.c >/usr/src/other-1.0/dummy.c; mv /usr/src/other-1.0 /usr/src/dummy-1.0
+code 0 dkms install dummy/1.0 -k $k; [ ! -e $stock ] || fail "not archived"
+echo "that of an upgraded kernel" >$stock
+code 0 dkms remove dummy/1.0 --all; has 'stays' /tmp/said; has 'that of an upgraded kernel' $stock
+# What the kernel has itself, at the same version, is not lacking.
+dkms install hello/1.0 -k $k >/dev/null; find $updates -name 'hello.ko*' -exec mv {} /lib/modules/$k/kernel/drivers/ \;
+dkms remove hello/1.0 --all >/dev/null; depmod $k; dkms add hello/1.0 >/dev/null
+code 0 dkms reconcile -k $k --strict; hasnt LACKS /tmp/said
+dkms remove hello/1.0 --all >/dev/null
+stock=$(find /lib/modules/$k2/kernel -name 'dummy.ko*'); code 0 dkms install dummy/1.0 -k $k2 --force
+find /lib/modules/$k2 -mindepth 1 -maxdepth 1 ! -name updates ! -name .dkms-manifest.json -exec rm -r {} +
+code 0 dkms reconcile --all-kernels; [ ! -e /lib/modules/$k2 ] || { find /lib/modules/$k2 >&2; fail "something is left"; }
+"#;
+
+/// `match` builds what others need first.
+const MATCH: &str = r#"
+echo 'BUILD_DEPENDS=other' >>/usr/src/hello-1.0/dkms.conf
+for m in other hello; do dkms install $m/1.0 -k $k >/dev/null; done
+code 0 dkms match --templatekernel $k -k $k2
+for m in other hello; do listed "$m/1.0, $k2, x86_64" installed || fail $m; done
+"#;
+
+/// The source has gone: what was installed can go, too, and strictness notices.
+const BROKEN: &str = r#"
+dkms install hello/1.0 -k $k >/dev/null; rm -r /usr/src/hello-1.0
+code 11 dkms reconcile -k $k --strict; has 'dkms remove hello/1.0 --all' /tmp/said
+code 4 dkms build hello/1.0 -k $k2
+code 0 dkms remove hello/1.0 --all
+[ -z "$(dkms status)" ] && [ ! -e /var/lib/dkms/hello ] && [ -z "$(find /lib/modules -name 'hello.ko*')" ] || fail "something is left"
+code 3 dkms remove hello/1.0 --all; has 'nothing of it to remove' /tmp/said
+"#;
+
+/// What people are told.
+const WORDS: &str = r#"
+code 0 dkms install /usr/src/other-1.0 -k $k --dry-run; has 'Would install other/1.0' /tmp/said; [ -z "$(dkms status)" ]
+code 1 dkms build hello; has 'Which version of hello?' /tmp/said
+code 1 dkms add /usr/src; has '/usr/src holds no dkms.conf' /tmp/said
+dkms install hello/1.0 -k $k >/dev/null
+code 21 dkms install hello/1.0 -k 9.9.9; has 'not installed here' /tmp/said; has "$k2" /tmp/said
+mv /usr/src/linux-headers-$k2 /root/; code 0 dkms reconcile -k $k2; has 'waiting for headers' /tmp/said
+[ "$(grep -c 'linux-headers-' /tmp/said)" = 1 ] || { cat /tmp/said >&2; fail "the advice is repeated"; }
+code 0 dkms status --long; has "kernel $k2 (x86_64): waiting for" /tmp/said
+code 0 dkms status --long --format json; has '"outcome": "waiting"' /tmp/said
+"#;
+
+/// The prelude's own checks can fail.
+fn the_scripts_notice() -> Result<()> {
+    for text in ["code 0 dkms build nothing/1", "echo a >/tmp/x; has b /tmp/x", "echo a >/tmp/x; hasnt a /tmp/x"] {
+        ensure!(script(text)().is_err(), "{text} went unnoticed");
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let cases: [(&str, &'static str); 10] = [
+        ("removed_meanwhile", REMOVED_MEANWHILE),
+        ("another_kernel_meanwhile", ANOTHER_KERNEL_MEANWHILE),
+        ("within_a_build", WITHIN_A_BUILD),
+        ("lost_files_and_trees", LOST),
+        ("same_module_newer_package", SAME_MODULE),
+        ("scripts_that_do_not_run", SCRIPTS),
+        ("stock_modules", STOCK),
+        ("match_in_order", MATCH),
+        ("broken_packages_can_go", BROKEN),
+        ("words", WORDS),
+    ];
+    cases
+        .into_iter()
+        .fold(Suite::new(&[Need::Bed, Need::Ours]), |suite, (name, text)| suite.case(name, script(text)))
+        .case("the_scripts_notice", the_scripts_notice)
+        .main()
+}
