@@ -199,5 +199,22 @@ fn conclude(ctx: &Context, package: &Package, outcome: &Outcome, renewed: &[(Rel
     let Some((_, code)) = failures.last() else { return 0 };
     let list = failures.iter().map(|(release, _)| release.to_string()).collect::<Vec<_>>().join(", ");
     core::say(format!("dkms: {package} could not be installed for {list}; what was installed before is still there."));
-    if any_good && ctx.framework.continue_on_error { 0 } else { *code }
+    verdict(*code, any_good, ctx.framework.continue_on_error)
+}
+
+/// The exit code where the last failure had `code`: some kernel has the package, or none; and whether that is enough.
+fn verdict(code: u8, any_good: bool, goes_on: bool) -> u8 {
+    if any_good && goes_on { 0 } else { code }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::verdict;
+
+    #[test]
+    fn one_good_kernel_is_enough_unless_told_otherwise() {
+        for (any_good, goes_on, code) in [(true, true, 0), (true, false, 10), (false, true, 10), (false, false, 10)] {
+            assert_eq!(verdict(10, any_good, goes_on), code);
+        }
+    }
 }

@@ -129,6 +129,13 @@ fn one_module_fails() -> Result<()> {
     machine.has("picky/1.0", &old)?;
     machine.dpkg_is_clean()?;
 
+    // The same kernel once more, as in an upgrade under one release: what failed before is said beforehand.
+    let said = machine.apt(&format!("install --reinstall linux-image-{new} linux-headers-{new}"))?;
+    ensure!(said.contains(&format!("picky/1.0 has failed for kernel {new} before")), "no preflight\n{said}");
+    summary(&said)?;
+    has_both(&machine, &new)?;
+    machine.dpkg_is_clean()?;
+
     // Nor does a later kernel that has no headers, or the removal of this one, trip over it.
     machine.apt(&format!("install linux-image-{other}"))?;
     machine.apt(&format!("purge linux-image-{other} linux-image-{new} linux-headers-{new}"))?;
