@@ -137,7 +137,7 @@ impl Context {
 }
 
 /// Says nothing of another thread of ours: it will be done soon, and nobody can do anything about it.
-fn others<'a>(on_wait: &'a dyn Fn(&lock::Holder)) -> impl Fn(&lock::Holder) + 'a {
+fn others(on_wait: &dyn Fn(&lock::Holder)) -> impl Fn(&lock::Holder) + '_ {
     move |holder| {
         if !holder.is_this_process() {
             on_wait(holder);
