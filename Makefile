@@ -126,7 +126,7 @@ RPM_HOOKS = target/dkms-rpm
 .PHONY: install-rpm
 install-rpm: install
 	install -D -m 0755 $(RPM_HOOKS) $(DESTDIR)/usr/lib/dkms/dkms-rpm
-	cd hook-files/rpm && find usr/lib/kernel usr/lib/systemd etc -type f | while read -r file; do \
+	cd hook-files/rpm && find usr/lib/kernel usr/lib/systemd usr/lib/dkms/common.postinst etc -type f | while read -r file; do \
 		install -D -m $$(stat -c %a $$file) $$file $(DESTDIR)/$$file || exit 1; done
 	install -D -m 0644 hook-files/rpm/usr/lib/rpm/macros.d/macros.dkms $(DESTDIR)$(RPMMACRODIR)/macros.dkms
 	install -D -m 0644 hook-files/rpm/usr/lib/dkms/dnf4/dkms.py $(DESTDIR)$(PYTHON_SITELIB)/dnf-plugins/dkms.py

@@ -109,7 +109,9 @@ impl Context {
 
     /// Takes the lock of a package's build directory, where builds can't have private ones.
     pub fn lock_build(&self, package: &Package, on_wait: &dyn Fn(&lock::Holder)) -> Result<Lock, Error> {
-        Ok(lock::lock(&self.trees.build_lock(package), Patience { limit: self.options.lock_patience, on_wait })?)
+        let on_wait = others(on_wait);
+        let patience = Patience { limit: self.options.lock_patience, on_wait: &on_wait };
+        Ok(lock::lock(&self.trees.build_lock(package), patience)?)
     }
 
     /// Takes the lock of a package's build directory together with the other builds that see private ones there.
@@ -128,6 +130,17 @@ impl Context {
         kernel: &Kernel,
         on_wait: &dyn Fn(&lock::Holder),
     ) -> Result<Lock, Error> {
-        Ok(lock::lock(&self.trees.pair_lock(package, kernel), Patience { limit: self.options.lock_patience, on_wait })?)
+        let on_wait = others(on_wait);
+        let patience = Patience { limit: self.options.lock_patience, on_wait: &on_wait };
+        Ok(lock::lock(&self.trees.pair_lock(package, kernel), patience)?)
+    }
+}
+
+/// Says nothing of another thread of ours: it will be done soon, and nobody can do anything about it.
+fn others<'a>(on_wait: &'a dyn Fn(&lock::Holder)) -> impl Fn(&lock::Holder) + 'a {
+    move |holder| {
+        if !holder.is_this_process() {
+            on_wait(holder);
+        }
     }
 }

@@ -24,6 +24,13 @@ pub struct Holder {
     pub command: String,
 }
 
+impl Holder {
+    /// Another thread of this process.
+    pub fn is_this_process(&self) -> bool {
+        self.pid == std::process::id()
+    }
+}
+
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "process {} ({})", self.pid, self.command)
@@ -162,9 +169,8 @@ fn take(path: &Path, patience: Patience<'_>, how: FlockOperation) -> Result<Lock
         if left == Some(Duration::ZERO) {
             return Err(LockError::Timeout { path: path.to_owned(), holder, waited });
         }
-        // Another thread of ours will be done soon, and nobody can do anything about it.
-        if let (false, Some(holder)) = (told, holder.filter(|holder| holder.pid != std::process::id())) {
-            (patience.on_wait)(&holder);
+        if let (false, Some(holder)) = (told, &holder) {
+            (patience.on_wait)(holder);
             told = true;
         }
         std::thread::sleep(left.map_or(pause, |left| pause.min(left)));

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | [`kernel_install`] | `40-dkms.install` | a kernel comes or goes |
 //! | [`trigger`] | rpm's file triggers, once a transaction | wakes the core up |
+//! | [`postinst`] | `common.postinst`, which some packages' scriptlets call | registers a package, wakes the core up |
 //! | [`dnf5`] | the actions file, in JSON mode | preflight, and the summary |
 //! | [`dnf4`] | the Python plugin | the same |
 //! | [`transaction`] | both | which kernels and headers come |
@@ -13,6 +14,7 @@
 pub mod dnf4;
 pub mod dnf5;
 pub mod kernel_install;
+pub mod postinst;
 pub mod preflight;
 mod run;
 pub mod transaction;
@@ -26,6 +28,7 @@ use dkms_core::process::confine;
 
 /// How this program is used.
 const USAGE: &str = "usage: dkms-rpm kernel-install add|remove KERNEL...
+       dkms-rpm postinst NAME VERSION [TARBALL_ROOT]
        dkms-rpm trigger
        dkms-rpm dnf5 goal-resolved|post-transaction
        dkms-rpm dnf4 preflight|summary";
@@ -41,6 +44,7 @@ pub fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     ExitCode::from(match words.as_slice() {
         ["kernel-install", rest @ ..] => kernel_install::main(rest),
+        ["postinst", rest @ ..] => postinst::main(rest),
         ["trigger", ..] => trigger::main(),
         ["dnf5", "goal-resolved", ..] => dnf5::goal_resolved(),
         ["dnf5", "post-transaction", ..] => dnf5::post_transaction(),

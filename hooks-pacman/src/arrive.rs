@@ -30,6 +30,14 @@ pub fn arrive(ctx: &Context, targets: &Targets, reporter: &dyn Reporter) -> Resu
     let mut lines = Vec::new();
     if ctx.trees.outer(NO_AUTOINSTALL).exists() {
         lines.push(format!("{NO_AUTOINSTALL} exists: no modules are built."));
+    } else if !has_proc(ctx) {
+        let sources = ctx.trees.source.inside.display();
+        let adding: String =
+            sources::on_disk(&ctx.trees).iter().map(|name| format!("dkms add {sources}/{name}; ")).collect();
+        lines.push(format!(
+            "No modules are built, since nothing is mounted on /proc of this root. Mount it (arch-chroot does) and run \
+             there: {adding}dkms reconcile --all-kernels"
+        ));
     } else {
         code = build(ctx, targets, &mut lines, reporter)?;
     }
@@ -50,7 +58,7 @@ fn build(ctx: &Context, targets: &Targets, lines: &mut Vec<String>, reporter: &d
     // A kernel gets every module there is, as it always did on Arch; a module goes to every kernel.
     let wanted = if kernels.is_empty() { came.clone() } else { there };
     let renewed = renewed(ctx, &came);
-    register(ctx, &wanted, reporter);
+    register(ctx, &wanted, lines, reporter);
     let scope = if came.is_empty() { of_kernels(ctx, &kernels)? } else { all_kernels(ctx)? };
     if scope.is_empty() {
         return Ok(0);
@@ -85,13 +93,21 @@ fn build(ctx: &Context, targets: &Targets, lines: &mut Vec<String>, reporter: &d
 }
 
 /// Registers the directories `wanted` of the source tree that are not.
-fn register(ctx: &Context, wanted: &BTreeSet<String>, reporter: &dyn Reporter) {
+fn register(ctx: &Context, wanted: &BTreeSet<String>, lines: &mut Vec<String>, reporter: &dyn Reporter) {
     let known: BTreeSet<String> = sources::registered(&ctx.trees).into_iter().map(|(directory, _)| directory).collect();
     for directory in wanted.difference(&known) {
         let path = ctx.trees.source.inside.join(directory);
         // What is wrong with one is said, and hinders no other.
-        core::dkms(&["add", &path.to_string_lossy()], reporter);
+        let code = core::dkms(&["add", &path.to_string_lossy()], reporter);
+        if code != 0 {
+            lines.push(format!("{} could not be registered (dkms add exited with status {code})", path.display()));
+        }
     }
+}
+
+/// Whether procfs is there: bash, which reads dkms.conf, and the private worlds of builds can't do without.
+fn has_proc(ctx: &Context) -> bool {
+    ctx.trees.outer("/proc/self").exists()
 }
 
 fn presence(ctx: &Context, release: &Release) -> Option<Presence> {
@@ -236,7 +252,7 @@ fn gone(ctx: &Context, release: &Release, lines: &mut Vec<String>, reporter: &dy
         fs_err::remove_dir_all(ctx.trees.modules_dir(release))?;
     }
     // `pacman --root` mounts nothing: where there is no /proc, somebody works on this root from outside.
-    let at_home = !ctx.machine.in_chroot && ctx.trees.outer("/proc/self").exists();
+    let at_home = !ctx.machine.in_chroot && has_proc(ctx);
     if at_home && ctx.machine.running.as_ref() == Some(release) {
         lines.push(format!(
             "The running kernel {release} has been removed: modules can't be loaded any more. Reboot to start the new one."

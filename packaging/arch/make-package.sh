@@ -16,23 +16,23 @@ if command -v makepkg >/dev/null && [ "$(id -u)" != 0 ]; then
 	preflight=
 	if pkg-config --exists libalpm 2>/dev/null; then
 		preflight=$stage/preflight
-		"$here/build-preflight.sh" / "$preflight" --release
+		bash "$here/build-preflight.sh" / "$preflight" --release
 	fi
-	"$here/stage.sh" "$stage/build" "$programs/dkms" "$programs/dkms-alpm" $preflight
+	bash "$here/stage.sh" "$stage/build" "$programs/dkms" "$programs/dkms-alpm" $preflight
 	(cd "$stage/build" && makepkg --repackage --nodeps --force)
 else
 	cache=${DKMS_BED_CACHE:-/var/cache/dkms-tests}/beds
 	bed=$cache/makepkg-sid
-	if [ ! -e "$bed/etc/dkms-bed-kernels" ]; then
-		rm -rf "$bed"
-		"$top/tests/scripts/make-bed.sh" sid "$bed.new" 0 cloud makepkg pacman-package-manager make
+	if [ ! -e "$bed/etc/dkms-bed-kernels" ] || [ ! -x "$bed/usr/bin/bsdtar" ]; then
+		rm -rf "$bed" "$bed.new"
+		bash "$top/tests/scripts/make-bed.sh" sid "$bed.new" 0 cloud makepkg pacman-package-manager make libarchive-tools zstd
 		mv "$bed.new" "$bed"
 	fi
-	"$here/build-preflight.sh" "$bed" "$stage/preflight" --release
-	"$here/stage.sh" "$stage/build" "$programs/dkms" "$programs/dkms-alpm" "$stage/preflight"
+	bash "$here/build-preflight.sh" "$bed" "$stage/preflight" --release
+	bash "$here/stage.sh" "$stage/build" "$programs/dkms" "$programs/dkms-alpm" "$stage/preflight"
 	cp "$here/repackage.sh" "$stage/"
 	chmod 755 "$stage"
-	BED_BIND=$stage "$top/tests/scripts/in-bed.sh" "$bed" bash /mnt/repackage.sh /mnt/build
+	BED_BIND=$stage bash "$top/tests/scripts/in-bed.sh" "$bed" bash /mnt/repackage.sh /mnt/build
 fi
 cp "$stage"/build/*.pkg.tar* "$out/"
 ls -l "$out"

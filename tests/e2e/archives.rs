@@ -131,6 +131,19 @@ fn three_kernels_two_packages() -> Result<()> {
     }
     ensure!(status(&maker)? == status(&loader)?, "status is\n{}", status(&loader)?);
     ensure!(status(&loader)?.matches(": built\n").count() == 6, "status is\n{}", status(&loader)?);
+    // Two architectures of one kernel, by two names for one machine.
+    ok(
+        &maker,
+        "cd /var/lib/dkms/second/1.0/{k}; cp -a {a} amd64; rm amd64/.dkms-manifest.json
+         dkms mktarball second/1.0 -k {k}/{a} -k {k}/amd64 --archive /root/arches.tar",
+    )?;
+    hand_over(&maker, &loader, "/root/arches.tar")?;
+    ok(
+        &loader,
+        "dkms remove second/1.0 --all; dkms ldtarball --force /root/arches.tar; dkms status second >/root/s
+                 grep -x 'second/1.0, {k}, {a}: built' /root/s; grep -x 'second/1.0, {k}, amd64: built' /root/s",
+    )?;
+    ok(&maker, "rm -r /var/lib/dkms/second/1.0/{k}/amd64")?;
     // The name says which kernels, until there are too many of them.
     ok(
         &maker,
@@ -233,10 +246,6 @@ const HOSTILE: &[(&str, &str)] = &[
     ("bomb in xz", "head -c 200M /dev/zero >dkms_source_tree/z; tar -c . | xz -0 >/root/bad.tar"),
     ("bomb in zstd", "head -c 200M /dev/zero >dkms_source_tree/z; tar -c . | zstd -q >/root/bad.tar"),
     ("one file too large", "truncate -s 3G dkms_source_tree/z; tar -cf - . | gzip -1 | head -c 1M >/root/bad.tar"),
-    (
-        "too many files",
-        "cd dkms_source_tree; mkdir m; (cd m; seq 120000 | xargs touch); cd ..; tar -cf /root/bad.tar .",
-    ),
     ("gzip cut short", "tar -czf - . | head -c 3000 >/root/bad.tar"),
     ("garbage after the end", "tar -cf /root/bad.tar .; echo garbage >>/root/bad.tar"),
     ("two archives", "tar -cf /root/bad.tar .; cat /root/bad.tar /root/bad.tar >/root/b; mv /root/b /root/bad.tar"),
@@ -407,7 +416,7 @@ fn rpms_go_to_rpm() -> Result<()> {
     )?;
     let said = ends(&bed, 9, "dkms add /root/hello.rpm -k {k}")?;
     ensure!(said.contains("using rpm"), "{said}");
-    ends(&bed, 2, "dkms add /root/none.rpm -k {k}")?;
+    ends(&bed, 2, "dkms ldtarball /root/none.rpm -k {k}")?;
     Ok(())
 }
 
@@ -451,7 +460,8 @@ fn modprobe_files() -> Result<()> {
     ok(&bed, "echo 'alias eth0 mine' >/etc/modprobe.d/mine.conf; echo mine >/etc/modprobe.d/dkms-other.conf")?;
     let said = ends(&bed, 0, "dkms install hello/1.0 -k {k} -k {k2}")?;
     ensure!(said.contains("REMAKE_INITRD (") && said.contains("): the kernel's hooks renew"), "{said}");
-    ensure!(said.contains("CLEAN (") && said.contains("): nothing is cleaned"), "{said}");
+    // Debian's packages are full of CLEAN, and its dkms says nothing about it.
+    ensure!(!said.contains("CLEAN ("), "{said}");
     let file = bed.read("/etc/modprobe.d/dkms-hello.conf")?;
     ensure!(file.ends_with("options hello debug=1\nblacklist oldhello\nalias eth1 hello\n"), "{file}");
     ok(
@@ -468,11 +478,14 @@ fn modprobe_files() -> Result<()> {
     ok(&bed, "grep -x mine /etc/modprobe.d/dkms-other.conf; grep -x 'alias eth0 mine' /etc/modprobe.d/mine.conf")?;
     ok(&bed, "echo 'modprobe_conf=\"no\"' >/etc/dkms/framework.conf.d/m.conf; dkms install hello/1.0 -k {k}")?;
     ok(&bed, "test ! -e /etc/modprobe.d/dkms-hello.conf")?;
+    let said =
+        ends(&bed, 0, "rm -f /etc/os-release; echo ID=gentoo >/etc/os-release; dkms build --force hello/1.0 -k {k}")?;
+    ensure!(said.contains("CLEAN (") && said.contains("): nothing is cleaned"), "{said}");
     Ok(())
 }
 
 fn main() -> ExitCode {
-    Suite::new(&[Need::Bed, Need::Ours, Need::Long])
+    Suite::new(&[Need::Bed, Need::Ours])
         .case("what_the_classic_makes_loads_here", || round_trip(true))
         .case("what_we_make_loads_in_the_classic", || round_trip(false))
         .case("binaries_are_full_citizens", binaries_are_full_citizens)
@@ -480,7 +493,7 @@ fn main() -> ExitCode {
         .case("plain_sources", plain_sources)
         .case("hostile", hostile)
         .case("truncated", truncated)
-        .case_needing(&[Need::Beside("dkms-apt")], "postinst_with_a_tarball", postinst_with_a_tarball)
+        .case_needing(&[Need::Long, Need::Beside("dkms-apt")], "postinst_with_a_tarball", postinst_with_a_tarball)
         .case("rpms_go_to_rpm", rpms_go_to_rpm)
         .case("keys_stay", keys_stay)
         .case("modprobe_files", modprobe_files)

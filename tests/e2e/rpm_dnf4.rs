@@ -102,10 +102,26 @@ fn weak_modules() -> Result<()> {
     Ok(())
 }
 
+/// What the scriptlets of some vendors' packages call.
+fn common_postinst() -> Result<()> {
+    let w = world()?;
+    w.bed.ok("rpm -i --nosignature /srv/rpm/repo/*/kernel-*-7.2.13-*.rpm 2>&1
+         cd /tmp; rpm2cpio /srv/rpm/modules/hello-dkms-1.0-1.*.rpm | cpio -idm 2>/dev/null; cp -a usr/src/hello-1.0 /usr/src/")?;
+    // The second call finds it registered.
+    for _ in 0..2 {
+        w.bed.ok("/usr/lib/dkms/common.postinst hello 1.0 /usr/share/hello-dkms '' '' 2>&1")?;
+        w.expect_status(&["hello/1.0, {13}: installed"])?;
+        w.expect_modules("7.2.13", &["hello"])?;
+    }
+    ensure!(w.bed.sh("/usr/lib/dkms/common.postinst hello")?.code == 1, "a version is needed");
+    Ok(())
+}
+
 fn main() -> ExitCode {
     Suite::new(&[Need::Bed, Need::Ours, Need::Long])
         .case("kernels and modules come and go", kernels_and_modules_come_and_go)
         .case("preflight", preflight)
         .case("weak modules", weak_modules)
+        .case("common.postinst", common_postinst)
         .main()
 }

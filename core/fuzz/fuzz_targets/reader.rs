@@ -1,5 +1,5 @@
-//! `cargo +nightly fuzz run reader` in core/: whatever the bytes, the reader unpacks inside or refuses and
-//! leaves nothing. `core/src/archive/hostile.rs` does the same with a fixed seed in every test run.
+//! `core/fuzz/run.sh` (or `cargo +nightly fuzz run reader` in core/): whatever the bytes, the reader unpacks inside or
+//! refuses and leaves nothing. `core/src/archive/hostile.rs` does the same with a fixed seed in every test run.
 #![no_main]
 
 use dkms_core::archive::{layout, links, reader};

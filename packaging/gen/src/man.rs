@@ -26,9 +26,21 @@ pub fn pages(source: &Path, documentation: &Command) -> Result<Vec<(String, Stri
     }
     for verb in documentation.get_subcommands() {
         let name = format!("dkms-{}.8", verb.get_name());
-        if !PLAIN.contains(&name.as_str()) {
-            pages.push((name, verb_page(documentation, verb, date(&text)?)?));
+        if PLAIN.contains(&name.as_str()) {
+            continue;
         }
+        let generated = verb_page(documentation, verb, date(&text)?)?;
+        // A verb that there is more to say of has a page by hand.
+        let page = match fs::read_to_string(source.join(&name)) {
+            Ok(text) => {
+                let (before, after) =
+                    text.split_once(OPTIONS).with_context(|| format!("{name} has no place for the options"))?;
+                format!("{before}{}{after}", section(&generated, "OPTIONS"))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => generated,
+            Err(error) => return Err(error.into()),
+        };
+        pages.push((name, page));
     }
     Ok(pages)
 }
@@ -48,6 +60,17 @@ fn options(documentation: &Command) -> Result<String> {
     let text = String::from_utf8(text)?;
     // The section's own heading: dkms.8 has one, with words of introduction.
     Ok(text.lines().filter(|line| !line.starts_with(".SH")).flat_map(|line| [line, "\n"]).collect())
+}
+
+/// The lines of a section of `page`, without its heading.
+fn section(page: &str, name: &str) -> String {
+    let heading = |line: &str| line.strip_prefix(".SH ").map(|title| title.trim_matches('"').to_owned());
+    page.lines()
+        .skip_while(|line| heading(line).as_deref() != Some(name))
+        .skip(1)
+        .take_while(|line| heading(line).is_none())
+        .flat_map(|line| [line, "\n"])
+        .collect()
 }
 
 /// The date that dkms.8 bears: `.TH DKMS 8 DATE …`.
@@ -106,6 +129,25 @@ mod tests {
             let heading = format!(".SS \"dkms {}", verb.get_name());
             assert!(page.contains(&heading), "dkms.8 says nothing of {}", verb.get_name());
             assert!(pages.iter().any(|(name, _)| *name == format!("dkms-{}.8", verb.get_name())));
+        }
+    }
+
+    /// Pages by hand are those of verbs, are used, and have the verb's options.
+    #[test]
+    fn pages_by_hand() {
+        let pages = made();
+        for (verb, words) in [
+            ("mkpkg", ["dkms\\-prebuilt", "kernel\\-package"]),
+            ("mkdriverdisk", ["OEMDRV", "release"]),
+            ("mktarball", ["What is refused", "source\\-only"]),
+        ] {
+            let page = &pages.iter().find(|(page, _)| *page == format!("dkms-{verb}.8")).unwrap().1;
+            assert!(page.contains(words[0]), "{verb}");
+            assert!(page.contains(&format!("\\fB\\-\\-{}\\fR", words[1])), "{verb}: {page}");
+        }
+        for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../man")).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            assert!(pages.iter().any(|(page, _)| *page == name), "{name} is installed by nobody");
         }
     }
 
