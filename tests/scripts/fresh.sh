@@ -28,7 +28,7 @@ if [ "$user" = root ]; then
 	"$here/in-bed.sh" "$work/root" make -C /project "$target"
 else
 	"$here/in-bed.sh" "$work/root" bash -ec '
-		bash /project/tests/scripts/need.sh build "$1"
+		bash /project/tests/scripts/need.sh build "${1#test-}"
 		useradd --create-home ordinary
 		[ ! -e /root/.cargo/config.toml ] || cp -r /root/.cargo /home/ordinary/
 		chown -R ordinary: /project /home/ordinary

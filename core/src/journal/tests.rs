@@ -40,6 +40,12 @@ fn kernel() -> Kernel {
     Kernel::new("6.1", "x").unwrap()
 }
 
+/// A file that is readable for all, whatever the umask is.
+fn plain(path: &Path, content: &str) {
+    fs::write(path, content).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+}
+
 type Snapshot = BTreeMap<String, String>;
 
 impl Bed {
@@ -50,7 +56,7 @@ impl Bed {
     fn file(&self, path: &str, content: &str) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
+        plain(&path, content);
     }
 
     /// Everything but our own state, times and inode numbers.
@@ -133,7 +139,7 @@ impl Bed {
         let (package, kernel) = (package(), kernel());
         let staged = t.work().join("1-x");
         fs::create_dir_all(staged.join("module")).unwrap();
-        fs::write(staged.join("module/a.ko.xz"), "newer").unwrap();
+        plain(&staged.join("module/a.ko.xz"), "newer");
         let mut change = Change::new(t, "replace a/1 for 6.1");
         change
             .replace_dir(&staged, &t.artefact(&package, &kernel))
@@ -392,7 +398,7 @@ fn rubbish_among_the_journals_stops_nobody() {
 fn swap(bed: &Bed) -> (Swap<'_>, PathBuf) {
     let staged = bed.trees.work().join("1-x");
     fs::create_dir_all(staged.join("module")).unwrap();
-    fs::write(staged.join("module/a.ko.xz"), "newer").unwrap();
+    plain(&staged.join("module/a.ko.xz"), "newer");
     let to = bed.trees.artefact(&package(), &kernel());
     let swap = swap_in(&bed.trees, "build a/1 for 6.1", &staged, &to).unwrap();
     assert_eq!(fs::read(to.join("module/a.ko.xz")).unwrap(), b"newer");
