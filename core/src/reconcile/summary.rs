@@ -124,7 +124,7 @@ fn reason(ctx: &Context, step: &Step) -> String {
         if let Recorded::Failed { step, diagnostic, log, .. } = record.outcome {
             let diagnostic = diagnostic.map(|text| format!(": {text}")).unwrap_or_default();
             let log = log.map(|log| format!(" (log: {})", log.display())).unwrap_or_default();
-            return format!("{step} failed{diagnostic}{log}");
+            return format!("{step} failed{diagnostic}{log}; not tried again: the same inputs have failed before");
         }
     }
     match &step.reason {

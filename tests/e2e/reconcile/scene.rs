@@ -26,7 +26,7 @@ impl Scene {
         let scene = Self { bed: Bed::subject(base)? };
         // Signing is another suite's matter, and takes time.
         scene.ok(
-            "mkdir -p /etc/dkms/framework.conf.d; echo 'mok_signing_key=/nowhere' >/etc/dkms/framework.conf.d/t.conf",
+            "mkdir -p /etc/dkms/framework.conf.d; echo 'try_sign_modules=false' >/etc/dkms/framework.conf.d/t.conf",
         )?;
         scene.bed.write("/usr/local/sbin/depmod", counting("depmod", "exec /usr/sbin/depmod \"$@\""))?;
         scene.bed.write("/usr/local/sbin/update-initramfs", counting("update-initramfs", ""))?;
