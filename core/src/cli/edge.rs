@@ -43,7 +43,7 @@ pub fn context(args: &Args) -> Result<Context, Error> {
     place_trees(&mut trees, args, &framework)?;
     let now = now();
     Ok(Context {
-        machine: machine(args, &caller, &framework),
+        machine: machine(&trees, args, &caller, &framework),
         options: options(args, &framework)?,
         trees,
         distribution,
@@ -93,7 +93,7 @@ fn place_trees(trees: &mut Trees, args: &Args, framework: &Framework) -> Result<
     Ok(())
 }
 
-fn machine(args: &Args, caller: &Environment, framework: &Framework) -> Machine {
+fn machine(trees: &Trees, args: &Args, caller: &Environment, framework: &Framework) -> Machine {
     let uname = rustix::system::uname();
     let text = |key: &str| caller.get(OsStr::new(key)).map(|value| value.to_string_lossy().into_owned());
     let fakechroot = caller.keys().any(|key| key.to_string_lossy().starts_with("FAKECHROOT"));
@@ -106,7 +106,7 @@ fn machine(args: &Args, caller: &Environment, framework: &Framework) -> Machine 
         in_chroot: in_chroot(Path::new("/proc"), Path::new("/"), fakechroot),
         root: rustix::process::geteuid().is_root(),
         grandparent: if args.flag("rpm_safe_upgrade") { grandparent() } else { None },
-        addon_modules_dir: text("ADDON_MODULES_DIR"),
+        addon_modules_dir: text("ADDON_MODULES_DIR").filter(|dir| !dir.is_empty()).or_else(|| addon_modules_dir(trees)),
         maintainer_script: MaintainerScript::of(caller, Path::new("/proc"), std::process::id()),
         rpm_scriptlet: RpmScriptlet::of(Path::new("/proc"), std::process::id()),
         no_weak_modules: text("NO_WEAK_MODULES").is_some_and(|value| !value.is_empty()),
@@ -204,6 +204,13 @@ pub fn packager() -> PathBuf {
     std::env::current_exe().ok().and_then(places).unwrap_or_else(|| Path::new("/usr/lib/dkms").join(NAME))
 }
 
+/// What the file of older Red Hat systems assigns (behaviour.md 1.7); plain values only.
+fn addon_modules_dir(trees: &Trees) -> Option<String> {
+    let text = std::fs::read_to_string(trees.outer("/etc/sysconfig/module-init-tools")).ok()?;
+    let value = text.lines().rev().find_map(|line| line.trim().strip_prefix("ADDON_MODULES_DIR="))?;
+    Some(value.trim_matches(['"', '\'']).to_owned()).filter(|dir| !dir.is_empty())
+}
+
 /// The variable that tells a dkms which others it was started within: their process ids.
 const WITHIN: &str = "DKMS_WITHIN";
 
@@ -214,4 +221,25 @@ fn start_within(environment: &mut Environment) {
     lock::started_within(text.split(' ').filter_map(|pid| pid.parse().ok()).collect());
     let ours = std::process::id();
     environment.insert(WITHIN.into(), format!("{text} {ours}").trim().into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_red_hats_modules_go() {
+        let root = tempfile::tempdir().unwrap();
+        let trees = Trees::new(Root::at(root.path()).unwrap());
+        assert_eq!(addon_modules_dir(&trees), None);
+        fs_err::create_dir_all(root.path().join("etc/sysconfig")).unwrap();
+        for (text, expected) in [
+            ("ADDON_MODULES_DIR=\n", None),
+            ("# ADDON_MODULES_DIR=no\nADDON_MODULES_DIR=\"weak-updates\"\n", Some("weak-updates")),
+            ("ADDON_MODULES_DIR=a\nADDON_MODULES_DIR=b\n", Some("b")),
+        ] {
+            fs_err::write(root.path().join("etc/sysconfig/module-init-tools"), text).unwrap();
+            assert_eq!(addon_modules_dir(&trees).as_deref(), expected);
+        }
+    }
 }

@@ -13,6 +13,9 @@ use crate::names::{Kernel, Package, Release};
 use crate::tree::Trees;
 use crate::tree::manifest::KernelManifest;
 
+/// Instead of a module's name: the image is to be renewed whatever it lists.
+pub const WHATEVER: &str = "*";
+
 /// Notes that the modules of `package` are about to be taken out of `kernel`.
 pub fn owe(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<(), Error> {
     let trees = &ctx.trees;
@@ -35,6 +38,15 @@ pub fn owe(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<(), Erro
         .and_then(|()| durable::write_atomic(&dir(trees).join(&kernel.release), text.as_bytes(), 0o644))
         .map_err(JournalError::File)?;
     Ok(())
+}
+
+/// Notes that the image of `release` could not be renewed: it is tried again, whatever it lists.
+pub fn owe_anew(trees: &Trees, release: &Release) {
+    let noted = durable::own_dirs(&dir(trees))
+        .and_then(|()| durable::write_atomic(&dir(trees).join(release), WHATEVER.as_bytes(), 0o644));
+    if let Err(error) = noted {
+        log::warn!("{error}");
+    }
 }
 
 /// Forgets what is noted for the kernel.

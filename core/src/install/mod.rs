@@ -105,7 +105,8 @@ impl Forced {
         }
         let overriding = format!("{}_version-override", package.name);
         for entry in fs::read_dir(dir)? {
-            let text = fs::read_to_string(entry?.path())?;
+            // A directory, or what is no text, forces nothing.
+            let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
             for word in text.split_whitespace() {
                 if word == package.name.as_str() && !forced.force {
                     reporter.line(&format!("Forcing installation of {}", package.name));

@@ -56,7 +56,8 @@ fn owed(ctx: &Context) -> BTreeSet<Release> {
     for (release, names) in debt::all(&ctx.trees) {
         let tool = Tool::of(&ctx.trees.root);
         let image = image_of(ctx, &release);
-        if tool.zip(image).is_some_and(|(tool, image)| lists(ctx, tool, &image, &names)) {
+        let whatever = names.iter().any(|name| name == debt::WHATEVER);
+        if tool.zip(image).is_some_and(|(tool, image)| whatever || lists(ctx, tool, &image, &names)) {
             owed.insert(release);
         } else {
             debt::forget(&ctx.trees, &release);
@@ -83,6 +84,7 @@ fn make(ctx: &Context, releases: &BTreeSet<Release>, reporter: &dyn Reporter) ->
             }
             Err(why) => {
                 reporter.line(&" failed.");
+                debt::owe_anew(&ctx.trees, release);
                 failures.push((release.clone(), why));
             }
         }

@@ -230,5 +230,15 @@ pub fn once_per_kernel() -> Result<()> {
     scene.exits(0, "dkms reconcile -k {k} --initramfs=later")?;
     ensure!(scene.calls("update-initramfs")?.is_empty(), "the image was renewed although a hook will");
     ensure!(scene.calls("depmod")?.len() == 3, "depmod did not run once a time");
+    // A tool that fails is told, counts where strictness is asked for, and is called again by the next run.
+    scene.ok("mv $(command -v update-initramfs) /root/tool; printf '#!/bin/sh\\necho no room; exit 1\\n' >/usr/local/sbin/update-initramfs; chmod +x /usr/local/sbin/update-initramfs")?;
+    scene.ok(&touch(4))?;
+    let said = scene.exits(11, "dkms reconcile -k {k} --strict")?;
+    says(&said, &["is not renewed", "no room"])?;
+    scene.ok("mv /root/tool /usr/local/sbin/update-initramfs")?;
+    scene.exits(0, "dkms reconcile -k {k} --strict")?;
+    ensure!(scene.calls("update-initramfs")?.len() == 1, "what failed was not made up for");
+    scene.exits(0, "dkms reconcile -k {k} --strict")?;
+    ensure!(scene.calls("update-initramfs")?.is_empty(), "what was made up for was made again");
     Ok(())
 }
