@@ -26,6 +26,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         comparer: Comparer::new(&ctx.trees),
         session: OnceCell::new(),
         long: args.flag("long"),
+        records: OnceCell::new(),
         weak_links: weak::links(&ctx.trees),
         found: Vec::new(),
     };
@@ -134,6 +135,8 @@ struct Rows<'a> {
     /// Made only when something has no manifest: then dkms.conf must be evaluated.
     session: OnceCell<Session<'a>>,
     long: bool,
+    /// All records, read once.
+    records: OnceCell<Vec<Record>>,
     weak_links: Vec<weak::WeakLink>,
     found: Vec<Row>,
 }
@@ -275,13 +278,13 @@ impl Rows<'_> {
             return Vec::new();
         }
         // Records are history, and for root alone: without them the rest is as true.
-        let mut records = Record::list(&self.ctx.trees, built.map(|built| &built.kernel.release)).unwrap_or_default();
-        records.retain(|record| {
+        let records = self.records.get_or_init(|| Record::list(&self.ctx.trees, None).unwrap_or_default());
+        let of_this = records.iter().filter(|record| {
             record.package == *package
                 && built.is_none_or(|built| record.kernel == built.kernel)
                 && !matches!(record.outcome, Outcome::Installed | Outcome::Built | Outcome::Added)
         });
-        records
+        of_this.cloned().collect()
     }
 }
 
