@@ -216,7 +216,9 @@ fn post_transaction(session: &Session<'_>, kernel: Option<&Kernel>, reporter: &d
     if ctx.framework.post_transaction.is_none() {
         return Ok(());
     }
-    let of_kernel = kernel.map(|kernel| session.facts.framework_for(kernel)).transpose()?;
+    // The work is done: a file that can't be read for this kernel is worth a warning, and the general text.
+    let read = |kernel| session.facts.framework_for(kernel).map_err(|error| reporter.warning(&[&error])).ok();
+    let of_kernel = kernel.and_then(read);
     let Some(text) = &of_kernel.as_ref().unwrap_or(&ctx.framework).post_transaction else { return Ok(()) };
     let path = ctx.trees.dkms.outer.join("post_transaction.log");
     let log = fs_err::File::create(path)?.into_parts().0;
