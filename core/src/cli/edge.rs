@@ -173,9 +173,10 @@ fn options(args: &Args, framework: &Framework) -> Result<Options, Error> {
     })
 }
 
-/// Whether standard error is a terminal on which a line can be wiped.
+/// Whether standard output and error are terminals on which a line can be wiped.
 pub fn is_terminal() -> bool {
     rustix::termios::isatty(std::io::stderr())
+        && rustix::termios::isatty(std::io::stdout())
         && environment().get(OsStr::new("TERM")).is_some_and(|term| term != OsStr::new("dumb"))
 }
 

@@ -1,6 +1,7 @@
 //! Running a plan under the job budget.
 
 pub mod budget;
+mod progress;
 pub mod run;
 pub mod session;
 pub mod work;

@@ -10,6 +10,8 @@ use crate::install::depmod::{self, Depmod};
 use crate::names::{Kernel, Package, Release};
 use crate::report::{Buffer, Event, Reporter};
 
+use super::progress::Progress;
+
 /// One package on one kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
@@ -65,12 +67,13 @@ pub fn without_depmod(session: &Session<'_>, jobs: &[Job], reporter: &dyn Report
     let workers = (session.budget.total() * 2).min(jobs.len());
     // Alone, a job speaks for itself at once; side by side, they take turns.
     let buffers: Vec<Buffer> = jobs.iter().map(|_| Buffer::default()).collect();
+    let progress = Progress::new(jobs.len(), reporter);
     if workers <= 1 {
         one_by_one(session, jobs, &board, reporter);
     } else {
         std::thread::scope(|scope| {
             for _ in 0..workers {
-                scope.spawn(|| worker(session, jobs, &board, &moved, &buffers, reporter));
+                scope.spawn(|| worker(session, jobs, &board, &moved, &buffers, &progress));
             }
         });
     }
@@ -111,7 +114,7 @@ fn worker(
     board: &Mutex<Board>,
     moved: &Condvar,
     buffers: &[Buffer],
-    reporter: &dyn Reporter,
+    progress: &Progress<'_>,
 ) {
     loop {
         let index = {
@@ -128,21 +131,16 @@ fn worker(
             }
         };
         let job = &jobs[index];
-        reporter.report(Event::Progress(format!(
-            "[{}/{}] {} for kernel {} …",
-            index + 1,
-            jobs.len(),
-            job.package,
-            job.kernel.release
-        )));
-        let result = one(session, job, &buffers[index]);
+        let result = one(session, job, &progress.of(job, &buffers[index]));
+        progress.done(job);
         finish(board, index, result);
         let mut state = board.lock().unwrap_or_else(PoisonError::into_inner);
         while state.said < jobs.len() && matches!(state.states[state.said], State::Done | State::Failed) {
-            buffers[state.said].replay(reporter);
+            buffers[state.said].replay(progress.reporter());
             state.said += 1;
         }
         drop(state);
+        progress.show();
         moved.notify_all();
     }
 }

@@ -59,7 +59,7 @@ pub struct How {
     pub spare_known_failures: bool,
     /// Any wanted module that is missing is a failure: image builds, CI.
     pub strict: bool,
-    /// Each package is announced in the classic's words, as `autoinstall` does.
+    /// Each package is announced in the classic's words, as `autoinstall` does; else in those of the plan.
     pub announce: bool,
 }
 
@@ -198,14 +198,20 @@ fn jobs(plan: &Plan, how: How) -> (Vec<Job>, Vec<usize>) {
             Action::Install => false,
             Action::Sign | Action::Remove | Action::Keep | Action::Skip | Action::Wait | Action::Fail => continue,
         };
-        let announce = format!("Autoinstall of module {} for kernel {}", step.package, step.kernel);
+        let announce = if how.announce {
+            format!("Autoinstall of module {} for kernel {}", step.package, step.kernel)
+        } else {
+            // Several packages' lines follow each other: whose these are, and why.
+            let text = step.to_string();
+            text.chars().next().map(char::to_uppercase).into_iter().flatten().chain(text.chars().skip(1)).collect()
+        };
         jobs.push(Job {
             package: step.package.clone(),
             kernel: step.kernel.clone(),
             want: Want::Installed,
             rebuild,
             planned: true,
-            announce: how.announce.then_some(announce),
+            announce: Some(announce),
             after: step.after.iter().filter_map(|before| steps.iter().position(|step| step == before)).collect(),
         });
         steps.push(index);

@@ -1,10 +1,16 @@
-//! The renderer for people and scripts: the classic's plain text; on a terminal with colour, and with one
-//! line at the bottom that says what is going on.
+//! The renderer for people and scripts: the classic's plain text; on a terminal with colour, and with what is going on
+//! now, and for how long, at the bottom.
 
 use std::io::{self, Write};
-use std::sync::Mutex;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::{Event, Reporter};
+
+/// How often the time is shown anew.
+const TICK: Duration = Duration::from_secs(1);
+/// What takes less long is not worth a clock.
+const SOON: Duration = Duration::from_secs(3);
 
 /// Writes events to standard output and standard error. A closed or full one is not an error: what a
 /// transaction does must not depend on who listens.
@@ -13,29 +19,113 @@ pub struct Console {
     terminal: bool,
     colour: bool,
     quiet: bool,
-    line: Mutex<Line>,
+    screen: Arc<Screen>,
+}
+
+/// What the thread that shows the time shares.
+#[derive(Debug, Default)]
+struct Screen {
+    now: Mutex<Now>,
+    closed: Condvar,
 }
 
 /// What the cursor's line holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
+struct Now {
+    line: Line,
+    /// Since when.
+    since: Instant,
+    /// Whether the thread that shows the time runs.
+    ticks: bool,
+    /// Whether the time stands at the end of the line.
+    timed: bool,
+    closed: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Line {
     Empty,
     /// The beginning of a line of standard output.
-    Begun,
+    Begun(String),
     /// A word on progress, to be wiped.
-    Progress,
+    Progress(String),
+}
+
+impl Default for Now {
+    fn default() -> Self {
+        Self { line: Line::Empty, since: Instant::now(), ticks: false, timed: false, closed: false }
+    }
+}
+
+impl Now {
+    fn turn(&mut self, line: Line) {
+        self.line = line;
+        self.timed = false;
+        self.since = Instant::now();
+    }
 }
 
 impl Console {
-    /// `terminal`: standard error is one, so that progress can be shown and wiped; `colour`: mark warnings
+    /// `terminal`: standard output and error are one, so that progress can be shown and wiped; `colour`: mark warnings
     /// and errors; `quiet`: say nothing at all, as the classic's `-q`.
     pub fn new(terminal: bool, colour: bool, quiet: bool) -> Self {
-        Self { terminal, colour, quiet, line: Mutex::new(Line::Empty) }
+        Self { terminal, colour, quiet, screen: Arc::default() }
     }
 
     fn marked(&self, word: &str, code: &str) -> String {
         if self.colour { format!("\x1b[{code}m{word}\x1b[0m") } else { word.to_owned() }
     }
+
+    /// Sees to it that somebody shows how long this takes. Without a thread there is no clock, and no harm.
+    fn watch(&self, now: &mut Now) {
+        if self.terminal && !now.ticks {
+            let screen = Arc::clone(&self.screen);
+            now.ticks = std::thread::Builder::new().spawn(move || screen.tick()).is_ok();
+        }
+    }
+}
+
+impl Screen {
+    fn lock(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows the time until the console is closed.
+    fn tick(&self) {
+        let mut now = self.lock();
+        while !now.closed {
+            now = self.closed.wait_timeout(now, TICK).unwrap_or_else(PoisonError::into_inner).0;
+            let elapsed = now.since.elapsed();
+            let (Line::Begun(text) | Line::Progress(text)) = &now.line else { continue };
+            if now.closed || elapsed < SOON {
+                continue;
+            }
+            let shown = with_time(text, elapsed, width());
+            let mut err = io::stderr().lock();
+            let _ = write!(err, "\r\x1b[K{shown}").and_then(|()| err.flush());
+            now.timed = true;
+        }
+    }
+}
+
+/// The columns of the terminal (tty_ioctl(4)).
+fn width() -> usize {
+    rustix::termios::tcgetwinsize(io::stderr()).map_or(80, |size| usize::from(size.ws_col).max(20))
+}
+
+/// `text`, cut so that it and the time fit into a line of `width` columns.
+fn with_time(text: &str, elapsed: Duration, width: usize) -> String {
+    let seconds = elapsed.as_secs();
+    let time =
+        if seconds < 60 { format!(" {seconds} s") } else { format!(" {}:{:02} min", seconds / 60, seconds % 60) };
+    format!("{}{time}", cut(text, width.saturating_sub(time.len() + 1)))
+}
+
+fn cut(text: &str, room: usize) -> String {
+    if text.chars().count() <= room {
+        return text.to_owned();
+    }
+    text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
 }
 
 impl Reporter for Console {
@@ -43,33 +133,48 @@ impl Reporter for Console {
         if self.quiet {
             return;
         }
-        let mut line = self.line.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut now = self.screen.lock();
         let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-        if *line == Line::Progress {
-            let _ = write!(err, "\r\x1b[K");
-            *line = Line::Empty;
+        if let Event::Progress(text) = event {
+            if self.terminal && !matches!(now.line, Line::Begun(_)) {
+                let _ = write!(err, "\r\x1b[K{}", cut(&text, width() - 1)).and_then(|()| err.flush());
+                now.turn(Line::Progress(text));
+                self.watch(&mut now);
+            }
+            return;
+        }
+        match &now.line {
+            Line::Progress(_) => {
+                let _ = write!(err, "\r\x1b[K");
+                now.turn(Line::Empty);
+            }
+            // The line goes on where it was.
+            Line::Begun(text) if now.timed => {
+                let _ = write!(err, "\r\x1b[K{text}");
+                now.timed = false;
+            }
+            Line::Begun(_) | Line::Empty => {}
         }
         let _ = match event {
-            Event::Progress(text) => {
-                if !self.terminal || *line == Line::Begun {
-                    return;
-                }
-                *line = Line::Progress;
-                write!(err, "{text}").and_then(|()| err.flush())
-            }
             Event::Line(text) => {
-                *line = Line::Empty;
+                now.turn(Line::Empty);
                 writeln!(out, "{text}")
             }
             Event::Part(text) => {
-                *line = if text.ends_with('\n') { Line::Empty } else { Line::Begun };
+                let begun = match &now.line {
+                    Line::Begun(before) => format!("{before}{text}"),
+                    Line::Empty | Line::Progress(_) => text.clone(),
+                };
+                let last = begun.rsplit('\n').next().unwrap_or_default().to_owned();
+                now.turn(if last.is_empty() { Line::Empty } else { Line::Begun(last) });
+                self.watch(&mut now);
                 write!(out, "{text}").and_then(|()| out.flush())
             }
             other => {
                 // A terminal shows both streams: an error must not begin in the middle of a line.
-                if *line == Line::Begun {
+                if matches!(now.line, Line::Begun(_)) {
                     let _ = writeln!(out);
-                    *line = Line::Empty;
+                    now.turn(Line::Empty);
                 }
                 let _ = out.flush();
                 match other {
@@ -86,8 +191,24 @@ impl Reporter for Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
-        if *self.line.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner) == Line::Progress {
+        let mut now = self.screen.lock();
+        now.closed = true;
+        self.screen.closed.notify_all();
+        if matches!(now.line, Line::Progress(_)) {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_and_its_time_fit() {
+        assert_eq!(with_time("Building...", Duration::from_secs(12), 80), "Building... 12 s");
+        assert_eq!(with_time("Building...", Duration::from_secs(125), 80), "Building... 2:05 min");
+        let shown = with_time("[1 of 9] a-very-long-name/1.0 for 6.12", Duration::from_secs(5), 20);
+        assert_eq!((shown.as_str(), shown.chars().count()), ("[1 of 9] a-ver… 5 s", 19));
     }
 }
