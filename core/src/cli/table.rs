@@ -385,14 +385,15 @@ const GENERAL: &[&str] = &[
     "version",
 ];
 
-fn argument(opt: &Opt) -> Arg {
+/// An option for clap. `flag`: the action of one without a value; help puts dots behind those that are counted.
+fn argument(opt: &Opt, flag: ArgAction) -> Arg {
     let mut arg = Arg::new(opt.long).long(opt.long).help(opt.help).hide(opt.deprecated);
     if let Some(short) = opt.short {
         arg = arg.short(short);
     }
     match opt.value {
         Some(name) => arg.value_name(name).action(ArgAction::Append).allow_hyphen_values(true),
-        None => arg.action(ArgAction::Count),
+        None => arg.action(flag),
     }
 }
 
@@ -402,14 +403,14 @@ pub fn parser() -> Command {
         .no_binary_name(true)
         .disable_help_flag(true)
         .disable_version_flag(true)
-        .args(OPTIONS.iter().map(argument))
+        .args(OPTIONS.iter().map(|opt| argument(opt, ArgAction::Count)))
         .arg(Arg::new("words").action(ArgAction::Append))
 }
 
 /// The same table as a tree of commands: what help, man pages and completions are made from.
 pub fn documentation() -> Command {
-    let pick =
-        |names: &[&str]| OPTIONS.iter().filter(|opt| names.contains(&opt.long)).map(argument).collect::<Vec<_>>();
+    let shown = |opt| argument(opt, ArgAction::SetTrue);
+    let pick = |names: &[&str]| OPTIONS.iter().filter(|opt| names.contains(&opt.long)).map(shown).collect::<Vec<_>>();
     Command::new("dkms")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Keep kernel modules that live outside the kernel built for every kernel installed")
@@ -428,9 +429,24 @@ pub fn documentation() -> Command {
             if verb.operands.is_empty() {
                 command
             } else {
-                command.arg(Arg::new("operand").value_name(verb.operands).required(!verb.operands.starts_with('[')))
+                let optional = verb.operands.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+                let name = optional.unwrap_or(verb.operands);
+                let arg = Arg::new("operand").value_name(name).help(about(verb.operands));
+                command.arg(arg.required(optional.is_none()))
             }
         }))
+}
+
+/// What a verb's operands are, for its help.
+fn about(operands: &str) -> &'static str {
+    match operands {
+        SOURCE => "A registered package; or its source or an archive of it, which is registered first",
+        PACKAGE | "[NAME/VERSION]" => "A registered package",
+        "[NAME[/VERSION]]" => "Only this package; wildcards of the shell are understood",
+        "[NAME]" => "Only this package",
+        "TARBALL" => "The archive",
+        _ => "What to do",
+    }
 }
 
 #[cfg(test)]
