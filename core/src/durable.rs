@@ -126,18 +126,27 @@ pub fn sync_tree(path: &Path) -> Result<(), FileError> {
     sync(path)
 }
 
-/// Makes the directory `path` and the missing ones above it. From a component called `.dkms` on
-/// they are for root alone (0700): build directories and journals are nobody else's business.
+/// What anybody may read below `.dkms`: what came of builds, and sources that a package's link leads to. Build directories,
+/// journals and locks are nobody else's business.
+const PUBLIC: [&str; 2] = ["records", "superseded"];
+
+/// Makes the directory `path` and the missing ones above it. A component called `.dkms` may be passed through by anybody
+/// (0711); what is below it is for root alone (0700) but for [`PUBLIC`] (0755, as what is above).
 pub fn own_dirs(path: &Path) -> Result<(), FileError> {
     if path.is_dir() {
         return Ok(());
     }
     let mut here = PathBuf::new();
-    let mut private = false;
+    let mut mode = 0o755;
     for part in path.components() {
-        private |= part.as_os_str() == ".dkms";
+        let word = part.as_os_str();
+        mode = match mode {
+            _ if word == ".dkms" => 0o711,
+            0o711 if PUBLIC.iter().any(|name| word == *name) => 0o755,
+            0o711 => 0o700,
+            above => above,
+        };
         here.push(part);
-        let mode = if private { 0o700 } else { 0o755 };
         match fs::DirBuilder::new().mode(mode).create(&here) {
             // Whatever the umask is.
             Ok(()) => {
@@ -235,13 +244,23 @@ mod tests {
     }
 
     #[test]
-    fn own_directories_are_private() {
+    fn who_may_see_own_directories() {
         let tmp = tempfile::tempdir().unwrap();
-        let dir = tmp.path().join("t/.dkms/journal");
-        own_dirs(&dir).unwrap();
-        let mode = |p: &str| fs::metadata(tmp.path().join(p)).unwrap().permissions().mode();
-        assert_eq!(mode("t/.dkms") & 0o777, 0o700);
-        assert_eq!(mode("t/.dkms/journal") & 0o777, 0o700);
-        assert_eq!(mode("t") & 0o777, 0o755);
+        for dir in ["journal", "work/1-a", "records/m/1", "superseded/m"] {
+            own_dirs(&tmp.path().join("t/.dkms").join(dir)).unwrap();
+        }
+        let mode = |p: &str| fs::metadata(tmp.path().join(p)).unwrap().permissions().mode() & 0o777;
+        for (dir, expected) in [
+            ("t", 0o755),
+            ("t/.dkms", 0o711),
+            ("t/.dkms/journal", 0o700),
+            ("t/.dkms/work", 0o700),
+            ("t/.dkms/work/1-a", 0o700),
+            ("t/.dkms/records", 0o755),
+            ("t/.dkms/records/m/1", 0o755),
+            ("t/.dkms/superseded/m", 0o755),
+        ] {
+            assert_eq!(mode(dir), expected, "{dir}: {:o}", mode(dir));
+        }
     }
 }

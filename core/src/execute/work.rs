@@ -249,6 +249,15 @@ fn failure(session: &Session<'_>, package: &Package, kernel: &Kernel, error: &Er
         Error::Script { log, .. } => (error.lines().first().cloned(), log.clone(), false),
         _ => (error.lines().first().cloned(), None, false),
     };
+    // The build directory's is the latest failure's; this kernel's is kept with its record.
+    let log = log.map(|log| match Record::keep_log(&session.ctx.trees, package, kernel) {
+        Ok(Some(kept)) => session.ctx.trees.shown(&kept),
+        Ok(None) => log,
+        Err(error) => {
+            log::warn!("{error}");
+            log
+        }
+    });
     let remembered_key = if about_source { inputs(session, package, kernel) } else { None };
     Outcome::Failed { step: error.step().to_owned(), code: i32::from(error.code()), diagnostic, log, remembered_key }
 }

@@ -103,6 +103,11 @@ impl Trees {
             .join(format!("{}.json", kernel.arch))
     }
 
+    /// The log of the latest build of a package on a kernel that failed.
+    pub fn record_log(&self, package: &Package, kernel: &Kernel) -> PathBuf {
+        self.record(package, kernel).with_file_name(format!("{}.log", kernel.arch))
+    }
+
     /// What is kept of a version that waits for its successor.
     pub fn superseded(&self, package: &Package) -> PathBuf {
         self.own().join("superseded").join(&package.name).join(&package.version)

@@ -1,8 +1,10 @@
 //! Records: the latest result for a package on a kernel. History, never proof of state.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -11,6 +13,9 @@ use crate::names::{Arch, Kernel, Name, Package, Release, Version};
 
 use super::manifest;
 use super::paths::Trees;
+
+/// No log is kept beyond this length, in bytes: what matters comes early.
+const LONGEST_LOG: u64 = 16 << 20;
 
 /// How it ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,14 +76,44 @@ impl Record {
         manifest::load(&trees.record(package, kernel))
     }
 
-    /// Writes the record in place of an older one.
+    /// Writes the record in place of an older one. Of a build that did not fail, no failed one's log is kept.
     pub fn store(&self, trees: &Trees) -> Result<(), FileError> {
         let path = trees.record(&self.package, &self.kernel);
         if let Some(dir) = path.parent() {
             durable::own_dirs(dir)?;
         }
         let bytes = manifest::to_bytes(self).map_err(|e| at("write", &path)(e.into()))?;
-        durable::write_atomic(&path, &bytes, 0o644)
+        durable::write_atomic(&path, &bytes, 0o644)?;
+        if matches!(self.outcome, Outcome::Failed { .. }) {
+            return Ok(());
+        }
+        durable::remove_any(&trees.record_log(&self.package, &self.kernel))
+    }
+
+    /// Keeps a copy of the log that a failed build has left in the package's build directory, which the next build
+    /// takes: the same package's for another kernel, it may be. Gives the copy's path; `None` if the log is not of this
+    /// kernel, or no file.
+    pub fn keep_log(trees: &Trees, package: &Package, kernel: &Kernel) -> Result<Option<PathBuf>, FileError> {
+        let from = trees.build_dir(package).join("make.log");
+        // What a build has left there is not to be followed.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(file) = rustix::fs::open(&from, flags, Mode::empty()) else { return Ok(None) };
+        let file = fs::File::from(file);
+        if !file.metadata().map_err(at("look at", &from))?.is_file() {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        file.take(LONGEST_LOG).read_to_end(&mut bytes).map_err(at("read", &from))?;
+        let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        if !String::from_utf8_lossy(first).ends_with(&format!("make.log for {package} for kernel {kernel}")) {
+            return Ok(None);
+        }
+        let to = trees.record_log(package, kernel);
+        if let Some(dir) = to.parent() {
+            durable::own_dirs(dir)?;
+        }
+        durable::write_atomic(&to, &bytes, 0o644)?;
+        Ok(Some(to))
     }
 
     /// All records, or those of one kernel release, by package and kernel in byte order.
@@ -109,6 +144,7 @@ impl Record {
     pub fn remove(trees: &Trees, package: &Package, kernel: &Kernel) -> Result<(), FileError> {
         let path = trees.record(package, kernel);
         durable::remove_any(&path)?;
+        durable::remove_any(&trees.record_log(package, kernel))?;
         path.parent().map_or(Ok(()), |dir| durable::prune(dir, &top(trees)))
     }
 
@@ -202,5 +238,29 @@ mod tests {
         assert!(Record::list(&trees, None).unwrap().is_empty());
         fs::write(&path, "").unwrap();
         assert!(Record::list(&trees, None).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_log_of_a_failure_is_kept_until_there_is_something_better() {
+        let tmp = tempfile::tempdir().unwrap();
+        let trees = Trees::new(Root::at(tmp.path()).unwrap());
+        let built = record("a", "6.1", Outcome::Built);
+        let (package, kernel) = (&built.package, &built.kernel);
+        let log = trees.build_dir(package).join("make.log");
+        fs::create_dir_all(log.parent().unwrap()).unwrap();
+        assert_eq!(Record::keep_log(&trees, package, kernel).unwrap(), None, "there is none");
+        fs::write(&log, format!("DKMS (x) make.log for {package} for kernel 6.2 (x86_64)\n")).unwrap();
+        assert_eq!(Record::keep_log(&trees, package, kernel).unwrap(), None, "another kernel's");
+        let text = format!("DKMS (x) make.log for {package} for kernel {kernel}\nerror\n");
+        fs::write(&log, &text).unwrap();
+        let kept = Record::keep_log(&trees, package, kernel).unwrap().unwrap();
+        assert_eq!(fs::read_to_string(&kept).unwrap(), text);
+        assert!(Record::list(&trees, None).unwrap().is_empty(), "a log is no record");
+        // A link that a build left is not followed.
+        fs::rename(&log, tmp.path().join("secret")).unwrap();
+        std::os::unix::fs::symlink(tmp.path().join("secret"), &log).unwrap();
+        assert_eq!(Record::keep_log(&trees, package, kernel).unwrap(), None);
+        built.store(&trees).unwrap();
+        assert!(!kept.exists());
     }
 }
