@@ -29,7 +29,7 @@ use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifes
 use crate::tree::{compare, walk};
 use sanity::Verdict;
 
-pub use uninstall::{Evaluate, forget, is_ours, unbuild, uninstall};
+pub use uninstall::{Evaluate, forget, is_ours, is_replaced_by_the_kernels, unbuild, uninstall};
 
 /// Installs the artefact of `package` for the kernel of `facts`. The caller holds the pair's lock, and
 /// runs depmod when everything for that kernel is in place. A version that was installed before is
@@ -201,6 +201,8 @@ fn put(
         if first_time {
             let theirs: Vec<&Path> = found.iter().copied().filter(|path| !is_own(path)).collect();
             originals::archive(ctx, &mut change, &package.name, kernel, &theirs, reporter);
+        } else if before.as_ref().is_some_and(|before| replaced(before, &own, &dir)) {
+            originals::archive(ctx, &mut change, &package.name, kernel, &[&own], reporter);
         } else if ctx.trees.originals(&package.name, kernel).join(&module.file).exists() {
             reporter.line(&"An original module was already stored during a previous install");
         }
@@ -247,6 +249,12 @@ fn put(
     }
     change.seal(&kernel.release);
     depmod::commit(ctx, &kernel.release, change).map_err(Error::NotPut)
+}
+
+/// Whether the kernel's own module is at `own`, where `before` had put one.
+fn replaced(before: &Installed, own: &Path, dir: &Path) -> bool {
+    let put = before.files.iter().find(|file| file.path.join(&file.file) == own);
+    put.is_some_and(|file| is_replaced_by_the_kernels(file, &dir.join(own)))
 }
 
 /// What OBSOLETE_BY says about a kernel beyond it (behaviour.md 6.6). Mostly BUILD_EXCLUSIVE_KERNEL_MAX said so before.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{artefact, digest_of, is_built, is_installed, modprobe_conf, originals, prebuilt, sanity, weak};
 use crate::build::script;
 use crate::context::Context;
+use crate::elf::Module;
 use crate::error::Error;
 use crate::facts::Evaluated;
 use crate::journal::{Change, JournalError};
@@ -161,6 +162,14 @@ pub fn is_ours(file: &InstalledFile, path: &Path) -> bool {
     }
     let facts = sanity::Facts::read(path);
     !facts.srcversion.is_empty() && file.srcversion.as_deref() == Some(&facts.srcversion)
+}
+
+/// Whether the kernel's own module has taken the place at `path` where we had put `file`: its package was installed again,
+/// where both have the same place. modpost marks what is built in the kernel's tree (scripts/mod/modpost.c: `intree`); a
+/// module of ours that somebody has changed is none.
+pub fn is_replaced_by_the_kernels(file: &InstalledFile, path: &Path) -> bool {
+    Identity::of_path(path).is_ok_and(|found| file.identity != Some(found))
+        && Module::read(path).is_ok_and(|module| module.field("intree") == Some("Y"))
 }
 
 /// Uninstalls, and deletes what was built. Says whether depmod is needed.

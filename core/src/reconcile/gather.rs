@@ -11,7 +11,7 @@ use crate::execute::Session;
 use crate::facts::KernelFacts;
 use crate::finish::trust;
 use crate::host::headers_package;
-use crate::install::artefact;
+use crate::install::{self, artefact};
 use crate::journal::JournalError;
 use crate::kernel::identity::{Match, headers_match};
 use crate::kernel::installed;
@@ -370,7 +370,10 @@ impl Looker<'_> {
 
     fn files_are_there(&self, known: &Installed) -> bool {
         let dir = self.session.ctx.trees.modules_dir(&self.facts.kernel.release);
-        known.files.iter().all(|file| std::fs::symlink_metadata(file.outer(&dir)).is_ok())
+        known.files.iter().all(|file| {
+            let path = file.outer(&dir);
+            std::fs::symlink_metadata(&path).is_ok() && !install::is_replaced_by_the_kernels(file, &path)
+        })
     }
 
     /// Why an artefact made for this kernel is not for this kernel any more. The cheap questions come first.
