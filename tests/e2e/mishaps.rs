@@ -126,6 +126,25 @@ find /lib/modules/$k2 -mindepth 1 -maxdepth 1 ! -name updates ! -name .dkms-mani
 code 0 dkms reconcile --all-kernels; [ ! -e /lib/modules/$k2 ] || { find /lib/modules/$k2 >&2; fail "something is left"; }
 "#;
 
+/// Where a package's module goes to the very place of the kernel's own, an upgrade under the same release puts that back:
+/// ours takes its place again, and the newer one is what is restored.
+const NEWER_STOCK: &str = r#"
+printf 'ID=void\n' >/etc/os-release
+stock=$(find /lib/modules/$k/kernel -name 'dummy.ko*'); at=${stock#/lib/modules/$k}
+sed -e 's/hello/dummy/g' -e "s,^DEST_MODULE_LOCATION.*,DEST_MODULE_LOCATION[0]=${at%/*}," /usr/src/hello-1.0/dkms.conf >/usr/src/other-1.0/dkms.conf
+sed -e 's/hello/dummy/g' /usr/src/hello-1.0/Makefile >/usr/src/other-1.0/Makefile
+sed -e 's/hello/dummy/g' /usr/src/hello-1.0/hello.c >/usr/src/other-1.0/dummy.c; mv /usr/src/other-1.0 /usr/src/dummy-1.0
+code 0 dkms install dummy/1.0 -k $k --force; has "Found pre-existing $stock" /tmp/said; [ -z "$(modinfo -F intree $stock)" ]
+# Ours, changed by somebody, is not taken for the kernel's.
+original=$(cat /var/lib/dkms/dummy/original_module/$k/*/dummy.ko* | sha256sum)
+printf x >>$stock; code 0 dkms install dummy/1.0 -k $k --force; [ "$original" = "$(cat /var/lib/dkms/dummy/original_module/$k/*/dummy.ko* | sha256sum)" ] || fail "archived"
+find /lib/modules/$k2/kernel -name 'dummy.ko*' -exec cp {} $stock \;
+newer=$(sha256sum <$stock); [ -n "$(modinfo -F intree $stock)" ] || fail "what is the kernel's?"
+code 0 dkms reconcile -k $k; [ -z "$(modinfo -F intree $stock)" ] || { cat /tmp/said >&2; fail "ours is not back"; }
+code 0 dkms remove dummy/1.0 --all; has "Restoring archived original module $stock" /tmp/said
+[ "$(sha256sum <$stock)" = "$newer" ] || fail "an older one was restored"
+"#;
+
 /// `match` builds what others need first.
 const MATCH: &str = r#"
 echo 'BUILD_DEPENDS=other' >>/usr/src/hello-1.0/dkms.conf
@@ -157,6 +176,32 @@ code 0 dkms status --long; has "kernel $k2 (x86_64): waiting for" /tmp/said
 code 0 dkms status --long --format json; has '"outcome": "waiting"' /tmp/said
 "#;
 
+/// What a terminal shows, and what goes elsewhere.
+const TERMINAL: &str = r#"
+esc=$(printf '\033'); both() { dkms add hello/1.0; dkms add other/1.0; } >/dev/null
+both; TERM=xterm script -qec "stty cols 200; dkms reconcile -k $k -j2" /root/log >/dev/null </dev/null
+has "[0 of 2 done] hello/1.0 for $k" /root/log; has "$esc[K" /root/log; has "Build and install hello/1.0 for kernel $k" /root/log
+dkms remove hello/1.0 --all >/dev/null; dkms remove other/1.0 --all >/dev/null; both
+dkms reconcile -k $k -j2 >/root/log 2>&1; hasnt "$esc" /root/log; hasnt ' of 2 done' /root/log
+dkms remove hello/1.0 --all >/dev/null; dkms add hello/1.0 >/dev/null
+TERM=dumb script -qec "dkms reconcile -k $k -j2" /root/log >/dev/null </dev/null; hasnt "$esc" /root/log
+"#;
+
+/// Failures on two kernels: each keeps its own log, which anybody may read, until it builds.
+const LOGS: &str = r#"
+cp /usr/src/hello-1.0/hello.c /root/; echo '#error for '"$k2" >>/usr/src/hello-1.0/hello.c
+logs() { find /var/lib/dkms/.dkms/records/hello -name '*.log'; }
+code 10 dkms install hello/1.0 -k $k -k $k2; [ "$(logs | wc -l)" = 2 ] || fail "$(logs)"
+su nobody -s /bin/bash -c 'dkms status --long' >/root/status; has 'build failed' /root/status
+for kernel in $k $k2; do
+	log=$(grep -o "/var/lib/dkms/.dkms/records/[^ )]*$kernel[^ )]*" /root/status) || fail "no log of $kernel: $(cat /root/status)"
+	su nobody -s /bin/bash -c "cat $log" >/root/read; has "make.log for hello/1.0 for kernel $kernel" /root/read; has '#error for' /root/read
+done
+su nobody -s /bin/bash -c 'ls /var/lib/dkms/.dkms/work /var/lib/dkms/.dkms/journal' >/root/read 2>&1 && fail "not private"
+mv /root/hello.c /usr/src/hello-1.0/; code 0 dkms install hello/1.0 -k $k; [ "$(logs | wc -l)" = 1 ] || fail "$(logs)"
+code 0 dkms remove hello/1.0 --all; [ ! -e /var/lib/dkms/.dkms/records/hello ] || fail "records are left"
+"#;
+
 /// The prelude's own checks can fail.
 fn the_scripts_notice() -> Result<()> {
     for text in ["code 0 dkms build nothing/1", "echo a >/tmp/x; has b /tmp/x", "echo a >/tmp/x; hasnt a /tmp/x"] {
@@ -166,7 +211,7 @@ fn the_scripts_notice() -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    let cases: [(&str, &'static str); 10] = [
+    let cases: [(&str, &'static str); 13] = [
         ("removed_meanwhile", REMOVED_MEANWHILE),
         ("another_kernel_meanwhile", ANOTHER_KERNEL_MEANWHILE),
         ("within_a_build", WITHIN_A_BUILD),
@@ -174,9 +219,12 @@ fn main() -> ExitCode {
         ("same_module_newer_package", SAME_MODULE),
         ("scripts_that_do_not_run", SCRIPTS),
         ("stock_modules", STOCK),
+        ("newer_stock_module", NEWER_STOCK),
         ("match_in_order", MATCH),
         ("broken_packages_can_go", BROKEN),
         ("words", WORDS),
+        ("on_a_terminal", TERMINAL),
+        ("logs_of_failures", LOGS),
     ];
     cases
         .into_iter()
