@@ -6,10 +6,9 @@
 //! while dpkg replaces the files in /usr/src.
 //!
 //! A mark ends in one of three ways, which [`settle`] finds out: another version is installed for the kernel (this one
-//! goes there); dpkg says that the package is installed as it was (nothing goes); dpkg has no such package any more (this
-//! version goes everywhere). The same version may also arrive anew ([`adopt`]).
+//! goes there); the package that it came with is there as it was (nothing goes) or not any more (this version goes
+//! everywhere). The same version may also arrive anew ([`adopt`]).
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -21,8 +20,7 @@ use crate::durable::{self, NEW};
 use crate::error::Error;
 use crate::execute::Session;
 use crate::files::copy_tree;
-use crate::host::caller::MaintainerScript;
-use crate::host::dpkg;
+use crate::host::owner::{Fate, Owner, Signs};
 use crate::install;
 use crate::journal::{Change, JournalError, WorkDir};
 use crate::names::{Kernel, Package};
@@ -36,13 +34,8 @@ use crate::tree::walk::{self, Built, Filter};
 pub struct Mark {
     /// The version.
     pub package: Package,
-    /// The dpkg package that it came with.
-    pub dpkg: String,
-    /// That package's version.
-    pub dpkg_version: String,
-    /// It came with an rpm package instead: rpm must not be asked from within its transactions.
-    #[serde(default)]
-    pub rpm: bool,
+    /// The package that it came with.
+    pub owner: Owner,
     /// Where `source` led before, as an inside path.
     pub source: PathBuf,
     /// The same version has arrived anew: it is valid again, but what was built of it may be of its old source.
@@ -61,28 +54,11 @@ pub fn is_marked(trees: &Trees, package: &Package) -> bool {
     load(trees, package).is_some_and(|mark| !mark.renewed)
 }
 
-/// Marks `package`, for which `script` asked to have it removed.
-pub fn mark(ctx: &Context, package: &Package, script: &MaintainerScript, reporter: &dyn Reporter) -> Result<(), Error> {
-    let version = dpkg::status(&ctx.world, &script.package)?.map(|status| status.version).unwrap_or_default();
-    keep(ctx, package, (script.package.clone(), version), false, reporter)
-}
-
-/// Marks `package`, for which the old %preun of an rpm upgrade asked to have it removed.
-pub fn mark_rpm(ctx: &Context, package: &Package, reporter: &dyn Reporter) -> Result<(), Error> {
-    keep(ctx, package, (String::new(), String::new()), true, reporter)
-}
-
-/// An rpm package brought files for `package`, which is registered already: its source may be another.
-pub fn renew_rpm(ctx: &Context, package: &Package) -> Result<(), Error> {
+/// `owner` brought files for `package`, which is registered already: its source may be another.
+pub fn renew(ctx: &Context, package: &Package, owner: Owner) -> Result<(), Error> {
     let trees = &ctx.trees;
-    let mark = Mark {
-        package: package.clone(),
-        dpkg: String::new(),
-        dpkg_version: String::new(),
-        rpm: true,
-        source: fs::read_link(trees.source_link(package))?,
-        renewed: true,
-    };
+    let mark =
+        Mark { package: package.clone(), owner, source: fs::read_link(trees.source_link(package))?, renewed: true };
     let dir = trees.superseded(package);
     durable::own_dirs(&dir).map_err(JournalError::File)?;
     let _lock = ctx.lock_tree()?;
@@ -92,13 +68,8 @@ pub fn renew_rpm(ctx: &Context, package: &Package) -> Result<(), Error> {
     Ok(())
 }
 
-fn keep(
-    ctx: &Context,
-    package: &Package,
-    (dpkg, dpkg_version): (String, String),
-    rpm: bool,
-    reporter: &dyn Reporter,
-) -> Result<(), Error> {
+/// Marks `package`, which a script of `owner` asked to have removed.
+pub fn mark(ctx: &Context, package: &Package, owner: Owner, reporter: &dyn Reporter) -> Result<(), Error> {
     let trees = &ctx.trees;
     let dir = trees.superseded(package);
     let copy = dir.join("source");
@@ -107,19 +78,9 @@ fn keep(
     // The same package may be taken out of use twice, as when its upgrade is tried again.
     let kept = source == trees.shown(&copy);
     let before = load(trees, package).map(|mark| mark.source).filter(|_| kept);
-    let mark = Mark {
-        package: package.clone(),
-        dpkg,
-        dpkg_version,
-        rpm,
-        source: before.unwrap_or_else(|| source.clone()),
-        renewed: false,
-    };
+    let mark =
+        Mark { package: package.clone(), owner, source: before.unwrap_or_else(|| source.clone()), renewed: false };
     durable::own_dirs(&dir).map_err(JournalError::File)?;
-    // Who looks for the source needs a way through; what is beside it stays private.
-    for part in dir.ancestors().take_while(|part| part.starts_with(trees.own())) {
-        fs::set_permissions(part, std::fs::Permissions::from_mode(0o711))?;
-    }
     // A later run deletes what a killed one left here.
     let work = WorkDir::new(trees).map_err(JournalError::File)?;
     let stage = dir.join(format!("{NEW}source"));
@@ -182,7 +143,7 @@ pub fn settle(session: &Session<'_>, reporter: &dyn Reporter) -> Result<bool, Er
     settle_at(session, session.ctx.machine.rpm_scriptlet.is_none(), reporter)
 }
 
-/// The same where the caller knows better whether all files of an rpm transaction are in their places (`over`).
+/// The same where the caller knows better whether all files of the transaction are in their places (`over`).
 pub fn settle_at(session: &Session<'_>, over: bool, reporter: &dyn Reporter) -> Result<bool, Error> {
     let mut changed = false;
     for mark in all(&session.ctx.trees) {
@@ -205,38 +166,15 @@ fn settle_one(session: &Session<'_>, mark: &Mark, over: bool, reporter: &dyn Rep
         }
         return Ok(false);
     }
-    if mark.rpm {
-        return settle_rpm(session, mark, &built, over, reporter);
+    let signs =
+        Signs { over, successor: !others(ctx, package).is_empty(), source: ctx.trees.outer(&mark.source).is_dir() };
+    match mark.owner.fate(&ctx.world, signs) {
+        Fate::Undecided => Ok(false),
+        Fate::AsItWas => restore(ctx, mark).map(|()| true),
+        Fate::Anew => adopt(ctx, package, &mark.source),
+        Fate::Replaced => end(session, mark, &built, false, reporter),
+        Fate::Gone => end(session, mark, &built, true, reporter),
     }
-    // Without an answer of dpkg's, nothing is taken for gone.
-    let status = dpkg::status(&ctx.world, &mark.dpkg);
-    let unknown = status.is_err();
-    let status = status.unwrap_or(None);
-    if status.as_ref().is_some_and(|status| status.state == "installed" && status.version == mark.dpkg_version) {
-        return restore(ctx, mark).map(|()| true);
-    }
-    let gone = !unknown && status.is_none_or(|status| !status.has_files());
-    end(session, mark, &built, gone, reporter)
-}
-
-/// rpm removes a package's old files after its scriptlets: with a successor registered, the version is on its way out.
-/// Without one, its own files tell, once the transaction is over: until then nothing is decided.
-fn settle_rpm(
-    session: &Session<'_>,
-    mark: &Mark,
-    built: &[Built],
-    over: bool,
-    reporter: &dyn Reporter,
-) -> Result<bool, Error> {
-    let ctx = session.ctx;
-    let successor = !others(ctx, &mark.package).is_empty();
-    if !successor && !over {
-        return Ok(false);
-    }
-    if !successor && ctx.trees.outer(&mark.source).is_dir() {
-        return adopt(ctx, &mark.package, &mark.source);
-    }
-    end(session, mark, built, !successor, reporter)
 }
 
 /// Takes the version out where it has a successor, or everywhere if it is gone; forgets it when nothing is left.

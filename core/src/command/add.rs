@@ -11,6 +11,7 @@ use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::Session;
+use crate::host::owner::Owner;
 use crate::journal::{Change, JournalError, WorkDir};
 use crate::names::{Arch, Kernel, Name, Package, Release, Version};
 use crate::process::Environment;
@@ -89,7 +90,7 @@ pub(super) fn add(
     if source_state(ctx, package) == Source::Added {
         // The %post of an upgrade to the same version, packaged anew: what is built may be of its old source.
         if ctx.machine.rpm_scriptlet.is_some_and(|scriptlet| scriptlet.instances > 1) && ctx.trees.root.is_host() {
-            superseded::renew_rpm(ctx, package)?;
+            superseded::renew(ctx, package, Owner::Rpm)?;
         }
         return Err(Error::AlreadyAdded(package.clone()));
     }

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::execute::{Session, run::depmods};
 use crate::host::caller::RpmScriptlet;
 use crate::host::dpkg;
+use crate::host::owner::Owner;
 use crate::install;
 use crate::lock::Holder;
 use crate::names::{Kernel, Package};
@@ -44,13 +45,13 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     }
     // An upgrade's prerm asks for it, too; the version stays until its successor is there.
     if let Some(script) = script.filter(|script| script.keeps_package()) {
-        superseded::mark(ctx, &package, script, reporter)?;
+        superseded::mark(ctx, &package, Owner::of(&ctx.world, script)?, reporter)?;
         return Ok(0);
     }
     // So does the old %preun of an rpm upgrade, after the new version's %post.
     let upgraded = ctx.machine.rpm_scriptlet.is_some_and(RpmScriptlet::keeps_package);
     if verb == "remove" && upgraded && ctx.trees.root.is_host() && source_state(ctx, &package) == Source::Added {
-        superseded::mark_rpm(ctx, &package, reporter)?;
+        superseded::mark(ctx, &package, Owner::Rpm, reporter)?;
         return Ok(0);
     }
     loop {
@@ -102,7 +103,7 @@ fn take_away(
     };
     // Packages go while their manager works: it has the initramfs looked at once, at the end.
     let managed =
-        ctx.trees.root.is_host() && ctx.machine.maintainer_script.is_some() || ctx.machine.rpm_scriptlet.is_some();
+        ctx.trees.root.is_host() && (ctx.machine.maintainer_script.is_some() || ctx.machine.rpm_scriptlet.is_some());
     if verb == "remove" && managed {
         install::debt::owe(ctx, package, kernel)?;
     }

@@ -5,6 +5,7 @@ pub mod distro;
 pub mod dpkg;
 pub mod headers_package;
 pub mod initramfs;
+pub mod owner;
 pub mod tools;
 
 pub use distro::{Distribution, Error};

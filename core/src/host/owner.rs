@@ -1,0 +1,101 @@
+//! The package of a package manager's that a version of ours came with, and what becomes of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::caller::MaintainerScript;
+use super::dpkg;
+use crate::process::ProcessError;
+use crate::world::World;
+
+/// Whose files a version's source was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "manager", rename_all = "lowercase")]
+pub enum Owner {
+    /// A package of dpkg's.
+    Dpkg {
+        /// Its name.
+        package: String,
+        /// Its version at that time.
+        version: String,
+    },
+    /// A package of rpm's, which must not be asked from within its transactions.
+    Rpm,
+}
+
+/// What has become of an [`Owner`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// That can't be told yet.
+    Undecided,
+    /// It is installed as it was: its replacement came to nothing.
+    AsItWas,
+    /// It is there, and its files may be others.
+    Anew,
+    /// It is being replaced, or its replacement is at work.
+    Replaced,
+    /// There is no such package any more.
+    Gone,
+}
+
+/// What is known without the package manager.
+#[derive(Debug, Clone, Copy)]
+pub struct Signs {
+    /// All files of the transaction that we may be part of are in their places.
+    pub over: bool,
+    /// Another version is registered, and waits for nothing.
+    pub successor: bool,
+    /// The source is where it was.
+    pub source: bool,
+}
+
+impl Owner {
+    /// Whose `script` is.
+    pub fn of(world: &World, script: &MaintainerScript) -> Result<Self, ProcessError> {
+        let version = dpkg::status(world, &script.package)?.map(|status| status.version).unwrap_or_default();
+        Ok(Self::Dpkg { package: script.package.clone(), version })
+    }
+
+    /// What has become of it.
+    pub fn fate(&self, world: &World, signs: Signs) -> Fate {
+        match self {
+            Self::Dpkg { package, version } => match dpkg::status(world, package) {
+                Ok(None) => Fate::Gone,
+                Ok(Some(status)) if !status.has_files() => Fate::Gone,
+                Ok(Some(status)) if status.state == "installed" && status.version == *version => Fate::AsItWas,
+                // Without an answer, nothing is taken for gone.
+                Err(_) | Ok(Some(_)) => Fate::Replaced,
+            },
+            Self::Rpm => of_rpm(signs),
+        }
+    }
+}
+
+/// rpm removes a package's old files after its scriptlets: with a successor registered, the version is on its way out.
+/// Without one, its own files tell, once the transaction is over: until then nothing is decided.
+fn of_rpm(signs: Signs) -> Fate {
+    match signs {
+        Signs { successor: true, .. } => Fate::Replaced,
+        Signs { over: false, .. } => Fate::Undecided,
+        Signs { source: true, .. } => Fate::Anew,
+        Signs { source: false, .. } => Fate::Gone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tells_without_rpm() {
+        for (successor, over, source, fate) in [
+            (true, false, true, Fate::Replaced),
+            (true, true, false, Fate::Replaced),
+            (false, false, false, Fate::Undecided),
+            (false, false, true, Fate::Undecided),
+            (false, true, true, Fate::Anew),
+            (false, true, false, Fate::Gone),
+        ] {
+            assert_eq!(of_rpm(Signs { over, successor, source }), fate, "{successor} {over} {source}");
+        }
+    }
+}
