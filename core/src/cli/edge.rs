@@ -145,12 +145,39 @@ fn jobs(asked: Option<usize>) -> usize {
     wanted.min(allowed).clamp(1, 4096)
 }
 
-/// `MemAvailable` of /proc/meminfo (proc_meminfo(5)), in bytes.
+/// What of the memory may still be used, in bytes: `MemAvailable` of /proc/meminfo (proc_meminfo(5)), or what the control
+/// groups around us leave, as in a container.
 fn available_memory() -> Option<u64> {
     let text = fs_err::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kibibytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
-    Some(kibibytes * 1024)
+    let group = fs_err::read_to_string("/proc/self/cgroup")
+        .ok()
+        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("0::/").map(str::to_owned)));
+    let left = group.and_then(|group| left_by_groups(Path::new("/sys/fs/cgroup"), &group));
+    Some((kibibytes * 1024).min(left.unwrap_or(u64::MAX)))
+}
+
+/// The least that the control group `group` below `top` and those above it leave, in bytes: `memory.max` less
+/// `memory.current` without the files' pages in it, which the kernel lets go ("Memory Interface Files",
+/// Documentation/admin-guide/cgroup-v2.rst); `None` without a limit.
+fn left_by_groups(top: &Path, group: &str) -> Option<u64> {
+    let number = |file: &Path| fs_err::read_to_string(file).ok()?.trim().parse::<u64>().ok();
+    let dir = top.join(group);
+    dir.ancestors()
+        .take_while(|dir| dir.starts_with(top))
+        .filter_map(|dir| {
+            let limit = number(&dir.join("memory.max"))?;
+            let stat = fs_err::read_to_string(dir.join("memory.stat")).unwrap_or_default();
+            let cached = stat
+                .lines()
+                .filter_map(|line| line.strip_prefix("active_file ").or(line.strip_prefix("inactive_file ")))
+                .filter_map(|bytes| bytes.trim().parse::<u64>().ok())
+                .sum();
+            let used = number(&dir.join("memory.current")).unwrap_or(0).saturating_sub(cached);
+            Some(limit.saturating_sub(used))
+        })
+        .min()
 }
 
 fn options(args: &Args, framework: &Framework) -> Result<Options, Error> {
@@ -227,6 +254,34 @@ fn start_within(environment: &mut Environment) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_control_groups_leave() {
+        let top = tempfile::tempdir().unwrap();
+        let group = |name: &str, max: &str, current: &str, stat: &str| {
+            let dir = top.path().join(name);
+            fs_err::create_dir_all(&dir).unwrap();
+            for (file, text) in [("memory.max", max), ("memory.current", current), ("memory.stat", stat)] {
+                fs_err::write(dir.join(file), format!("{text}\n")).unwrap();
+            }
+        };
+        group("a", "1000", "300", "");
+        group("a/b", "max", "200", "");
+        group("a/b/c", "900", "100", "");
+        group("free", "max", "1", "");
+        group("full", "10", "11", "");
+        group("cached", "1000", "900", "anon 100\nactive_file 300\ninactive_file 500");
+        for (name, left) in [
+            ("a/b/c", Some(700)),
+            ("a/b", Some(700)),
+            ("free", None),
+            ("full", Some(0)),
+            ("cached", Some(900)),
+            ("none", None),
+        ] {
+            assert_eq!(left_by_groups(top.path(), name), left, "{name}");
+        }
+    }
 
     #[test]
     fn where_red_hats_modules_go() {
