@@ -49,7 +49,7 @@ perl -MIO::Socket::INET -e '$|=1; $s=IO::Socket::INET->new(Listen=>5,LocalAddr=>
 sleep infinity & export VICTIM=$!
 trap 'kill $listener $VICTIM' EXIT
 until [ -s /run/port ]; do kill -0 $listener; done; export PORT=$(cat /run/port)
-touch /root/secret
+touch /root/secret; (umask 077; echo root:secret: >/etc/shadow)
 "#;
 
 fn lay(bed: &Bed, packages: &[Package]) -> Result<()> {
@@ -64,8 +64,11 @@ fn lay(bed: &Bed, packages: &[Package]) -> Result<()> {
 
 /// A bed with packages in which a script runs; `log NAME` prints the log of a build that succeeded.
 fn scene(packages: &[Package], script: &str) -> Result<String> {
-    let bed = Bed::subject(&Base::trixie()?)?;
-    lay(&bed, packages)?;
+    scene_in(&Bed::subject(&Base::trixie()?)?, packages, script)
+}
+
+fn scene_in(bed: &Bed, packages: &[Package], script: &str) -> Result<String> {
+    lay(bed, packages)?;
     let log = "log() { cat /var/lib/dkms/$1/1.0/{k}/{a}/log/make.log; }";
     bed.ok(&fill(bed.base(), &format!("k={{k}} k2={{k2}}\n{log}\n{NOTHING_LEFT}\n{script}")))
 }
@@ -103,21 +106,24 @@ fn hostile() -> Result<()> {
 
 /// Where user namespaces are refused, builds are another user without one; also where there are no namespaces at all.
 fn fallbacks() -> Result<()> {
-    // The limit is one of the user namespace in which it is set (namespaces(7)): the machine's stays as it is.
-    let no_users = "unshare --user --map-users=0,0,4294967295 --map-groups=0,0,4294967295 --setuid 0 --setgid 0 bash -ec \
-                    'echo 0 >/proc/sys/user/max_user_namespaces; ! unshare --user true 2>/dev/null; \
-                     dkms build hostile/1.0 -k {k}'";
+    let build = "dkms build hostile/1.0 -k {k}";
     // As in a container that may not mount: without the capability there is no namespace of any kind for dkms.
-    let no_namespaces = "setpriv --bounding-set=-sys_admin dkms build hostile/1.0 -k {k}";
-    for (command, open) in [(no_users, &[][..]), (no_namespaces, &["process", "network"][..])] {
-        let idioms = hostile_package()
-            .script("POST_BUILD", "echo more >$(dirname $PWD)/$kernelver/$arch/module/more; echo a word >/dev/stderr");
+    let powerless = format!("setpriv --bounding-set=-sys_admin {build}");
+    for (command, users, open) in [(build, false, &[][..]), (powerless.as_str(), true, &["process", "network"][..])] {
+        let bed = Bed::subject(&Base::trixie()?)?;
+        let bed = if users { bed } else { bed.without_user_namespaces() };
+        let idioms = hostile_package().script(
+            "POST_BUILD",
+            "id -u; echo more >$(dirname $PWD)/$kernelver/$arch/module/more; echo a word >>/dev/stderr",
+        );
         let script =
             format!("{TARGETS}\n{command} >/dev/null\nlog hostile; nothing_left; dkms status hostile -k {{k}}");
-        let output = scene(&[idioms], &script)?;
+        let output = scene_in(&bed, &[idioms], &script)?;
         let got: Vec<&str> = attempts(&output, "GOT ").into_iter().filter(|name| !open.contains(name)).collect();
         ensure!(got.is_empty(), "{command}: a build got {got:?}:\n{output}");
         ensure!(output.contains("NOT key") && output.contains("a word"), "{command}: {output}");
+        // Not root, not even to itself.
+        ensure!(output.lines().any(|line| line.starts_with("213") && line.len() == 10), "{command}: {output}");
         ensure!(output.contains(": built"), "{command}: {output}");
     }
     Ok(())
