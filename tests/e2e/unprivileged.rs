@@ -114,7 +114,7 @@ fn fallbacks() -> Result<()> {
         let bed = if users { bed } else { bed.without_user_namespaces() };
         let idioms = hostile_package().script(
             "POST_BUILD",
-            "id -u; echo more >$(dirname $PWD)/$kernelver/$arch/module/more; echo a word >>/dev/stderr",
+            "set -e; id -u; touch $HOME/x $TMPDIR/x; echo more >$(dirname $PWD)/$kernelver/$arch/module/more; echo a word >>/dev/stderr",
         );
         let script =
             format!("{TARGETS}\n{command} >/dev/null\nlog hostile; nothing_left; dkms status hostile -k {{k}}");

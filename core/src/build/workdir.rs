@@ -49,7 +49,7 @@ impl WorkDir {
         let trees = &ctx.trees;
         let build = trees.build_dir(package);
         let private = ctx.world.has_private_mounts();
-        let mut work = Self { dir: build.clone(), build, user: None, place: None, room: None, kept: false };
+        let mut work = Self { dir: build.clone(), build, user: None, place: None, room: None, kept: true };
         if private || demotion != Demotion::None {
             work.room = Some(journal::WorkDir::new(trees).map_err(JournalError::File)?);
         }
@@ -62,6 +62,8 @@ impl WorkDir {
             fs::remove_dir_all(&work.build)?;
         }
         fs::create_dir_all(&work.dir)?;
+        // Until now, what is at `build` may be another's.
+        work.kept = false;
         work.user = match work.settle(trees, demotion) {
             Ok(user) => user,
             // Some file systems know no other owners.

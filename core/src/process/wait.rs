@@ -77,18 +77,19 @@ pub(super) fn to_the_end(mut cmd: Command, task: Task, program: &str) -> Result<
 /// Reads `from` to its end, and copies it to a file, and to our standard output if that is said.
 fn collect(from: impl Read, copy: Option<(File, bool)>) -> io::Result<Vec<u8>> {
     let Some((mut file, shown)) = copy else { return read_bounded(from, |_| {}) };
-    let mut failed = None;
-    let mut tee = |bytes: &[u8]| {
-        if let Err(error) = file.write_all(bytes) {
-            failed.get_or_insert(error);
+    let mut told = false;
+    let tee = |bytes: &[u8]| {
+        // A full disk stops the task itself, if anything has to.
+        if let (Err(error), false) = (file.write_all(bytes), told) {
+            told = true;
+            log::warn!("the log is not complete: {error}");
         }
         if shown {
             // A closed terminal must not stop a build.
             let _ = io::stdout().write_all(bytes);
         }
     };
-    let output = read_bounded(from, &mut tee)?;
-    failed.map_or(Ok(output), Err)
+    read_bounded(from, tee)
 }
 
 /// Whether `child` ends within `limit`; it is not reaped.
