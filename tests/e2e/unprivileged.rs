@@ -206,10 +206,12 @@ fn planted() -> Result<()> {
 ln -sf /var/lib/dkms/mok.key planter.ko; ln -sf /etc/shadow make.log
 rm planter.ko; mkfifo planter.ko; cp /bin/id setid; chmod 6755 setid
 rm planter.ko; mkdir planter.ko
-ln -sf /var/lib/dkms/mok.key Module.symvers
 rm planter.ko Module.symvers; echo nothing >planter.ko
 rm planter.ko; truncate -s 3G planter.ko
 END
+        echo 'ln -sf /var/lib/dkms/mok.key Module.symvers' >/usr/src/planter-1.0/evil
+        dkms build planter/1.0 -k $k >/run/out 2>&1; grep -q 'exported symbols is left out' /run/out
+        [ ! -e /var/lib/dkms/planter/1.0/$k/{a}/module/Module.symvers ]; dkms unbuild planter/1.0 -k $k >/dev/null
         echo 'rm make.log; ln -s /etc/passwd make.log; ln -s planter.ko x' >/usr/src/planter-1.0/evil; cp /etc/passwd /run/passwd
         dkms build planter/1.0 -k $k >/dev/null; log planter | head -n 1 | grep -q ^DKMS; cmp /etc/passwd /run/passwd; nothing_left";
     scene(&[package("planter").make(make).file("evil", "")], script)?;

@@ -66,8 +66,11 @@ pub fn finish(
     let unfit =
         |module: &Path, why: &dyn Display| Error::NotAModule { module: module.to_owned(), why: why.to_string() };
     let symvers = Path::new("Module.symvers");
-    if let Some(bytes) = contents.read(symvers).map_err(|error| unfit(symvers, &error))? {
-        fs::write(modules_dir.join(symvers), bytes)?;
+    match contents.read(symvers) {
+        Ok(Some(bytes)) => fs::write(modules_dir.join(symvers), bytes)?,
+        Ok(None) => {}
+        // The modules are there all the same.
+        Err(error) => reporter.warning(&[&format!("The list of exported symbols is left out: {error}")]),
     }
     let seen_at = ctx.world.called(&ctx.trees, work.seen_at());
     strip_modules(ctx, target, work, &seen_at, reporter);
