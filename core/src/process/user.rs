@@ -159,3 +159,21 @@ pub(super) fn assume(user: BuildUser, talks: bool, parent: Option<Pid>) -> io::R
     }
     Ok(rustix::stdio::dup2_stdin(null)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_slot_is_a_range_of_its_own_that_nobody_uses() {
+        let users: Vec<BuildUser> = (0..SLOTS).filter_map(|slot| Demotion::Mapped.user(slot)).collect();
+        assert_eq!(users.len(), 128);
+        for pair in users.windows(2) {
+            assert_eq!(pair[0].base + WIDTH, pair[1].base);
+            assert!(pair[0].has(pair[1].base - 1) && !pair[0].has(pair[1].base) && !pair[1].has(pair[0].base));
+        }
+        assert!(users[0].base > 2_000_200_000 && users[127].has(2_139_095_039) && 2_139_095_039 < 2_147_352_576);
+        assert_eq!(Demotion::Mapped.user(SLOTS + 3), Demotion::Mapped.user(3));
+        assert!(Demotion::Plain.user(0).is_some_and(|user| !user.mapped) && Demotion::None.user(0).is_none());
+    }
+}
