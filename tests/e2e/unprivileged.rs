@@ -38,6 +38,7 @@ try sysctl ': >>/proc/sys/vm/swappiness'
 try sysfs ': >>/sys/kernel/mm/transparent_hugepage/enabled'
 try device 'mknod planted-device c 1 3 && : <planted-device'
 try setid 'cp /bin/id ./id-of-root && chown 0:0 ./id-of-root && chmod u+s ./id-of-root && setpriv --reuid 4242 --clear-groups ./id-of-root -u | grep -qx 0 && touch /etc/as-root && rm /etc/as-root'
+try terminal ': <>/dev/tty'
 try process '[ -n "$VICTIM" ] && kill -0 "$VICTIM"'
 try network ': <>/dev/tcp/127.0.0.1/"$PORT"'
 "#;
@@ -91,7 +92,8 @@ fn hostile() -> Result<()> {
         )
     };
     let count = ATTEMPTS.matches("\ntry ").count();
-    let build = "dkms build hostile/1.0 -k {k}";
+    // With a terminal, as somebody at work has one.
+    let build = "script -qec 'dkms build hostile/1.0 -k {k}' /dev/null";
     let ours = run("", build)?;
     ensure!(attempts(&ours, "GOT ").is_empty() && attempts(&ours, "NOT ").len() == count, "a build got more:\n{ours}");
     let root = run("echo 'DKMS_BUILD_AS=root' >/etc/dkms/hostile.conf", build)?;

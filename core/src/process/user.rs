@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use rustix::fs::{Mode, OFlags, open, openat};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
-use rustix::process::{Gid, Pid, Signal, Uid, getppid, set_parent_process_death_signal};
+use rustix::process::{Gid, Pid, Signal, Uid, getppid, set_parent_process_death_signal, setsid};
 use rustix::thread::{UnshareFlags, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use serde::{Deserialize, Serialize};
 
@@ -140,6 +140,11 @@ pub(super) fn assume(user: BuildUser, talks: bool, parent: Option<Pid>) -> io::R
         if rustix::io::read(stdin, &mut [0; 1])? != 1 {
             return Err(io::Error::other("no user namespace could be set up"));
         }
+    }
+    if talks {
+        // Away from root's terminal, into which it could type (ioctl_tty(2), TIOCSTI). What a key would have stopped
+        // ends with us, in its process-id namespace; where it has none, it stays where the keys reach it.
+        setsid()?;
     }
     let number = if user.mapped { 0 } else { user.base };
     let (me, group) = (Uid::from_raw(number), Gid::from_raw(number));
