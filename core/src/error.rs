@@ -58,10 +58,12 @@ pub enum Error {
     #[error("You must be root to use this command.\nRun it again with sudo, or as root.")]
     NotRoot,
     /// The tree can't be written to.
-    #[error("No write access to DKMS tree at {}", tree.display())]
+    #[error("No write access to DKMS tree at {}{}", tree.display(), one_more(advice.as_ref()))]
     ReadOnlyTree {
         /// The DKMS tree.
         tree: PathBuf,
+        /// What may help, in a line.
+        advice: Option<String>,
     },
     /// `match` can't be done as asked.
     #[error("{0}")]
@@ -199,7 +201,7 @@ pub enum Error {
         log: PathBuf,
     },
     /// A script of the package failed.
-    #[error("The {script} script of {package} failed with exit status {code}.{}", log.as_ref().map(|log| format!("\nConsult {} for more information.", log.display())).unwrap_or_default())]
+    #[error("The {script} script of {package} failed with exit status {code}.{}{}", log.as_ref().map(|log| format!("\nConsult {} for more information.", log.display())).unwrap_or_default(), one_more(advice.as_ref()))]
     Script {
         /// Which script.
         script: &'static str,
@@ -209,13 +211,15 @@ pub enum Error {
         code: i32,
         /// The log, if its output went there.
         log: Option<PathBuf>,
+        /// What may help, in a line.
+        advice: Option<String>,
     },
     /// `PRE_INSTALL` refused.
     #[error("pre_install failed, aborting install.\nYou may override by specifying --force.")]
     PreInstall,
     /// make failed.
     #[error(
-        "Bad return status for module build on kernel: {kernel}{}\nConsult {} for more information.", diagnostic.as_ref().map(|d| format!("\n{}", d.text)).unwrap_or_default(), log.display()
+        "Bad return status for module build on kernel: {kernel}{}\nConsult {} for more information.{}", diagnostic.as_ref().map(|d| format!("\n{}", d.text)).unwrap_or_default(), log.display(), one_more(advice.as_ref())
     )]
     Make {
         /// The kernel.
@@ -224,10 +228,12 @@ pub enum Error {
         diagnostic: Option<Diagnostic>,
         /// The log.
         log: PathBuf,
+        /// What may help, in a line.
+        advice: Option<String>,
     },
     /// make succeeded without making a module.
     #[error(
-        "Build of {module} failed for: {kernel}\nmake succeeded, but did not produce it. Make sure the name and location of the generated module are correct,\nor consult {} for more information.", log.display()
+        "Build of {module} failed for: {kernel}\nmake succeeded, but did not produce it. Make sure the name and location of the generated module are correct,\nor consult {} for more information.{}", log.display(), one_more(advice.as_ref())
     )]
     NotProduced {
         /// The module, relative to the build directory.
@@ -236,7 +242,15 @@ pub enum Error {
         kernel: Kernel,
         /// The log.
         log: PathBuf,
+        /// What may help, in a line.
+        advice: Option<String>,
     },
+    /// What a build left in its artefact can't stay there.
+    #[error("The build left something in its artefact that can't be kept; the artefact before is back in place.\n{0}")]
+    BadArtefact(crate::handover::HandoverError),
+    /// What a build would have to be given, or to give back, can't be.
+    #[error(transparent)]
+    Handover(#[from] crate::handover::HandoverError),
     /// What make produced is no module for this kernel.
     #[error("{module} is not a kernel module that can be installed: {why}")]
     NotAModule {
@@ -343,10 +357,14 @@ impl Error {
             Self::Script { code, .. } => u8::try_from(*code).unwrap_or(1),
             Self::PreInstall => 101,
             Self::Make { .. } | Self::NoTool { .. } => 10,
-            Self::NotProduced { .. } | Self::NotAModule { .. } | Self::ArchiveRead(_) | Self::ArchiveLayout(_) => 7,
+            Self::NotProduced { .. }
+            | Self::NotAModule { .. }
+            | Self::BadArtefact(_)
+            | Self::ArchiveRead(_)
+            | Self::ArchiveLayout(_) => 7,
             // Ours: the classic had neither locks nor a journal (see dkms(8), EXIT STATUS).
             Self::Lock(_) => 17,
-            Self::Journal(_) | Self::Io(_) | Self::Process(_) => 18,
+            Self::Journal(_) | Self::Io(_) | Self::Process(_) | Self::Handover(_) => 18,
             Self::NotSigned(_) => 19,
             Self::Kernel(_) => 12,
         }
@@ -362,6 +380,7 @@ impl Error {
             Self::Make { .. }
             | Self::NotProduced { .. }
             | Self::NotAModule { .. }
+            | Self::BadArtefact(_)
             | Self::NoTool { .. }
             | Self::EmptySource(_) => "build",
             Self::NoModulesDir(_) | Self::MissingModule { .. } | Self::NothingInstalled(_) | Self::NotPut(_) => {
@@ -378,6 +397,11 @@ impl Error {
     pub fn lines(&self) -> Vec<String> {
         self.to_string().lines().map(str::to_owned).collect()
     }
+}
+
+/// A line more, if there is one.
+fn one_more(line: Option<&String>) -> String {
+    line.map(|line| format!("\n{line}")).unwrap_or_default()
 }
 
 #[cfg(test)]

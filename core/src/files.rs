@@ -7,10 +7,17 @@ use std::path::Path;
 use fs_err as fs;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 
+use crate::process::BuildUser;
+
 /// Copies the directory `from` over `to`, which is created when missing; files in the way are replaced,
 /// other files stay. Sockets, devices and pipes are refused. Data is shared where the file system can
 /// (copy_file_range(2)); the kernel's Makefiles depend on the times being kept.
 pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    copy_tree_for(from, to, None)
+}
+
+/// As [`copy_tree`], but the copy belongs to the build `owner`, if there is one.
+pub fn copy_tree_for(from: &Path, to: &Path, owner: Option<BuildUser>) -> io::Result<()> {
     let meta = fs::metadata(from)?;
     if !to.is_dir() {
         fs::create_dir_all(to)?;
@@ -20,17 +27,21 @@ pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
         let (source, target) = (entry.path(), to.join(entry.file_name()));
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            copy_tree(&source, &target)?;
+            copy_tree_for(&source, &target, owner)?;
         } else {
-            copy_file(&source, &target)?;
+            copy_file_for(&source, &target, owner)?;
         }
     }
     fs::set_permissions(to, std::fs::Permissions::from_mode(meta.permissions().mode() & 0o7777 | 0o700))?;
-    keep(&meta, to)
+    keep(&meta, to, owner)
 }
 
 /// Copies one file or symbolic link with its mode, owner and times.
 pub fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    copy_file_for(from, to, None)
+}
+
+fn copy_file_for(from: &Path, to: &Path, owner: Option<BuildUser>) -> io::Result<()> {
     let meta = fs::symlink_metadata(from)?;
     if let Err(error) = std::fs::remove_file(to) {
         if error.kind() != io::ErrorKind::NotFound {
@@ -41,23 +52,30 @@ pub fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
         symlink(fs::read_link(from)?, to)?;
     } else if meta.is_file() {
         fs::copy(from, to)?;
+        let mode = meta.permissions().mode();
+        if owner.is_some_and(|owner| !owner.mapped) && mode & 0o600 != 0o600 {
+            // Who is not root, not even in a namespace, would be stopped by what never stopped a build.
+            fs::set_permissions(to, std::fs::Permissions::from_mode((mode | 0o600) & 0o7777))?;
+        }
     } else {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             format!("{} is no file, directory or link", from.display()),
         ));
     }
-    keep(&meta, to)
+    keep(&meta, to, owner)
 }
 
-fn keep(meta: &std::fs::Metadata, to: &Path) -> io::Result<()> {
+fn keep(meta: &std::fs::Metadata, to: &Path, owner: Option<BuildUser>) -> io::Result<()> {
     let time = |sec, nsec| Timespec { tv_sec: sec, tv_nsec: nsec };
     let times = Timestamps {
         last_access: time(meta.atime(), meta.atime_nsec()),
         last_modification: time(meta.mtime(), meta.mtime_nsec()),
     };
     utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)?;
-    if rustix::process::geteuid().is_root() {
+    if let Some(BuildUser { base, .. }) = owner {
+        lchown(to, Some(base), Some(base))?;
+    } else if rustix::process::geteuid().is_root() {
         // Not everywhere allowed (user namespaces, some network file systems), and not worth failing for.
         let _ = lchown(to, Some(meta.uid()), Some(meta.gid()));
     }

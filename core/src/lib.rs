@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` in the project's top directory is the map of these rooms.
 
 pub mod archive;
+pub mod beneath;
 pub mod build;
 pub mod cli;
 pub mod clock;
@@ -18,6 +19,7 @@ pub mod execute;
 pub mod facts;
 pub mod files;
 pub mod finish;
+pub mod handover;
 pub mod host;
 pub mod install;
 pub mod journal;

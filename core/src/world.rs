@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::process::{Bind, Confinement, Environment, Namespaces, Task};
+use crate::process::{Bind, BuildUser, Confinement, Demotion, Environment, Namespaces, Task};
 use crate::root::Root;
 use crate::tree::Trees;
 
@@ -104,14 +104,20 @@ impl World {
         }
     }
 
+    /// How builds can be kept from being root; found out when first asked for.
+    pub fn demotion(&self) -> Demotion {
+        Demotion::available(self.namespaces)
+    }
+
     /// Gives a build task its private world: `work` appears at `build` (both outer paths), nothing of it
-    /// survives us, and it has no network. Without privileges the task runs as it is.
-    pub fn seclude(&self, trees: &Trees, task: &mut Task, work: &Path, build: &Path) {
-        if !self.namespaces.mounts {
+    /// survives us, it has no network, and it is `user`. Without privileges the task runs as it is.
+    pub fn seclude(&self, trees: &Trees, task: &mut Task, work: &Path, build: &Path, user: Option<BuildUser>) {
+        if !self.namespaces.mounts && user.is_none() {
             return;
         }
         let mut confinement = self.around().unwrap_or_default();
         confinement.namespaces = self.namespaces;
+        confinement.user = user;
         if self.kind == Kind::Outside {
             confinement.binds.extend(Self::hidden(trees));
         }
@@ -125,8 +131,8 @@ impl World {
         let Kind::Inside(root) = &self.kind else { return None };
         Some(Confinement {
             chroot: Some(root.dir().to_owned()),
-            binds: Vec::new(),
             namespaces: Namespaces { network: false, ..self.namespaces },
+            ..Confinement::default()
         })
     }
 

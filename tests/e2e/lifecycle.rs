@@ -164,13 +164,15 @@ fn failures() -> Case {
         package("preinstall").script("PRE_INSTALL", "exit 3"),
         package("postadd").script("POST_ADD", "exit 5"),
         package("scripts")
-            .script("POST_ADD", "pwd >>/root/log; env | grep -E '^(kernelver|module|dkms_tree)=' | sort >>/root/log")
-            .script("PRE_BUILD", "pwd >>/root/log; ls >>/root/log")
-            .script("POST_BUILD", "pwd >>/root/log; echo $kernelver >>/root/log")
-            .script("PRE_INSTALL", "pwd >>/root/log")
-            .script("POST_INSTALL", "pwd >>/root/log")
-            .script("POST_REMOVE", "pwd >>/root/log"),
+            .script("POST_ADD", "pwd >>/srv/told/log; env | grep -E '^(kernelver|module|dkms_tree)=' | sort >>/srv/told/log")
+            .script("PRE_BUILD", "pwd >>/srv/told/log; ls >>/srv/told/log")
+            .script("POST_BUILD", "pwd >>/srv/told/log; echo $kernelver >>/srv/told/log")
+            .script("PRE_INSTALL", "pwd >>/srv/told/log")
+            .script("POST_INSTALL", "pwd >>/srv/told/log")
+            .script("POST_REMOVE", "pwd >>/srv/told/log"),
     ])
+    // A build is nobody of this system: it tells where everybody may write.
+    .prepared_by("mkdir -p /srv/told; touch /srv/told/log; chmod 0777 /srv/told; chmod 0666 /srv/told/log")
     .then(10, "dkms build badcode/1.0 -k {k}")
     .shows("dkms status")
     .then(6, "dkms build badpatch/1.0 -k {k}")
@@ -184,7 +186,7 @@ fn failures() -> Case {
     .then(21, "dkms build badcode/1.0 -k 1.2.3")
     .shows("dkms status")
     .then(0, "dkms install scripts/1.0 -k {k} && dkms remove scripts/1.0 --all")
-    .shows("cat /root/log")
+    .shows("cat /srv/told/log")
     .then(0, "for m in badcode badpatch nopatch noko excluded needs prebuild preinstall postadd; do dkms remove $m/1.0 --all; done")
 }
 

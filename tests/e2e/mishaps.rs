@@ -10,7 +10,7 @@ use dkms_tests::hello::package;
 use dkms_tests::needs::Need;
 use dkms_tests::suite::Suite;
 
-/// What every script begins with: `hello` and `other` are in /usr/src, `slow` waits in its build for /root/go.
+/// What every script begins with: `hello` and `other` are in /usr/src, `slow` waits in its build for /srv/told/go.
 const PRELUDE: &str = r#"
 k={k}; k2={k2}; updates=/lib/modules/$k/updates/dkms
 fail() { echo "FAILED: $*" >&2; exit 99; }
@@ -20,6 +20,7 @@ hasnt() { if grep -qF -- "$1" "$2"; then cat "$2" >&2; fail "'$1' is in $2"; fi;
 code() { local want=$1 got=0; shift; "$@" >/tmp/said 2>&1 || got=$?; [ $got = $want ] || { cat /tmp/said >&2; fail "$*: exit $got, not $want"; }; }
 # until_true COMMAND...: as long as it takes, but not for ever
 until_true() { local n; for ((n = 0; n < 1200; n++)); do ! "$@" || return 0; read -rt 0.1 <> <(:) || :; done; fail "never: $*"; }
+mkdir -m 0777 /srv/told
 listed() { grep -qF "$1: $2" <(dkms status); }
 # another VERSION: a further version of hello with the same module
 another() { cp -a /usr/src/hello-1.0 /usr/src/hello-$1; sed -i "s/^PACKAGE_VERSION=.*/PACKAGE_VERSION=$1/" /usr/src/hello-$1/dkms.conf; dkms add hello/$1 >/dev/null; }
@@ -29,7 +30,7 @@ fn script(text: &'static str) -> impl FnOnce() -> Result<()> + Send + 'static {
     move || {
         let bed = Bed::subject(&Base::trixie()?)?;
         let hand = tempfile::tempdir()?;
-        let waits = "touch /root/started; while [ ! -e /root/go ]; do read -rt 0.1 <> <(:); done; true";
+        let waits = "touch /srv/told/started; while [ ! -e /srv/told/go ]; do read -rt 0.1 <> <(:); done; true";
         for package in [package("hello"), package("other"), package("slow").script("PRE_BUILD", waits)] {
             let source = package.build_in(hand.path())?;
             let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -45,10 +46,10 @@ fn script(text: &'static str) -> impl FnOnce() -> Result<()> + Send + 'static {
 /// `remove` while a build of the same package is under way: it waits, says so, and leaves nothing.
 const REMOVED_MEANWHILE: &str = r#"
 dkms install slow/1.0 -k $k >/tmp/install 2>&1 & installs=$!
-until_true test -e /root/started
+until_true test -e /srv/told/started
 dkms remove slow/1.0 --all >/tmp/remove 2>&1 & removes=$!
 until_true grep -q 'Waiting for process' /tmp/remove
-touch /root/go; wait $installs || fail install; wait $removes || { cat /tmp/remove >&2; fail remove; }
+touch /srv/told/go; wait $installs || fail install; wait $removes || { cat /tmp/remove >&2; fail remove; }
 [ -z "$(dkms status)" ] || fail "something is listed"
 [ ! -e /var/lib/dkms/slow ] || fail "the tree has it"
 [ -z "$(find /lib/modules -name 'slow.ko*')" ] || fail "a module nobody knows"
@@ -56,12 +57,12 @@ touch /root/go; wait $installs || fail install; wait $removes || { cat /tmp/remo
 
 /// The same for another kernel: the one under way is none of its business.
 const ANOTHER_KERNEL_MEANWHILE: &str = r#"
-touch /root/go; dkms install slow/1.0 -k $k2 >/dev/null; rm /root/go /root/started
+touch /srv/told/go; dkms install slow/1.0 -k $k2 >/dev/null; rm /srv/told/go /srv/told/started
 dkms install slow/1.0 -k $k >/tmp/install 2>&1 & installs=$!
-until_true test -e /root/started
+until_true test -e /srv/told/started
 dkms remove slow/1.0 -k $k2 >/tmp/remove 2>&1 & removes=$!
 until_true grep -q 'Waiting for process' /tmp/remove
-touch /root/go; wait $installs || fail install; wait $removes || { cat /tmp/remove >&2; fail remove; }
+touch /srv/told/go; wait $installs || fail install; wait $removes || { cat /tmp/remove >&2; fail remove; }
 listed "slow/1.0, $k, x86_64" installed || fail "it is not listed"
 ls $updates/slow.ko* >/dev/null; [ -e /var/lib/dkms/slow/1.0/source ]
 [ -z "$(find /lib/modules/$k2 -name 'slow.ko*')" ] || fail "it is still there for $k2"
@@ -71,6 +72,8 @@ ls $updates/slow.ko* >/dev/null; [ -e /var/lib/dkms/slow/1.0/source ]
 const WITHIN_A_BUILD: &str = r#"
 printf '#!/bin/bash\ndkms build other/1.0 -k $kernelver >/root/nested 2>&1; echo $? >/root/code\n' >/usr/src/other-1.0/pre.sh
 chmod +x /usr/src/other-1.0/pre.sh; echo 'PRE_BUILD=pre.sh' >>/usr/src/other-1.0/dkms.conf
+# As anybody but root it could not change a thing.
+echo 'DKMS_BUILD_AS=root' >/etc/dkms/other.conf
 code 0 timeout 120 dkms install other/1.0 -k $k
 [ "$(cat /root/code)" = 17 ] || { cat /root/nested >&2; fail "nested: $(cat /root/code)"; }
 has 'which started this command and waits for it' /root/nested

@@ -37,6 +37,8 @@ dkms --root /srv/root install hello/1.0 -k {k}
 echo \"@ $(dkms --root /srv/root status)\"
 modinfo -F vermagic /srv/root/lib/modules/{k}/updates/dkms/hello.ko.xz
 grep -q updates/dkms/hello.ko /srv/root/lib/modules/{k}/modules.dep
+# The build saw itself as root, and was not.
+grep -Eq '^ +0 +213[0-9]{7} +65536$' /srv/root/var/lib/dkms/hello/1.0/{k}/{a}/log/make.log
 dkms --root /srv/root remove hello/1.0 --all
 [ ! -e /srv/root/lib/modules/{k}/updates ]
 [ \"$before\" = \"$(digest)\" ] || { echo 'the outer system has changed' >&2; exit 50; }
@@ -45,7 +47,8 @@ dkms --root /srv/root remove hello/1.0 --all
 fn works(root: &str) -> Result<()> {
     let bed = Bed::subject(&Base::trixie()?)?;
     let hand = tempfile::tempdir()?;
-    bed.copy_in(&package("hello").build_in(hand.path())?, "/usr/src/hello-1.0")?;
+    let hello = package("hello").script("PRE_BUILD", "cat /proc/self/uid_map; touch $HOME/x $TMPDIR/x");
+    bed.copy_in(&hello.build_in(hand.path())?, "/usr/src/hello-1.0")?;
     let script = fill(bed.base(), &format!("{root}{POISON}{WORK}"));
     let said = bed.sh(&script)?.ok()?;
     let kernel = bed.kernel()?;

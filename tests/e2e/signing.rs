@@ -357,15 +357,15 @@ dkms generate_mok >/dev/null
 secret=$(sed -n 2p /var/lib/dkms/mok.key); [ ${#secret} = 64 ] || fail "no key"
 cat >/usr/src/hello-1.0/spy <<'X'
 #!/bin/bash
-[ ! -w /root ] || for p in /proc/[0-9]*; do echo "== $p"; tr '\0' '\n' <$p/cmdline; tr '\0' '\n' <$p/environ; ls -l $p/fd; done >/root/seen 2>/dev/null
+[ ! -w /srv/told ] || for p in /proc/[0-9]*; do echo "== $p"; tr '\0' '\n' <$p/cmdline; tr '\0' '\n' <$p/environ; ls -l $p/fd; done >/srv/told/seen 2>/dev/null
 exec make -C "$1" M="$PWD" modules
 X
-chmod +x /usr/src/hello-1.0/spy
+chmod +x /usr/src/hello-1.0/spy; mkdir -m 0777 /srv/told
 sed -i 's,^MAKE.*,MAKE[0]="bash ./spy $kernel_source_dir",' /usr/src/hello-1.0/dkms.conf
 KBUILD_SIGN_PIN=geheim strace -f -v -s 65536 -e trace=execve,openat,open -o /root/trace dkms install hello/1.0 -k $k >/tmp/said 2>&1 || { cat /tmp/said >&2; fail install; }
 [ "$(signer $updates/hello.ko.xz)" = 'DKMS module signing key' ] || fail unsigned
-[ -s /root/seen ] || fail "the spy saw nothing at all"
-hasnt geheim /root/seen; hasnt mok.key /root/seen; hasnt "$secret" /root/seen
+[ -s /srv/told/seen ] || fail "the spy saw nothing at all"
+hasnt geheim /srv/told/seen; hasnt mok.key /srv/told/seen; hasnt "$secret" /srv/told/seen; chmod 0755 /srv/told
 hasnt "$secret" /root/trace; hasnt "$secret" /tmp/said
 grep -rlF "$secret" /var/lib/dkms /lib/modules/$k /tmp /var/tmp 2>/dev/null | grep -v '^/var/lib/dkms/mok.key$' && fail "copied"
 grep -F 'mok.key"' /root/trace | grep open | grep -v ENOENT >/tmp/opens; [ -s /tmp/opens ] || fail "who reads the key?"

@@ -151,6 +151,7 @@ pub struct Bed {
     base: Base,
     directory: TempDir,
     overlay: bool,
+    users: bool,
 }
 
 impl Bed {
@@ -164,7 +165,7 @@ impl Bed {
         }
         // The upper directory is the root of the clone, and gives it its mode.
         fs_err::set_permissions(directory.path().join("upper"), fs_err::metadata(&base.root)?.permissions())?;
-        let mut bed = Self { base: base.clone(), directory, overlay: true };
+        let mut bed = Self { base: base.clone(), directory, overlay: true, users: true };
         if bed.run(&["true"])?.code != 0 {
             let copy = bed.directory.path().join("copy");
             run(command("cp").args(["-a", "--reflink=auto"]).arg(&base.root).arg(copy), b"")?.ok()?;
@@ -182,6 +183,13 @@ impl Bed {
             Subject::Missing => bail!("there is no program to try"),
         }
         Ok(bed)
+    }
+
+    /// From now on no user namespace can be made inside.
+    #[must_use]
+    pub fn without_user_namespaces(mut self) -> Self {
+        self.users = false;
+        self
     }
 
     /// The base it is a clone of.
@@ -212,6 +220,9 @@ impl Bed {
             inside.arg("--over").arg(&self.base.root).arg(self.directory.path());
         } else {
             inside.arg(self.directory.path().join("copy"));
+        }
+        if !self.users {
+            inside.env("BED_USERS", "none");
         }
         run(inside.args(words).env("BED_BIND", self.exchange()), input)
     }

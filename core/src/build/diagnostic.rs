@@ -61,9 +61,14 @@ fn what_stopped_make(log: &str) -> Option<&str> {
 fn tool_error(line: &str) -> bool {
     line.ends_with("command not found")
         || line.contains(": not found")
-        || line.contains("Permission denied")
+        || refused(line)
         || line.contains("No such file or directory")
         || line.contains(": error: ")
+}
+
+/// Whether somebody was refused something for who they are: EACCES, EPERM and EROFS in the C locale's words.
+pub fn refused(log: &str) -> bool {
+    ["Permission denied", "Operation not permitted", "Read-only file system"].iter().any(|words| log.contains(words))
 }
 
 #[cfg(test)]

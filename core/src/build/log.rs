@@ -3,26 +3,33 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fs_err::OpenOptions;
-
+use crate::beneath;
 use crate::names::{Kernel, Package};
 
-/// A build log that is being written.
+/// How much of a log is looked at for what went wrong.
+const MOST: usize = 64 << 20;
+
+/// A build log that is being written: by way of its descriptor alone, since a build may put anything in its place.
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
-    file: fs_err::File,
+    file: File,
 }
 
 impl Log {
-    /// Begins the log at `path`. `date` is the present time as date(1) prints it.
+    /// Begins the log at `path`, where no build has been yet. `date` is the present time as date(1) prints it.
     pub fn begin(path: &Path, package: &Package, kernel: &Kernel, date: &str) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).write(true).truncate(true).open(path)?;
-        drop(file);
-        let mut file = OpenOptions::new().append(true).open(path)?;
+        // The source may have one.
+        if let Err(error) = fs_err::remove_file(path) {
+            if error.kind() != io::ErrorKind::NotFound {
+                return Err(error);
+            }
+        }
+        let mut file = beneath::create_new(path)?;
         writeln!(file, "DKMS ({}) make.log for {package} for kernel {kernel}\n{date}", crate::VERSION)?;
         Ok(Self { path: path.to_owned(), file })
     }
@@ -32,9 +39,41 @@ impl Log {
         &self.path
     }
 
+    /// What it says so far.
+    pub fn text(&self) -> io::Result<String> {
+        let mut bytes = Vec::new();
+        self.pieces(&mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(bytes.len() < MOST)
+        })?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Copies it to `path`, where nothing is yet.
+    pub fn copy_to(&self, path: &Path) -> io::Result<()> {
+        let mut copy = beneath::create_new(path)?;
+        self.pieces(&mut |piece| copy.write_all(piece).map(|()| true))
+    }
+
+    /// Shows it piece by piece, as long as that is wanted. (The position of the descriptor is the build's, too.)
+    fn pieces(&self, each: &mut dyn FnMut(&[u8]) -> io::Result<bool>) -> io::Result<()> {
+        let mut buffer = vec![0; 64 * 1024];
+        let mut at = 0;
+        loop {
+            let length = match self.file.read_at(&mut buffer, at) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            };
+            if length == 0 || !each(&buffer[..length])? {
+                return Ok(());
+            }
+            at += length as u64;
+        }
+    }
+
     /// A handle that a program can append to.
     pub fn handle(&self) -> io::Result<File> {
-        Ok(self.file.try_clone()?.into_parts().0)
+        self.file.try_clone()
     }
 
     /// Begins the record of one command.
@@ -75,6 +114,11 @@ mod tests {
         log.end(2, Duration::from_secs(3723)).unwrap();
         let text = fs_err::read_to_string(&path).unwrap();
         let dashes = "-".repeat(64);
+        assert_eq!(log.text().unwrap(), text);
+        let copy = tmp.path().join("copy");
+        log.copy_to(&copy).unwrap();
+        assert_eq!(fs_err::read_to_string(&copy).unwrap(), text);
+        assert!(log.copy_to(&copy).is_err(), "what is there stays");
         assert_eq!(
             text,
             format!(

@@ -4,9 +4,10 @@ pub mod apport;
 pub mod command;
 pub mod diagnostic;
 pub mod log;
+mod privilege;
 mod run;
 pub mod script;
 pub mod target;
-mod workdir;
+pub mod workdir;
 
 pub use run::build;

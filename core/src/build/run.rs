@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::time::Instant;
 
-use fs_err as fs;
-
 use super::command::{MakeLine, make_line};
 use super::diagnostic;
 use super::log::Log;
+use super::privilege;
 use super::script;
 use super::target::Target;
 use super::workdir::WorkDir;
+use crate::beneath::{Beneath, BeneathError};
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::budget::Budget;
@@ -30,11 +30,12 @@ pub fn build(
     budget: &Budget,
     reporter: &dyn Reporter,
 ) -> Result<Manifest, Error> {
-    let work = WorkDir::make(ctx, &target.package)?;
-    match steps(ctx, target, &work, signing, budget, reporter) {
+    let work = WorkDir::make(ctx, &target.package, privilege::demotion(ctx, target, reporter))?;
+    let mut log = None;
+    match steps(ctx, target, &work, &mut log, signing, budget, reporter) {
         Ok(manifest) => Ok(manifest),
         Err(error) => {
-            work.keep(ctx);
+            work.keep(ctx, log.as_ref());
             super::apport::tell(ctx, &target.package, &target.kernel, &error);
             Err(error)
         }
@@ -45,35 +46,46 @@ fn steps(
     ctx: &Context,
     target: &Target,
     work: &WorkDir,
+    log: &mut Option<Log>,
     signing: &Signing,
     budget: &Budget,
     reporter: &dyn Reporter,
 ) -> Result<Manifest, Error> {
     work.fill(&ctx.trees, &target.package)?;
     let log_path = work.path().join("make.log");
-    let mut run = Run {
-        ctx,
-        target,
-        work,
-        reporter,
-        budget,
-        log: Log::begin(&log_path, &target.package, &target.kernel, &crate::clock::date(ctx.now))?,
-        env: environment(ctx, target),
-    };
+    let begun = Log::begin(&log_path, &target.package, &target.kernel, &crate::clock::date(ctx.now))?;
+    let log = log.insert(begun);
+    let contents = work.contents()?;
+    let env = environment(ctx, target, work);
+    let mut run = Run { ctx, target, work, contents: &contents, reporter, budget, log, env };
     run.patches()?;
     run.script("pre_build", target.evaluated.recipe.scripts.pre_build.as_deref())?;
     run.make()?;
     for module in &target.evaluated.recipe.modules {
         let name = format!("{}{}.ko", module.record.built_location, module.record.built_name);
-        if !work.path().join(&name).is_file() {
-            return Err(Error::NotProduced { module: name, kernel: target.kernel.clone(), log: run.shown_log() });
+        match contents.file(Path::new(&name)) {
+            Ok(_) => {}
+            Err(BeneathError::Open { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::NotProduced {
+                    module: name,
+                    kernel: target.kernel.clone(),
+                    log: run.shown_log(),
+                    advice: run.advice()?,
+                });
+            }
+            Err(error) => return Err(Error::NotAModule { module: name.into(), why: error.to_string() }),
         }
     }
-    let finished = finish::finish(ctx, target, work.path(), signing, reporter)?;
+    let finished = finish::finish(ctx, target, work, &contents, signing, reporter)?;
     let in_place = finished.put(ctx, target)?;
     // From here on the artefact is at its place, for the script to add to (zfs does).
-    match run.script("post_build", target.evaluated.recipe.scripts.post_build.as_deref()) {
-        Ok(()) => in_place.keep(ctx, target, run.log.path()),
+    let post_build = target.evaluated.recipe.scripts.post_build.as_deref();
+    let added = match work.user().filter(|_| post_build.is_some()) {
+        Some(user) => in_place.lend(ctx, target, user, || run.script("post_build", post_build)),
+        None => run.script("post_build", post_build),
+    };
+    match added {
+        Ok(()) => in_place.keep(ctx, target, run.log),
         Err(error) => {
             in_place.put_back(ctx)?;
             Err(error)
@@ -82,8 +94,8 @@ fn steps(
 }
 
 /// What make, patch and the build's scripts find in their environment.
-fn environment(ctx: &Context, target: &Target) -> Environment {
-    let mut env = ctx.world.environment().clone();
+fn environment(ctx: &Context, target: &Target, work: &WorkDir) -> Environment {
+    let mut env = work.environment(ctx);
     env.extend(target.facts.toolchain_environment());
     env.extend(script::environment(&target.package, &target.kernel));
     // kbuild reads the exports of other external modules from here (Documentation/kbuild/modules.rst).
@@ -106,9 +118,11 @@ struct Run<'a> {
     ctx: &'a Context,
     target: &'a Target,
     work: &'a WorkDir,
+    /// The same directory, as what it may have become.
+    contents: &'a Beneath,
     reporter: &'a dyn Reporter,
     budget: &'a Budget,
-    log: Log,
+    log: &'a mut Log,
     env: Environment,
 }
 
@@ -118,7 +132,7 @@ impl Run<'_> {
             if Path::new(patch).components().any(|part| part == std::path::Component::ParentDir) {
                 return Err(Error::PatchPath(patch.clone()));
             }
-            if !self.work.path().join("patches").join(patch).is_file() {
+            if self.contents.file(&Path::new("patches").join(patch)).is_err() {
                 return Err(Error::PatchMissing {
                     patch: patch.clone(),
                     dir: self.ctx.trees.shown(self.work.seen_at()).join("patches"),
@@ -157,6 +171,7 @@ impl Run<'_> {
                 package: self.target.package.clone(),
                 code,
                 log: Some(self.shown_log()),
+                advice: self.advice()?,
             });
         }
         Ok(())
@@ -177,12 +192,11 @@ impl Run<'_> {
         self.env.remove(std::ffi::OsStr::new("MAKEFLAGS"));
         drop(tokens);
         if code? != 0 {
-            let text = String::from_utf8_lossy(&fs::read(self.log.path())?).into_owned();
-            let build = self.called_build();
             return Err(Error::Make {
                 kernel: self.target.kernel.clone(),
-                diagnostic: diagnostic::first(&text, &build),
+                diagnostic: diagnostic::first(&self.log.text()?, &self.called_build()),
                 log: self.shown_log(),
+                advice: self.advice()?,
             });
         }
         Ok(())
@@ -205,7 +219,8 @@ impl Run<'_> {
         self.log.command(description, shown)?;
         let build = self.called_build();
         let mut task = Task::new(argv, &build, &self.env);
-        self.ctx.world.seclude(&self.ctx.trees, &mut task, self.work.path(), self.work.seen_at());
+        let user = self.work.user();
+        self.ctx.world.seclude(&self.ctx.trees, &mut task, self.work.path(), self.work.seen_at(), user);
         task.jobs = jobs;
         task.output = if verbose { Output::Tee(self.log.handle()?) } else { Output::File(self.log.handle()?) };
         let began = Instant::now();
@@ -227,6 +242,12 @@ impl Run<'_> {
     /// What programs call the build directory.
     fn called_build(&self) -> std::path::PathBuf {
         self.ctx.world.called(&self.ctx.trees, self.work.seen_at())
+    }
+
+    /// What to do if it failed for not being root.
+    fn advice(&self) -> Result<Option<String>, Error> {
+        let may_be = self.work.user().is_some() && diagnostic::refused(&self.log.text()?);
+        Ok(may_be.then(|| privilege::advice(&self.target.package.name)))
     }
 
     /// Where the user finds the log after a failure.

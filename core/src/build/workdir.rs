@@ -1,17 +1,30 @@
 //! The private directory a build happens in, and what becomes of it.
 
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fs_err as fs;
 
+use super::log::Log;
+use super::privilege;
+use crate::beneath::Beneath;
 use crate::context::Context;
+use crate::durable;
 use crate::error::Error;
-use crate::files::copy_tree;
-use crate::journal;
+use crate::files::copy_tree_for;
+use crate::handover::{self, Contents};
+use crate::journal::{self, JournalError};
 use crate::lock::{self, Lock, Patience};
 use crate::names::Package;
+use crate::process::user::SLOTS;
+use crate::process::{BuildUser, Demotion, Environment};
 use crate::tree::Trees;
+
+/// In a room: the copy of the source, the build's home, and its place for temporary files.
+const BUILD: &str = "build";
+const HOME: &str = "home";
+const TMP: &str = "tmp";
 
 /// A directory that holds a copy of the source while it is built. Scripts and make see it as
 /// `<tree>/<m>/<v>/build`, which dkms.conf files hard-code.
@@ -19,38 +32,79 @@ use crate::tree::Trees;
 pub struct WorkDir {
     dir: PathBuf,
     build: PathBuf,
-    private: Option<Private>,
-    kept: bool,
-}
-
-/// What keeps a private directory, and the place where it is seen, from being cleared away.
-#[derive(Debug)]
-struct Private {
-    _dir: journal::WorkDir,
+    user: Option<BuildUser>,
     /// Shared by the builds of a package that see their directories at `build`: removing a directory
     /// takes away what is mounted on it, in other mount namespaces too (rename(2), rmdir(2) since Linux 3.18).
-    place: Lock,
+    place: Option<Lock>,
+    /// Holds `dir`, where that is private, and what else a build has of its own.
+    room: Option<journal::WorkDir>,
+    kept: bool,
 }
 
 impl WorkDir {
     /// Makes the directory: private when this system allows it, else the build directory itself (the
-    /// caller then holds the package's lock, so that no other build of it runs).
-    pub fn make(ctx: &Context, package: &Package) -> Result<Self, Error> {
+    /// caller then holds the package's lock, so that no other build of it runs). With a `demotion`, it is for a build
+    /// that is somebody else, whom no other build is.
+    pub fn make(ctx: &Context, package: &Package, demotion: Demotion) -> Result<Self, Error> {
         let trees = &ctx.trees;
         let build = trees.build_dir(package);
-        if ctx.world.has_private_mounts() {
-            clear_place(trees, package, &build)?;
-            let place = ctx.share_build(package)?;
-            fs::create_dir_all(&build)?;
-            let private = journal::WorkDir::new(trees).map_err(journal::JournalError::File)?;
-            let dir = private.path().to_owned();
-            return Ok(Self { dir, build, private: Some(Private { _dir: private, place }), kept: false });
+        let private = ctx.world.has_private_mounts();
+        let mut work = Self { dir: build.clone(), build, user: None, place: None, room: None, kept: true };
+        if private || demotion != Demotion::None {
+            work.room = Some(journal::WorkDir::new(trees).map_err(JournalError::File)?);
         }
-        if build.exists() {
-            fs::remove_dir_all(&build)?;
+        if let (true, Some(room)) = (private, &work.room) {
+            clear_place(trees, package, &work.build)?;
+            work.place = Some(ctx.share_build(package)?);
+            fs::create_dir_all(&work.build)?;
+            work.dir = room.path().join(BUILD);
+        } else if work.build.exists() {
+            fs::remove_dir_all(&work.build)?;
         }
-        fs::create_dir_all(&build)?;
-        Ok(Self { dir: build.clone(), build, private: None, kept: false })
+        fs::create_dir_all(&work.dir)?;
+        // Until now, what is at `build` may be another's.
+        work.kept = false;
+        work.user = match work.settle(trees, demotion) {
+            Ok(user) => user,
+            // Some file systems know no other owners.
+            Err(error) => {
+                log::warn!("builds run as root, since files can't be given to another user: {error}");
+                None
+            }
+        };
+        Ok(work)
+    }
+
+    /// Finds a user that no other build has, and makes its home and its place for temporary files.
+    fn settle(&self, trees: &Trees, demotion: Demotion) -> std::io::Result<Option<BuildUser>> {
+        let Some(room) = &self.room else { return Ok(None) };
+        let home = room.path().join(HOME);
+        // The digits of a name are random.
+        let name = room.path().to_string_lossy().into_owned();
+        let first = name.get(name.len().saturating_sub(4)..).and_then(|end| u32::from_str_radix(end, 16).ok());
+        let Some(mut user) = demotion.user(first.unwrap_or_default()) else { return Ok(None) };
+        std::fs::DirBuilder::new().mode(0o700).create(&home)?;
+        for slot in 0..SLOTS {
+            user = demotion.user(first.unwrap_or_default() + slot).unwrap_or(user);
+            handover::give_alone(&home, user)?;
+            // Two that take the same at once both see it, and go on: the owner of a home is who has the user.
+            let taken = fs::read_dir(trees.work())?.flatten().map(|entry| entry.path().join(HOME)).any(|other| {
+                other != home && std::fs::symlink_metadata(other).is_ok_and(|meta| meta.uid() == user.base)
+            });
+            if !taken {
+                break;
+            }
+        }
+        let tmp = room.path().join(TMP);
+        std::fs::DirBuilder::new().mode(0o700).create(&tmp)?;
+        for dir in [&tmp, &self.dir] {
+            handover::give_alone(dir, user)?;
+        }
+        // A way through, not a look inside.
+        for dir in [trees.own(), trees.work(), room.path().to_owned()] {
+            fs::set_permissions(dir, std::fs::Permissions::from_mode(0o711))?;
+        }
+        Ok(Some(user))
     }
 
     /// The directory.
@@ -63,35 +117,78 @@ impl WorkDir {
         &self.build
     }
 
+    /// Who the build is; `None`: who we are.
+    pub fn user(&self) -> Option<BuildUser> {
+        self.user
+    }
+
+    /// The directory as it is to be looked at when something of the build has run.
+    pub fn contents(&self) -> Result<Beneath, Error> {
+        Ok(Beneath::new(&self.dir, self.user)?)
+    }
+
+    /// The environment of this run's programs as the build gets it. The caller's home and temporary directory are not
+    /// for another user: it has some of its own (git(1) stops at a home that it can't read, ccache(1) without any).
+    pub fn environment(&self, ctx: &Context) -> Environment {
+        let mut environment = ctx.world.environment().clone();
+        if let Some(room) = self.room.as_ref().filter(|_| self.user.is_some()) {
+            privilege::forget_places(&mut environment);
+            for (key, name) in [("HOME", HOME), ("TMPDIR", TMP)] {
+                let called = ctx.world.called(&ctx.trees, &room.path().join(name));
+                environment.insert(key.into(), called.into_os_string());
+            }
+        }
+        environment
+    }
+
     /// Copies the package's source into it, and over its patches those of `/etc/dkms/<m>/patches`.
     pub fn fill(&self, trees: &Trees, package: &Package) -> Result<(), Error> {
-        copy_tree(&trees.source_of(package), &self.dir)?;
+        copy_tree_for(&trees.source_of(package), &self.dir, self.user)?;
         let patches = trees.outer(Path::new("/etc/dkms").join(&package.name).join("patches"));
         if patches.is_dir() {
-            copy_tree(&patches, &self.dir.join("patches"))?;
+            copy_tree_for(&patches, &self.dir.join("patches"), self.user)?;
         }
         Ok(())
     }
 
-    /// Leaves it at `<tree>/<m>/<v>/build` for somebody to look at: what a failed build does.
-    pub fn keep(mut self, ctx: &Context) {
-        self.kept = true;
-        if self.dir == self.build {
-            return;
-        }
+    /// Leaves it, with its `log`, at `<tree>/<m>/<v>/build` for somebody to look at: what a failed build does.
+    pub fn keep(mut self, ctx: &Context, log: Option<&Log>) {
         // Best effort: the build has failed already, and says so whatever becomes of its remains. The
         // directory itself stays: other builds may have theirs mounted on it.
-        let moved = ctx.lock_tree().and_then(|_lock| {
+        let moved = self.give_back(log).and_then(|()| {
+            self.kept = true;
+            if self.dir == self.build {
+                return Ok(());
+            }
+            let _lock = ctx.lock_tree()?;
             empty(&self.build)?;
             for entry in fs::read_dir(&self.dir)? {
                 let entry = entry?;
                 fs::rename(entry.path(), self.build.join(entry.file_name()))?;
             }
-            Ok(fs::remove_dir(&self.dir)?)
+            Ok(())
         });
-        if let Err(error) = moved {
-            log::warn!("{error}");
+        let Err(error) = moved else { return };
+        log::warn!("the build directory is not kept: {error}");
+        // The log at least.
+        if let (false, Some(log)) = (self.kept, log) {
+            self.kept = true;
+            let file = self.build.join("make.log");
+            if let Err(error) = empty(&self.build).and_then(|()| log.copy_to(&file)) {
+                log::warn!("{error}");
+            }
         }
+    }
+
+    fn give_back(&self, log: Option<&Log>) -> Result<(), Error> {
+        let Some(user) = self.user else { return Ok(()) };
+        handover::take_back(&self.dir, user, Contents::Any)?;
+        if let Some(log) = log {
+            // Whatever the build has put in its place.
+            durable::remove_any(log.path()).map_err(JournalError::File)?;
+            log.copy_to(log.path())?;
+        }
+        Ok(())
     }
 }
 
@@ -119,15 +216,15 @@ fn empty(dir: &Path) -> std::io::Result<()> {
 
 impl Drop for WorkDir {
     fn drop(&mut self) {
-        if self.kept {
-            return;
-        }
-        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
-            if error.kind() != std::io::ErrorKind::NotFound {
-                log::warn!("cannot remove {}: {error}", self.dir.display());
+        let mine = (!self.kept && self.dir == self.build).then_some(self.dir.as_path());
+        for dir in self.room.as_ref().map(journal::WorkDir::path).into_iter().chain(mine) {
+            if let Err(error) = std::fs::remove_dir_all(dir) {
+                if error.kind() != std::io::ErrorKind::NotFound {
+                    log::warn!("cannot remove {}: {error}", dir.display());
+                }
             }
         }
-        if self.private.as_ref().is_some_and(|private| private.place.is_last()) {
+        if !self.kept && self.place.as_ref().is_some_and(Lock::is_last) {
             // Not empty: a build beside this one failed.
             let _ = std::fs::remove_dir(&self.build);
         }

@@ -131,11 +131,21 @@ fn check_access(ctx: &Context, args: &Args) -> Result<(), Error> {
     }
     if verb.rules.writes {
         let tree = &ctx.trees.dkms.outer;
+        let refused = || {
+            Error::ReadOnlyTree {
+            tree: ctx.trees.dkms.inside.clone(),
+            advice: (ctx.machine.root && ctx.trees.root.is_host()).then(|| {
+                "Root can't write there: the file system is read-only, or this is a script of a build, which only looks \
+                 like root to itself; what changes the tree belongs in POST_INSTALL, or in BUILD_DEPENDS."
+                    .to_owned()
+            }),
+        }
+        };
         if !tree.exists() {
-            fs_err::create_dir_all(tree).map_err(|_| Error::ReadOnlyTree { tree: ctx.trees.dkms.inside.clone() })?;
+            fs_err::create_dir_all(tree).map_err(|_| refused())?;
         }
         if rustix::fs::access(tree, rustix::fs::Access::WRITE_OK).is_err() {
-            return Err(Error::ReadOnlyTree { tree: ctx.trees.dkms.inside.clone() });
+            return Err(refused());
         }
     }
     Ok(())

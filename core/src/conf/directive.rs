@@ -40,6 +40,7 @@ pub const PACKAGE: &[&str] = &[
     "OBSOLETE_BY",
     "DKMS_POLICY",
     "MODULES_LOAD",
+    "DKMS_BUILD_AS",
 ];
 
 /// The deprecated directives, in the order in which they are warned about.
@@ -53,7 +54,7 @@ pub const DEPRECATED: &[&str] = &[
     "OBSOLETE_BY",
 ];
 
-/// The options of framework.conf (behaviour contract 5), and those of ours: `policy`, `modprobe_conf`.
+/// The options of framework.conf (behaviour contract 5), and those of ours: `policy`, `modprobe_conf`, `build_as`.
 pub const FRAMEWORK: &[&str] = &[
     "source_tree",
     "dkms_tree",
@@ -76,6 +77,7 @@ pub const FRAMEWORK: &[&str] = &[
     "try_sign_modules",
     "policy",
     "modprobe_conf",
+    "build_as",
 ];
 
 /// The values of directives, by name and array index; a plain variable is index 0. Arrays may have holes.

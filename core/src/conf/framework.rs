@@ -48,6 +48,8 @@ pub struct Framework {
     pub signing: Signing,
     /// What a failure means inside a package manager (ours).
     pub policy: Policy,
+    /// Who builds are (ours).
+    pub build_as: BuildAs,
     /// Options whose value is none of the possible ones: name and value. The default counts.
     pub unusable: Vec<(&'static str, String)>,
     /// What the files said on standard error.
@@ -87,6 +89,27 @@ pub enum Policy {
     Warn,
     /// It fails.
     Fail,
+}
+
+/// Who builds are, when dkms is run by root.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BuildAs {
+    /// A user who owns nothing, where the system lets us.
+    #[default]
+    Unprivileged,
+    /// Root.
+    Root,
+}
+
+impl BuildAs {
+    /// What a value of `build_as` or `DKMS_BUILD_AS` means; `None` if it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "unprivileged" => Some(Self::Unprivileged),
+            "root" => Some(Self::Root),
+            _ => None,
+        }
+    }
 }
 
 impl Framework {
@@ -152,6 +175,10 @@ impl Framework {
                 Policy::Warn
             }
         };
+        let build_as = raw.text("build_as", 0).map_or(Some(BuildAs::default()), BuildAs::parse).unwrap_or_else(|| {
+            unusable.push(("build_as", raw.text("build_as", 0).unwrap_or_default().to_owned()));
+            BuildAs::default()
+        });
         Self {
             source_tree: path("source_tree"),
             dkms_tree: path("dkms_tree"),
@@ -181,6 +208,7 @@ impl Framework {
                 },
             },
             policy,
+            build_as,
             unusable,
             stderr: String::new(),
         }
@@ -284,10 +312,11 @@ mod tests {
 
     #[test]
     fn senseless_values_are_told() {
-        let files = [("framework.conf", "parallel_jobs=many\npolicy=maybe\n")];
+        let files = [("framework.conf", "parallel_jobs=many\npolicy=maybe\nbuild_as=nobody\n")];
         let given = framework(&files, &[], "bash");
-        assert_eq!((given.parallel_jobs, given.policy), (None, Policy::Warn));
-        assert_eq!(given.unusable.len(), 2);
+        assert_eq!((given.parallel_jobs, given.policy, given.build_as), (None, Policy::Warn, BuildAs::Unprivileged));
+        assert_eq!(given.unusable.len(), 3);
+        assert_eq!(framework(&[("framework.conf", "build_as=root\n")], &[], "bash").build_as, BuildAs::Root);
     }
 
     /// What is read without bash is what bash reads.

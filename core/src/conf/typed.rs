@@ -6,6 +6,7 @@ use std::fmt;
 use super::bash::Answer;
 use super::directive::Raw;
 use super::exclusive::{Conditions, Exclusive, Pattern};
+use super::framework::BuildAs;
 
 /// A package's conf. Values that depend on the kernel are those for the request's kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -168,6 +169,9 @@ impl Conf {
         let build_depends_rebuild = yes(raw, "BUILD_DEPENDS_REBUILD", &mut problems);
         let no_weak_modules = yes(raw, "NO_WEAK_MODULES", &mut problems);
         let policy = policy(raw, &mut problems);
+        if let Some(other) = raw.text("DKMS_BUILD_AS", 0).filter(|text| BuildAs::parse(text).is_none()) {
+            problems.push(Problem::Value("DKMS_BUILD_AS", other.to_owned()));
+        }
         if problems.iter().any(Problem::is_error) {
             return Err(problems);
         }

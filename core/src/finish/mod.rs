@@ -5,18 +5,26 @@ pub mod signing;
 pub mod strip;
 pub mod trust;
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
+use crate::beneath::Beneath;
+use crate::build::log::Log;
 use crate::build::target::Target;
+use crate::build::workdir as build;
 use crate::compress::{self, compress};
+use crate::conf::recipe::Module;
 use crate::context::Context;
 use crate::digest::Digest;
+use crate::durable;
 use crate::elf;
 use crate::error::Error;
+use crate::handover::{self, Contents};
 use crate::install::artefact::relative;
 use crate::journal::{self, Swap, WorkDir, swap_in};
+use crate::process::{self, BuildUser, ProcessError, Task};
 use crate::report::Reporter;
 use crate::tree::identity::Identity;
 use crate::tree::manifest::{BuiltModule, Manifest, Signer};
@@ -40,11 +48,13 @@ pub struct InPlace<'a> {
     work: WorkDir,
 }
 
-/// Makes an artefact of the modules in the build directory `work`: strip, then sign, then compress.
+/// Makes an artefact of the modules in the build directory `work`, which has these `contents`: strip, then sign, then
+/// compress. Only the first is done where the build can get at it, and as the build.
 pub fn finish(
     ctx: &Context,
     target: &Target,
-    work: &Path,
+    work: &build::WorkDir,
+    contents: &Beneath,
     signing: &Signing,
     reporter: &dyn Reporter,
 ) -> Result<Finished, Error> {
@@ -53,20 +63,17 @@ pub fn finish(
     let modules_dir = stage.join("module");
     fs::create_dir_all(&modules_dir)?;
     fs::create_dir_all(stage.join("log"))?;
-    let symvers = work.join("Module.symvers");
-    if symvers.is_file() {
-        fs::copy(&symvers, modules_dir.join("Module.symvers"))?;
+    let unfit =
+        |module: &Path, why: &dyn Display| Error::NotAModule { module: module.to_owned(), why: why.to_string() };
+    let symvers = Path::new("Module.symvers");
+    match contents.read(symvers) {
+        Ok(Some(bytes)) => fs::write(modules_dir.join(symvers), bytes)?,
+        Ok(None) => {}
+        // The modules are there all the same.
+        Err(error) => reporter.warning(&[&format!("The list of exported symbols is left out: {error}")]),
     }
-    let tools = &target.facts.toolchain;
-    let prefix = tools.cross.as_ref().and_then(|cross| cross.prefix).unwrap_or_default();
-    let built = |module: &crate::conf::recipe::Module| {
-        work.join(format!("{}{}.ko", module.record.built_location, module.record.built_name))
-    };
-    let to_strip: Vec<PathBuf> =
-        target.evaluated.recipe.modules.iter().filter(|module| module.record.strip).map(built).collect();
-    if let Err(error) = strip::strip(&strip::program(tools.cc.as_deref(), prefix), &to_strip) {
-        reporter.warning(&[&error]);
-    }
+    let seen_at = ctx.world.called(&ctx.trees, work.seen_at());
+    strip_modules(ctx, target, work, &seen_at, reporter);
     let options = compress::Options {
         gzip: ctx.framework.compress_gzip_opts.clone(),
         xz: ctx.framework.compress_xz_opts.clone(),
@@ -77,17 +84,22 @@ pub fn finish(
     let mut modules = Vec::new();
     let mut signed = true;
     for module in &target.evaluated.recipe.modules {
-        let path = built(module);
-        signed &= signing.sign(
-            &path,
-            &ctx.world
-                .called(&ctx.trees, &ctx.trees.build_dir(&target.package))
-                .join(path.strip_prefix(work).unwrap_or(&path)),
-            reporter,
-        )?;
-        let bytes = fs::read(&path)?;
-        let facts = elf::Module::parse(&bytes)
-            .map_err(|error| Error::NotAModule { module: path.clone(), why: error.to_string() })?;
+        let path = PathBuf::from(file_of(module));
+        let gone = || unfit(&path, &"it has disappeared");
+        let mut bytes = contents.read(&path).map_err(|error| unfit(&path, &error))?.ok_or_else(gone)?;
+        let mut is_signed = false;
+        if signing.signs() {
+            let plain = room.path().join("plain.ko");
+            fs::write(&plain, &bytes)?;
+            is_signed = signing.sign(&plain, &seen_at.join(&path), reporter)?;
+            bytes = fs::read(&plain)?;
+        }
+        if is_signed && target.evaluated.recipe.scripts.post_build.is_some() {
+            // The script finds it signed where it was built (behaviour.md 2.2, step 15).
+            contents.replace(&path, &bytes).map_err(|error| unfit(&path, &error))?;
+        }
+        signed &= is_signed;
+        let facts = elf::Module::parse(&bytes).map_err(|error| unfit(&path, &error))?;
         let compressed = compress(&bytes, target.facts.compression, &options, room.path())
             .map_err(|error| Error::Io(std::io::Error::other(error)))?;
         if let Some(why) = &compressed.fell_back {
@@ -117,6 +129,35 @@ pub fn finish(
         }
     }
     Ok(Finished { manifest: manifest(ctx, target, modules, signing.signer().filter(|_| signed))?, stage, work: room })
+}
+
+/// A module's file in the build directory.
+fn file_of(module: &Module) -> String {
+    format!("{}{}.ko", module.record.built_location, module.record.built_name)
+}
+
+/// Strips the modules that are to be stripped; they are usable if that can't be done.
+fn strip_modules(ctx: &Context, target: &Target, work: &build::WorkDir, seen_at: &Path, reporter: &dyn Reporter) {
+    let modules = target.evaluated.recipe.modules.iter().filter(|module| module.record.strip);
+    let files: Vec<PathBuf> = modules.map(|module| seen_at.join(file_of(module))).collect();
+    let tools = &target.facts.toolchain;
+    let prefix = tools.cross.as_ref().and_then(|cross| cross.prefix).unwrap_or_default();
+    let program = strip::program(tools.cc.as_deref(), prefix);
+    let stripped = strip::strip(&program, &files, |argv| {
+        if !ctx.world.has(&program.to_string_lossy()) {
+            // The stage that starts it would speak of itself.
+            return Err(ProcessError::Start {
+                program: program.to_string_lossy().into_owned(),
+                source: std::io::ErrorKind::NotFound.into(),
+            });
+        }
+        let mut task = Task::new(argv, seen_at, &work.environment(ctx));
+        ctx.world.seclude(&ctx.trees, &mut task, work.path(), work.seen_at(), work.user());
+        process::run(task)
+    });
+    if let Err(error) = stripped {
+        reporter.warning(&[&error]);
+    }
 }
 
 fn manifest(
@@ -167,10 +208,27 @@ impl Finished {
 }
 
 impl InPlace<'_> {
-    /// Keeps it, with the build's log and whatever `POST_BUILD` added or changed.
-    pub fn keep(mut self, ctx: &Context, target: &Target, log: &Path) -> Result<Manifest, Error> {
+    /// Lets the build `user` write to it while `script` runs.
+    pub fn lend(
+        &self,
+        ctx: &Context,
+        target: &Target,
+        user: BuildUser,
+        script: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let artefact = ctx.trees.artefact(&target.package, &target.kernel);
-        fs::copy(log, ctx.trees.artefact_log(&target.package, &target.kernel))?;
+        handover::give(&artefact, user)?;
+        let done = script();
+        // A failed script's artefact is thrown away.
+        done.and_then(|()| handover::take_back(&artefact, user, Contents::Artefact).map_err(Error::BadArtefact))
+    }
+
+    /// Keeps it, with the build's log and whatever `POST_BUILD` added or changed.
+    pub fn keep(mut self, ctx: &Context, target: &Target, log: &Log) -> Result<Manifest, Error> {
+        let artefact = ctx.trees.artefact(&target.package, &target.kernel);
+        let copy = ctx.trees.artefact_log(&target.package, &target.kernel);
+        anew(&copy)?;
+        log.copy_to(&copy)?;
         if target.evaluated.recipe.scripts.post_build.is_some() {
             for module in &mut self.manifest.modules {
                 let file = artefact.join("module").join(&module.file);
@@ -190,6 +248,7 @@ impl InPlace<'_> {
             extra.retain(|path| !known(path));
             extra.sort();
             self.manifest.extra_files = extra;
+            anew(&artefact.join(MANIFEST))?;
             fs::write(artefact.join(MANIFEST), self.manifest.to_bytes().map_err(std::io::Error::other)?)?;
         }
         let _lock = ctx.lock_tree()?;
@@ -204,6 +263,16 @@ impl InPlace<'_> {
         self.swap.put_back()?;
         Ok(self.work.remove().map_err(journal::JournalError::File)?)
     }
+}
+
+/// Makes room for a file of ours: a script may have put a link there, or taken the directory away.
+fn anew(path: &Path) -> Result<(), Error> {
+    durable::remove_any(path).map_err(journal::JournalError::File)?;
+    if let Some(dir) = path.parent().filter(|dir| !dir.is_dir() || dir.is_symlink()) {
+        durable::remove_any(dir).map_err(journal::JournalError::File)?;
+        fs::create_dir(dir)?;
+    }
+    Ok(())
 }
 
 fn files_below(dir: &Path, below: &Path, found: &mut Vec<PathBuf>) -> Result<(), Error> {

@@ -78,6 +78,11 @@ impl Signing {
         &self.said
     }
 
+    /// Whether modules are signed.
+    pub fn signs(&self) -> bool {
+        matches!(self.means, Means::InProcess(_) | Means::Program { .. })
+    }
+
     /// Signs the module at `path`, which the user is told of as `shown`. A failure is told, or an error where modules
     /// must be signed, and leaves the module unsigned: never half signed. Says whether it is signed now.
     pub fn sign(&self, path: &Path, shown: &Path, reporter: &dyn Reporter) -> Result<bool, Error> {
@@ -328,10 +333,6 @@ fn load(ctx: &Context, plan: &Plan, said: &mut Vec<Event>) -> Means {
         How::Program(program) => by_program(program),
         How::InProcess(hash) => match signer(ctx, &key, &cert, *hash) {
             Ok(signer) => {
-                if ctx.machine.root {
-                    // dkms-mok(8), WHO CAN READ THE KEY.
-                    log::info!("builds run as root here, and could read the signing key {}", key.display());
-                }
                 said.extend(signer.notes().iter().map(|note| Event::Warning(vec![note.clone()])));
                 Means::InProcess(Box::new(signer))
             }

@@ -1,21 +1,16 @@
 //! Taking debug sections out of modules.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+
+use crate::process::{End, ProcessError};
 
 /// Why modules keep their debug sections. The modules are usable as they are; the caller warns.
 #[derive(Debug, thiserror::Error)]
 pub enum StripError {
     /// The program can't be started.
-    #[error("can't run {} ({source}); the modules keep their debug information", program.display())]
-    Start {
-        /// The program.
-        program: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error("{0}; the modules keep their debug information")]
+    Start(ProcessError),
     /// The program failed on some module.
     #[error("{} failed ({status}): {output}", program.display())]
     Failed {
@@ -37,25 +32,25 @@ pub fn program(cc: Option<&str>, cross_prefix: &str) -> OsString {
     OsString::from(format!("{cross_prefix}strip"))
 }
 
-/// Strips debug sections from all `modules` in place, in one process: `program -g FILE…`.
+/// Strips debug sections from all `modules` in place, in one process: `program -g FILE…`, which `run` runs.
 /// Modules that the program can't handle stay as they are.
-pub fn strip<P: AsRef<Path>>(program: &OsStr, modules: &[P]) -> Result<(), StripError> {
+pub fn strip<P: AsRef<Path>>(
+    program: &OsStr,
+    modules: &[P],
+    run: impl FnOnce(Vec<OsString>) -> Result<End, ProcessError>,
+) -> Result<(), StripError> {
     if modules.is_empty() {
         return Ok(());
     }
-    let ended = crate::process::command(program)
-        .arg("-g")
-        .args(modules.iter().map(AsRef::as_ref))
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|source| StripError::Start { program: PathBuf::from(program), source })?;
+    let files = modules.iter().map(|module| module.as_ref().as_os_str().to_owned());
+    let ended = run([program.to_owned(), "-g".into()].into_iter().chain(files).collect()).map_err(StripError::Start)?;
     if ended.status.success() {
         return Ok(());
     }
     Err(StripError::Failed {
         program: PathBuf::from(program),
         status: ended.status.to_string(),
-        output: String::from_utf8_lossy(&ended.stderr).trim().to_owned(),
+        output: ended.text().trim().to_owned(),
     })
 }
 
@@ -63,6 +58,11 @@ pub fn strip<P: AsRef<Path>>(program: &OsStr, modules: &[P]) -> Result<(), Strip
 mod tests {
     use super::*;
     use crate::elf::Module;
+
+    fn here(argv: Vec<OsString>) -> Result<End, ProcessError> {
+        let environment = [("PATH".into(), crate::world::DEFAULT_PATH.into())].into();
+        crate::process::run(crate::process::Task::new(argv, Path::new("/"), &environment))
+    }
 
     fn fixture() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sign/module.ko")
@@ -77,7 +77,7 @@ mod tests {
         }
         let before = Module::parse(&fs_err::read(fixture()).unwrap()).unwrap();
         assert!(before.has_debug);
-        strip(&program(None, ""), &files).unwrap();
+        strip(&program(None, ""), &files, here).unwrap();
         for file in &files {
             let after = Module::parse(&fs_err::read(file).unwrap()).unwrap();
             assert!(!after.has_debug);
@@ -93,7 +93,7 @@ mod tests {
         let files = [tmp.path().join("bad.ko"), tmp.path().join("good.ko")];
         fs_err::write(&files[0], "no module").unwrap();
         fs_err::copy(fixture(), &files[1]).unwrap();
-        let error = strip(OsStr::new("strip"), &files).unwrap_err();
+        let error = strip(OsStr::new("strip"), &files, here).unwrap_err();
         assert!(error.to_string().contains("bad.ko"), "{error}");
         let good = Module::parse(&fs_err::read(&files[1]).unwrap()).unwrap();
         assert!(!good.has_debug);
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_named() {
-        let error = strip(&program(None, "nowhere-linux-gnu-"), &[fixture()]).unwrap_err();
+        let error = strip(&program(None, "nowhere-linux-gnu-"), &[fixture()], here).unwrap_err();
         assert!(error.to_string().contains("nowhere-linux-gnu-strip"));
         assert_eq!(program(Some("clang"), "x-"), "llvm-strip");
         assert_eq!(program(Some("clang-19"), ""), "strip");

@@ -1,28 +1,36 @@
 //! The private world of a confined task, and the stage of this program that enters it.
 //!
 //! `PROGRAM __confine SPEC ARGV…` is how a confined task starts: it enters the namespaces that SPEC
-//! names, binds the work directory over the build directory, changes the root if asked, and becomes
-//! ARGV. A new process-id namespace makes sure that nothing of a build outlives it (its first process
+//! names, binds the work directory over the build directory, changes the root if asked, gives up being root
+//! ([`user`]), and becomes ARGV. A new process-id namespace makes sure that nothing of a build outlives it (its first process
 //! dies with us by PR_SET_PDEATHSIG, and the kernel then kills all others: pid_namespaces(7)).
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change};
-use rustix::process::{Signal, chdir, chroot, set_parent_process_death_signal};
-use rustix::thread::UnshareFlags;
+use rustix::fs::{Mode, OFlags, fstat, open, stat};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_bind,
+    mount_bind_recursive, mount_change, move_mount, open_tree, unmount,
+};
+use rustix::process::{Signal, chdir, chroot, fchdir, getppid, pivot_root, set_parent_process_death_signal};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 use serde::{Deserialize, Serialize};
 
 use super::command;
+use super::user::{self, BuildUser, Talk};
 
 /// The hidden verb that enters the namespaces.
 pub const VERB: &str = "__confine";
 /// The hidden verb of the first process in a new process-id namespace.
 const INIT: &str = "__confine-init";
+/// What [`VERB`] takes instead of SPEC to do nothing, successfully: a program for those who try what works.
+pub(super) const NOTHING: &str = "nothing";
 /// What the stage answers when it can't do what it was told, so that it is not taken for a compiler's answer.
 pub const FAILED: u8 = 120;
 
@@ -44,6 +52,8 @@ pub struct Confinement {
     pub binds: Vec<Bind>,
     /// Which namespaces to enter.
     pub namespaces: Namespaces,
+    /// Who the task is; `None`: who we are. One that is another finds nothing on its standard input.
+    pub user: Option<BuildUser>,
 }
 
 /// The namespaces of this system that we may use (namespaces(7)).
@@ -117,6 +127,9 @@ fn enter(args: &[OsString]) -> io::Result<ExitCode> {
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if spec == NOTHING {
+        return Ok(ExitCode::SUCCESS);
+    }
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let (confinement, _): (Confinement, PathBuf) = parse(spec)?;
     let mut flags = UnshareFlags::empty();
@@ -142,28 +155,77 @@ fn enter(args: &[OsString]) -> io::Result<ExitCode> {
     if !wanted.pids {
         return become_task(args);
     }
-    let status = command("/proc/self/exe").arg(INIT).arg(spec).args(argv).status()?;
+    let mut task = command("/proc/self/exe");
+    task.arg(INIT).arg(spec).args(argv);
+    let mut talk = None;
+    if let Some(user) = confinement.user {
+        let (near, far) = Talk::new(user)?;
+        task.stdin(OwnedFd::from(far));
+        talk = Some(near);
+    }
+    let mut child = task.spawn()?;
+    drop(task); // our copy of the far end: the task's end is to be seen
+    if let Some(Err(error)) = talk.as_mut().map(|talk| talk.answer(child.id())) {
+        let _ = child.kill();
+        child.wait()?;
+        return Err(error);
+    }
+    let status = child.wait()?;
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(FAILED)))
 }
 
 fn become_task(args: &[OsString]) -> io::Result<ExitCode> {
+    let parent = getppid();
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let (spec, argv) = args.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let (confinement, cwd): (Confinement, PathBuf) = parse(spec)?;
     let (program, rest) = argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let base = confinement.chroot.as_deref().unwrap_or(Path::new("/"));
+    // Opened by the /proc that is there for certain.
+    let mapped = confinement.user.is_some_and(|user| user.mapped);
+    let namespace = mapped.then(|| std::fs::File::open("/proc/self/ns/mnt")).transpose()?;
     if confinement.namespaces.pids {
         // Without a /proc of its own a build still works: containers that mask /proc refuse this.
         let _ =
             mount("proc", base.join("proc"), "proc", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, None);
     }
-    if base != Path::new("/") {
+    if let Some(namespace) = namespace {
+        change_root(base, &namespace).map_err(|error| at(error, "enter", base))?;
+    } else if base != Path::new("/") {
         chroot(base).map_err(|error| at(error.into(), "chroot", base))?;
     }
     chdir(&cwd).map_err(|error| at(error.into(), "enter", &cwd))?;
+    if let Some(user) = confinement.user {
+        // The last thing: all before takes root.
+        user::assume(user, confinement.namespaces.pids, parent)
+            .map_err(|error| io::Error::new(error.kind(), format!("become an unprivileged user: {error}")))?;
+    }
     let error = command(program).args(rest).exec();
     Err(at(error, "run", Path::new(program)))
+}
+
+/// Makes `base` the root of the mount namespace `ours`, which is this process's: who is in a chroot gets no user
+/// namespace (unshare(2), EPERM), whether that chroot would be ours or we have always been in one.
+fn change_root(base: &Path, ours: &std::fs::File) -> io::Result<()> {
+    let here = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let base = open(base, here, Mode::empty())?;
+    // Out of every chroot (setns(2)).
+    move_into_link_name_space(ours.as_fd(), Some(LinkNameSpaceType::Mount))?;
+    let (root, wanted) = (stat("/")?, fstat(&base)?);
+    if (root.st_dev, root.st_ino) == (wanted.st_dev, wanted.st_ino) {
+        return Ok(());
+    }
+    // Any directory can become a root once it is a mount: a copy of what is mounted from here on, put over it.
+    let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::AT_RECURSIVE | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(&base, "", clone | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+    let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(&tree, "", &base, "", by_descriptor)?;
+    fchdir(&tree)?;
+    // The root before is put over the new one, and taken away (pivot_root(2), "pivot_root(".", ".")").
+    pivot_root(".", ".")?;
+    unmount(".", UnmountFlags::DETACH)?;
+    Ok(chdir("/")?)
 }
 
 fn parse(spec: &OsStr) -> io::Result<(Confinement, PathBuf)> {
@@ -177,7 +239,7 @@ fn at(error: io::Error, action: &str, path: &Path) -> io::Error {
 }
 
 #[allow(unsafe_code)]
-fn unshare(flags: UnshareFlags) -> io::Result<()> {
+pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     // SAFETY: unshare(2) is unsafe for UnshareFlags::FILES only (another thread may lose sight of its
     // descriptors); FILES is never asked for, and this stage has one thread.
     unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(Into::into)

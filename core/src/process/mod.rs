@@ -6,6 +6,7 @@
 //! ([`confine`]), which enters the private namespaces and then becomes the program asked for.
 
 pub mod confine;
+pub mod user;
 mod wait;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 pub use confine::{Bind, Confinement, Namespaces};
+pub use user::{BuildUser, Demotion};
 
 /// A bare command; every program this project starts begins here.
 #[allow(clippy::disallowed_methods)] // this is the one place

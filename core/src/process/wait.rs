@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,22 +16,31 @@ use super::{End, Output, ProcessError, Task, read_bounded};
 pub(super) fn to_the_end(mut cmd: Command, task: Task, program: &str) -> Result<End, ProcessError> {
     let start = |source| ProcessError::Start { program: program.to_owned(), source };
     let lost = |source| ProcessError::Wait { program: program.to_owned(), source };
-    let mut file = None;
+    let mut copy = None;
     let mut reader = None;
+    // It opens its output again where a script says `>/dev/stderr` (proc_pid_fd(5)).
+    let user = task.confinement.as_ref().and_then(|confinement| confinement.user);
+    let pids = task.confinement.as_ref().is_some_and(|confinement| confinement.namespaces.pids);
+    let give = |output: &dyn AsFd| user.map_or(Ok(()), |user| user.give(output.as_fd())).map_err(start);
     match task.output {
         Output::Inherit => {}
         Output::Null => {
             cmd.stdout(Stdio::null()).stderr(Stdio::null());
         }
-        Output::File(log) => {
+        Output::File(log) if !pids => {
+            give(&log)?;
             cmd.stdout(log.try_clone().map_err(start)?).stderr(log);
         }
-        Output::Capture | Output::Tee(_) => {
+        // A pipe also to a file: `>/dev/stderr` would truncate that. Not where somebody may outlive the task and keep it.
+        Output::Capture | Output::Tee(_) | Output::File(_) => {
             let (from, to) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| start(error.into()))?;
+            give(&to)?;
             cmd.stdout(to.try_clone().map_err(start)?).stderr(to);
             reader = Some(File::from(from));
-            if let Output::Tee(log) = task.output {
-                file = Some(log);
+            match task.output {
+                Output::Tee(log) => copy = Some((log, true)),
+                Output::File(log) => copy = Some((log, false)),
+                _ => {}
             }
         }
     }
@@ -46,7 +56,7 @@ pub(super) fn to_the_end(mut cmd: Command, task: Task, program: &str) -> Result<
             // A program that does not read all of its input is not our failure.
             scope.spawn(move || stdin.write_all(&input).is_ok());
         }
-        let reading = reader.map(|from| scope.spawn(move || collect(from, file)));
+        let reading = reader.map(|from| scope.spawn(move || collect(from, copy)));
         if let Some(limit) = task.limit {
             timed_out = !ends_within(&child, limit)?;
             if timed_out {
@@ -64,18 +74,22 @@ pub(super) fn to_the_end(mut cmd: Command, task: Task, program: &str) -> Result<
     Ok(End { status, output, timed_out })
 }
 
-fn collect(from: impl Read, file: Option<File>) -> io::Result<Vec<u8>> {
-    let Some(mut file) = file else { return read_bounded(from, |_| {}) };
-    let mut failed = None;
-    let mut tee = |bytes: &[u8]| {
-        if let Err(error) = file.write_all(bytes) {
-            failed.get_or_insert(error);
+/// Reads `from` to its end, and copies it to a file, and to our standard output if that is said.
+fn collect(from: impl Read, copy: Option<(File, bool)>) -> io::Result<Vec<u8>> {
+    let Some((mut file, shown)) = copy else { return read_bounded(from, |_| {}) };
+    let mut told = false;
+    let tee = |bytes: &[u8]| {
+        // A full disk stops the task itself, if anything has to.
+        if let (Err(error), false) = (file.write_all(bytes), told) {
+            told = true;
+            log::warn!("the log is not complete: {error}");
         }
-        // A closed terminal must not stop a build.
-        let _ = io::stdout().write_all(bytes);
+        if shown {
+            // A closed terminal must not stop a build.
+            let _ = io::stdout().write_all(bytes);
+        }
     };
-    let output = read_bounded(from, &mut tee)?;
-    failed.map_or(Ok(output), Err)
+    read_bounded(from, tee)
 }
 
 /// Whether `child` ends within `limit`; it is not reaped.

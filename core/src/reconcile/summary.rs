@@ -165,6 +165,9 @@ fn why(error: &Error) -> String {
 fn mend_error(step: &Step, error: &Error) -> String {
     match error {
         Error::NoHeaders { advice, .. } | Error::NoTool { advice, .. } => advice.clone(),
+        Error::Make { advice: Some(advice), .. }
+        | Error::Script { advice: Some(advice), .. }
+        | Error::NotProduced { advice: Some(advice), .. } => format!("{advice}; then: {}", again(step)),
         Error::Make { diagnostic: Some(diagnostic), .. } if diagnostic.about_source => format!(
             "{} does not compile for this kernel: look for a newer version; to try it again: {}",
             step.package,

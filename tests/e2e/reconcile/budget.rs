@@ -13,12 +13,12 @@ mv "$cc1" "$cc1.real"
 cat >"$cc1" <<EOF
 #!/bin/sh
 count() {
-	exec 9>>/root/gauge.lock
+	exec 9>>/srv/told/gauge.lock
 	flock 9
-	read -r now peak </root/gauge
+	read -r now peak </srv/told/gauge
 	now=\$((now + \$1))
 	[ \$now -le \$peak ] || peak=\$now
-	echo "\$now \$peak" >/root/gauge
+	echo "\$now \$peak" >/srv/told/gauge
 	exec 9>&-
 }
 count 1
@@ -49,12 +49,12 @@ const IDS: &[&str] = &["a/1.0", "b/1.0", "c/1.0", "d/1.0", "e/1.0", "f/1.0", "pi
 
 /// The highest number of compilers of one run with `-j jobs` is `jobs`: the budget is kept, and used.
 fn keeps(scene: &Scene, jobs: u32) -> Result<()> {
-    scene.ok("echo 0 0 >/root/gauge")?;
+    scene.ok("cd /srv/told; echo 0 0 >gauge; touch gauge.lock; chmod 0666 gauge gauge.lock")?;
     scene.exits(0, &format!("dkms reconcile -j {jobs} --initramfs=never"))?;
     let kernels = scene.bed.base().kernels.len();
     let status = scene.status()?;
     ensure!(status.matches(": installed").count() == 8 * kernels, "status is\n{status}");
-    let gauge = scene.ok("cat /root/gauge")?;
+    let gauge = scene.ok("cat /srv/told/gauge")?;
     ensure!(gauge.trim() == format!("0 {jobs}"), "compilers now and at most: {gauge}");
     let log =
         scene.ok("cat /var/lib/dkms/asks/1.0/{k}/{a}/log/make.log /var/lib/dkms/pins/1.0/{k}/{a}/log/make.log")?;
@@ -97,8 +97,8 @@ pub fn several_kernels() -> Result<()> {
     let scene = Scene::new(&[package("hello")
         .script(
             "PRE_BUILD",
-            "echo $kernelver >mine; mkdir -p /root/barrier; touch /root/barrier/$kernelver
-             for i in $(seq 900); do [ $(ls /root/barrier | wc -l) != 3 ] || exit 0; sleep 0.1; done; exit 1",
+            "echo $kernelver >mine; touch /srv/told/$kernelver
+             for i in $(seq 900); do [ $(ls /srv/told | wc -l) != 3 ] || exit 0; sleep 0.1; done; exit 1",
         )
         .script("POST_BUILD", "[ $(cat /var/lib/dkms/hello/1.0/build/mine) = $kernelver ]")])?;
     scene.exits(0, THREE)?;
@@ -108,8 +108,8 @@ pub fn several_kernels() -> Result<()> {
 /// Where no private mounts are allowed, one comes after the other.
 pub fn without_namespaces() -> Result<()> {
     let scene = Scene::new(&[package("hello")
-        .script("PRE_BUILD", "mkdir /root/alone")
-        .script("POST_BUILD", "rmdir /root/alone")])?;
+        .script("PRE_BUILD", "mkdir /srv/told/alone")
+        .script("POST_BUILD", "rmdir /srv/told/alone")])?;
     scene.exits(0, &format!("setpriv --bounding-set=-sys_admin {THREE}"))?;
     each_has_its_own(&scene)
 }

@@ -1,0 +1,309 @@
+//! Builds are not root: what a hostile one gets at, what honest ones still can do, and who may switch it off.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use dkms_tests::bed::{Base, Bed};
+use dkms_tests::compare::fill;
+use dkms_tests::hello::{Package, package};
+use dkms_tests::needs::Need;
+use dkms_tests::suite::Suite;
+
+/// The users that builds become: none of their files may be left, nor a process.
+const NOTHING_LEFT: &str = "
+nothing_left() {
+  local left; left=$(find / -xdev \\( -path /proc -o -path /sys -o -path /mnt \\) -prune -o -uid +2130706431 -print)
+  [ -z \"$left\" ] || { echo \"left by a build: $left\"; return 1; }
+  left=$(find /proc -maxdepth 1 -name '[0-9]*' -uid +2130706431)
+  [ -z \"$left\" ] || { echo \"running: $left\"; return 1; }
+}
+";
+
+/// What a build must not get. Each is harmless where it works, and says so.
+const ATTEMPTS: &str = r#"
+try() { if (eval "$2") >/dev/null 2>&1; then echo "GOT $1"; else echo "NOT $1"; fi; }
+try key 'grep -q PRIVATE /var/lib/dkms/mok.key'
+try shadow 'grep -q root /etc/shadow'
+try home 'ls /root/secret'
+try sources 'touch /usr/src/planted && rm /usr/src/planted'
+try own_source 'touch /usr/src/hostile-1.0/planted && rm /usr/src/hostile-1.0/planted'
+try etc 'touch /etc/dkms/planted && rm /etc/dkms/planted'
+try modules 'touch /lib/modules/planted && rm /lib/modules/planted'
+try tree 'touch /var/lib/dkms/planted && rm /var/lib/dkms/planted'
+try journal 'ls /var/lib/dkms/.dkms/journal'
+try others 'ls /var/lib/dkms/.dkms/work'
+try mount 'mount -t tmpfs none /mnt && umount /mnt'
+try unmount 'mount --bind /etc /etc && umount /etc'
+try sysctl ': >>/proc/sys/vm/swappiness'
+try sysfs ': >>/sys/kernel/mm/transparent_hugepage/enabled'
+try device 'mknod planted-device c 1 3 && : <planted-device'
+try setid 'cp /bin/id ./id-of-root && chown 0:0 ./id-of-root && chmod u+s ./id-of-root && setpriv --reuid 4242 --clear-groups ./id-of-root -u | grep -qx 0 && touch /etc/as-root && rm /etc/as-root'
+try terminal ': <>/dev/tty'
+try process '[ -n "$VICTIM" ] && kill -0 "$VICTIM"'
+try network ': <>/dev/tcp/127.0.0.1/"$PORT"'
+"#;
+
+/// A process to be killed, and a port to be connected to, in `VICTIM` and `PORT`; gone with the shell.
+const TARGETS: &str = r#"
+perl -MIO::Socket::INET -e '$|=1; $s=IO::Socket::INET->new(Listen=>5,LocalAddr=>"127.0.0.1",LocalPort=>0) or die;
+  print $s->sockport,"\n"; 1 while $s->accept' >/run/port & listener=$!
+sleep infinity & export VICTIM=$!
+trap 'kill $listener $VICTIM' EXIT
+until [ -s /run/port ]; do kill -0 $listener; done; export PORT=$(cat /run/port)
+touch /root/secret; (umask 077; echo root:secret: >/etc/shadow)
+"#;
+
+fn lay(bed: &Bed, packages: &[Package]) -> Result<()> {
+    let hand = tempfile::tempdir()?;
+    for package in packages {
+        let source = package.build_in(hand.path())?;
+        let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        bed.copy_in(&source, &format!("/usr/src/{name}"))?;
+    }
+    Ok(())
+}
+
+/// A bed with packages in which a script runs; `log NAME` prints the log of a build that succeeded.
+fn scene(packages: &[Package], script: &str) -> Result<String> {
+    scene_in(&Bed::subject(&Base::trixie()?)?, packages, script)
+}
+
+fn scene_in(bed: &Bed, packages: &[Package], script: &str) -> Result<String> {
+    lay(bed, packages)?;
+    let log = "log() { cat /var/lib/dkms/$1/1.0/{k}/{a}/log/make.log; }";
+    bed.ok(&fill(bed.base(), &format!("k={{k}} k2={{k2}}\n{log}\n{NOTHING_LEFT}\n{script}")))
+}
+
+fn hostile_package() -> Package {
+    package("hostile").file("try.sh", ATTEMPTS).script("PRE_BUILD", ". ./try.sh")
+}
+
+/// Lines that begin with `GOT ` or `NOT `.
+fn attempts<'a>(output: &'a str, begin: &str) -> Vec<&'a str> {
+    output.lines().filter_map(|line| line.strip_prefix(begin)).collect()
+}
+
+/// A hostile build gets nothing. The same attempts by root, in the same place, succeed: the list is not vain.
+fn hostile() -> Result<()> {
+    let run = |conf: &str, command: &str| {
+        scene(
+            &[hostile_package()],
+            &format!("mkdir -p /etc/dkms; {conf}\n{TARGETS}\n{command} >/dev/null\nlog hostile; nothing_left"),
+        )
+    };
+    let count = ATTEMPTS.matches("\ntry ").count();
+    // With a terminal, as somebody at work has one.
+    let build = "script -qec 'dkms build hostile/1.0 -k {k}' /dev/null";
+    let ours = run("", build)?;
+    ensure!(attempts(&ours, "GOT ").is_empty() && attempts(&ours, "NOT ").len() == count, "a build got more:\n{ours}");
+    let root = run("echo 'DKMS_BUILD_AS=root' >/etc/dkms/hostile.conf", build)?;
+    // Processes and network are out of reach of builds by root, too.
+    let not = attempts(&root, "NOT ");
+    ensure!(not == ["process", "network"], "root does not get {not:?}:\n{root}");
+    let outside = scene(&[hostile_package()], &format!("{TARGETS}\ncd /root; . /usr/src/hostile-1.0/try.sh"))?;
+    let got = attempts(&outside, "GOT ");
+    ensure!(got.contains(&"process") && got.contains(&"network"), "there is nothing to reach:\n{outside}");
+    Ok(())
+}
+
+/// Where user namespaces are refused, builds are another user without one; also where there are no namespaces at all.
+fn fallbacks() -> Result<()> {
+    let build = "dkms build hostile/1.0 -k {k}";
+    // As in a container that may not mount: without the capability there is no namespace of any kind for dkms.
+    let powerless = format!("setpriv --bounding-set=-sys_admin {build}");
+    for (command, users, open) in [(build, false, &[][..]), (powerless.as_str(), true, &["process", "network"][..])] {
+        let bed = Bed::subject(&Base::trixie()?)?;
+        let bed = if users { bed } else { bed.without_user_namespaces() };
+        let idioms = hostile_package().script(
+            "POST_BUILD",
+            "set -e; id -u; touch $HOME/x $TMPDIR/x; echo more >$(dirname $PWD)/$kernelver/$arch/module/more; echo a word >>/dev/stderr",
+        );
+        let script =
+            format!("{TARGETS}\n{command} >/dev/null\nlog hostile; nothing_left; dkms status hostile -k {{k}}");
+        let output = scene_in(&bed, &[idioms], &script)?;
+        let got: Vec<&str> = attempts(&output, "GOT ").into_iter().filter(|name| !open.contains(name)).collect();
+        ensure!(got.is_empty(), "{command}: a build got {got:?}:\n{output}");
+        ensure!(output.contains("NOT key") && output.contains("a word"), "{command}: {output}");
+        // Not root, not even to itself.
+        ensure!(output.lines().any(|line| line.starts_with("213") && line.len() == 10), "{command}: {output}");
+        ensure!(output.contains(": built"), "{command}: {output}");
+    }
+    Ok(())
+}
+
+/// What honest packages do with root's rights in their own directory.
+fn idioms() -> Result<()> {
+    let work = r#"set -e
+[ "$(id -u)" = 0 ]
+mkdir -p box; echo 1 >box/one; chown -R 12:34 box; chown nobody box/one
+tar czf box.tar.gz box; rm -r box; tar xzf box.tar.gz; [ "$(stat -c %U:%g box/one)" = nobody:34 ]
+install -o root -g root -m 0755 -D box/one out/one; cp -a /usr/src/idioms-1.0/Makefile copied; chown root: copied
+chmod u+s out/one; echo warn >/dev/stderr; echo say >/dev/stdout; echo both | tee /dev/stderr >/dev/null
+cd "$HOME"; echo 1 >in-home; [ -w "$TMPDIR" ]; f=$(mktemp); echo 1 >$f; t=$(TMPDIR=/tmp mktemp); rm $t
+"#;
+    let make = "set -e; sh ./work; make -C ${kernel_source_dir} M=${dkms_tree}/idioms/1.0/build modules; echo made >/dev/stderr";
+    let idioms = package("idioms").script("PRE_BUILD", work).file("work", work).make(make);
+    for verbose in ["", "--verbose"] {
+        let output = scene(
+            std::slice::from_ref(&idioms),
+            &format!(
+                "dkms install idioms/1.0 -k $k {verbose} >/dev/null; log idioms; nothing_left; dkms status idioms"
+            ),
+        )?;
+        ensure!(output.starts_with("DKMS ("), "the log's first line is gone:\n{output}");
+        for (word, times) in [("warn", 2), ("say", 2), ("both", 2), ("made", 1)] {
+            let found = output.lines().filter(|line| *line == word).count();
+            ensure!(found == times, "{word} is there {found} times:\n{output}");
+        }
+        ensure!(output.contains(": installed"), "{output}");
+    }
+    Ok(())
+}
+
+/// `POST_BUILD` adds to the artefact, as that of zfs does; what must not stay there undoes the build.
+fn post_build() -> Result<()> {
+    let good = "set -e; tail -c 28 good.ko | grep -q 'Module signature appended'
+        into=/var/lib/dkms/good/1.0/$kernelver/$arch; cp Makefile $into/zfs_config.h; mkdir $into/module/more
+        cp -a good.c $into/module/more/; ln -s ../good.c $into/module/more/link || true; chmod -R 6777 $into/module/more
+        ln -s zfs_config.h $into/inner";
+    let bad = "cd /var/lib/dkms/bad/1.0/$kernelver/$arch; [ ! -e /usr/src/bad-1.0/evil ] || . /usr/src/bad-1.0/evil";
+    let script = "
+        dkms install good/1.0 -k $k >/dev/null; d=/var/lib/dkms/good/1.0/$k/{a}; nothing_left
+        [ -z \"$(find $d ! -user root -o ! -group root -o -perm /6022 ! -type l)\" ]; ls -lR $d
+        cmp $d/zfs_config.h /usr/src/good-1.0/Makefile; cmp $d/module/more/good.c /usr/src/good-1.0/good.c
+        modinfo -k $k good | grep -q ^signature; grep -q module/more/good.c $d/.dkms-manifest.json
+        dkms install bad/1.0 -k $k >/dev/null; d=/var/lib/dkms/bad/1.0/$k/{a}
+        (cd $d; find . -type f -exec sha256sum {} +) >/run/before
+        n=0; while read -r evil; do
+          echo \"$evil\" >/usr/src/bad-1.0/evil; n=$((n + 1))
+          code=0; dkms build bad/1.0 -k $k --force >/run/out 2>&1 || code=$?
+          [ $code = 7 ] || { echo \"$evil: $code\"; cat /run/out; exit 1; }
+          [ $(grep -c '^Error! ' /run/out) = 1 ]; grep -q 'artefact before is back' /run/out
+          (cd $d; find . -type f -exec sha256sum {} +) | cmp - /run/before; nothing_left
+          dkms status bad | grep -q installed
+        done <<'END'
+ln -s /etc/shadow module/x
+ln -s ../../../../../../../etc/shadow module/x
+ln -sf /etc/shadow module/bad.ko.xz
+mkfifo x
+rm -r log; ln -s /etc log
+END
+        [ $n = 5 ]; [ -e /var/lib/dkms/bad/1.0/build/make.log ]";
+    scene(&[package("good").script("POST_BUILD", good), package("bad").script("POST_BUILD", bad)], script)?;
+    Ok(())
+}
+
+/// A build that plants things for root to stumble over.
+fn planted() -> Result<()> {
+    let make = "make -C ${kernel_source_dir} M=${dkms_tree}/planter/1.0/build modules; . ./evil";
+    let script = "
+        cp -a /var/lib/dkms/mok.key /run/key; while read -r evil; do
+          echo \"$evil\" >/usr/src/planter-1.0/evil
+          code=0; timeout 120 dkms build planter/1.0 -k $k >/run/out 2>&1 || code=$?
+          [ $code = 7 ] || { echo \"$evil: $code\"; cat /run/out; exit 1; }
+          ! grep -q PRIVATE /run/out; nothing_left; cmp /run/key /var/lib/dkms/mok.key
+          [ ! -L /var/lib/dkms/planter/1.0/build/make.log ]; grep -q '^DKMS' /var/lib/dkms/planter/1.0/build/make.log
+          [ \"$(stat -c %U:%a /var/lib/dkms/mok.key)\" = root:600 ]; [ -z \"$(find /var/lib/dkms -perm /6000)\" ]
+        done <<'END'
+ln -sf /var/lib/dkms/mok.key planter.ko; ln -sf /etc/shadow make.log
+rm planter.ko; mkfifo planter.ko; cp /bin/id setid; chmod 6755 setid
+rm planter.ko; mkdir planter.ko
+rm planter.ko Module.symvers; echo nothing >planter.ko
+rm planter.ko; truncate -s 3G planter.ko
+END
+        echo 'ln -sf /var/lib/dkms/mok.key Module.symvers' >/usr/src/planter-1.0/evil
+        dkms build planter/1.0 -k $k >/run/out 2>&1; grep -q 'exported symbols is left out' /run/out
+        [ ! -e /var/lib/dkms/planter/1.0/$k/{a}/module/Module.symvers ]; dkms unbuild planter/1.0 -k $k >/dev/null
+        echo 'rm make.log; ln -s /etc/passwd make.log; ln -s planter.ko x' >/usr/src/planter-1.0/evil; cp /etc/passwd /run/passwd
+        dkms build planter/1.0 -k $k >/dev/null; log planter | head -n 1 | grep -q ^DKMS; cmp /etc/passwd /run/passwd; nothing_left";
+    scene(&[package("planter").make(make).file("evil", "")], script)?;
+    Ok(())
+}
+
+/// Who decides: the administrator, for all packages or for one; never the package.
+fn who_decides() -> Result<()> {
+    let needs_root = package("needs").conf_line("DKMS_BUILD_AS=root").script("PRE_BUILD", "touch /usr/src/by-$module");
+    let script = "
+        code=0; dkms build needs/1.0 -k $k >/run/out 2>&1 || code=$?; cat /run/out; [ $code = 1 ]; [ ! -e /usr/src/by-needs ]
+        grep -q 'DKMS_BUILD_AS=\"root\" in /etc/dkms/needs.conf' /run/out; grep -q 'counts in /etc/dkms/needs.conf only' /run/out
+        [ $(grep -c '^Error! ' /run/out) = 1 ]
+        try() { rm -f /usr/src/by-needs; code=0; dkms build needs/1.0 -k $k --force \"$@\" >/run/out 2>&1 || code=$?
+          echo \"$code $([ -e /usr/src/by-needs ] && echo root)\"; }
+        mkdir -p /etc/dkms/framework.conf.d
+        echo 'DKMS_BUILD_AS=\"root\"' >/etc/dkms/needs.conf; [ \"$(try)\" = '0 root' ]
+        echo build_as=root >/etc/dkms/framework.conf.d/a.conf; rm /etc/dkms/needs.conf; [ \"$(try)\" = '0 root' ]
+        echo DKMS_BUILD_AS=unprivileged >/etc/dkms/needs.conf; [ \"$(try)\" = '1 ' ]
+        [ \"$(try --directive DKMS_BUILD_AS=root)\" = '0 root' ]
+        echo DKMS_BUILD_AS=somebody >/etc/dkms/needs.conf; [ \"$(try)\" = '8 ' ]; grep -q somebody /run/out
+        rm /etc/dkms/needs.conf; echo build_as=somebody >/etc/dkms/framework.conf.d/a.conf; [ \"$(try)\" = '1 ' ]
+        grep -q 'build_as=\"somebody\" means nothing' /run/out; rm /etc/dkms/framework.conf.d/a.conf
+        chmod 0700 /var/lib/dkms; [ \"$(try)\" = '0 root' ]; grep -q 'built as root, since /var/lib/dkms is closed' /run/out";
+    scene(&[needs_root], script)?;
+    Ok(())
+}
+
+/// Two builds at once are two users; neither finds the other's directory.
+fn side_by_side() -> Result<()> {
+    let left =
+        package("left").script("PRE_BUILD", "timeout 300 cat /proc/self/uid_map >/run/meet/way; touch $TMPDIR/x");
+    let right = package("right").script(
+        "PRE_BUILD",
+        "read _ other _ < <(timeout 300 cat /run/meet/way); read _ own _ </proc/self/uid_map; echo \"$own and $other\"
+         [ $own != $other ] && [ -n \"$other\" ] && ! ls /var/lib/dkms/.dkms/work",
+    );
+    let script = "mkdir -m 0777 /run/meet; chmod 0777 /run/meet; mkfifo -m 0666 /run/meet/way; chmod 0666 /run/meet/way
+        for p in left right; do dkms add $p/1.0 >/dev/null; done
+        dkms autoinstall -k $k -j 2; dkms status -k $k | grep -c installed; nothing_left";
+    let output = scene(&[left, right], script)?;
+    ensure!(output.lines().any(|line| line == "2"), "{output}");
+    Ok(())
+}
+
+/// Killed while `POST_BUILD` has the artefact: nothing goes on, and the next command puts everything right.
+fn killed() -> Result<()> {
+    let post = "into=/var/lib/dkms/stuck/1.0/$kernelver/$arch; touch $into/mine; setsid cat /run/meet/never &
+        [ ! -p /run/meet/hold ] || { exec 3>/run/meet/hold; echo in >&3; cat /run/meet/never; }";
+    let script = "mkdir /run/meet; chmod 0777 /run/meet
+        dkms install stuck/1.0 -k $k >/dev/null; d=/var/lib/dkms/stuck/1.0/$k/{a}; find $d | sort >/run/before
+        mkfifo /run/meet/hold /run/meet/never; chmod 0666 /run/meet/*
+        dkms build stuck/1.0 -k $k --force >/dev/null & dkms=$!
+        exec 4</run/meet/hold; read -r line <&4; [ \"$line\" = in ]
+        [ -n \"$(find /proc -maxdepth 1 -name '[0-9]*' -uid +2130706431 2>/dev/null)\" ]
+        kill -9 $dkms; cat <&4; wait $dkms || true
+        rm /run/meet/hold; dkms add nothing/1.0 2>/dev/null || true
+        dkms build other/1.0 -k $k >/dev/null; nothing_left; find $d | sort | cmp - /run/before
+        dkms status stuck/1.0 | grep -q installed; [ -z \"$(ls /var/lib/dkms/.dkms/work /var/lib/dkms/.dkms/journal | grep -v :)\" ]";
+    scene(&[package("stuck").script("POST_BUILD", post), package("other")], script)?;
+    Ok(())
+}
+
+/// `dkms` in a build's scripts: looking works, changing says why it does not. Afterwards it does.
+fn nested() -> Result<()> {
+    let outer = package("outer")
+        .script("PRE_BUILD", "dkms status inner; dkms install inner/1.0 -k $kernelver; echo code $?")
+        .script("POST_INSTALL", "dkms install inner/1.0 -k $kernelver");
+    let output = scene(
+        &[outer, package("inner")],
+        "dkms add inner/1.0 >/dev/null; dkms install outer/1.0 -k $k >/dev/null; log outer; dkms status -k $k; nothing_left",
+    )?;
+    for line in ["inner/1.0: added", "code 1", "Error! No write access to DKMS tree at /var/lib/dkms"] {
+        ensure!(output.lines().any(|found| found == line), "no {line:?}:\n{output}");
+    }
+    ensure!(output.contains("POST_INSTALL"), "no advice:\n{output}");
+    ensure!(output.matches(": installed").count() == 2, "{output}");
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    Suite::new(&[Need::Bed, Need::Ours])
+        .case("hostile", hostile)
+        .case("fallbacks", fallbacks)
+        .case("idioms", idioms)
+        .case("post_build", post_build)
+        .case("planted", planted)
+        .case("who_decides", who_decides)
+        .case("side_by_side", side_by_side)
+        .case("killed", killed)
+        .case("nested", nested)
+        .main()
+}
