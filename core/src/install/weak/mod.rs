@@ -2,104 +2,148 @@
 //! one build through links in `<install tree>/<K>/weak-updates/`. The vendor's program makes and removes the links; we
 //! hand it our files, and see to it that no kernel gets a build made for a newer one, which that program would allow:
 //! equal symbols do not make equal structures.
+//!
+//! What the programs are told, and when, is what they read in their own source to want (kmod's `weak-modules` of RHEL 9,
+//! suse-module-tools' `weak-modules2`): absolute paths below `/lib/modules`, one a line; new modules when they are in
+//! place, removed ones when they are gone, since a link whose target can still be read is taken for one in use.
 
-use std::collections::BTreeSet;
+pub mod links;
+
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::context::Context;
 use crate::host::Distribution;
 use crate::kernel::version;
-use crate::names::{Kernel, Package, Release};
+use crate::names::Kernel;
 use crate::process;
 use crate::report::Reporter;
-use crate::tree::Trees;
-use crate::tree::manifest::KernelManifest;
-
-/// The directory of links, below a kernel's.
-const DIR: &str = "weak-updates";
 
 /// Where SUSE keeps its program (suse-module-tools).
 const SUSE: [&str; 2] = ["/usr/lib/module-init-tools/weak-modules2", "/usr/sbin/weak-modules2"];
 /// RHEL's (package kmod).
 const RHEL: [&str; 2] = ["/usr/sbin/weak-modules", "/sbin/weak-modules"];
+/// Where both look for kernels, and expect modules to be: nowhere else.
+const PLACES: [&str; 2] = ["/lib/modules", "/usr/lib/modules"];
+/// Where SUSE's program makes its temporary directory. When it can't, it goes on and writes to the root directory.
+const SUSE_SCRATCH: &str = "/var/tmp";
 
 /// What is done to the links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+enum What {
     /// Modules were installed.
     Add,
-    /// Modules are about to go.
+    /// Modules are gone.
     Remove,
 }
 
-/// A kernel that uses another's build.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct WeakLink {
-    /// The kernel that has the link.
-    pub kernel: Release,
-    /// The kernel that the module was built for.
-    pub from: Release,
-    /// The module, below the directory of `from`.
-    pub file: PathBuf,
-    /// The link, as an outer path.
-    pub link: PathBuf,
+/// Files (below the kernel's directory) that were installed in one run, by kernel.
+pub type Pending = BTreeMap<Kernel, Vec<PathBuf>>;
+
+/// Tells the vendor's program of the modules that a run has installed, once for each kernel, the oldest first: what
+/// comes last counts. Then the links that policy does not allow are taken away.
+pub fn added(ctx: &Context, pending: Pending, reporter: &dyn Reporter) {
+    let mut kernels: Vec<_> = pending.into_iter().collect();
+    kernels.sort_by(|(a, _), (b, _)| version::by_age(a.release.as_str(), b.release.as_str()));
+    let mut told = false;
+    for (kernel, files) in kernels {
+        told |= tell(ctx, &kernel, &files, What::Add, reporter);
+    }
+    if told {
+        links::tidy(ctx, reporter);
+    }
 }
 
-/// Tells the vendor's program of `files` (below the kernel's directory) of `kernel`. Nothing is done where there is no
-/// such program, or where the package (`wanted`) or the caller's `NO_WEAK_MODULES` does not want it. Its failure is told
-/// and no more: the kernel that the modules were built for has them.
-pub fn tell(
-    ctx: &Context,
-    kernel: &Kernel,
-    files: impl IntoIterator<Item = PathBuf>,
-    what: What,
-    wanted: bool,
-    reporter: &dyn Reporter,
-) {
-    if !wanted || ctx.machine.no_weak_modules {
-        return;
+/// Tells the vendor's program that `files` (below the kernel's directory) are gone, and sees to it that no link to them is
+/// left. `wanted`: the package has weak modules at all.
+pub fn removed(ctx: &Context, kernel: &Kernel, files: &[PathBuf], wanted: bool, reporter: &dyn Reporter) {
+    let before = links::to(&ctx.trees, &kernel.release, files);
+    if wanted {
+        tell(ctx, kernel, files, What::Remove, reporter);
     }
-    let files: Vec<PathBuf> = files.into_iter().collect();
-    let Some(argv) = program(ctx, kernel, what).filter(|_| !files.is_empty()) else { return };
+    links::drop_dangling(ctx, &before, reporter);
+}
+
+/// Nothing is done where there is no such program, or where the caller's `NO_WEAK_MODULES` does not want it. Its failure
+/// is told and no more: the kernel that the modules were built for has them. Gives whether the program was run.
+fn tell(ctx: &Context, kernel: &Kernel, files: &[PathBuf], what: What, reporter: &dyn Reporter) -> bool {
+    if ctx.machine.no_weak_modules || files.is_empty() {
+        return false;
+    }
+    let install = &ctx.trees.install.inside;
+    // The programs know one module tree. Of a root that has no tools we would ask our own system's.
+    let known = PLACES.iter().any(|place| install == Path::new(place)) && ctx.world.is_inside();
+    let Some(call) = known.then(|| Call::new(ctx, kernel, what)).flatten() else { return false };
+    if call.needs.is_some_and(|dir| rustix::fs::access(ctx.trees.outer(dir), rustix::fs::Access::WRITE_OK).is_err()) {
+        log::info!("{SUSE_SCRATCH} can't be written: {} is not called", call.argv[0].to_string_lossy());
+        return false;
+    }
     reporter.line(&match what {
         What::Add => "Adding linked weak modules...",
         What::Remove => "Removing linked weak modules...",
     });
-    let dir = ctx.trees.install.inside.join(&kernel.release);
-    let mut task = ctx.world.task(&argv, Path::new("/"));
-    let list: Vec<String> = files.iter().map(|file| dir.join(file).display().to_string()).collect();
-    task.input = Some(format!("{}\n", list.join("\n")).into_bytes());
+    let mut task = ctx.world.task(&call.argv, Path::new("/"));
+    task.env.extend(call.environment.map(|(key, value)| (key.into(), value.into())));
+    task.input = Some(list(kernel, files).into_bytes());
     match process::run(task) {
         Ok(end) if end.status.success() => {}
         Ok(end) => reporter.warning(&[&format!(
             "{} failed for kernel {kernel} (status {}): {}",
-            argv[0].to_string_lossy(),
+            call.argv[0].to_string_lossy(),
             end.code(),
             end.text().trim()
         )]),
         Err(error) => reporter.warning(&[&error]),
     }
-    if what == What::Add {
-        drop_links_from_older(ctx, kernel, &files.into_iter().collect(), reporter);
-    }
+    true
 }
 
-/// The program of this distribution with its arguments, if it is there. Fedora has RHEL's and no kABI.
-fn program(ctx: &Context, kernel: &Kernel, what: What) -> Option<Vec<OsString>> {
-    let there = |places: [&'static str; 2]| places.into_iter().find(|place| ctx.world.has(place));
-    let verb = if what == What::Add { "--add" } else { "--remove" };
-    if is_rhel(&ctx.distribution) {
-        return Some(vec![there(RHEL)?.into(), format!("{verb}-modules").into(), "--no-initramfs".into()]);
+/// The modules as the programs compare them: by the beginning `/lib/modules/<K>/`, however the tree is reached here.
+fn list(kernel: &Kernel, files: &[PathBuf]) -> String {
+    let dir = Path::new(PLACES[0]).join(&kernel.release);
+    files.iter().map(|file| format!("{}\n", dir.join(file).display())).collect()
+}
+
+/// How the vendor's program is called.
+#[derive(Debug, PartialEq, Eq)]
+struct Call {
+    argv: Vec<OsString>,
+    environment: Option<(&'static str, &'static str)>,
+    /// A directory that it must be able to write to.
+    needs: Option<&'static str>,
+}
+
+impl Call {
+    /// The program of this distribution, if it is there. Fedora has RHEL's and no kABI.
+    fn new(ctx: &Context, kernel: &Kernel, what: What) -> Option<Self> {
+        let there = |places: [&'static str; 2]| places.into_iter().find(|place| ctx.world.has(place));
+        if is_rhel(&ctx.distribution) {
+            return there(RHEL).map(|program| Self::rhel(program, what));
+        }
+        if ctx.distribution.is_like(&["sles", "suse", "opensuse"]) {
+            return there(SUSE).map(|program| Self::suse(program, kernel, what));
+        }
+        None
     }
-    if ctx.distribution.is_like(&["sles", "suse", "opensuse"]) {
-        return Some(vec![
-            there(SUSE)?.into(),
-            format!("{verb}-kernel-modules").into(),
-            kernel.release.as_str().into(),
-        ]);
+
+    /// Images are renewed by us, at the end; without the option it refuses to work where there is no dracut.
+    fn rhel(program: &str, what: What) -> Self {
+        let verb = if what == What::Add { "--add-modules" } else { "--remove-modules" };
+        Self { argv: vec![program.into(), verb.into(), "--no-initramfs".into()], environment: None, needs: None }
     }
-    None
+
+    /// It never links our modules to other kernels: only those of rpm packages called `*-kmp-<flavour>`. What it is
+    /// told is that a kernel has other modules than before, as a kernel's subpackages tell it, for which it looks again
+    /// which of those packages fit. The variable keeps it from making an initramfs at once, for each package.
+    fn suse(program: &str, kernel: &Kernel, what: What) -> Self {
+        let verb = if what == What::Add { "--add-kernel-modules" } else { "--remove-kernel-modules" };
+        Self {
+            argv: vec![program.into(), verb.into(), kernel.release.as_str().into()],
+            environment: Some(("INITRD_IN_POSTTRANS", "1")),
+            needs: Some(SUSE_SCRATCH),
+        }
+    }
 }
 
 /// RHEL itself (whose `ID_LIKE` is only `fedora`), CentOS, and their rebuilds.
@@ -108,87 +152,9 @@ fn is_rhel(distribution: &Distribution) -> bool {
     words().any(|word| matches!(word, "rhel" | "centos"))
 }
 
-/// Takes away the links to these files of `kernel` that older kernels have got.
-fn drop_links_from_older(ctx: &Context, kernel: &Kernel, files: &BTreeSet<PathBuf>, reporter: &dyn Reporter) {
-    let mut changed = BTreeSet::new();
-    for link in links(&ctx.trees) {
-        let older = version::by_age(link.kernel.as_str(), link.from.as_str()).is_lt();
-        if older && link.from == kernel.release && files.contains(&link.file) {
-            match std::fs::remove_file(&link.link) {
-                Ok(()) => {
-                    reporter.line(&format!("Kernel {} gets no link: it is older than {}.", link.kernel, link.from));
-                    changed.insert(link.kernel);
-                }
-                Err(error) => reporter.warning(&[&format!("cannot remove {}: {error}", link.link.display())]),
-            }
-        }
-    }
-    for release in changed {
-        match super::depmod::run(ctx, &release) {
-            Ok(super::depmod::Depmod::Failed(why)) => {
-                reporter.warning(&[&format!("depmod failed for kernel {release}: {why}")]);
-            }
-            Ok(_) => {}
-            Err(error) => reporter.warning(&[&error]),
-        }
-    }
-}
-
-/// The kernels among `links` that use a build that `package` has installed for another: which, and whose.
-pub fn of_package(trees: &Trees, links: &[WeakLink], package: &Package) -> BTreeSet<(Kernel, Release)> {
-    let mut found = BTreeSet::new();
-    for link in links {
-        let Ok(Some(beside)) = KernelManifest::load(&trees.kernel_manifest(&link.from)) else { continue };
-        let entry = beside.installed.iter().find(|entry| {
-            entry.package == *package && entry.files.iter().any(|file| file.path.join(&file.file) == link.file)
-        });
-        if let Some(entry) = entry {
-            found.insert((Kernel { release: link.kernel.clone(), arch: entry.arch.clone() }, link.from.clone()));
-        }
-    }
-    found
-}
-
-/// Every link from one kernel's directory into another's, in order.
-pub fn links(trees: &Trees) -> Vec<WeakLink> {
-    let Ok(kernels) = std::fs::read_dir(&trees.install.outer) else { return Vec::new() };
-    let mut links = Vec::new();
-    for entry in kernels.flatten() {
-        let Some(kernel) = entry.file_name().to_str().and_then(|name| Release::new(name).ok()) else { continue };
-        collect(trees, &kernel, &entry.path().join(DIR), &mut links);
-    }
-    links.sort();
-    links
-}
-
-fn collect(trees: &Trees, kernel: &Release, dir: &Path, links: &mut Vec<WeakLink>) {
-    let Ok(entries) = std::fs::read_dir(dir) else { return };
-    for entry in entries.flatten() {
-        let Ok(kind) = entry.file_type() else { continue };
-        if kind.is_dir() {
-            collect(trees, kernel, &entry.path(), links);
-        } else if kind.is_symlink() {
-            let target = std::fs::read_link(entry.path()).unwrap_or_default();
-            if let Some((from, file)) = split(&trees.install.inside, &target) {
-                links.push(WeakLink { kernel: kernel.clone(), from, file, link: entry.path() });
-            }
-        }
-    }
-}
-
-/// `/lib/modules/K/extra/x.ko`: K and `extra/x.ko`.
-fn split(install: &Path, target: &Path) -> Option<(Release, PathBuf)> {
-    let places = [install, Path::new("/lib/modules"), Path::new("/usr/lib/modules")];
-    let rest = places.into_iter().find_map(|place| target.strip_prefix(place).ok())?;
-    let mut parts = rest.components();
-    let Component::Normal(release) = parts.next()? else { return None };
-    Some((Release::new(release.to_str()?).ok()?, parts.as_path().to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::root::Root;
 
     #[test]
     fn whose_family_has_them() {
@@ -205,25 +171,18 @@ mod tests {
     }
 
     #[test]
-    fn links_are_found_and_read() {
-        let tmp = tempfile::tempdir().unwrap();
-        let trees = Trees::new(Root::at(tmp.path()).unwrap());
-        let dir = trees.install.outer.join("5.14.0-9/weak-updates/hello");
-        fs_err::create_dir_all(&dir).unwrap();
-        for (name, target) in [
-            ("a.ko", "/lib/modules/5.14.0-1/extra/a.ko"),
-            ("b.ko", "/usr/lib/modules/5.14.0-1/extra/deep/b.ko"),
-            ("c.ko", "/somewhere/else.ko"),
-        ] {
-            std::os::unix::fs::symlink(target, dir.join(name)).unwrap();
-        }
-        fs_err::write(dir.join("d.ko"), "").unwrap();
-        let found: Vec<_> = links(&trees)
-            .into_iter()
-            .map(|link| (link.kernel.to_string(), link.from.to_string(), link.file.display().to_string()))
-            .collect();
-        let expected =
-            ["extra/a.ko", "extra/deep/b.ko"].map(|file| ("5.14.0-9".into(), "5.14.0-1".into(), file.into()));
-        assert_eq!(found, expected);
+    fn what_the_programs_are_told() {
+        let kernel = Kernel::new("6.4.0-1-default", "x86_64").unwrap();
+        let words =
+            |call: Call| call.argv.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
+        assert_eq!(words(Call::rhel("w", What::Add)), "w --add-modules --no-initramfs");
+        assert_eq!(words(Call::rhel("w", What::Remove)), "w --remove-modules --no-initramfs");
+        assert_eq!(words(Call::suse("w", &kernel, What::Add)), "w --add-kernel-modules 6.4.0-1-default");
+        assert_eq!(words(Call::suse("w", &kernel, What::Remove)), "w --remove-kernel-modules 6.4.0-1-default");
+        let files = ["updates/a.ko.zst", "updates/deep/b.ko"].map(PathBuf::from);
+        assert_eq!(
+            list(&kernel, &files),
+            "/lib/modules/6.4.0-1-default/updates/a.ko.zst\n/lib/modules/6.4.0-1-default/updates/deep/b.ko\n"
+        );
     }
 }
