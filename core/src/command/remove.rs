@@ -50,9 +50,16 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     }
     // So does the old %preun of an rpm upgrade, after the new version's %post.
     let upgraded = ctx.machine.rpm_scriptlet.is_some_and(RpmScriptlet::keeps_package);
-    if verb == "remove" && upgraded && ctx.trees.root.is_host() && source_state(ctx, &package) == Source::Added {
-        superseded::mark_rpm(ctx, &package, reporter)?;
-        return Ok(0);
+    if verb == "remove" && upgraded && ctx.trees.root.is_host() {
+        match source_state(ctx, &package) {
+            Source::Added => {
+                superseded::mark_rpm(ctx, &package, reporter)?;
+                return Ok(0);
+            }
+            // A tree that knows nothing: what lies beside the modules stays until its successor takes its place.
+            Source::None if !ctx.trees.package_dir(&package).exists() => return Ok(0),
+            Source::None | Source::Broken => {}
+        }
     }
     loop {
         for (index, kernel) in kernels.iter().enumerate() {

@@ -15,7 +15,7 @@ use crate::kernel::version;
 use crate::names::{Name, Package, Release};
 use crate::report::{Event, Reporter};
 use crate::tree::beside::{self, Files};
-use crate::tree::walk::{self, Filter};
+use crate::tree::walk::{self, Filter, Source};
 
 /// Such packages, each in its newest version, with the place of the source (inside the root).
 pub fn forgotten(ctx: &Context) -> Result<Vec<(Package, PathBuf)>, Error> {
@@ -24,10 +24,11 @@ pub fn forgotten(ctx: &Context) -> Result<Vec<(Package, PathBuf)>, Error> {
     let mut found: BTreeMap<Name, Package> = BTreeMap::new();
     for known in beside::unknown_to(&ctx.trees, &filter, &walk) {
         let Package { name, version } = &known.package;
-        let in_tree = walk.packages.iter().any(|entry| entry.package.name == *name);
-        let newer =
-            found.get(name).is_none_or(|other| version::by_age(version.as_str(), other.version.as_str()).is_gt());
-        if !in_tree && newer && known.files == Files::Whole && is_kernel(ctx, &known.kernel.release) {
+        // The tree may know an older version, which was upgraded where it could not hear of it.
+        let of_tree = walk.packages.iter().filter(|entry| entry.source != Source::None).map(|entry| &entry.package);
+        let mut others = of_tree.filter(|other| other.name == *name).chain(found.get(name));
+        let newest = others.all(|other| version::by_age(version.as_str(), other.version.as_str()).is_gt());
+        if newest && known.files == Files::Whole && is_kernel(ctx, &known.kernel.release) {
             found.insert(name.clone(), known.package);
         }
     }
@@ -46,6 +47,15 @@ pub(super) fn adopt(session: &Session<'_>, reporter: &dyn Reporter) -> Result<()
         let _lock = ctx.lock_tree()?;
         let mut change = Change::new(&ctx.trees, format!("take {package} up again"));
         change.stage_symlink(&source, &ctx.trees.source_link(&package));
+        let filter = Filter::package(&package);
+        let walk = walk::walk(&ctx.trees, &filter);
+        for known in beside::unknown_to(&ctx.trees, &filter, &walk) {
+            // It names the version that was there when this tree last heard of the kernel.
+            let link = ctx.trees.active_link(&package.name, &known.kernel);
+            if link.is_symlink() && !walk::is_active(&ctx.trees, &package, &known.kernel) {
+                change.remove_file(&link);
+            }
+        }
         change.commit()?;
         reporter.report(Event::Note(format!(
             "dkms: {package} is registered again: its modules are installed, and its source is at {}",

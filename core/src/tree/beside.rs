@@ -1,8 +1,8 @@
 //! What only the manifests beside kernels' modules know. Where `/var` is not part of the system (snapshots of
 //! transactional-update, freshly deployed images), the tree is empty, and this is all there is.
 //!
-//! A manifest is believed as far as the files bear it out, and unless the tree says otherwise: an entry of which no file
-//! is left, or whose name the tree's active link gives to another version, is what a spell of the classic left behind.
+//! A manifest is believed as far as the files bear it out: an entry of which no file is left, or whose files are others
+//! while the tree's active link names another version, is what a spell of the classic left behind.
 
 use std::fs;
 use std::path::Path;
@@ -79,16 +79,18 @@ fn manifest(trees: &Trees, release: &Release) -> KernelManifest {
 }
 
 fn judged(trees: &Trees, kernel: Kernel, entry: Installed) -> Option<Beside> {
-    let link = trees.active_link(&entry.package.name, &kernel);
-    if fs::symlink_metadata(&link).is_ok() && !walk::is_active(trees, &entry.package, &kernel) {
-        return None;
-    }
     let dir = trees.modules_dir(&kernel.release);
     if !entry.files.iter().any(|file| fs::symlink_metadata(file.outer(&dir)).is_ok()) {
         return None;
     }
     let states = entry.files.iter().map(|file| state(trees, &dir, file));
     let files = states.max_by_key(|state| *state as u8).unwrap_or(Files::Whole);
+    let link = trees.active_link(&entry.package.name, &kernel);
+    let elsewhere = fs::symlink_metadata(&link).is_ok() && !walk::is_active(trees, &entry.package, &kernel);
+    // Files that are what the manifest says prove more than a link in a tree that may be another system's.
+    if elsewhere && files != Files::Whole {
+        return None;
+    }
     Some(Beside { package: entry.package.clone(), kernel, entry, files })
 }
 
@@ -175,6 +177,8 @@ mod tests {
         let link = trees.active_link(&package.name, &kernel);
         fs::create_dir_all(link.parent().unwrap()).unwrap();
         std::os::unix::fs::symlink("2/6.1/x", &link).unwrap();
+        assert_eq!(found(&trees, &Filter::default()), ["m/1 6.1 (x) Whole"]);
+        fs::write(trees.modules_dir(&kernel.release).join("updates/a.ko"), "other").unwrap();
         assert_eq!(found(&trees, &Filter::default()), [""; 0]);
         fs::remove_file(&link).unwrap();
         fs::create_dir_all(trees.artefact_modules(&package, &kernel)).unwrap();

@@ -84,7 +84,7 @@ fn tell(ctx: &Context, kernel: &Kernel, files: &[PathBuf], what: What, reporter:
         What::Remove => "Removing linked weak modules...",
     });
     let mut task = ctx.world.task(&call.argv, Path::new("/"));
-    task.env.extend(call.environment.map(|(key, value)| (key.into(), value.into())));
+    task.env.extend(call.environment.iter().map(|(key, value)| (key.into(), value.into())));
     task.input = Some(list(kernel, files).into_bytes());
     match process::run(task) {
         Ok(end) if end.status.success() => {}
@@ -109,7 +109,7 @@ fn list(kernel: &Kernel, files: &[PathBuf]) -> String {
 #[derive(Debug, PartialEq, Eq)]
 struct Call {
     argv: Vec<OsString>,
-    environment: Option<(&'static str, &'static str)>,
+    environment: &'static [(&'static str, &'static str)],
     /// A directory that it must be able to write to.
     needs: Option<&'static str>,
 }
@@ -130,17 +130,18 @@ impl Call {
     /// Images are renewed by us, at the end; without the option it refuses to work where there is no dracut.
     fn rhel(program: &str, what: What) -> Self {
         let verb = if what == What::Add { "--add-modules" } else { "--remove-modules" };
-        Self { argv: vec![program.into(), verb.into(), "--no-initramfs".into()], environment: None, needs: None }
+        Self { argv: vec![program.into(), verb.into(), "--no-initramfs".into()], environment: &[], needs: None }
     }
 
     /// It never links our modules to other kernels: only those of rpm packages called `*-kmp-<flavour>`. What it is
     /// told is that a kernel has other modules than before, as a kernel's subpackages tell it, for which it looks again
-    /// which of those packages fit. The variable keeps it from making an initramfs at once, for each package.
+    /// which of those packages fit. The variables keep it from making an initramfs for each package: the first when
+    /// modules come (it leaves a note for the end of zypper's run), the second also when they go (it would every time).
     fn suse(program: &str, kernel: &Kernel, what: What) -> Self {
         let verb = if what == What::Add { "--add-kernel-modules" } else { "--remove-kernel-modules" };
         Self {
             argv: vec![program.into(), verb.into(), kernel.release.as_str().into()],
-            environment: Some(("INITRD_IN_POSTTRANS", "1")),
+            environment: &[("INITRD_IN_POSTTRANS", "1"), ("DRACUT", "/bin/true")],
             needs: Some(SUSE_SCRATCH),
         }
     }
