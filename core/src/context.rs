@@ -75,6 +75,8 @@ pub struct Options {
 pub struct Context {
     /// The trees.
     pub trees: Trees,
+    /// Where the tree would be (inside the root), were that not read-only: `trees` has a place for the time being.
+    pub refuge_from: Option<std::path::PathBuf>,
     /// The root's distribution.
     pub distribution: Distribution,
     /// framework.conf.

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use dkms_tests::needs::Need;
-use dkms_tests::rpm::{DNF4, Kind, World, release};
+use dkms_tests::rpm::{DNF4, KERNELS, Kind, World, release};
+use dkms_tests::settings;
 use dkms_tests::suite::Suite;
 
 fn world() -> Result<World> {
@@ -48,58 +49,152 @@ fn preflight() -> Result<()> {
     w.expect_gone("7.2.15")
 }
 
-/// The vendor's program is a stand-in (Debian has none): it links every kernel to what it is told of, as the real one does
-/// with kernels whose symbols agree.
-const WEAK_MODULES: &str = r#"#!/bin/bash
-echo "$*" >>/var/log/weak
-while read -r module; do
-	echo "$module" >>/var/log/weak
-	rest=${module#/lib/modules/*/} built=${module#/lib/modules/} built=${built%%/*}
-	for dir in /lib/modules/*/; do
-		[ "$dir" = "/lib/modules/$built/" ] && continue
-		link=${dir}weak-updates/${rest#extra/}
-		case $1 in
-		--add-modules) mkdir -p "${link%/*}"; ln -sf "$module" "$link" ;;
-		--remove-modules) rm -f "$link" ;;
-		esac
-	done
-done
+/// What the vendor's program is told; then the program itself.
+const TOLD: &str = r#"#!/bin/bash
+input=$(cat)
+printf '%s\n' "$*" ${input:+"$input"} >>/var/log/weak
+exec /usr/libexec/the-weak-modules "$@" <<<"$input"
 "#;
 
-fn weak_modules() -> Result<()> {
+/// A system of RHEL's family: an old kernel and a new one without headers, one with them between the two, each with the
+/// lists of symbols that the vendor's program goes by; hello's source, not registered.
+fn rhel() -> Result<World> {
     let w = world()?;
-    w.bed.write("/usr/sbin/weak-modules", WEAK_MODULES)?;
+    w.bed.write("/usr/sbin/weak-modules", TOLD)?;
+    match settings::real_weak_modules() {
+        Some(real) => w.bed.copy_in(&real, "/usr/libexec/the-weak-modules")?,
+        None => w.bed.write("/usr/libexec/the-weak-modules", include_str!("../scripts/weak-modules.sh"))?,
+    }
     w.bed.ok(
         "printf 'ID=rhel\nID_LIKE=fedora\nVERSION_ID=10\n' >/etc/os-release
          rpm -i --nosignature /srv/rpm/repo/*/kernel-{core,modules}-7.2.1{3,5}-*.rpm /srv/rpm/repo/*/kernel-*-7.2.14-*.rpm 2>&1
+         symvers=$(echo /usr/src/kernels/*/Module.symvers)
+         for dir in /lib/modules/*/; do
+             gzip -c $symvers >$dir/symvers.gz
+             awk '{ print \"ffffffff81000000 r __ksymtab_\" $2 }' $symvers >$dir/System.map
+         done
          cd /tmp; rpm2cpio /srv/rpm/modules/hello-dkms-1.0-1.*.rpm | cpio -idm 2>/dev/null; cp -a usr/src/hello-1.0 /usr/src/",
     )?;
+    Ok(w)
+}
+
+/// Fails unless the kernels with a link are these, and the lists of each of the three know what it has.
+fn expect_links(w: &World, linked: &[&str]) -> Result<()> {
+    for version in KERNELS {
+        let kernel = release(version);
+        let is_linked = linked.contains(&version);
+        w.bed
+            .ok(&format!(
+                "cd /lib/modules/{kernel}
+             [ \"$(find weak-updates -name 'hello.ko*' 2>/dev/null | wc -l)\" = {} ]
+             listed=$(grep -o '^[^:]*/hello\\.ko[^:]*' modules.dep || true)
+             for file in $listed; do [ -e \"$file\" ] || exit 1; done
+             have=$(find extra weak-updates -name 'hello.ko*' 2>/dev/null | head -n 1)
+             [ -z \"$have\" ] || [ -n \"$listed\" ]",
+                u8::from(is_linked)
+            ))
+            .with_context(|| format!("links of {version}: {linked:?} should have one"))?;
+    }
+    Ok(())
+}
+
+fn weak_modules() -> Result<()> {
+    let w = rhel()?;
     let kernel = release("7.2.14");
     w.bed.ok(&format!("dkms install hello/1.0 -k {kernel}"))?;
     let told = w.bed.ok("cat /var/log/weak; : >/var/log/weak")?;
-    let module = format!("/lib/modules/{kernel}/extra/hello.ko");
-    ensure!(told.starts_with(&format!("--add-modules --no-initramfs\n{module}")), "it was told: {told}");
+    let module = w.bed.ok(&format!("ls /lib/modules/{kernel}/extra/hello.ko*"))?;
+    ensure!(told == format!("--add-modules --no-initramfs\n{module}"), "it was told: {told}");
     // The newer kernel shares the build; the older one does not, whatever the program thinks.
-    let machine = w.bed.ok("uname -m")?;
-    let line = format!("hello/1.0, {}, {}: installed-weak from {kernel}", release("7.2.15"), machine.trim());
-    let status = w.status()?;
-    ensure!(status.len() == 2 && status[1] == line, "dkms status: {status:?}");
-    w.bed.ok(&format!("[ ! -e /lib/modules/{}/weak-updates/hello.ko* ]", release("7.2.13")))?;
-    w.bed.ok(&format!("dkms remove hello/1.0 -k {kernel}"))?;
-    let told = w.bed.ok("cat /var/log/weak; : >/var/log/weak")?;
-    ensure!(told.starts_with(&format!("--remove-modules --no-initramfs\n{module}")), "it was told: {told}");
-    w.expect_status(&[])?;
-    // Neither the package's nor the caller's refusal is overheard.
+    w.expect_status(&["hello/1.0, {14}: installed", "hello/1.0, {15}: installed-weak from [14]"])?;
+    expect_links(&w, &["7.2.15"])?;
+    // As long as it has no headers, that is all it needs; the older one waits for its own.
+    let said = w.bed.ok("dkms reconcile --all-kernels 2>&1; dkms reconcile --all-kernels --dry-run --long")?;
+    let shares = format!(
+        "keep hello/1.0 for kernel {}: it has no headers, and shares the build for {kernel}",
+        w.named("7.2.15")
+    );
+    ensure!(said.contains(&shares) && !said.contains(&format!("{}: waiting", w.named("7.2.15"))), "{said}");
+    // A build of its own takes the link's place, and nothing is taken for somebody else's original.
+    w.bed.ok("rpm -i --nosignature /srv/rpm/repo/*/kernel-devel-7.2.15-*.rpm 2>&1")?;
+    w.expect_status(&["hello/1.0, {14}: installed", "hello/1.0, {15}: installed"])?;
+    expect_links(&w, &[])?;
+    w.bed.ok("[ ! -e /var/lib/dkms/hello/original_module ]; : >/var/log/weak")?;
+    // What is gone has no links, and the program is asked when it is gone.
     w.bed.ok(&format!(
-        "NO_WEAK_MODULES=1 dkms install hello/1.0 -k {kernel}; dkms remove hello/1.0 -k {kernel} >/dev/null"
+        "dkms uninstall hello/1.0 -k {}; weak-modules --no-initramfs --add-kernel {}",
+        release("7.2.15"),
+        release("7.2.15")
     ))?;
+    expect_links(&w, &["7.2.15"])?;
+    w.bed.ok(": >/var/log/weak")?;
+    let said = w.bed.ok(&format!("dkms remove hello/1.0 -k {kernel}"))?;
     let told = w.bed.ok("cat /var/log/weak; : >/var/log/weak")?;
-    ensure!(!told.contains("--add"), "it was told: {told}");
+    ensure!(told == format!("--remove-modules --no-initramfs\n{module}"), "it was told: {told}");
+    let lost = format!("Kernel {} shared this build, and has it no more.", release("7.2.15"));
+    ensure!(said.contains(&lost), "dkms remove: {said}");
+    expect_links(&w, &[])?;
+    w.expect_status(&["hello/1.0, {15}: built"])
+}
+
+/// Kernels that come later: RHEL's kernel packages call the program themselves, which links them to older and newer builds.
+fn kernels_link_themselves() -> Result<()> {
+    let w = rhel()?;
+    w.bed.ok(&format!("NO_WEAK_MODULES=1 dkms install hello/1.0 -k {}; [ ! -e /var/log/weak ]", release("7.2.14")))?;
+    expect_links(&w, &[])?;
+    for version in ["7.2.13", "7.2.15"] {
+        w.bed.ok(&format!("weak-modules --no-initramfs --add-kernel {}", release(version)))?;
+    }
+    expect_links(&w, &["7.2.13", "7.2.15"])?;
+    let said = w.bed.ok("dkms reconcile --all-kernels 2>&1")?;
+    let older = format!("Kernel {} gets no link to hello/1.0", release("7.2.13"));
+    ensure!(said.contains(&older), "{said}");
+    expect_links(&w, &["7.2.15"])?;
+    // Built for it by hand: the link is neither in the way nor archived.
+    w.bed.ok("rpm -i --nosignature --noscripts --notriggers /srv/rpm/repo/*/kernel-devel-7.2.15-*.rpm 2>&1")?;
+    w.bed.ok(&format!("NO_WEAK_MODULES=1 dkms install hello/1.0 -k {}", release("7.2.15")))?;
+    expect_links(&w, &[])?;
+    w.bed.ok("[ ! -e /var/lib/dkms/hello/original_module ]")?;
+    // A kernel that goes takes the build with it that another one shared.
     w.bed.ok(&format!(
-        "echo 'NO_WEAK_MODULES=yes' >>/usr/src/hello-1.0/dkms.conf; dkms install hello/1.0 -k {kernel}"
+        "dkms unbuild hello/1.0 -k {0}; rpm -e --noscripts --notriggers kernel-devel-7.2.15 2>&1
+         weak-modules --no-initramfs --add-kernel {0}",
+        release("7.2.15")
+    ))?;
+    expect_links(&w, &["7.2.15"])?;
+    let said = w.bed.ok("rpm -e kernel-core-7.2.14 kernel-modules-7.2.14 kernel-devel-7.2.14 2>&1")?;
+    ensure!(said.contains("shared this build, and has it no more"), "{said}");
+    w.expect_status(&["hello/1.0: added"])?;
+    // What a kernel package would have brought, and taken along.
+    w.bed.ok(&format!(
+        "rm /lib/modules/{0}/System.map /lib/modules/{0}/symvers.gz; dkms reconcile --all-kernels",
+        release("7.2.14")
+    ))?;
+    w.expect_gone("7.2.14")
+}
+
+/// No link where symbols differ, and none to a package that does not want any.
+fn weak_modules_refused() -> Result<()> {
+    let w = rhel()?;
+    let kernel = release("7.2.14");
+    w.bed.ok(&format!(
+        "cd /lib/modules/{}; zcat symvers.gz | sed 's,^0x[0-9a-f]*,0x12345678,' | gzip >new; mv new symvers.gz
+         dkms install hello/1.0 -k {kernel}",
+        release("7.2.15")
+    ))?;
+    expect_links(&w, &[])?;
+    w.expect_status(&["hello/1.0, {14}: installed"])?;
+    w.bed.ok(&format!("dkms remove hello/1.0 -k {kernel} >/dev/null; : >/var/log/weak"))?;
+    w.bed.ok(&format!(
+        "gzip -c /usr/src/kernels/*/Module.symvers >/lib/modules/{}/symvers.gz
+         echo 'NO_WEAK_MODULES=yes' >>/usr/src/hello-1.0/dkms.conf; dkms install hello/1.0 -k {kernel}",
+        release("7.2.15")
     ))?;
     ensure!(w.bed.ok("cat /var/log/weak")?.is_empty(), "it was told although the package does not want that");
-    Ok(())
+    w.bed.ok(&format!("weak-modules --no-initramfs --add-kernel {}", release("7.2.15")))?;
+    expect_links(&w, &["7.2.15"])?;
+    w.bed.ok("dkms reconcile --all-kernels 2>&1")?;
+    expect_links(&w, &[])
 }
 
 /// What the scriptlets of some vendors' packages call.
@@ -122,6 +217,8 @@ fn main() -> ExitCode {
         .case("kernels and modules come and go", kernels_and_modules_come_and_go)
         .case("preflight", preflight)
         .case("weak modules", weak_modules)
+        .case("weak modules: kernels link themselves", kernels_link_themselves)
+        .case("weak modules refused", weak_modules_refused)
         .case("common.postinst", common_postinst)
         .main()
 }

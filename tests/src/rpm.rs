@@ -301,6 +301,11 @@ impl World {
         names.iter().map(|name| format!("kernel-{name}-{version} ")).collect()
     }
 
+    /// A kernel as messages call it: its release and, in brackets, its architecture.
+    pub fn named(&self, version: &str) -> String {
+        format!("{} ({})", release(version), rustix::system::uname().machine().to_string_lossy())
+    }
+
     /// `dkms status`, a line each.
     pub fn status(&self) -> Result<Vec<String>> {
         Ok(self.bed.ok("dkms status")?.lines().map(str::to_owned).collect())
@@ -365,11 +370,12 @@ impl World {
     }
 }
 
-/// Puts release and architecture in: `hello/1.0, {13}: installed`.
+/// Puts release and architecture in: `hello/1.0, {13}: installed`; the release alone for `[13]`.
 pub fn fill(line: &str) -> String {
     let machine = rustix::system::uname().machine().to_string_lossy().into_owned();
     KERNELS.iter().fold(line.to_owned(), |line, version| {
         let minor = version.rsplit('.').next().unwrap_or_default();
         line.replace(&format!("{{{minor}}}"), &format!("{}, {machine}", release(version)))
+            .replace(&format!("[{minor}]"), &release(version))
     })
 }

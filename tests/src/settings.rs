@@ -38,6 +38,16 @@ pub fn debs() -> PathBuf {
     var("DKMS_DEBS").map_or_else(|| project().join("target/packages/deb"), PathBuf::from)
 }
 
+/// The vendor's own `weak-modules` (package kmod of RHEL), instead of our stand-in: `$DKMS_REAL_WEAK_MODULES`.
+pub fn real_weak_modules() -> Option<PathBuf> {
+    var("DKMS_REAL_WEAK_MODULES").map(PathBuf::from).filter(|path| path.is_file())
+}
+
+/// The vendor's own `weak-modules2` (suse-module-tools), instead of our stand-in: `$DKMS_REAL_WEAK_MODULES2`.
+pub fn real_weak_modules2() -> Option<PathBuf> {
+    var("DKMS_REAL_WEAK_MODULES2").map(PathBuf::from).filter(|path| path.is_file())
+}
+
 /// True for `make test-long` (`DKMS_LONG=1`).
 pub fn long() -> bool {
     var("DKMS_LONG").is_some()

@@ -41,11 +41,13 @@ pub fn context(args: &Args) -> Result<Context, Error> {
     let world = World::of(&trees.root, environment.clone(), namespaces);
     let framework = framework(&trees, &world)?;
     place_trees(&mut trees, args, &framework)?;
+    let refuge_from = if args.path("dkmstree").is_some() { None } else { super::refuge::place(&mut trees) };
     let now = now();
     Ok(Context {
         machine: machine(&trees, args, &caller, &framework),
         options: options(args, &framework)?,
         trees,
+        refuge_from,
         distribution,
         framework,
         world,

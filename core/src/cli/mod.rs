@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod edge;
+pub(crate) mod refuge;
 pub mod table;
 
 use std::ffi::OsString;

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::execute::{Session, run::depmods};
 use crate::reconcile::{kernel_is_coming, kernel_is_going};
 use crate::report::{Event, Reporter};
+use crate::tree::beside;
 use crate::tree::walk::{self, Filter};
 
 /// What both return when something could not be done.
@@ -34,10 +35,13 @@ pub(super) fn prerm(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Resu
     let kernel = kernels(ctx, args)?.remove(0);
     check_access(ctx, args)?;
     if ctx.options.dry_run {
-        for entry in walk::walk(&ctx.trees, &Filter::default()).packages {
-            if entry.built.iter().any(|built| built.kernel == kernel) {
-                reporter.line(&format!("Would remove {} from kernel {kernel}.", entry.package));
-            }
+        let filter = Filter { kernels: vec![(kernel.release.to_string(), None)], ..Filter::default() };
+        let walk = walk::walk(&ctx.trees, &filter);
+        let beside = beside::unknown_to(&ctx.trees, &filter, &walk);
+        let built = walk.packages.iter().filter(|entry| entry.built.iter().any(|built| built.kernel == kernel));
+        let beside = beside.iter().filter(|beside| beside.kernel == kernel).map(|beside| &beside.package);
+        for package in built.map(|entry| &entry.package).chain(beside) {
+            reporter.line(&format!("Would remove {package} from kernel {kernel}."));
         }
         return Ok(0);
     }

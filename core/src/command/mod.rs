@@ -20,6 +20,7 @@ mod status;
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::Args;
+use crate::cli::refuge;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::Session;
@@ -49,6 +50,9 @@ pub fn event(error: &Error) -> Event {
 
 fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
     check_words(args)?;
+    if args.verb.is_some_and(|verb| verb.rules.writes) && !ctx.options.dry_run {
+        refuge::prepare(ctx, reporter)?;
+    }
     match args.verb_name() {
         "add" => add::run(ctx, args, reporter),
         "build" | "install" => build::run(ctx, args, reporter),

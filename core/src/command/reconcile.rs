@@ -3,6 +3,7 @@
 
 use super::kernels;
 use crate::cli::args::Args;
+use crate::conf::framework::Policy;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::{Session, run::depmods};
@@ -10,7 +11,7 @@ use crate::kernel::installed;
 use crate::names::{Arch, Kernel};
 use crate::plan::{Action, Plan};
 use crate::reconcile::summary::{self, Summary};
-use crate::reconcile::{How, Initramfs, Outcome, Scope, initramfs, preview, reconcile, stale};
+use crate::reconcile::{How, Initramfs, Outcome, Scope, adopt, initramfs, preview, reconcile, stale};
 use crate::report::{Event, Reporter};
 use crate::superseded;
 
@@ -35,9 +36,20 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     let how = How { spare_known_failures: boot, ..how(args) };
     if ctx.options.dry_run {
         let (plan, broken) = preview(&Session::new(ctx)?, &scope, how)?;
+        let forgotten = if args.value("format") == Some("json") { Vec::new() } else { adopt::forgotten(ctx)? };
+        for (package, source) in forgotten {
+            reporter.line(&format!("Would register {package} again, with its source at {}.", source.display()));
+        }
         return show(args, &plan, &broken, reporter);
     }
-    super::check_access(ctx, args)?;
+    match super::check_access(ctx, args) {
+        // A package manager's run in a system without /var: that modules are lacking is policy's business, as ever.
+        Err(error @ Error::ReadOnlyTree { .. }) if args.value("event").is_some() && !must_succeed(ctx, how) => {
+            reporter.warning(&[&error]);
+            return Ok(0);
+        }
+        checked => checked?,
+    }
     // rpm's file triggers are scriptlets, too, but come when all files are in their places.
     let over =
         ctx.machine.rpm_scriptlet.is_none() || matches!(args.value("event"), Some("files-changed" | "transaction-end"));
@@ -48,6 +60,11 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         reporter.report(Event::Note(format!("\n{}", lines.join("\n"))));
     }
     Ok(done.code)
+}
+
+/// Whether a missing module is a failure.
+fn must_succeed(ctx: &Context, how: How) -> bool {
+    how.strict || ctx.framework.policy == Policy::Fail
 }
 
 /// What a whole reconciliation came to.

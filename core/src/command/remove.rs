@@ -13,6 +13,7 @@ use crate::lock::Holder;
 use crate::names::{Kernel, Package};
 use crate::report::{Event, Reporter};
 use crate::superseded;
+use crate::tree::beside;
 use crate::tree::walk::{self, Built, Filter, Source};
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
@@ -50,9 +51,16 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     }
     // So does the old %preun of an rpm upgrade, after the new version's %post.
     let upgraded = ctx.machine.rpm_scriptlet.is_some_and(RpmScriptlet::keeps_package);
-    if verb == "remove" && upgraded && ctx.trees.root.is_host() && source_state(ctx, &package) == Source::Added {
-        superseded::mark(ctx, &package, Owner::Rpm, reporter)?;
-        return Ok(0);
+    if verb == "remove" && upgraded && ctx.trees.root.is_host() {
+        match source_state(ctx, &package) {
+            Source::Added => {
+                superseded::mark(ctx, &package, Owner::Rpm, reporter)?;
+                return Ok(0);
+            }
+            // A tree that knows nothing: what lies beside the modules stays until its successor takes its place.
+            Source::None if !ctx.trees.package_dir(&package).exists() => return Ok(0),
+            Source::None | Source::Broken => {}
+        }
     }
     loop {
         for (index, kernel) in kernels.iter().enumerate() {
@@ -118,9 +126,16 @@ fn waiting<'a>(package: &'a Package, reporter: &'a dyn Reporter) -> impl Fn(&Hol
     move |holder| reporter.report(Event::Note(format!("Waiting for {holder}, which works on {package}.")))
 }
 
-/// What the tree holds of a package, by kernel.
+/// What there is of a package, by kernel: in the tree, or, where that is empty, beside the kernels' modules.
 fn built_for(ctx: &Context, package: &Package) -> Vec<Built> {
-    walk::walk(&ctx.trees, &Filter::package(package)).packages.into_iter().flat_map(|entry| entry.built).collect()
+    let filter = Filter::package(package);
+    let walk = walk::walk(&ctx.trees, &filter);
+    let beside = beside::unknown_to(&ctx.trees, &filter, &walk).into_iter().map(|beside| Built {
+        kernel: beside.kernel,
+        installed: true,
+        original_modules: false,
+    });
+    walk.packages.into_iter().flat_map(|entry| entry.built).chain(beside).collect()
 }
 
 /// As the classic ordered them: all that are only built, then all that are installed.
@@ -131,7 +146,7 @@ fn all(built: &[Built]) -> Vec<Kernel> {
 
 fn dry_run(ctx: &Context, verb: &str, package: &Package, kernels: &[Kernel], built: &[Built], reporter: &dyn Reporter) {
     for kernel in kernels {
-        if install::is_installed(ctx, package, kernel) {
+        if built.iter().any(|built| built.installed && built.kernel == *kernel) {
             reporter.line(&format!("Would uninstall {package} from kernel {kernel}."));
         }
         if verb != "uninstall" && install::is_built(ctx, package, kernel) {

@@ -1,6 +1,8 @@
 //! `dkms status`: what is added, built and installed. The lines are an interface (behaviour.md 2.9).
 
 use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -11,28 +13,40 @@ use crate::error::Error;
 use crate::execute::Session;
 use crate::finish::trust::{self, Signature};
 use crate::install::{artefact, weak};
-use crate::names::{Kernel, Package};
+use crate::names::{Kernel, Package, Release};
 use crate::report::{Event, Reporter};
 use crate::sign::Certificate;
 use crate::sign::state::Prospect;
+use crate::tree::beside::{self, Beside, Files};
 use crate::tree::compare::{Comparer, Differences, same_bytes};
 use crate::tree::record::{Outcome, Record};
 use crate::tree::walk::{self, Built, Filter, PackageEntry, Source};
 
+/// The classic's words.
+const MISSING: &str = "Built modules are missing in the kernel modules folder";
+const DIFFER: &str = "Differences between built and installed modules";
+
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
-    let walk = walk::walk(&ctx.trees, &filter(args));
+    let filter = filter(args);
+    let walk = walk::walk(&ctx.trees, &filter);
+    // Where the tree is empty (/var is not part of every system), what lies beside the modules tells.
+    let beside = beside::unknown_to(&ctx.trees, &filter, &walk);
+    let kernels = |entry: &PackageEntry| entry.built.iter().map(|built| built.kernel.clone()).collect::<Vec<_>>();
+    let kernels: Vec<Kernel> =
+        walk.packages.iter().flat_map(kernels).chain(beside.iter().map(|beside| beside.kernel.clone())).collect();
     let mut rows = Rows {
         ctx,
         comparer: Comparer::new(&ctx.trees),
         session: OnceCell::new(),
         long: args.flag("long"),
         records: OnceCell::new(),
-        weak_links: weak::links(&ctx.trees),
+        shared: weak::links::shared(&ctx.trees),
         found: Vec::new(),
     };
-    for entry in &walk.packages {
-        rows.package(entry)?;
-        rows.weak(entry, &filter(args));
+    let shared: Vec<Package> = rows.shared.keys().filter(|package| filter.wants_package(package)).cloned().collect();
+    for (entry, beside) in together(walk.packages, beside, shared) {
+        rows.package(&entry, &beside)?;
+        rows.weak(&entry.package, &filter);
     }
     if args.value("format") == Some("json") {
         reporter.line(&serde_json::to_string_pretty(&rows.found).map_err(std::io::Error::other)?);
@@ -42,8 +56,6 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         }
     }
     if rows.long {
-        let kernels: Vec<Kernel> =
-            walk.packages.iter().flat_map(|entry| &entry.built).map(|built| built.kernel.clone()).collect();
         if let Some(session) = rows.session()? {
             super::tell_trust(session, &kernels, reporter)?;
         }
@@ -52,6 +64,25 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         reporter.warning(&[&format!("{} was passed over: {}", ctx.trees.shown(&entry.path).display(), entry.why)]);
     }
     Ok(0)
+}
+
+/// What the tree and what the manifests know of each package, by package; those of which something is `shared`, too.
+fn together(
+    packages: Vec<PackageEntry>,
+    beside: Vec<Beside>,
+    shared: Vec<Package>,
+) -> Vec<(PackageEntry, Vec<Beside>)> {
+    let nothing =
+        |package: &Package| PackageEntry { package: package.clone(), source: Source::None, built: Vec::new() };
+    let mut all: BTreeMap<Package, (PackageEntry, Vec<Beside>)> =
+        packages.into_iter().map(|entry| (entry.package.clone(), (entry, Vec::new()))).collect();
+    for package in shared {
+        all.entry(package.clone()).or_insert_with(|| (nothing(&package), Vec::new()));
+    }
+    for beside in beside {
+        all.entry(beside.package.clone()).or_insert_with(|| (nothing(&beside.package), Vec::new())).1.push(beside);
+    }
+    all.into_values().collect()
 }
 
 fn filter(args: &Args) -> Filter {
@@ -93,6 +124,10 @@ struct Row {
 }
 
 impl Row {
+    fn is_of(&self, kernel: &Kernel) -> bool {
+        self.kernel.as_deref() == Some(kernel.release.as_str()) && self.arch.as_deref() == Some(kernel.arch.as_str())
+    }
+
     fn print(&self, reporter: &dyn Reporter) {
         let Self { name, version, state, .. } = self;
         let mut text = format!("{name}/{version}");
@@ -111,9 +146,7 @@ impl Row {
         }
         reporter.line(&text);
         for record in &self.results {
-            let of_this = self.kernel.as_deref() == Some(record.kernel.release.as_str())
-                && self.arch.as_deref() == Some(record.kernel.arch.as_str());
-            if let Some(line) = describe(record, !of_this) {
+            if let Some(line) = describe(record, !self.is_of(&record.kernel)) {
                 reporter.line(&format!("    {line}"));
             }
         }
@@ -137,12 +170,13 @@ struct Rows<'a> {
     long: bool,
     /// All records, read once.
     records: OnceCell<Vec<Record>>,
-    weak_links: Vec<weak::WeakLink>,
+    /// The kernels that use what was built for another.
+    shared: BTreeMap<Package, BTreeSet<(Kernel, Release)>>,
     found: Vec<Row>,
 }
 
 impl Rows<'_> {
-    fn package(&mut self, entry: &PackageEntry) -> Result<(), Error> {
+    fn package(&mut self, entry: &PackageEntry, beside: &[Beside]) -> Result<(), Error> {
         let row = |state| Row {
             name: entry.package.name.to_string(),
             version: entry.package.version.to_string(),
@@ -159,42 +193,64 @@ impl Rows<'_> {
             self.found.push(row("broken"));
             return Ok(());
         }
-        if entry.built.is_empty() {
+        if entry.built.is_empty() && beside.is_empty() {
             if entry.source == Source::Added {
                 let results = self.results(&entry.package, None);
                 self.found.push(Row { results, ..row("added") });
             }
             return Ok(());
         }
-        for (index, built) in entry.built.iter().enumerate() {
-            let difference = self.difference(&entry.package, built)?;
-            let mut results = self.results(&entry.package, Some(built));
-            if index + 1 == entry.built.len() {
-                // Kernels that have nothing of it have no line of their own.
-                let has_line = |record: &Record| entry.built.iter().any(|built| built.kernel == record.kernel);
-                results.extend(self.results(&entry.package, None).into_iter().filter(|record| !has_line(record)));
-            }
-            let modules = if self.long { self.signatures(&entry.package, built)? } else { Vec::new() };
-            self.found.push(Row {
+        let first = self.found.len();
+        for built in &entry.built {
+            let dir = self.ctx.trees.artefact_modules(&entry.package, &built.kernel);
+            let files = || modules_in(&dir);
+            let row = Row {
                 kernel: Some(built.kernel.release.to_string()),
                 arch: Some(built.kernel.arch.to_string()),
                 original_modules: built.original_modules,
-                difference,
-                results,
-                modules,
+                difference: self.difference(&entry.package, built)?,
+                results: self.results(&entry.package, Some(&built.kernel)),
+                modules: if self.long { self.signatures(&built.kernel, &files())? } else { Vec::new() },
                 ..row(if built.installed { "installed" } else { "built" })
-            });
+            };
+            self.found.push(row);
+        }
+        for Beside { kernel, entry: installed, files, .. } in beside {
+            let dir = self.ctx.trees.modules_dir(&kernel.release);
+            let paths = || installed.files.iter().map(|file| file.outer(&dir)).collect::<Vec<_>>();
+            let row = Row {
+                kernel: Some(kernel.release.to_string()),
+                arch: Some(kernel.arch.to_string()),
+                difference: match files {
+                    Files::Whole => None,
+                    Files::Differ => Some(DIFFER),
+                    Files::Missing => Some(MISSING),
+                },
+                results: self.results(&entry.package, Some(kernel)),
+                modules: if self.long { self.signatures(kernel, &paths())? } else { Vec::new() },
+                ..row("installed")
+            };
+            self.found.push(row);
+        }
+        self.found[first..].sort_by(|a, b| (&a.kernel, &a.arch).cmp(&(&b.kernel, &b.arch)));
+        // Kernels that have nothing of it have no line of their own.
+        let others: Vec<Record> = self.results(&entry.package, None);
+        let rows = &mut self.found[first..];
+        let has_line = |record: &Record| rows.iter().any(|row| row.is_of(&record.kernel));
+        let others: Vec<Record> = others.into_iter().filter(|record| !has_line(record)).collect();
+        if let Some(last) = rows.last_mut() {
+            last.results.extend(others);
         }
         Ok(())
     }
 
     /// Kernels that use what was built for another (weak modules).
-    fn weak(&mut self, entry: &PackageEntry, filter: &Filter) {
-        for (kernel, from) in weak::of_package(&self.ctx.trees, &self.weak_links, &entry.package) {
+    fn weak(&mut self, package: &Package, filter: &Filter) {
+        for (kernel, from) in self.shared.get(package).into_iter().flatten() {
             if filter.wants_kernel(kernel.release.as_str(), kernel.arch.as_str()) {
                 self.found.push(Row {
-                    name: entry.package.name.to_string(),
-                    version: entry.package.version.to_string(),
+                    name: package.name.to_string(),
+                    version: package.version.to_string(),
                     kernel: Some(kernel.release.to_string()),
                     arch: Some(kernel.arch.to_string()),
                     state: "installed-weak",
@@ -211,8 +267,8 @@ impl Rows<'_> {
     fn difference(&mut self, package: &Package, built: &Built) -> Result<Option<&'static str>, Error> {
         Ok(match self.comparer.differences(package, built) {
             Differences::None => None,
-            Differences::MissingInTree => Some("Built modules are missing in the kernel modules folder"),
-            Differences::Differ => Some("Differences between built and installed modules"),
+            Differences::MissingInTree => Some(MISSING),
+            Differences::Differ => Some(DIFFER),
             Differences::NeedConf => return self.by_conf(package, built),
         })
     }
@@ -231,7 +287,7 @@ impl Rows<'_> {
         };
         let there = artefact::modules_by_conf(self.ctx, package, &built.kernel, &evaluated)?;
         if there.len() < evaluated.recipe.modules.len() {
-            return Ok(Some("Built modules are missing in the kernel modules folder"));
+            return Ok(Some(MISSING));
         }
         if !built.installed {
             return Ok(None);
@@ -245,7 +301,7 @@ impl Rows<'_> {
                 put.is_symlink() || same_bytes(&put, &artefact.join(&module.file)).unwrap_or(false)
             })
         });
-        Ok(if same { None } else { Some("Differences between built and installed modules") })
+        Ok(if same { None } else { Some(DIFFER) })
     }
 
     fn session(&self) -> Result<Option<&Session<'_>>, Error> {
@@ -256,24 +312,18 @@ impl Rows<'_> {
     }
 
     /// What each module's file says of its signature.
-    fn signatures(&self, package: &Package, built: &Built) -> Result<Vec<Signature>, Error> {
+    fn signatures(&self, kernel: &Kernel, files: &[PathBuf]) -> Result<Vec<Signature>, Error> {
         let machine = trust::machine(self.ctx);
         let Some(session) = self.session()? else { return Ok(Vec::new()) };
         // Without its configuration a kernel's key is not known; what the file says is.
-        let known: Vec<Certificate> = match trust::of_kernel(session, &built.kernel) {
+        let known: Vec<Certificate> = match trust::of_kernel(session, kernel) {
             Ok(Prospect::Key { certificate, .. }) => vec![*certificate],
             _ => Vec::new(),
         };
-        let dir = self.ctx.trees.artefact_modules(package, &built.kernel);
-        let mut files: Vec<_> = fs_err::read_dir(&dir)
-            .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-            .unwrap_or_default();
-        files.retain(|file| Compression::of_file(file).is_some());
-        files.sort();
         Ok(files.iter().map(|file| Signature::read(file, machine.as_ref(), &known)).collect())
     }
 
-    fn results(&self, package: &Package, built: Option<&Built>) -> Vec<Record> {
+    fn results(&self, package: &Package, kernel: Option<&Kernel>) -> Vec<Record> {
         if !self.long {
             return Vec::new();
         }
@@ -281,11 +331,20 @@ impl Rows<'_> {
         let records = self.records.get_or_init(|| Record::list(&self.ctx.trees, None).unwrap_or_default());
         let of_this = records.iter().filter(|record| {
             record.package == *package
-                && built.is_none_or(|built| record.kernel == built.kernel)
+                && kernel.is_none_or(|kernel| record.kernel == *kernel)
                 && !matches!(record.outcome, Outcome::Installed | Outcome::Built | Outcome::Added)
         });
         of_this.cloned().collect()
     }
+}
+
+/// The modules in an artefact's directory.
+fn modules_in(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs_err::read_dir(dir).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
+    files.retain(|file| Compression::of_file(file).is_some());
+    files.sort();
+    files
 }
 
 fn describe(record: &Record, with_kernel: bool) -> Option<String> {

@@ -7,6 +7,7 @@ use super::session::Session;
 use super::work::{Done, Want, record, work};
 use crate::error::Error;
 use crate::install::depmod::{self, Depmod};
+use crate::install::weak;
 use crate::names::{Kernel, Package, Release};
 use crate::report::{Buffer, Event, Reporter};
 
@@ -210,6 +211,13 @@ type DepmodFailure = (Release, Box<dyn Fn() -> Error>);
 /// Runs depmod for every kernel that changed since the last time, unless `--no-depmod`. What was installed
 /// stays installed when it fails: the files are right, only the lists are old, and the next run makes them.
 pub fn depmods(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFailure> {
+    let failures = lists(session, reporter);
+    // Their program reads the lists, and makes those of the kernels that it gives links.
+    weak::added(session.ctx, session.take_weak(), reporter);
+    failures
+}
+
+fn lists(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFailure> {
     let mut failures: Vec<DepmodFailure> = Vec::new();
     if session.ctx.options.no_depmod {
         session.take_touched();

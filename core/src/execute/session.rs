@@ -1,6 +1,7 @@
 //! What the jobs of one run share.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +10,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::facts::{Facts, KernelFacts};
 use crate::finish::signing::Signing;
-use crate::install::depmod;
+use crate::install::{depmod, weak};
 use crate::journal;
 use crate::names::{Kernel, Release};
 use crate::report::Reporter;
@@ -27,6 +28,8 @@ pub struct Session<'a> {
     must_sign: AtomicBool,
     /// Kernels beside whose modules something changed.
     changed: Mutex<BTreeSet<Release>>,
+    /// What the vendor's program for weak modules is still to be told of.
+    weak: Mutex<weak::Pending>,
 }
 
 impl<'a> Session<'a> {
@@ -39,6 +42,7 @@ impl<'a> Session<'a> {
             signing: Mutex::default(),
             must_sign: AtomicBool::new(false),
             changed: Mutex::default(),
+            weak: Mutex::default(),
         })
     }
 
@@ -87,6 +91,17 @@ impl<'a> Session<'a> {
     /// Notes that this kernel needs a depmod.
     pub fn touched(&self, release: &Release) {
         self.changed.lock().unwrap_or_else(PoisonError::into_inner).insert(release.clone());
+    }
+
+    /// Notes that these files, below the kernel's directory, may serve other kernels, too.
+    pub fn tell_weak(&self, kernel: &Kernel, files: Vec<PathBuf>) {
+        let mut weak = self.weak.lock().unwrap_or_else(PoisonError::into_inner);
+        weak.entry(kernel.clone()).or_default().extend(files);
+    }
+
+    /// What was noted of such files, which is then forgotten.
+    pub fn take_weak(&self) -> weak::Pending {
+        std::mem::take(&mut self.weak.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The kernels that need a depmod.

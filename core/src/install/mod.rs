@@ -75,7 +75,9 @@ pub fn install(
         |evaluated| evaluated.conf.no_weak_modules,
     );
     let files = modules.iter().map(|module| module.location.join(&module.file)).filter(|file| dir.join(file).exists());
-    weak::tell(ctx, kernel, files, weak::What::Add, wanted, reporter);
+    if wanted {
+        session.tell_weak(kernel, files.collect());
+    }
     if let Some(line) = scripts.and_then(|scripts| scripts.post_install.as_deref()) {
         // Its status never counted: the modules are in place.
         script::run(ctx, package, "post_install", line, &environment, reporter)?;
@@ -177,6 +179,8 @@ fn put(
         let files = before.iter().flat_map(|before| &before.files);
         files.clone().any(|file| file.path.join(&file.file) == path && uninstall::is_ours(file, &dir.join(path)))
     };
+    // Until now the kernel may have used the build for another one.
+    let shared = weak::links::of_name(&ctx.trees, &kernel.release, &package.name);
     let mut change = Change::new(&ctx.trees, format!("install {package} for {kernel}"));
     let mut refused = Vec::new();
     let mut files: Vec<InstalledFile> = Vec::new();
@@ -187,6 +191,8 @@ fn put(
         let found: Vec<&Path> = found(facts, ctx, module)
             .into_iter()
             .filter(|path| dir.join(path).exists() && !prebuilt::is_link(ctx, &package.name, kernel, path))
+            // Nor is a link to a build of ours for another kernel somebody else's original.
+            .filter(|path| !shared.iter().any(|link| link.link == dir.join(path)))
             .collect();
         // Its own file, built anew, is not in its way.
         let own = module.location.join(&module.file);
@@ -240,6 +246,11 @@ fn put(
         }
     }
     prebuilt::step_aside(ctx, &mut change, &package.name, kernel, reporter);
+    for link in shared {
+        reporter.line(&format!("The link to the build for {} goes: this kernel has its own now", link.from));
+        change.remove_file(&link.link);
+        change.prune_empty_dirs(link.link.parent().unwrap_or(&dir), &dir);
+    }
     change.stage_symlink(PathBuf::from(package.version.as_str()).join(&kernel.release).join(&kernel.arch), &link);
     beside.put(entry(ctx, package, kernel, manifest, evaluated, files));
     let bytes = beside.to_bytes().map_err(std::io::Error::other)?;

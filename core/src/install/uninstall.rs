@@ -13,6 +13,7 @@ use crate::lock::Holder;
 use crate::names::{Kernel, Package};
 use crate::process::Environment;
 use crate::report::Reporter;
+use crate::tree::beside;
 use crate::tree::identity::Identity;
 use crate::tree::manifest::{Installed, InstalledFile, KernelManifest};
 use crate::tree::record::Record;
@@ -30,7 +31,8 @@ pub fn uninstall(
     evaluate: Evaluate<'_>,
     reporter: &dyn Reporter,
 ) -> Result<bool, Error> {
-    if !is_installed(ctx, package, kernel) {
+    // Where the tree is empty (another /var, or none), what lies beside the modules says what to take out.
+    if !is_installed(ctx, package, kernel) && beside::known(&ctx.trees, package, kernel).is_none() {
         let quiet = artefact::manifest(ctx, package, kernel)?.is_some_and(|manifest| manifest.has_exclusive);
         if !quiet {
             reporter.line(&format!("Module {package} is not installed for kernel {kernel}. Skipping..."));
@@ -66,10 +68,8 @@ fn take_out(
         }
         None => as_classic(ctx, package, kernel, &evaluate()?)?,
     };
-    let files = entry.files.iter().map(|file| file.path.join(&file.file));
-    weak::tell(ctx, kernel, files, weak::What::Remove, !entry.no_weak_modules, reporter);
     // Loaded again under the lock: another run may have written it meanwhile.
-    let _lock = ctx.lock_tree()?;
+    let lock = ctx.lock_tree()?;
     let beside = KernelManifest::load(&path).map_err(JournalError::File)?;
     let mut change = Change::new(&ctx.trees, format!("uninstall {package} from {kernel}"));
     for file in &entry.files {
@@ -99,6 +99,8 @@ fn take_out(
         }
     }
     super::depmod::commit(ctx, &kernel.release, change)?;
+    drop(lock);
+    weak::removed(ctx, kernel, &entry.paths(), !entry.no_weak_modules, reporter);
     Ok(entry.post_remove)
 }
 
@@ -182,7 +184,9 @@ pub fn unbuild(
 ) -> Result<bool, Error> {
     let changed = uninstall(ctx, package, kernel, evaluate, reporter)?;
     if !is_built(ctx, package, kernel) && !ctx.trees.artefact(package, kernel).exists() {
-        reporter.line(&format!("Module {package} is not built for kernel {kernel}. Skipping..."));
+        if !changed {
+            reporter.line(&format!("Module {package} is not built for kernel {kernel}. Skipping..."));
+        }
         return Ok(changed);
     }
     let _lock = ctx.lock_tree()?;

@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::names::{Kernel, Name, Package, Version};
+use crate::names::{Kernel, Name, Package, Release, Version};
 
 /// What is known of the system, as far as a plan depends on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,6 +95,8 @@ pub enum State {
     },
     /// It is installed as it should be.
     Installed,
+    /// It uses the build for this other kernel, through a link of the vendor's (weak modules).
+    Shared(Release),
 }
 
 /// Why an artefact is no longer right.
@@ -192,6 +194,8 @@ pub enum Reason {
     Present,
     /// It is installed by hand only, and was not.
     Manual,
+    /// The build for another kernel serves, as long as this one's headers are not there.
+    Shared(Release),
     /// dkms.conf excludes the kernel.
     Excluded(String),
     /// The kernel's headers are not there, or not the right ones.
@@ -258,6 +262,7 @@ impl fmt::Display for Reason {
             Self::Orphaned => f.write_str("its kernel was removed"),
             Self::Present => f.write_str("it is as it should be"),
             Self::Manual => f.write_str("it is installed by hand only"),
+            Self::Shared(from) => write!(f, "it has no headers, and shares the build for {from}"),
             Self::Excluded(why) => write!(f, "it is not meant for this kernel: {why}"),
             Self::Headers(what) => write!(f, "waiting for headers: {what}"),
             Self::Dependencies(missing) => write!(f, "it needs {}, which will not be there", names(missing)),

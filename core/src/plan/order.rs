@@ -101,7 +101,7 @@ impl<'a> Sorter<'a> {
             (State::Installed | State::Built, Some(why)) => (Action::Build, Reason::Stale(why)),
             (State::Installed, None) => return (Action::Keep, Reason::Present),
             (State::Built, None) => (Action::Install, Self::absent(package)),
-            (State::Absent, _) => (Action::Build, Self::absent(package)),
+            (State::Absent | State::Shared(_), _) => (Action::Build, Self::absent(package)),
         };
         if action == Action::Install {
             return (action, reason);
@@ -115,6 +115,9 @@ impl<'a> Sorter<'a> {
         match &self.kernel.headers {
             HeadersState::Ready => {}
             HeadersState::Missing(what) | HeadersState::Mismatch(what) => {
+                if let State::Shared(from) = &package.state {
+                    return (Action::Keep, Reason::Shared(from.clone()));
+                }
                 return (Action::Wait, Reason::Headers(what.clone()));
             }
         }
@@ -141,8 +144,10 @@ impl<'a> Sorter<'a> {
                         Action::Build | Action::Install => true,
                         Action::Skip => step.reason != Reason::Manual,
                         Action::Keep | Action::Sign | Action::Wait | Action::Fail => {
-                            matches!(state, Some(State::Installed | State::Stale { installed: true, .. }))
-                                || self.packages.get(name).is_some_and(|package| package.other.is_some())
+                            matches!(
+                                state,
+                                Some(State::Installed | State::Shared(_) | State::Stale { installed: true, .. })
+                            ) || self.packages.get(name).is_some_and(|package| package.other.is_some())
                         }
                         Action::Remove => false,
                     };

@@ -46,6 +46,18 @@ fn told(facts: &Facts) -> Vec<String> {
 }
 
 #[test]
+fn a_shared_build_serves_while_there_are_no_headers() {
+    let shared = || vec![on(&kernel("6.1"), "a/1", State::Shared(Release::new("6.0").unwrap()))];
+    let missing = || HeadersState::Missing("x".into());
+    assert_eq!(told(&facts(missing(), shared())), [r#"Keep a/1 Shared(Release("6.0")) []"#]);
+    assert_eq!(told(&facts(HeadersState::Ready, shared())), ["Build a/1 Missing []"]);
+    // What needs it is no worse off.
+    let mut packages = shared();
+    packages.push(PackageFacts { depends: vec![name("a")], ..on(&kernel("6.1"), "b/1", State::Absent) });
+    assert_eq!(told(&facts(missing(), packages))[1], r#"Wait b/1 Headers("x") []"#);
+}
+
+#[test]
 fn each_state_has_its_step() {
     let k = kernel("6.1");
     let stale = |installed| State::Stale { why: Stale::Kernel, installed };

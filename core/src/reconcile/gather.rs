@@ -11,7 +11,7 @@ use crate::execute::Session;
 use crate::facts::KernelFacts;
 use crate::finish::trust;
 use crate::host::headers_package;
-use crate::install::{self, artefact};
+use crate::install::{self, artefact, weak};
 use crate::journal::JournalError;
 use crate::kernel::identity::{Match, headers_match};
 use crate::kernel::installed;
@@ -20,7 +20,7 @@ use crate::names::{Kernel, Name, Package, Release};
 use crate::plan::{self, HeadersState, KnownFailure, PackageFacts, Presence, Stale, State, Wish};
 use crate::sign::state::{Prospect, Verdict, judge};
 use crate::superseded;
-use crate::tree::manifest::{Installed, KernelManifest};
+use crate::tree::manifest::{Installed, InstalledFile, KernelManifest};
 use crate::tree::record::{Outcome, Record};
 use crate::tree::walk::{self, Built, Filter, PackageEntry, Source, Walk};
 
@@ -56,6 +56,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, spare: bool) -> Resul
             .iter()
             .map(|entry| format!("{} was passed over: {}", ctx.trees.shown(&entry.path).display(), entry.why)),
     );
+    let shared = weak::links::shared(&ctx.trees);
     let mut gathered = Gathered {
         facts: plan::Facts {
             registered: walk.packages.iter().map(|entry| entry.package.name.clone()).collect(),
@@ -89,6 +90,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, spare: bool) -> Resul
                 .map_err(JournalError::File)?
                 .unwrap_or_default(),
             marked: stale::marked(ctx, &kernel),
+            shared: &shared,
             prospect: std::cell::OnceCell::new(),
             spare,
         };
@@ -220,6 +222,8 @@ struct Looker<'a> {
     facts: &'a KernelFacts,
     beside: KernelManifest,
     marked: BTreeSet<Package>,
+    /// The kernels that use the build for another, by package.
+    shared: &'a BTreeMap<Package, BTreeSet<(Kernel, Release)>>,
     /// How modules for this kernel are signed, once somebody asks.
     prospect: std::cell::OnceCell<Prospect>,
     spare: bool,
@@ -303,8 +307,22 @@ impl Looker<'_> {
         let known = self.beside.find(package, &kernel.arch);
         let Some(built) = built else {
             // Where /var is not part of the system (image-based), what lies beside the modules is proof.
-            let there = known.is_some_and(|known| !known.files.is_empty() && self.files_are_there(known));
-            return Ok((if there { State::Installed } else { State::Absent }, known));
+            let there = known.filter(|known| !known.files.is_empty() && self.files_are_there(known));
+            let shared = || self.shared.get(package)?.iter().find(|(shares, _)| shares == kernel);
+            let state = match (there, shared()) {
+                (Some(there), _) => match self.staleness(
+                    there.kernel_identity.as_ref(),
+                    there.headers_stamp.as_ref(),
+                    there.headers_digest.as_ref(),
+                    self.marked.contains(package),
+                ) {
+                    Some(why) => State::Stale { why, installed: true },
+                    None => State::Installed,
+                },
+                (None, Some((_, from))) => State::Shared(from.clone()),
+                (None, None) => State::Absent,
+            };
+            return Ok((state, known));
         };
         let installed = built.installed;
         if superseded::is_outdated(ctx, package, kernel) {
@@ -370,9 +388,15 @@ impl Looker<'_> {
 
     fn files_are_there(&self, known: &Installed) -> bool {
         let dir = self.session.ctx.trees.modules_dir(&self.facts.kernel.release);
+        let leads_somewhere = |file: &InstalledFile| {
+            let trees = &self.session.ctx.trees;
+            !file.symlink || trees.root.outer(&trees.shown(&file.outer(&dir))).exists()
+        };
         known.files.iter().all(|file| {
             let path = file.outer(&dir);
-            std::fs::symlink_metadata(&path).is_ok() && !install::is_replaced_by_the_kernels(file, &path)
+            std::fs::symlink_metadata(&path).is_ok()
+                && leads_somewhere(file)
+                && !install::is_replaced_by_the_kernels(file, &path)
         })
     }
 

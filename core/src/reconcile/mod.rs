@@ -3,6 +3,7 @@
 //! looks, plans, and does. Looking again finds nothing to do: order, repetition and omission of events are
 //! harmless.
 
+pub mod adopt;
 pub mod dependants;
 mod gather;
 pub mod initramfs;
@@ -19,7 +20,7 @@ use crate::error::Error;
 use crate::execute::{self, Done, Job, Session, Want};
 use crate::finish::resign::{Resigned, resign};
 use crate::finish::trust;
-use crate::install;
+use crate::install::{self, weak};
 use crate::journal::JournalError;
 use crate::names::{Kernel, Release};
 use crate::plan::{Action, Plan, Reason, Step, plan};
@@ -138,6 +139,9 @@ pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn 
         session.require_signatures();
     }
     session.heal(reporter)?;
+    // What the vendor's program did when a kernel came, before anything is planned with it.
+    weak::links::tidy(session.ctx, reporter);
+    adopt::adopt(session, reporter)?;
     let gathered = gather::gather(session, scope, how.spare_known_failures)?;
     let plan = plan(&gathered.facts);
     let mut results: Vec<Option<Result<Done, Error>>> = plan.steps.iter().map(|_| None).collect();
@@ -149,6 +153,13 @@ pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn 
         }
     }
     for release in &gathered.leftovers {
+        // Of packages that failed to go, all stays.
+        let failed = plan.steps.iter().zip(&results).any(|(step, result)| {
+            step.kernel.release == *release && step.action == Action::Remove && matches!(result, Some(Err(_)))
+        });
+        if !failed {
+            orphan::forget(session, release, reporter)?;
+        }
         orphan::clear(session.ctx, release)?;
     }
     let before = session.touched_so_far();

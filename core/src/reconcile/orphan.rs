@@ -1,9 +1,11 @@
 //! What a removed kernel leaves behind: taken out by manifest, not by what dkms.conf says today.
 
+use std::collections::BTreeSet;
+
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::Session;
-use crate::install;
+use crate::install::{self, weak};
 use crate::journal::{Change, JournalError};
 use crate::names::{Kernel, Package, Release};
 use crate::plan::Step;
@@ -79,9 +81,9 @@ fn forgotten(
         return Ok(());
     }
     let dir = ctx.trees.modules_dir(&kernel.release);
-    let _lock = ctx.lock_tree()?;
+    let lock = ctx.lock_tree()?;
     let mut change = Change::new(&ctx.trees, format!("remove what is left for {kernel}"));
-    for entry in here {
+    for entry in &here {
         for file in &entry.files {
             let installed = file.outer(&dir);
             if install::is_ours(file, &installed) {
@@ -98,7 +100,22 @@ fn forgotten(
         change.stage_bytes(beside.to_bytes().map_err(std::io::Error::other)?, 0o644, &path);
     }
     change.commit()?;
+    drop(lock);
     session.touched(&kernel.release);
+    for entry in here {
+        weak::removed(ctx, kernel, &entry.paths(), !entry.no_weak_modules, reporter);
+    }
+    Ok(())
+}
+
+/// Removes what manifests beside the modules of a removed kernel list and the tree knows nothing of.
+pub(super) fn forget(session: &Session<'_>, release: &Release, reporter: &dyn Reporter) -> Result<(), Error> {
+    let path = session.ctx.trees.kernel_manifest(release);
+    let beside = KernelManifest::load(&path).map_err(JournalError::File)?.unwrap_or_default();
+    let arches: BTreeSet<_> = beside.installed.into_iter().map(|entry| entry.arch).collect();
+    for arch in arches {
+        forgotten(session, &Kernel { release: release.clone(), arch }, &[], reporter)?;
+    }
     Ok(())
 }
 

@@ -324,6 +324,13 @@ impl KernelManifest {
     }
 }
 
+impl Installed {
+    /// Its files, below the kernel's directory.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.files.iter().map(|file| file.path.join(&file.file)).collect()
+    }
+}
+
 impl InstalledFile {
     /// Its path, given the kernel's modules directory.
     pub fn outer(&self, modules_dir: &Path) -> PathBuf {

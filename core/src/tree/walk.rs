@@ -92,6 +92,11 @@ impl Filter {
         Self { name: Some(package.name.to_string()), version: Some(package.version.to_string()), kernels: Vec::new() }
     }
 
+    /// Whether results for a package are wanted.
+    pub fn wants_package(&self, package: &Package) -> bool {
+        wants(self.name.as_ref(), package.name.as_str()) && wants(self.version.as_ref(), package.version.as_str())
+    }
+
     fn wants_release(&self, release: &str) -> bool {
         self.kernels.is_empty() || self.kernels.iter().any(|(r, _)| glob::matches(r, release))
     }

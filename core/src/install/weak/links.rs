@@ -1,0 +1,281 @@
+//! The links themselves: which there are, whose modules they lead to, and which of them policy does not allow.
+//!
+//! The vendor's programs also make links when a kernel arrives, without asking us: to every module that lies below
+//! `extra/` (RHEL) or belongs to a package of theirs (SUSE), for older and newer kernels alike.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Component, Path, PathBuf};
+
+use crate::context::Context;
+use crate::durable;
+use crate::kernel::version;
+use crate::names::{Kernel, Name, Package, Release};
+use crate::report::Reporter;
+use crate::tree::Trees;
+use crate::tree::manifest::{Installed, KernelManifest};
+
+/// The directory of links, below a kernel's.
+const DIR: &str = "weak-updates";
+
+/// A kernel that uses another's build.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WeakLink {
+    /// The kernel that has the link.
+    pub kernel: Release,
+    /// The kernel that the module was built for.
+    pub from: Release,
+    /// The module, below the directory of `from`.
+    pub file: PathBuf,
+    /// The link, as an outer path.
+    pub link: PathBuf,
+}
+
+impl WeakLink {
+    /// Whether the module that it leads to is there.
+    fn leads_somewhere(&self, trees: &Trees) -> bool {
+        std::fs::symlink_metadata(trees.modules_dir(&self.from).join(&self.file)).is_ok()
+    }
+}
+
+/// Every link from one kernel's directory into another's, in order.
+pub fn all(trees: &Trees) -> Vec<WeakLink> {
+    let Ok(kernels) = std::fs::read_dir(&trees.install.outer) else { return Vec::new() };
+    let mut links = Vec::new();
+    for entry in kernels.flatten() {
+        let Some(kernel) = entry.file_name().to_str().and_then(|name| Release::new(name).ok()) else { continue };
+        collect(trees, &kernel, &entry.path().join(DIR), &mut links);
+    }
+    links.sort();
+    links
+}
+
+/// The links that lead to one of these `files` of the kernel `from`.
+pub fn to(trees: &Trees, from: &Release, files: &[PathBuf]) -> Vec<WeakLink> {
+    all(trees).into_iter().filter(|link| link.from == *from && files.contains(&link.file)).collect()
+}
+
+fn collect(trees: &Trees, kernel: &Release, dir: &Path, links: &mut Vec<WeakLink>) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let Ok(kind) = entry.file_type() else { continue };
+        if kind.is_dir() {
+            collect(trees, kernel, &entry.path(), links);
+        } else if kind.is_symlink() {
+            let target = std::fs::read_link(entry.path()).unwrap_or_default();
+            if let Some((from, file)) = split(&trees.install.inside, &target) {
+                links.push(WeakLink { kernel: kernel.clone(), from, file, link: entry.path() });
+            }
+        }
+    }
+}
+
+/// `/lib/modules/K/extra/x.ko`: K and `extra/x.ko`.
+fn split(install: &Path, target: &Path) -> Option<(Release, PathBuf)> {
+    let places = [install, Path::new("/lib/modules"), Path::new("/usr/lib/modules")];
+    let rest = places.into_iter().find_map(|place| target.strip_prefix(place).ok())?;
+    let mut parts = rest.components();
+    let Component::Normal(release) = parts.next()? else { return None };
+    Some((Release::new(release.to_str()?).ok()?, parts.as_path().to_owned()))
+}
+
+/// The manifests beside the kernels' modules, each read once.
+struct Manifests<'a> {
+    trees: &'a Trees,
+    known: HashMap<Release, KernelManifest>,
+}
+
+impl<'a> Manifests<'a> {
+    fn new(trees: &'a Trees) -> Self {
+        Self { trees, known: HashMap::new() }
+    }
+
+    fn of(&mut self, release: &Release) -> &KernelManifest {
+        let trees = self.trees;
+        self.known
+            .entry(release.clone())
+            .or_insert_with(|| KernelManifest::load(&trees.kernel_manifest(release)).ok().flatten().unwrap_or_default())
+    }
+
+    /// The installation that the link's module is part of; `None`: it is none of ours.
+    fn owner(&mut self, link: &WeakLink) -> Option<Installed> {
+        let is_it = |entry: &&Installed| entry.files.iter().any(|file| file.path.join(&file.file) == link.file);
+        self.of(&link.from).installed.iter().find(is_it).cloned()
+    }
+
+    /// Whether the kernel has a build of its own of some version of the package.
+    fn has_own(&mut self, release: &Release, name: &Name) -> bool {
+        let dir = self.trees.modules_dir(release);
+        self.of(release).installed.iter().any(|entry| {
+            entry.package.name == *name
+                && entry.files.iter().any(|file| std::fs::symlink_metadata(file.outer(&dir)).is_ok())
+        })
+    }
+}
+
+/// The kernels that use what one of our packages has installed for another, and have nothing of their own of it: which,
+/// and whose.
+pub fn shared(trees: &Trees) -> BTreeMap<Package, BTreeSet<(Kernel, Release)>> {
+    let mut manifests = Manifests::new(trees);
+    let mut found: BTreeMap<Package, BTreeSet<(Kernel, Release)>> = BTreeMap::new();
+    for link in all(trees) {
+        let Some(owner) = manifests.owner(&link) else { continue };
+        if link.leads_somewhere(trees) && !manifests.has_own(&link.kernel, &owner.package.name) {
+            let kernel = Kernel { release: link.kernel, arch: owner.arch };
+            found.entry(owner.package).or_default().insert((kernel, link.from));
+        }
+    }
+    found
+}
+
+/// The links in the directory of `release` to builds of some version of `name` for other kernels: ours, whoever made
+/// them, and in nobody's way.
+pub fn of_name(trees: &Trees, release: &Release, name: &Name) -> Vec<WeakLink> {
+    let mut manifests = Manifests::new(trees);
+    let mut links = Vec::new();
+    collect(trees, release, &trees.modules_dir(release).join(DIR), &mut links);
+    links.retain(|link| manifests.owner(link).is_some_and(|owner| owner.package.name == *name));
+    links
+}
+
+/// Takes away the links to modules of ours that policy does not allow: of a kernel older than the one that the module was
+/// built for; of a kernel that has a build of its own; to a package that says `NO_WEAK_MODULES`.
+pub fn tidy(ctx: &Context, reporter: &dyn Reporter) {
+    let mut manifests = Manifests::new(&ctx.trees);
+    let mut away = Vec::new();
+    for link in all(&ctx.trees) {
+        let Some(owner) = manifests.owner(&link) else { continue };
+        let WeakLink { kernel, from, .. } = &link;
+        let package = &owner.package;
+        let why = if version::by_age(kernel.as_str(), from.as_str()).is_lt() {
+            format!("Kernel {kernel} gets no link to {package}: it is older than {from}.")
+        } else if manifests.has_own(kernel, &package.name) {
+            format!("Kernel {kernel} has a build of {} of its own, and needs no link to that for {from}.", package.name)
+        } else if owner.no_weak_modules {
+            format!("Kernel {kernel} gets no link to {package}, which does not want that.")
+        } else {
+            continue;
+        };
+        away.push((link, why));
+    }
+    take_away(ctx, &away, reporter);
+}
+
+/// Takes those of `links` away that lead nowhere any more, and tells which kernels have lost a module that they shared.
+pub(super) fn drop_dangling(ctx: &Context, links: &[WeakLink], reporter: &dyn Reporter) {
+    let gone = links.iter().filter(|link| !link.leads_somewhere(&ctx.trees));
+    let mut lost = BTreeSet::new();
+    let mut away = Vec::new();
+    for link in gone {
+        let line = format!("Kernel {} shared this build, and has it no more.", link.kernel);
+        if lost.insert(link.kernel.clone()) {
+            reporter.line(&line);
+        }
+        if link.link.is_symlink() {
+            away.push((link.clone(), String::new()));
+        }
+    }
+    take_away(ctx, &away, reporter);
+}
+
+fn take_away(ctx: &Context, links: &[(WeakLink, String)], reporter: &dyn Reporter) {
+    let mut changed = BTreeSet::new();
+    for (link, why) in links {
+        match std::fs::remove_file(&link.link) {
+            Ok(()) => {
+                if !why.is_empty() {
+                    reporter.line(why);
+                }
+                let dir = ctx.trees.modules_dir(&link.kernel);
+                let parent = link.link.parent().unwrap_or(&dir);
+                if let Err(error) = durable::prune(parent, &dir) {
+                    log::info!("{error}");
+                }
+                changed.insert(link.kernel.clone());
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                reporter.warning(&[&format!("cannot remove {}: {error}", ctx.trees.shown(&link.link).display())]);
+            }
+        }
+    }
+    for release in changed {
+        match crate::install::depmod::run(ctx, &release) {
+            Ok(crate::install::depmod::Depmod::Failed(why)) => {
+                reporter.warning(&[&format!("depmod failed for kernel {release}: {why}")]);
+            }
+            Ok(_) => {}
+            Err(error) => reporter.warning(&[&error]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::root::Root;
+    use std::os::unix::fs::symlink;
+
+    fn trees(tmp: &tempfile::TempDir) -> Trees {
+        Trees::new(Root::at(tmp.path()).unwrap())
+    }
+
+    /// `hello/1` installed for `release` as `extra/hello.ko`.
+    fn install(trees: &Trees, release: &str) {
+        let dir = trees.install.outer.join(release);
+        fs_err::create_dir_all(dir.join("extra")).unwrap();
+        fs_err::write(dir.join("extra/hello.ko"), "").unwrap();
+        let text = r#"{"format":1,"installed":[{"package":{"name":"hello","version":"1"},"arch":"x","installed_at":1,
+            "files":[{"path":"extra","name":"hello","file":"hello.ko","digest":"0"}]}]}"#;
+        fs_err::write(dir.join(".dkms-manifest.json"), text).unwrap();
+    }
+
+    fn link(trees: &Trees, kernel: &str, name: &str, target: &str) {
+        let dir = trees.install.outer.join(kernel).join(DIR);
+        fs_err::create_dir_all(&dir).unwrap();
+        symlink(target, dir.join(name)).unwrap();
+    }
+
+    #[test]
+    fn links_are_found_and_read() {
+        let tmp = tempfile::tempdir().unwrap();
+        let trees = trees(&tmp);
+        fs_err::create_dir_all(trees.install.outer.join("5.14.0-9/weak-updates/hello")).unwrap();
+        link(&trees, "5.14.0-9", "hello/a.ko", "/lib/modules/5.14.0-1/extra/a.ko");
+        link(&trees, "5.14.0-9", "hello/b.ko", "/usr/lib/modules/5.14.0-1/extra/deep/b.ko");
+        link(&trees, "5.14.0-9", "hello/c.ko", "/somewhere/else.ko");
+        fs_err::write(trees.install.outer.join("5.14.0-9/weak-updates/d.ko"), "").unwrap();
+        let found: Vec<_> = all(&trees)
+            .into_iter()
+            .map(|link| (link.kernel.to_string(), link.from.to_string(), link.file.display().to_string()))
+            .collect();
+        let expected =
+            ["extra/a.ko", "extra/deep/b.ko"].map(|file| ("5.14.0-9".into(), "5.14.0-1".into(), file.into()));
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn only_our_modules_are_shared_and_only_where_there_is_no_build() {
+        let tmp = tempfile::tempdir().unwrap();
+        let trees = trees(&tmp);
+        install(&trees, "5.14.0-2");
+        install(&trees, "5.14.0-3");
+        for kernel in ["5.14.0-3", "5.14.0-4"] {
+            link(&trees, kernel, "hello.ko", "/lib/modules/5.14.0-2/extra/hello.ko");
+            link(&trees, kernel, "vendor.ko", "/lib/modules/5.14.0-2/extra/vendor.ko");
+        }
+        let found: Vec<String> = shared(&trees)
+            .into_iter()
+            .flat_map(|(package, kernels)| {
+                kernels.into_iter().map(move |(kernel, from)| format!("{package} {kernel} {from}"))
+            })
+            .collect();
+        assert_eq!(found, ["hello/1 5.14.0-4 (x) 5.14.0-2"]);
+        let name = Name::new("hello").unwrap();
+        let own = of_name(&trees, &Release::new("5.14.0-3").unwrap(), &name);
+        assert_eq!(own.len(), 1);
+        assert!(own[0].link.ends_with("weak-updates/hello.ko"));
+        // A link that leads nowhere serves nobody.
+        fs_err::remove_file(trees.install.outer.join("5.14.0-2/extra/hello.ko")).unwrap();
+        assert!(shared(&trees).is_empty());
+    }
+}
