@@ -15,6 +15,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 NEED = bash tests/scripts/need.sh
 HOST = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 PROGRAM = target/dkms
+# Says yes if rustc is 1.88 or newer, which the rpm crate takes. Asked when it is needed: cargo may be installed by then.
+RUST_188 = $(shell [ "$$(printf '%s\n1.88\n' "$$(rustc -V 2>/dev/null | cut -d' ' -f2)" | sort -V | head -n 1)" != 1.88 ] || echo yes)
 # What `dkms mkpkg` runs. It needs Rust 1.88; an older one leaves it out.
 MKPKG = $(dir $(PROGRAM))dkms-mkpkg
 export DKMS_BIN := $(CURDIR)/$(PROGRAM)
@@ -52,7 +54,7 @@ $(PROGRAM)-now:
 
 .PHONY: mkpkg-now
 mkpkg-now:
-	@if [ "$$(printf '%s\n1.88\n' "$$(rustc -V | cut -d' ' -f2)" | sort -V | head -n 1)" != 1.88 ]; then \
+	@if [ "$(RUST_188)" != yes ]; then \
 		rm -f $(MKPKG); echo "dkms-mkpkg is left out: it needs Rust 1.88, this is $$(rustc -V)"; exit 0; fi; set -e; \
 	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-mkpkg; \
 	install -m 0755 target/$(HOST)/release/dkms-mkpkg $(MKPKG)
@@ -138,9 +140,11 @@ rpm:
 	@$(MAKE) --no-print-directory $(PROGRAM)-now $(RPM_HOOKS)-now mkpkg-now
 	@$(MAKE) --no-print-directory rpm-prebuilt
 
+# With Rust 1.88 it looks into packages before a transaction; without, it goes by their names.
 .PHONY: $(RPM_HOOKS)-now
 $(RPM_HOOKS)-now:
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-hooks-dnf
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-hooks-dnf \
+		$(if $(RUST_188),--features read-rpm,)
 	@install -m 0755 target/$(HOST)/release/dkms-rpm $(RPM_HOOKS)
 
 # The same with the programs PROGRAM and RPM_HOOKS as they are.
@@ -220,3 +224,4 @@ lint:
 	@$(NEED) build
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@[ "$(RUST_188)" != yes ] || { set -x; cargo clippy --locked -p dkms-hooks-dnf -p dkms-tests --features read-rpm --all-targets -- -D warnings; }
