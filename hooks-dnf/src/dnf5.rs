@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn asks_for_what_comes() {
-        let reply = r#"{"op":"reply","requested_op":"get","domain":"trans_packages","status":"OK","return":{"trans_packages":[{"name":"kernel-core","version":"7.2","release":"1","arch":"x86_64","direction":"IN","install_size":9}]}}"#;
+        let reply = r#"{"op":"reply","requested_op":"get","domain":"trans_packages","status":"OK","return":{"trans_packages":[{"name":"kernel-core","version":"7.2","release":"1","arch":"x86_64","direction":"IN","install_size":"9"}]}}"#;
         let mut sent = Vec::new();
         let mut talk = Talk { from: format!("{reply}\n").leak().as_bytes(), to: &mut sent };
         let packages = talk.packages().unwrap();

@@ -23,7 +23,7 @@ pub struct Package {
     #[serde(default)]
     pub direction: String,
     /// What it takes on the disk, in bytes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number")]
     pub install_size: u64,
     /// The repository that it comes from.
     #[serde(default)]
@@ -34,6 +34,12 @@ pub struct Package {
     /// What its file says, if that has been read.
     #[serde(skip)]
     pub contents: Option<Contents>,
+}
+
+/// libdnf5's actions give numbers as text, dnf4's plugin as numbers; what is neither is not worth failing for.
+fn number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let value = serde_json::Value::deserialize(from)?;
+    Ok(value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0))
 }
 
 impl Package {
@@ -85,10 +91,13 @@ impl Coming {
                     continue;
                 }
                 let name = headers_package(&package.name);
+                let unnamed = named(package).as_ref() != Some(&release);
                 let same = |other: &Package| other.version == package.version && other.release == package.release;
                 let brings = |other: &Package| match &other.contents {
                     Some(contents) => contents.headers.contains(&release),
-                    None => other.name == name && same(other),
+                    // Under another name they may be in any package of the vendor's that is still to be downloaded: the
+                    // second look will know.
+                    None => same(other) && (other.name == name || unnamed),
                 };
                 let with_headers = packages.iter().any(|other| other.comes() && brings(other));
                 let headers_package = format!("{name}-{}-{}", package.version, package.release);
@@ -197,10 +206,24 @@ mod tests {
         let of = |with| vec![("9.9-1.elrepo.x86_64".to_owned(), "kernel-ml-devel-1-2".to_owned(), with)];
         assert_eq!(brief(&[kernel.clone(), headers.clone()]), of(true));
         assert_eq!(brief(std::slice::from_ref(&kernel)), of(false));
+        // Of the same vendor, and not there yet.
+        let unread = Package { contents: None, ..file("kernel-ml-stuff", "IN", &[]) };
+        assert_eq!(brief(&[kernel.clone(), unread.clone()]), of(true));
+        assert_eq!(brief(&[kernel.clone(), Package { release: "3".into(), ..unread }]), of(false));
         // What goes brings nothing, and what is called headers and has none neither.
         assert_eq!(brief(&[kernel.clone(), Package { direction: "OUT".into(), ..headers }]), of(false));
         assert_eq!(brief(&[kernel, file("kernel-ml-devel", "IN", &[])]), of(false));
         assert_eq!(brief(&[file("kernel-core", "IN", &["/usr/share/licenses/kernel-core/COPYING"])]), []);
+    }
+
+    #[test]
+    fn sizes_as_text_and_as_numbers() {
+        for (text, size) in [("\"409011\"", 409_011), ("7", 7), ("null", 0), ("\"\"", 0)] {
+            let json = format!(
+                r#"{{"name":"a","version":"1","release":"1","arch":"noarch","direction":"IN","install_size":{text}}}"#
+            );
+            assert_eq!(serde_json::from_str::<Package>(&json).unwrap().install_size, size, "{text}");
+        }
     }
 
     #[test]

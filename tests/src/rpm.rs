@@ -44,7 +44,9 @@ impl Kind {
             .split(' ')
             .collect::<Vec<_>>();
         packages.extend(match self {
-            Kind::Dnf5 => &["dnf5", "python3-minimal"][..],
+            Kind::Dnf5 => {
+                &["dnf5", "python3-minimal", "python3-libdnf5", "dnf5-server", "dbus-daemon", "dbus-bin", "polkitd"][..]
+            }
             Kind::Old => &["dnf", "zypper"],
         });
         packages
@@ -256,7 +258,7 @@ pub struct World {
 }
 
 /// dnf5, speaking to the local repositories only.
-pub const DNF5: &str = "dnf5 -y --setopt=install_weak_deps=0";
+pub const DNF5: &str = "dnf5 -y --setopt=install_weak_deps=0 --releasever=99";
 /// dnf4.
 pub const DNF4: &str = "dnf -y --setopt=install_weak_deps=0 --releasever=99";
 /// zypper.
