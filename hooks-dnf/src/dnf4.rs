@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::dnf5::stop_message;
-use crate::files::{self, Places};
+use crate::files;
 use crate::preflight;
 use crate::run::dkms;
 use crate::say;
@@ -32,7 +32,7 @@ pub fn preflight() -> u8 {
         }
     };
     // Where a file is or would be, dnf4 knows: `location`.
-    files::look_into(&mut question.packages, &Places::default());
+    files::look_into(&mut question.packages, None);
     let verdict = match preflight::look(&question.packages) {
         Ok(verdict) => verdict,
         Err(error) => {

@@ -2,12 +2,13 @@
 //! replies from standard input. Nothing else may ever be written there.
 
 use std::io::{self, BufRead, Write};
+use std::path::Path;
 
 use dkms_core::error::Error;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::files::{self, Places};
+use crate::files;
 use crate::preflight::{self, Verdict};
 use crate::run::dkms;
 use crate::say;
@@ -83,12 +84,6 @@ impl<R: BufRead, W: Write> Talk<R, W> {
         Ok(value.map(str::to_owned))
     }
 
-    /// Where dnf5 keeps packages.
-    fn places(&mut self) -> Result<Places, TalkError> {
-        let cache = self.option("cachedir")?.map(Into::into);
-        Ok(Places { cache, destination: self.option("destdir")?.map(Into::into) })
-    }
-
     /// What an earlier look at this transaction has said already.
     fn said(&mut self) -> Result<Vec<String>, TalkError> {
         let value = self.ask(&json!({"op": "get", "domain": "actions_vars", "args": {"name": SAID}}))?;
@@ -98,7 +93,8 @@ impl<R: BufRead, W: Write> Talk<R, W> {
 
     fn look(&mut self) -> Result<(), TalkError> {
         let mut packages = self.packages()?;
-        files::look_into(&mut packages, &self.places()?);
+        let cache = self.option("cachedir")?;
+        files::look_into(&mut packages, cache.as_deref().map(Path::new));
         let verdict = preflight::look(&packages)?;
         // Most transactions bring no kernel.
         if verdict.findings.is_empty() {
@@ -202,7 +198,7 @@ mod tests {
                 r#"{"status":"OK","return":{"conf":[{"key":"cachedir","value":"/var/cache/libdnf5"}]}}"#,
                 Some("/var/cache/libdnf5"),
             ),
-            (r#"{"status":"OK","return":{"conf":[{"key":"destdir","value":""}]}}"#, None),
+            (r#"{"status":"OK","return":{"conf":[{"key":"x","value":""}]}}"#, None),
             (r#"{"status":"OK","return":{"conf":[]}}"#, None),
             (r#"{"status":"ERROR","message":"no such option"}"#, None),
         ] {

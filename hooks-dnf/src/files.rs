@@ -29,27 +29,19 @@ pub enum FileError {
     Absent,
 }
 
-/// Where dnf keeps what it has downloaded.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Places {
-    /// Its cache: `<repository>-<digest>/packages/` in it (libdnf5's and dnf4's layout).
-    pub cache: Option<PathBuf>,
-    /// Where the user wants downloads (`destdir`).
-    pub destination: Option<PathBuf>,
-}
-
-/// Looks into the file of every package that comes, where there is one.
-pub fn look_into(packages: &mut [Package], places: &Places) {
+/// Looks into the file of every package that comes, where there is one. `cache` is where dnf keeps what it has downloaded:
+/// `<repository>-<digest>/packages/` in it (libdnf5's layout; dnf4 tells where each file is).
+pub fn look_into(packages: &mut [Package], cache: Option<&Path>) {
     for package in packages.iter_mut().filter(|package| package.comes()) {
-        if let Ok((contents, size)) = read_one(package, places) {
+        if let Ok((contents, size)) = read_one(package, cache) {
             package.contents = Some(contents);
             package.install_size = size;
         }
     }
 }
 
-fn read_one(package: &Package, places: &Places) -> Result<(Contents, u64), FileError> {
-    for path in candidates(package, places) {
+fn read_one(package: &Package, cache: Option<&Path>) -> Result<(Contents, u64), FileError> {
+    for path in candidates(package, cache) {
         if let Ok(found) = read(&path, package) {
             return Ok(found);
         }
@@ -58,17 +50,16 @@ fn read_one(package: &Package, places: &Places) -> Result<(Contents, u64), FileE
 }
 
 /// The files that may be the package's. What they are, their headers say.
-fn candidates(package: &Package, places: &Places) -> Vec<PathBuf> {
+fn candidates(package: &Package, cache: Option<&Path>) -> Vec<PathBuf> {
     let Package { name, version, release, arch, repo_id, location, .. } = package;
     let location = Path::new(location.strip_prefix("file://").unwrap_or(location));
     let usual = format!("{name}-{version}-{release}.{arch}.rpm");
     let file = location.file_name().map_or(Path::new(&usual), Path::new);
     let mut found = vec![location.to_path_buf()];
-    found.extend(places.destination.iter().map(|dir| dir.join(file)));
     // The digest in the directory's name is of the repository's addresses: dnf's own business.
     let start = format!("{repo_id}-");
     let ours = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&start);
-    for entry in places.cache.iter().filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten().filter(ours) {
+    for entry in cache.and_then(|dir| std::fs::read_dir(dir).ok()).into_iter().flatten().flatten().filter(ours) {
         found.push(entry.path().join("packages").join(file));
     }
     found.retain(|path| path.is_file());
@@ -120,17 +111,15 @@ mod tests {
         let file = "kernel-ml-9.9-1.x86_64.rpm";
         let cached = dir.path().join("cache/elrepo-0123456789abcdef/packages").join(file);
         let other = dir.path().join("cache/other-0123/packages").join(file);
-        let destination = dir.path().join("to").join(file);
-        for path in [&cached, &other, &destination] {
+        for path in [&cached, &other] {
             fs_err::create_dir_all(path.parent().unwrap()).unwrap();
             fs_err::write(path, "").unwrap();
         }
-        let places = Places { cache: Some(dir.path().join("cache")), destination: Some(dir.path().join("to")) };
-        assert_eq!(candidates(&package(), &places), [destination.clone(), cached]);
+        assert_eq!(candidates(&package(), Some(&dir.path().join("cache"))), [cached]);
         // A file that the user named.
-        let location = format!("file://{}", destination.display());
-        assert_eq!(candidates(&Package { location, ..package() }, &Places::default()), [destination]);
-        assert_eq!(candidates(&package(), &Places::default()), Vec::<PathBuf>::new());
+        let location = format!("file://{}", other.display());
+        assert_eq!(candidates(&Package { location, ..package() }, None), [other]);
+        assert_eq!(candidates(&package(), None), Vec::<PathBuf>::new());
     }
 
     #[test]
@@ -139,7 +128,7 @@ mod tests {
         let path = dir.path().join("x.rpm");
         fs_err::write(&path, b"\xed\xab\xee\xdb\x03\x00 and no more").unwrap();
         let mut packages = [Package { location: path.to_string_lossy().into_owned(), ..package() }];
-        look_into(&mut packages, &Places::default());
+        look_into(&mut packages, None);
         assert_eq!(packages[0].contents, None);
     }
 
@@ -167,7 +156,7 @@ mod tests {
             let dir = tempfile::TempDir::new().unwrap();
             let path = written(dir.path());
             let mut packages = [Package { location: path.to_string_lossy().into_owned(), ..package() }];
-            look_into(&mut packages, &Places::default());
+            look_into(&mut packages, None);
             let contents = packages[0].contents.clone().unwrap();
             assert_eq!(contents.kernels, std::collections::BTreeSet::from(["9.9-1.elrepo.x86_64".to_owned()]));
             assert_eq!(packages[0].install_size, 5);
