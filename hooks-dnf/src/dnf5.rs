@@ -80,7 +80,7 @@ impl<R: BufRead, W: Write> Talk<R, W> {
             Err(TalkError::Refused(_)) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let value = value["conf"][0]["value"].as_str().filter(|value| !value.is_empty());
+        let value = value["keys_val"][0]["value"].as_str().filter(|value| !value.is_empty());
         Ok(value.map(str::to_owned))
     }
 
@@ -195,11 +195,11 @@ mod tests {
     fn an_option_that_is_not_there_is_none() {
         for (reply, expected) in [
             (
-                r#"{"status":"OK","return":{"conf":[{"key":"cachedir","value":"/var/cache/libdnf5"}]}}"#,
+                r#"{"status":"OK","return":{"keys_val":[{"key":"cachedir","value":"/var/cache/libdnf5"}]}}"#,
                 Some("/var/cache/libdnf5"),
             ),
-            (r#"{"status":"OK","return":{"conf":[{"key":"x","value":""}]}}"#, None),
-            (r#"{"status":"OK","return":{"conf":[]}}"#, None),
+            (r#"{"status":"OK","return":{"keys_val":[{"key":"x","value":""}]}}"#, None),
+            (r#"{"status":"OK","return":{"keys_val":[]}}"#, None),
             (r#"{"status":"ERROR","message":"no such option"}"#, None),
         ] {
             let mut talk = Talk { from: reply.as_bytes(), to: Vec::new() };
