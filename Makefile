@@ -28,6 +28,7 @@ help:
 	@echo 'make deb        build the Debian packages: target/packages/deb/'
 	@echo 'make demo       build, install and show a real module in a private root, target/demo'
 	@echo 'make rpm        the packages for rpm distributions: target/packages/rpm'
+	@echo 'make dist       the source with all crates, for distributions that build without a network: target/dist'
 	@echo 'make test       all tests that this user and this machine can run'
 	@echo 'make test-unit  the unit tests of the core, in a minute'
 	@echo 'make test-long  also those that take many minutes'
@@ -158,6 +159,20 @@ rpm-prebuilt:
 		--define '_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' \
 		--define 'dkms_stage $(RPM_TOP)/stage' --define '_buildhost localhost' $(RPM_DEFINES) packaging/rpm/dkms.spec
 	@ls $(RPM_OUT)
+
+# What a distribution builds from: the source as committed, the crates of Cargo.lock, and the word to cargo that they are
+# there. `rpmbuild -tb --with mkpkg target/dist/dkms-VERSION.tar.gz` builds the packages without a network.
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+DIST = target/dist/dkms-$(VERSION)
+.PHONY: dist
+dist:
+	@rm -rf target/dist && mkdir -p $(DIST)
+	@git archive HEAD | tar x -C $(DIST)
+	@cd $(DIST) && mkdir .cargo && cargo vendor --locked --quiet vendor >.cargo/config.toml
+	@tar cz -C target/dist --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$$(git log -1 --format=%ct)" \
+		-f $(DIST).tar.gz dkms-$(VERSION)
+	@rm -rf $(DIST)
+	@ls -l $(DIST).tar.gz
 
 # The Arch family: what its packages add to `release` and `install`. The preflight program needs libalpm, and may be
 # missing: see hooks-pacman.
