@@ -168,7 +168,7 @@ DIST = target/dist/dkms-$(VERSION)
 dist:
 	@rm -rf target/dist && mkdir -p $(DIST)
 	@git archive HEAD | tar x -C $(DIST)
-	@cd $(DIST) && mkdir .cargo && cargo vendor --locked --quiet vendor >.cargo/config.toml
+	@cd $(DIST) && mkdir .cargo && cargo vendor --locked vendor >.cargo/config.toml 2>../vendor.log || { cat ../vendor.log; exit 1; }
 	@tar cz -C target/dist --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$$(git log -1 --format=%ct)" \
 		-f $(DIST).tar.gz dkms-$(VERSION)
 	@rm -rf $(DIST)
