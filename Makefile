@@ -161,7 +161,8 @@ rpm-prebuilt:
 	@ls $(RPM_OUT)
 
 # What a distribution builds from: the source as committed, the crates of Cargo.lock, and the word to cargo that they are
-# there. `rpmbuild -tb --with mkpkg target/dist/dkms-VERSION.tar.gz` builds the packages without a network.
+# there; and the spec, from which `rpmbuild -bb --with mkpkg --define "_sourcedir $PWD/target/dist" target/dist/dkms.spec`
+# builds the packages without a network (not -tb: crates have specs of their own among their tests).
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 DIST = target/dist/dkms-$(VERSION)
 .PHONY: dist
@@ -171,8 +172,9 @@ dist:
 	@cd $(DIST) && mkdir .cargo && cargo vendor --locked vendor >.cargo/config.toml 2>../vendor.log || { cat ../vendor.log; exit 1; }
 	@tar cz -C target/dist --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$$(git log -1 --format=%ct)" \
 		-f $(DIST).tar.gz dkms-$(VERSION)
-	@rm -rf $(DIST)
-	@ls -l $(DIST).tar.gz
+	@rm -rf $(DIST) target/dist/vendor.log
+	@cp packaging/rpm/dkms.spec target/dist/
+	@ls -l target/dist
 
 # The Arch family: what its packages add to `release` and `install`. The preflight program needs libalpm, and may be
 # missing: see hooks-pacman.
@@ -216,6 +218,7 @@ test:
 	@$(MAKE) --no-print-directory $(PROGRAM)-now $(RPM_HOOKS)-now mkpkg-now target/dkms-alpm-now documents-now
 	@if command -v dpkg-buildpackage >/dev/null && command -v dh >/dev/null; then $(MAKE) --no-print-directory deb-programs deb-now >target/deb.log 2>&1 || \
 		{ tail -n 40 target/deb.log; exit 1; }; fi
+	@if command -v rpmbuild >/dev/null; then $(MAKE) rpm-prebuilt >target/rpm.log 2>&1 || { tail -n 40 target/rpm.log; exit 1; }; fi
 	@bash tests/scripts/test.sh
 
 # The unit tests of what must build with Debian 13's compiler.
@@ -239,4 +242,4 @@ lint:
 	@$(NEED) build
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	@[ "$(RUST_188)" != yes ] || { set -x; cargo clippy --locked -p dkms-hooks-dnf -p dkms-tests --features read-rpm --all-targets -- -D warnings; }
+	@[ "$(RUST_188)" != yes ] || { set -x; cargo clippy --locked -p dkms-hooks-dnf -p dkms-tests --features dkms-hooks-dnf/read-rpm,dkms-tests/read-rpm --all-targets -- -D warnings; }

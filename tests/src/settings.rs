@@ -38,6 +38,11 @@ pub fn debs() -> PathBuf {
     var("DKMS_DEBS").map_or_else(|| project().join("target/packages/deb"), PathBuf::from)
 }
 
+/// Where `make rpm` leaves our packages, or `$DKMS_RPMS`.
+pub fn rpms() -> PathBuf {
+    var("DKMS_RPMS").map_or_else(|| project().join("target/packages/rpm"), PathBuf::from)
+}
+
 /// True for `make test-long` (`DKMS_LONG=1`).
 pub fn long() -> bool {
     var("DKMS_LONG").is_some()
