@@ -131,7 +131,7 @@ impl<R: BufRead, W: Write> Talk<R, W> {
 /// What the user reads when a transaction was stopped: the reasons, and the way out.
 pub fn stop_message(verdict: &Verdict) -> String {
     let reasons: Vec<String> = verdict.findings.iter().map(ToString::to_string).collect();
-    format!("dkms: {} (stopped by policy=fail or a required package, see dkms(8))", reasons.join("; "))
+    format!("dkms: {} (stopped by policy=fail or a required package, see dkms-framework.conf(5))", reasons.join("; "))
 }
 
 /// A look at the transaction: warns of what will go wrong, and stops it if policy wants that. It is taken twice: before
