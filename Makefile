@@ -15,6 +15,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 NEED = bash tests/scripts/need.sh
 HOST = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 PROGRAM = target/dkms
+# Says yes if rustc is 1.88 or newer, which the rpm crate takes. Asked when it is needed: cargo may be installed by then.
+RUST_188 = $(shell [ "$$(printf '%s\n1.88\n' "$$(rustc -V 2>/dev/null | cut -d' ' -f2)" | sort -V | head -n 1)" != 1.88 ] || echo yes)
 # What `dkms mkpkg` runs. It needs Rust 1.88; an older one leaves it out.
 MKPKG = $(dir $(PROGRAM))dkms-mkpkg
 export DKMS_BIN := $(CURDIR)/$(PROGRAM)
@@ -26,6 +28,7 @@ help:
 	@echo 'make deb        build the Debian packages: target/packages/deb/'
 	@echo 'make demo       build, install and show a real module in a private root, target/demo'
 	@echo 'make rpm        the packages for rpm distributions: target/packages/rpm'
+	@echo 'make dist       the source with all crates, for distributions that build without a network: target/dist'
 	@echo 'make test       all tests that this user and this machine can run'
 	@echo 'make test-unit  the unit tests of the core, in a minute'
 	@echo 'make test-long  also those that take many minutes'
@@ -52,7 +55,7 @@ $(PROGRAM)-now:
 
 .PHONY: mkpkg-now
 mkpkg-now:
-	@if [ "$$(printf '%s\n1.88\n' "$$(rustc -V | cut -d' ' -f2)" | sort -V | head -n 1)" != 1.88 ]; then \
+	@if [ "$(RUST_188)" != yes ]; then \
 		rm -f $(MKPKG); echo "dkms-mkpkg is left out: it needs Rust 1.88, this is $$(rustc -V)"; exit 0; fi; set -e; \
 	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-mkpkg; \
 	install -m 0755 target/$(HOST)/release/dkms-mkpkg $(MKPKG)
@@ -138,9 +141,11 @@ rpm:
 	@$(MAKE) --no-print-directory $(PROGRAM)-now $(RPM_HOOKS)-now mkpkg-now
 	@$(MAKE) --no-print-directory rpm-prebuilt
 
+# With Rust 1.88 it looks into packages before a transaction; without, it goes by their names.
 .PHONY: $(RPM_HOOKS)-now
 $(RPM_HOOKS)-now:
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-hooks-dnf
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-hooks-dnf \
+		$(if $(RUST_188),--features read-rpm,)
 	@install -m 0755 target/$(HOST)/release/dkms-rpm $(RPM_HOOKS)
 
 # The same with the programs PROGRAM and RPM_HOOKS as they are.
@@ -154,6 +159,22 @@ rpm-prebuilt:
 		--define '_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' \
 		--define 'dkms_stage $(RPM_TOP)/stage' --define '_buildhost localhost' $(RPM_DEFINES) packaging/rpm/dkms.spec
 	@ls $(RPM_OUT)
+
+# What a distribution builds from: the source as committed, the crates of Cargo.lock, and the word to cargo that they are
+# there; and the spec, from which `rpmbuild -bb --with mkpkg --define "_sourcedir $PWD/target/dist" target/dist/dkms.spec`
+# builds the packages without a network (not -tb: crates have specs of their own among their tests).
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+DIST = target/dist/dkms-$(VERSION)
+.PHONY: dist
+dist:
+	@rm -rf target/dist && mkdir -p $(DIST)
+	@git archive HEAD | tar x -C $(DIST)
+	@cd $(DIST) && mkdir .cargo && cargo vendor --locked vendor >.cargo/config.toml 2>../vendor.log || { cat ../vendor.log; exit 1; }
+	@tar cz -C target/dist --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$$(git log -1 --format=%ct)" \
+		-f $(DIST).tar.gz dkms-$(VERSION)
+	@rm -rf $(DIST) target/dist/vendor.log
+	@cp packaging/rpm/dkms.spec target/dist/
+	@ls -l target/dist
 
 # The Arch family: what its packages add to `release` and `install`. The preflight program needs libalpm, and may be
 # missing: see hooks-pacman.
@@ -197,6 +218,7 @@ test:
 	@$(MAKE) --no-print-directory $(PROGRAM)-now $(RPM_HOOKS)-now mkpkg-now target/dkms-alpm-now documents-now
 	@if command -v dpkg-buildpackage >/dev/null && command -v dh >/dev/null; then $(MAKE) --no-print-directory deb-programs deb-now >target/deb.log 2>&1 || \
 		{ tail -n 40 target/deb.log; exit 1; }; fi
+	@if command -v rpmbuild >/dev/null; then $(MAKE) rpm-prebuilt >target/rpm.log 2>&1 || { tail -n 40 target/rpm.log; exit 1; }; fi
 	@bash tests/scripts/test.sh
 
 # The unit tests of what must build with Debian 13's compiler.
@@ -220,3 +242,4 @@ lint:
 	@$(NEED) build
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@[ "$(RUST_188)" != yes ] || { set -x; cargo clippy --locked -p dkms-hooks-dnf -p dkms-tests --features dkms-hooks-dnf/read-rpm,dkms-tests/read-rpm --all-targets -- -D warnings; }

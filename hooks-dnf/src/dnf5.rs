@@ -2,14 +2,20 @@
 //! replies from standard input. Nothing else may ever be written there.
 
 use std::io::{self, BufRead, Write};
+use std::path::Path;
 
+use dkms_core::error::Error;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::files;
 use crate::preflight::{self, Verdict};
 use crate::run::dkms;
 use crate::say;
 use crate::transaction::Package;
+
+/// The variable in which dnf5 keeps, for the time of the transaction, what has been said.
+const SAID: &str = "dkms_said";
 
 /// What can go wrong in the talk. It never stops a transaction.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +26,9 @@ pub enum TalkError {
     /// A reply that is no JSON, or no reply.
     #[error("dnf5's answer is not understood: {0}")]
     Json(#[from] serde_json::Error),
+    /// We fail ourselves.
+    #[error("{}", .0.lines().join(" "))]
+    Core(#[from] Error),
     /// dnf5 refuses.
     #[error("dnf5 refuses to tell: {0}")]
     Refused(String),
@@ -56,21 +65,61 @@ impl<R: BufRead, W: Write> Talk<R, W> {
         if reply.status == "OK" { Ok(reply.value) } else { Err(TalkError::Refused(reply.message)) }
     }
 
-    /// The packages that come with the transaction.
-    fn incoming(&mut self) -> Result<Vec<Package>, TalkError> {
-        let mut value = self.ask(&json!({
-            "op": "get", "domain": "trans_packages",
-            "args": {
-                "output": ["name", "version", "release", "arch", "direction"],
-                "filters": [{"key": "direction", "value": "IN"}],
-            },
-        }))?;
+    /// The packages of the transaction, those that go included.
+    fn packages(&mut self) -> Result<Vec<Package>, TalkError> {
+        let output =
+            ["name", "version", "release", "arch", "direction", "install_size", "repo_id", "location"].as_slice();
+        let mut value = self.ask(&json!({"op": "get", "domain": "trans_packages", "args": {"output": output}}))?;
         Ok(serde_json::from_value(value["trans_packages"].take())?)
     }
 
-    fn tell(&mut self, verdict: &Verdict) -> Result<(), TalkError> {
-        for finding in &verdict.findings {
-            self.ask(&json!({"op": "log", "args": {"level": "WARNING", "message": format!("dkms: {finding}")}}))?;
+    /// The value of an option; `None` also if there is no such option.
+    fn option(&mut self, key: &str) -> Result<Option<String>, TalkError> {
+        let value = match self.ask(&json!({"op": "get", "domain": "conf", "args": {"key": key}})) {
+            Ok(value) => value,
+            Err(TalkError::Refused(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let value = value["keys_val"][0]["value"].as_str().filter(|value| !value.is_empty());
+        Ok(value.map(str::to_owned))
+    }
+
+    /// What an earlier look at this transaction has said already.
+    fn said(&mut self) -> Result<Vec<String>, TalkError> {
+        let value = self.ask(&json!({"op": "get", "domain": "actions_vars", "args": {"name": SAID}}))?;
+        let text = value["actions_vars"][0]["value"].as_str().unwrap_or_default();
+        Ok(serde_json::from_str(text).unwrap_or_default())
+    }
+
+    fn look(&mut self) -> Result<(), TalkError> {
+        let mut packages = self.packages()?;
+        let cache = self.option("cachedir")?;
+        files::look_into(&mut packages, cache.as_deref().map(Path::new));
+        let verdict = preflight::look(&packages)?;
+        // Most transactions bring no kernel.
+        if verdict.findings.is_empty() {
+            return Ok(());
+        }
+        let said = self.said()?;
+        self.tell(&verdict, &said)
+    }
+
+    /// Keeps it for a later look.
+    fn remember(&mut self, said: &[String]) -> Result<(), TalkError> {
+        let value = json!(said).to_string();
+        self.ask(&json!({"op": "set", "domain": "actions_vars", "args": {"name": SAID, "value": value}}))?;
+        Ok(())
+    }
+
+    /// Warns of what has not been said yet, and stops the transaction if that is the verdict.
+    fn tell(&mut self, verdict: &Verdict, said: &[String]) -> Result<(), TalkError> {
+        let words: Vec<String> = verdict.findings.iter().map(|finding| format!("dkms: {finding}")).collect();
+        for line in words.iter().filter(|line| !said.contains(line)) {
+            say(line);
+            self.ask(&json!({"op": "log", "args": {"level": "WARNING", "message": line}}))?;
+        }
+        if words != said {
+            self.remember(&words)?;
         }
         if verdict.stop {
             self.send(&json!({"op": "stop", "args": {"message": stop_message(verdict)}}))?;
@@ -82,24 +131,17 @@ impl<R: BufRead, W: Write> Talk<R, W> {
 /// What the user reads when a transaction was stopped: the reasons, and the way out.
 pub fn stop_message(verdict: &Verdict) -> String {
     let reasons: Vec<String> = verdict.findings.iter().map(ToString::to_string).collect();
-    format!("dkms: {} (stopped by policy=fail or a required package, see dkms(8))", reasons.join("; "))
+    format!("dkms: {} (stopped by policy=fail or a required package, see dkms-framework.conf(5))", reasons.join("; "))
 }
 
-/// Before the user is asked: warns of what will go wrong, and stops the transaction if policy wants it.
-pub fn goal_resolved() -> u8 {
+/// A look at the transaction: warns of what will go wrong, and stops it if policy wants that. It is taken twice: before
+/// the user is asked, when most of what comes is known by name only, and again when all of it has been downloaded and
+/// nothing is changed yet. What the first look has said, the second does not say again.
+pub fn look() -> u8 {
     let mut talk = Talk { from: io::stdin().lock(), to: io::stdout().lock() };
-    let done = talk.incoming().map(|packages| preflight::look(&packages));
-    let verdict = match done {
-        Ok(Ok(verdict)) => verdict,
-        Ok(Err(error)) => return give_up(&error.lines().join(" ")),
-        Err(error) => return give_up(&error.to_string()),
-    };
-    for finding in &verdict.findings {
-        say(&format!("dkms: {finding}"));
-    }
-    match talk.tell(&verdict) {
+    match talk.look() {
         Ok(()) => 0,
-        Err(error) => give_up(&error.to_string()),
+        Err(error) => give_up(&error),
     }
 }
 
@@ -107,15 +149,14 @@ pub fn goal_resolved() -> u8 {
 pub fn post_transaction() -> u8 {
     let mut talk = Talk { from: io::stdin().lock(), to: io::stdout().lock() };
     // A transaction of other things needs no summary.
-    match talk.incoming() {
-        Ok(_) => {}
-        Err(error) => return give_up(&error.to_string()),
+    if let Err(error) = talk.packages() {
+        return give_up(&error);
     }
     dkms(&["reconcile", "--all-kernels", "--event", "transaction-end"])
 }
 
 /// A preflight that can't be made is worth a line, and stops nothing.
-fn give_up(why: &str) -> u8 {
+fn give_up(why: &TalkError) -> u8 {
     say(&format!("dkms: cannot look ahead: {why}"));
     0
 }
@@ -126,16 +167,16 @@ mod tests {
     use crate::preflight::Finding;
 
     fn room() -> Finding {
-        Finding::NoRoom { dir: "/var".into(), free: 0, needed: 1 << 24 }
+        Finding::NoRoom { dir: "/var".into(), free: 0, needed: 1 << 24, packages: 0 }
     }
 
     #[test]
     fn asks_for_what_comes() {
-        let reply = r#"{"op":"reply","requested_op":"get","domain":"trans_packages","status":"OK","return":{"trans_packages":[{"name":"kernel-core","version":"7.2","release":"1","arch":"x86_64","direction":"IN"}]}}"#;
+        let reply = r#"{"op":"reply","requested_op":"get","domain":"trans_packages","status":"OK","return":{"trans_packages":[{"name":"kernel-core","version":"7.2","release":"1","arch":"x86_64","direction":"IN","install_size":"9"}]}}"#;
         let mut sent = Vec::new();
         let mut talk = Talk { from: format!("{reply}\n").leak().as_bytes(), to: &mut sent };
-        let packages = talk.incoming().unwrap();
-        assert_eq!((packages.len(), packages[0].name.as_str()), (1, "kernel-core"));
+        let packages = talk.packages().unwrap();
+        assert_eq!((packages.len(), packages[0].name.as_str(), packages[0].install_size), (1, "kernel-core", 9));
         let sent = String::from_utf8(sent).unwrap();
         assert!(sent.ends_with('\n') && sent.lines().count() == 1, "{sent}");
     }
@@ -144,22 +185,52 @@ mod tests {
     fn a_refusal_is_no_answer() {
         let reply =
             "{\"op\":\"reply\",\"requested_op\":\"get\",\"domain\":\"x\",\"status\":\"ERROR\",\"message\":\"no\"}\n";
-        let error = Talk { from: reply.as_bytes(), to: Vec::new() }.incoming().unwrap_err();
+        let error = Talk { from: reply.as_bytes(), to: Vec::new() }.packages().unwrap_err();
         assert_eq!(error.to_string(), "dnf5 refuses to tell: no");
-        let error = Talk { from: &b""[..], to: Vec::new() }.incoming().unwrap_err();
+        let error = Talk { from: &b""[..], to: Vec::new() }.packages().unwrap_err();
         assert!(error.to_string().contains("not understood"), "{error}");
     }
 
     #[test]
-    fn stops_only_if_told_to() {
-        let ok = "{\"op\":\"reply\",\"status\":\"OK\"}\n";
-        for (stop, lines) in [(false, 1), (true, 2)] {
+    fn an_option_that_is_not_there_is_none() {
+        for (reply, expected) in [
+            (
+                r#"{"status":"OK","return":{"keys_val":[{"key":"cachedir","value":"/var/cache/libdnf5"}]}}"#,
+                Some("/var/cache/libdnf5"),
+            ),
+            (r#"{"status":"OK","return":{"keys_val":[{"key":"x","value":""}]}}"#, None),
+            (r#"{"status":"OK","return":{"keys_val":[]}}"#, None),
+            (r#"{"status":"ERROR","message":"no such option"}"#, None),
+        ] {
+            let mut talk = Talk { from: reply.as_bytes(), to: Vec::new() };
+            assert_eq!(talk.option("x").unwrap().as_deref(), expected, "{reply}");
+        }
+    }
+
+    #[test]
+    fn stops_only_if_told_to_and_says_nothing_twice() {
+        let ok = "{\"op\":\"reply\",\"status\":\"OK\"}\n".repeat(2);
+        let words = [format!("dkms: {}", room())];
+        // The warning, the memory of it, and the stop, which is not answered.
+        for (stop, said, lines) in [(false, &[][..], 2), (true, &[], 3), (false, &words, 0), (true, &words, 1)] {
             let mut sent = Vec::new();
             let verdict = Verdict { findings: vec![room()], stop };
-            Talk { from: ok.as_bytes(), to: &mut sent }.tell(&verdict).unwrap();
+            Talk { from: ok.as_bytes(), to: &mut sent }.tell(&verdict, said).unwrap();
             let sent = String::from_utf8(sent).unwrap();
             assert_eq!(sent.lines().count(), lines, "{sent}");
             assert_eq!(sent.contains("\"op\":\"stop\""), stop, "{sent}");
         }
+    }
+
+    #[test]
+    fn what_was_said_comes_back() {
+        let mut sent = Vec::new();
+        let ok = "{\"status\":\"OK\"}\n";
+        Talk { from: ok.as_bytes(), to: &mut sent }.remember(&["a \"b\"".to_owned()]).unwrap();
+        let sent: Value = serde_json::from_slice(&sent).unwrap();
+        let reply = json!({"status": "OK", "return": {"actions_vars": [sent["args"]]}}).to_string();
+        assert_eq!(Talk { from: reply.as_bytes(), to: Vec::new() }.said().unwrap(), ["a \"b\""]);
+        let none = r#"{"status":"OK","return":{"actions_vars":[]}}"#;
+        assert!(Talk { from: none.as_bytes(), to: Vec::new() }.said().unwrap().is_empty());
     }
 }

@@ -8,11 +8,14 @@
 //! | [`postinst`] | `common.postinst`, which some packages' scriptlets call | registers a package, wakes the core up |
 //! | [`dnf5`] | the actions file, in JSON mode | preflight, and the summary |
 //! | [`dnf4`] | the Python plugin | the same |
-//! | [`transaction`] | both | which kernels and headers come |
+//! | [`files`], [`contents`] | both | what the packages' files say, where they are there |
+//! | [`transaction`] | both | which kernels, headers and module packages come |
 //! | [`preflight`] | both | what will go wrong with them |
 
+pub mod contents;
 pub mod dnf4;
 pub mod dnf5;
+pub mod files;
 pub mod kernel_install;
 pub mod postinst;
 pub mod preflight;
@@ -30,7 +33,7 @@ use dkms_core::process::confine;
 const USAGE: &str = "usage: dkms-rpm kernel-install add|remove KERNEL...
        dkms-rpm postinst NAME VERSION [TARBALL_ROOT]
        dkms-rpm trigger
-       dkms-rpm dnf5 goal-resolved|post-transaction
+       dkms-rpm dnf5 goal-resolved|pre-transaction|post-transaction
        dkms-rpm dnf4 preflight|summary";
 
 /// The whole program.
@@ -46,7 +49,7 @@ pub fn main() -> ExitCode {
         ["kernel-install", rest @ ..] => kernel_install::main(rest),
         ["postinst", rest @ ..] => postinst::main(rest),
         ["trigger", ..] => trigger::main(),
-        ["dnf5", "goal-resolved", ..] => dnf5::goal_resolved(),
+        ["dnf5", "goal-resolved" | "pre-transaction", ..] => dnf5::look(),
         ["dnf5", "post-transaction", ..] => dnf5::post_transaction(),
         ["dnf4", "preflight", ..] => dnf4::preflight(),
         ["dnf4", "summary", ..] => dnf4::summary(),

@@ -1,6 +1,7 @@
 //! What will go wrong with the kernels of a transaction, told before it begins.
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use dkms_core::cli::args::Args;
@@ -15,7 +16,7 @@ use dkms_core::names::{self, Arch, Package, Release};
 use dkms_core::tree::record::{Outcome, Record};
 use dkms_core::tree::walk::{self, Filter, Source};
 
-use crate::transaction::{self, Kernel};
+use crate::transaction::{self, Coming};
 
 /// One thing that will go wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub enum Finding {
         free: u64,
         /// How much is needed, in bytes.
         needed: u64,
+        /// How much of that the packages themselves take.
+        packages: u64,
     },
 }
 
@@ -72,11 +75,12 @@ impl fmt::Display for Finding {
             Self::FailedBefore { package, kernel, why } => {
                 write!(f, "{package} could not be built for kernel {kernel} before: {why}")
             }
-            Self::NoRoom { dir, free, needed } => write!(
+            Self::NoRoom { dir, free, needed, packages } => write!(
                 f,
-                "{} has {} MiB free, and building modules takes about {} MiB",
+                "{} has {} MiB free, and {} about {} MiB",
                 dir.display(),
                 free >> 20,
+                if *packages == 0 { "building modules takes" } else { "the transaction and building modules take" },
                 needed >> 20
             ),
         }
@@ -92,35 +96,48 @@ pub struct Verdict {
     pub stop: bool,
 }
 
+/// A package that a kernel should have modules of.
+struct Wanted {
+    package: Package,
+    /// The version that is registered; `None` if the transaction brings the first.
+    registered: Option<Package>,
+    /// Whether the transaction brings it, and its dkms.conf can't be read yet.
+    comes: bool,
+}
+
 /// Looks at the transaction that brings `packages`. Without a kernel among them, or without a package that wants modules,
 /// nothing is found, at once.
 pub fn look(packages: &[transaction::Package]) -> Result<Verdict, Error> {
-    let kernels = transaction::kernels(packages);
-    if kernels.is_empty() {
+    let coming = Coming::of(packages);
+    if coming.kernels.is_empty() {
         return Ok(Verdict::default());
     }
     let args = Args::parse(["status".into()]).map_err(Error::Usage)?;
-    judge(&edge::context(&args)?, &kernels)
+    judge(&edge::context(&args)?, &coming)
 }
 
-/// The same, of known kernels.
-pub fn judge(ctx: &Context, kernels: &[Kernel]) -> Result<Verdict, Error> {
-    let registered = registered(ctx);
+/// The same, of what is known to come.
+pub fn judge(ctx: &Context, coming: &Coming) -> Result<Verdict, Error> {
+    let wanted = wanted(registered(ctx), coming);
     let mut verdict = Verdict::default();
-    if registered.is_empty() {
+    if wanted.is_empty() {
         return Ok(verdict);
     }
     let facts = Facts::new(ctx);
     let system_fails = ctx.framework.policy == Policy::Fail;
-    for kernel in kernels {
+    for kernel in &coming.kernels {
         let Ok(release) = Release::new(kernel.release.as_str()) else { continue };
         let arch = Arch::new(ctx.distribution.arch_label(&release, &ctx.machine.name))?;
         let pair = names::Kernel { release, arch };
         let known = facts.kernel(&pair)?;
         let mut wanting = Vec::new();
-        for package in &registered {
+        for Wanted { package, registered, comes } in &wanted {
+            let Some(registered) = registered else {
+                wanting.push((package.to_string(), system_fails));
+                continue;
+            };
             // A dkms.conf that can't be read is the build's to complain about.
-            let Ok(evaluated) = facts.evaluate(package, &known, None, false) else { continue };
+            let Ok(evaluated) = facts.evaluate(registered, &known, None, false) else { continue };
             if !evaluated.conf.autoinstall {
                 continue;
             }
@@ -129,6 +146,11 @@ pub fn judge(ctx: &Context, kernels: &[Kernel]) -> Result<Verdict, Error> {
                 Some(Wish::Optional) => false,
                 Some(Wish::Wanted) | None => system_fails,
             };
+            if *comes {
+                // What comes anew may be meant for the kernel, and build.
+                wanting.push((package.to_string(), stops));
+                continue;
+            }
             if evaluated.recipe.is_excluded() {
                 let why: Vec<_> = evaluated.recipe.excluded_wholly.iter().map(ToString::to_string).collect();
                 verdict.findings.push(Finding::Excluded {
@@ -158,17 +180,33 @@ pub fn judge(ctx: &Context, kernels: &[Kernel]) -> Result<Verdict, Error> {
                 0,
                 Finding::NoHeaders {
                     kernel: kernel.release.clone(),
-                    headers: format!("{}-{}", kernel.headers_package, package_version(&kernel.release)),
+                    headers: kernel.headers_package.clone(),
                     packages: wanting.into_iter().map(|(name, _)| name).collect(),
                 },
             );
         }
     }
-    for finding in room(ctx, kernels.len()) {
+    for finding in room(ctx, coming) {
         verdict.stop |= system_fails;
         verdict.findings.push(finding);
     }
     Ok(verdict)
+}
+
+/// Each package once: what the transaction brings takes the place of what is registered.
+fn wanted(registered: Vec<Package>, coming: &Coming) -> Vec<Wanted> {
+    let of = |package: Package| Wanted { package: package.clone(), registered: Some(package), comes: false };
+    let mut wanted: Vec<Wanted> = registered.into_iter().map(of).collect();
+    for package in coming.sources.iter().cloned() {
+        match wanted.iter_mut().find(|known| known.package.name == package.name) {
+            Some(known) => {
+                known.package = package;
+                known.comes = true;
+            }
+            None => wanted.push(Wanted { package, registered: None, comes: true }),
+        }
+    }
+    wanted
 }
 
 /// The newest version of each registered package.
@@ -195,19 +233,14 @@ fn has_headers(ctx: &Context, release: &str) -> bool {
     places.iter().any(|place| ctx.trees.outer(place).is_dir())
 }
 
-/// What dnf is told: the release of a kernel without its architecture and flavour.
-fn package_version(release: &str) -> &str {
-    let plain = release.split('+').next().unwrap_or(release);
-    plain.rsplit_once('.').map_or(plain, |(version, _)| version)
-}
-
 /// What a build's work directory takes beside what comes of it: objects with debug information, the source.
 const WORK_FACTOR: u64 = 4;
 /// What is never asked for less than.
 const LEAST: u64 = 16 << 20;
 
-/// The file systems that lack room for the modules of `kernels` more kernels, by what those of the fullest kernel take.
-fn room(ctx: &Context, kernels: usize) -> Vec<Finding> {
+/// The file systems that lack room for the modules of the kernels that come, by what those of the fullest kernel take,
+/// and for the packages: those go to the file system that has the modules.
+fn room(ctx: &Context, coming: &Coming) -> Vec<Finding> {
     let mut sizes: Vec<(names::Kernel, u64)> = Vec::new();
     for entry in walk::walk(&ctx.trees, &Filter::default()).packages {
         for built in entry.built.iter().filter(|built| built.installed) {
@@ -218,13 +251,18 @@ fn room(ctx: &Context, kernels: usize) -> Vec<Finding> {
             }
         }
     }
-    let modules = sizes.into_iter().map(|(_, size)| size).max().unwrap_or(0) * u64::try_from(kernels).unwrap_or(1);
-    [(&ctx.trees.dkms.outer, modules * WORK_FACTOR + LEAST), (&ctx.trees.install.outer, modules + LEAST)]
+    let kernels = u64::try_from(coming.kernels.len()).unwrap_or(1);
+    let modules = sizes.into_iter().map(|(_, size)| size).max().unwrap_or(0) * kernels;
+    let device = |dir: &Path| std::fs::metadata(existing(dir)).map(|meta| meta.dev()).ok();
+    let install = &ctx.trees.install.outer;
+    [(&ctx.trees.dkms.outer, modules * WORK_FACTOR + LEAST), (install, modules + LEAST)]
         .into_iter()
         .filter_map(|(dir, needed)| {
             let stat = rustix::fs::statvfs(existing(dir)).ok()?;
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-            (free < needed).then(|| Finding::NoRoom { dir: ctx.trees.shown(dir), free, needed })
+            let packages = if device(dir) == device(install) { coming.bytes } else { 0 };
+            let needed = needed.saturating_add(packages);
+            (free < needed).then(|| Finding::NoRoom { dir: ctx.trees.shown(dir), free, needed, packages })
         })
         .collect()
 }
@@ -244,10 +282,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_dnf_is_told_to_install() {
-        for (release, version) in [("6.12.9-200.fc41.x86_64", "6.12.9-200.fc41"), ("6.1-1.x86_64+rt", "6.1-1")] {
-            assert_eq!(package_version(release), version);
-        }
+    fn what_comes_takes_the_place_of_what_is_there() {
+        let package = |text: &str| {
+            let (name, version) = text.split_once('/').unwrap();
+            Package::new(name, version).unwrap()
+        };
+        let sources = ["a/2", "c/1"].map(package).into();
+        let found = wanted(vec![package("a/1"), package("b/1")], &Coming { sources, ..Coming::default() });
+        let found: Vec<_> = found
+            .iter()
+            .map(|wanted| {
+                (wanted.package.to_string(), wanted.registered.as_ref().map(ToString::to_string), wanted.comes)
+            })
+            .collect();
+        let expected = [("a/2", Some("a/1"), true), ("b/1", Some("b/1"), false), ("c/1", None, true)];
+        assert_eq!(found, expected.map(|(name, old, comes)| (name.to_owned(), old.map(str::to_owned), comes)));
     }
 
     #[test]
@@ -259,7 +308,10 @@ mod tests {
         };
         let text = finding.to_string();
         assert!(text.contains("a/1, b/2") && text.contains("install kernel-devel-6.12.9-200.fc41"), "{text}");
-        let text = Finding::NoRoom { dir: "/var/lib/dkms".into(), free: 3 << 20, needed: 16 << 20 }.to_string();
-        assert!(text.contains("/var/lib/dkms has 3 MiB free") && text.contains("16 MiB"), "{text}");
+        let room = |packages| {
+            Finding::NoRoom { dir: "/var/lib/dkms".into(), free: 3 << 20, needed: 16 << 20, packages }.to_string()
+        };
+        assert_eq!(room(0), "/var/lib/dkms has 3 MiB free, and building modules takes about 16 MiB");
+        assert!(room(1).contains("and the transaction and building modules take about 16 MiB"), "{}", room(1));
     }
 }

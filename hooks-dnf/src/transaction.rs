@@ -1,7 +1,12 @@
-//! Which kernels come with a transaction, and which of them bring their headers. Only names are gone by, as each
-//! distribution gives them; nothing is looked up.
+//! What comes with a transaction: kernels, their headers, module packages. Where the package's file has been read
+//! ([`crate::files`]), its paths tell; else its name does, as each distribution gives it.
 
+use std::collections::BTreeSet;
+
+use dkms_core::names;
 use serde::Deserialize;
+
+use crate::contents::Contents;
 
 /// A package of the transaction, as dnf describes it.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -17,6 +22,31 @@ pub struct Package {
     /// `IN` or `OUT`.
     #[serde(default)]
     pub direction: String,
+    /// What it takes on the disk, in bytes.
+    #[serde(default, deserialize_with = "number")]
+    pub install_size: u64,
+    /// The repository that it comes from.
+    #[serde(default)]
+    pub repo_id: String,
+    /// Where it is, below that repository; of a file that the user named, where that is.
+    #[serde(default)]
+    pub location: String,
+    /// What its file says, if that has been read.
+    #[serde(skip)]
+    pub contents: Option<Contents>,
+}
+
+/// libdnf5's actions give numbers as text, dnf4's plugin as numbers; what is neither is not worth failing for.
+fn number<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let value = serde_json::Value::deserialize(from)?;
+    Ok(value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0))
+}
+
+impl Package {
+    /// Whether it comes, or comes anew.
+    pub fn comes(&self) -> bool {
+        self.direction.is_empty() || self.direction.eq_ignore_ascii_case("in")
+    }
 }
 
 /// A kernel that is about to be installed.
@@ -24,10 +54,21 @@ pub struct Package {
 pub struct Kernel {
     /// Its release, as `uname -r` will say it.
     pub release: String,
-    /// The package that brings its headers.
+    /// The package that brings its headers, as a package manager is told: name, version, release.
     pub headers_package: String,
-    /// Whether that package comes in the same transaction.
+    /// Whether they come in the same transaction.
     pub with_headers: bool,
+}
+
+/// What a transaction brings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Coming {
+    /// Kernels, each once.
+    pub kernels: Vec<Kernel>,
+    /// Module packages. Only files tell.
+    pub sources: BTreeSet<names::Package>,
+    /// How much more of the disk is taken after it, in bytes.
+    pub bytes: u64,
 }
 
 /// Flavours whose name the release ends with, behind a `+` (Fedora's and RHEL's kernel.spec). Others (`uek`, `ml`) name
@@ -38,24 +79,50 @@ const SUFFIXED: [&str; 10] =
 /// SUSE's flavours: the package bears the kernel itself, and the release ends with the flavour.
 const SUSE: [&str; 7] = ["default", "azure", "rt", "kvmsmall", "longterm", "64kb", "pae"];
 
-/// The kernels that `packages` bring, each once.
-pub fn kernels(packages: &[Package]) -> Vec<Kernel> {
-    let comes = |package: &&Package| package.direction.is_empty() || package.direction.eq_ignore_ascii_case("in");
-    let mut kernels: Vec<Kernel> = Vec::new();
-    for package in packages.iter().filter(comes) {
-        let Some((release, headers_package)) = kernel(package) else { continue };
-        let with_headers = packages.iter().filter(comes).any(|other| {
-            other.name == headers_package && other.version == package.version && other.release == package.release
-        });
-        if !kernels.iter().any(|known| known.release == release) {
-            kernels.push(Kernel { release, headers_package, with_headers });
+impl Coming {
+    /// Sorts what `packages` bring.
+    pub fn of(packages: &[Package]) -> Self {
+        let sizes = |comes: bool| packages.iter().filter(|p| p.comes() == comes).map(|p| p.install_size).sum::<u64>();
+        let mut coming = Self { bytes: sizes(true).saturating_sub(sizes(false)), ..Self::default() };
+        for package in packages.iter().filter(|package| package.comes()) {
+            coming.sources.extend(package.contents.iter().flat_map(|contents| contents.sources.iter().cloned()));
+            for release in kernels(package) {
+                if coming.kernels.iter().any(|known| known.release == release) {
+                    continue;
+                }
+                let name = headers_package(&package.name);
+                let unnamed = named(package).as_ref() != Some(&release);
+                let same = |other: &Package| other.version == package.version && other.release == package.release;
+                let brings = |other: &Package| match &other.contents {
+                    Some(contents) => contents.headers.contains(&release),
+                    // Under another name they may be in any package of the vendor's that is still to be downloaded: the
+                    // second look will know.
+                    None => same(other) && (other.name == name || unnamed),
+                };
+                let with_headers = packages.iter().any(|other| other.comes() && brings(other));
+                let headers_package = format!("{name}-{}-{}", package.version, package.release);
+                coming.kernels.push(Kernel { release, headers_package, with_headers });
+            }
         }
+        coming
     }
-    kernels
 }
 
-/// The release of the kernel in `package`, and the package with its headers.
-fn kernel(package: &Package) -> Option<(String, String)> {
+/// The releases of the kernels in `package`: by what is in it, else by its name.
+fn kernels(package: &Package) -> Vec<String> {
+    match &package.contents {
+        Some(contents) => contents.kernels.iter().cloned().collect(),
+        None => named(package).into_iter().collect(),
+    }
+}
+
+/// The package with the headers of the kernel in the package `name`.
+fn headers_package(name: &str) -> String {
+    format!("{}-devel", name.strip_suffix("-core").unwrap_or(name))
+}
+
+/// The release of the kernel in `package`, going by its name.
+fn named(package: &Package) -> Option<String> {
     let Package { name, version, release, arch, .. } = package;
     if let Some(flavour) = name.strip_prefix("kernel").and_then(|rest| rest.strip_suffix("-core")) {
         let flavour = flavour.strip_prefix('-').unwrap_or(flavour);
@@ -65,13 +132,12 @@ fn kernel(package: &Package) -> Option<(String, String)> {
         // RHEL 8 and older have real-time kernels whose release says so itself.
         let suffixed = SUFFIXED.contains(&flavour) && !release.contains(".rt");
         let suffix = if suffixed { format!("+{flavour}") } else { String::new() };
-        let headers = if flavour.is_empty() { "kernel-devel".to_owned() } else { format!("kernel-{flavour}-devel") };
-        return Some((format!("{version}-{release}.{arch}{suffix}"), headers));
+        return Some(format!("{version}-{release}.{arch}{suffix}"));
     }
     let flavour = name.strip_prefix("kernel-").filter(|flavour| SUSE.contains(flavour))?;
     // The last part counts rebuilds of the package: 6.4.0-150600.21.1 is kernel 6.4.0-150600.21-default.
     let stem = release.rsplit_once('.').map_or(release.as_str(), |(stem, _)| stem);
-    Some((format!("{version}-{stem}-{flavour}"), format!("{name}-devel")))
+    Some(format!("{version}-{stem}-{flavour}"))
 }
 
 #[cfg(test)]
@@ -85,6 +151,7 @@ mod tests {
             release: release.into(),
             arch: "x86_64".into(),
             direction: direction.into(),
+            ..Package::default()
         }
     }
 
@@ -104,21 +171,69 @@ mod tests {
             ("kernel", "6.12.9", "200.fc41", None),
             ("bash", "5", "1", None),
         ] {
-            let got = kernel(&package(name, version, release, "IN"));
+            let got = named(&package(name, version, release, "IN")).map(|release| (release, headers_package(name)));
             assert_eq!(got, expected.map(|(r, h)| (r.to_owned(), h.to_owned())), "{name}");
         }
     }
 
+    fn file(name: &str, direction: &str, paths: &[&str]) -> Package {
+        let contents = Some(Contents::of(paths.iter().copied(), "1"));
+        Package { contents, install_size: 10, ..package(name, "1", "2", direction) }
+    }
+
+    fn brief(packages: &[Package]) -> Vec<(String, String, bool)> {
+        let kernels = Coming::of(packages).kernels.into_iter();
+        kernels.map(|kernel| (kernel.release, kernel.headers_package, kernel.with_headers)).collect()
+    }
+
     #[test]
     fn what_comes_with_its_headers() {
-        let found = kernels(&[
+        let found = brief(&[
             package("kernel-core", "7.2", "1", "IN"),
             package("kernel-core", "7.1", "1", "OUT"),
             package("kernel-devel", "7.2", "1", "IN"),
             package("kernel-core", "7.3", "1", "IN"),
             package("kernel-devel", "7.3", "1", "OUT"),
         ]);
-        let found: Vec<_> = found.iter().map(|kernel| (kernel.release.as_str(), kernel.with_headers)).collect();
-        assert_eq!(found, [("7.2-1.x86_64", true), ("7.3-1.x86_64", false)]);
+        let expected = [("7.2-1.x86_64", "kernel-devel-7.2-1", true), ("7.3-1.x86_64", "kernel-devel-7.3-1", false)];
+        assert_eq!(found, expected.map(|(r, h, with)| (r.to_owned(), h.to_owned(), with)));
+    }
+
+    #[test]
+    fn a_file_tells_more_than_a_name() {
+        let kernel = file("kernel-ml", "IN", &["/lib/modules/9.9-1.elrepo.x86_64/vmlinuz"]);
+        let headers = file("kernel-ml-sources", "IN", &["/usr/src/kernels/9.9-1.elrepo.x86_64/Makefile"]);
+        let of = |with| vec![("9.9-1.elrepo.x86_64".to_owned(), "kernel-ml-devel-1-2".to_owned(), with)];
+        assert_eq!(brief(&[kernel.clone(), headers.clone()]), of(true));
+        assert_eq!(brief(std::slice::from_ref(&kernel)), of(false));
+        // Of the same vendor, and not there yet.
+        let unread = Package { contents: None, ..file("kernel-ml-stuff", "IN", &[]) };
+        assert_eq!(brief(&[kernel.clone(), unread.clone()]), of(true));
+        assert_eq!(brief(&[kernel.clone(), Package { release: "3".into(), ..unread }]), of(false));
+        // What goes brings nothing, and what is called headers and has none neither.
+        assert_eq!(brief(&[kernel.clone(), Package { direction: "OUT".into(), ..headers }]), of(false));
+        assert_eq!(brief(&[kernel, file("kernel-ml-devel", "IN", &[])]), of(false));
+        assert_eq!(brief(&[file("kernel-core", "IN", &["/usr/share/licenses/kernel-core/COPYING"])]), []);
+    }
+
+    #[test]
+    fn sizes_as_text_and_as_numbers() {
+        for (text, size) in [("\"409011\"", 409_011), ("7", 7), ("null", 0), ("\"\"", 0)] {
+            let json = format!(
+                r#"{{"name":"a","version":"1","release":"1","arch":"noarch","direction":"IN","install_size":{text}}}"#
+            );
+            assert_eq!(serde_json::from_str::<Package>(&json).unwrap().install_size, size, "{text}");
+        }
+    }
+
+    #[test]
+    fn sources_and_sizes() {
+        let coming = Coming::of(&[
+            file("a", "IN", &["/usr/src/hello-1/dkms.conf"]),
+            file("b", "IN", &[]),
+            file("c", "OUT", &["/usr/src/gone-1/dkms.conf"]),
+        ]);
+        assert_eq!(coming.bytes, 10);
+        assert_eq!(coming.sources, BTreeSet::from([names::Package::new("hello", "1").unwrap()]));
     }
 }

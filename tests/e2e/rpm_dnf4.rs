@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use dkms_tests::needs::Need;
 use dkms_tests::rpm::{DNF4, KERNELS, Kind, World, release};
+use dkms_tests::rpm_classic;
 use dkms_tests::settings;
 use dkms_tests::suite::Suite;
 
@@ -22,7 +23,9 @@ fn kernels_and_modules_come_and_go() -> Result<()> {
     w.ok(&format!("install {} hello-dkms-2.0 world-dkms-2.0", World::kernel("7.2.14", true)))?;
     w.expect_initramfs("7.2.14", &["hello", "world"])?;
     w.ok(&format!("install --setopt=installonly_limit=2 {}", World::kernel("7.2.15", true)))?;
-    w.expect_initramfs("7.2.15", &["hello", "world"])?;
+    let seen = w.seen()?;
+    World::check_initramfs(&seen, "7.2.15", &["hello", "world"])?;
+    World::check_initramfs_gone(&seen, "7.2.13")?;
     w.expect_gone("7.2.13")?;
     w.ok("remove world-dkms")?;
     w.expect_status(&["hello/2.0, {14}: installed", "hello/2.0, {15}: installed"])?;
@@ -30,7 +33,13 @@ fn kernels_and_modules_come_and_go() -> Result<()> {
     let said = w.ok("upgrade hello-dkms")?;
     ensure!(said.contains("hello/3.0") && said.contains("no_such_thing"), "no last words:\n{said}");
     w.expect_modules("7.2.14", &["hello"])?;
-    w.expect_modules("7.2.15", &["hello"])
+    w.expect_modules("7.2.15", &["hello"])?;
+    // A kernel that it fails on has its initramfs and boot entry all the same, and goes whole.
+    w.ok(&format!("remove {}", World::kernel("7.2.15", true)))?;
+    World::check_initramfs_gone(&w.seen()?, "7.2.15")?;
+    w.expect_gone("7.2.15")?;
+    w.ok(&format!("install {}", World::kernel("7.2.15", true)))?;
+    w.expect_initramfs("7.2.15", &[])
 }
 
 fn preflight() -> Result<()> {
@@ -38,15 +47,62 @@ fn preflight() -> Result<()> {
     w.ok(&format!("install {} hello-dkms-1.0-1", World::kernel("7.2.13", true)))?;
     let said = w.ok(&format!("install {}", World::kernel("7.2.14", false)))?;
     let warning = format!("dkms: kernel {} comes without its headers", release("7.2.14"));
-    ensure!(said.contains(&warning), "no warning {warning:?}:\n{said}");
+    // There are two looks, which say it once.
+    ensure!(said.matches(&warning).count() == 1, "no warning {warning:?}, or two:\n{said}");
     ensure!(said.contains("waiting for headers"), "no summary:\n{said}");
+    World::check_initramfs(&w.seen()?, "7.2.14", &[])?;
     w.bed.write("/etc/dkms/framework.conf", "policy=fail\n")?;
+    stopped(&w, &format!("install {}", World::kernel("7.2.15", false)), "comes without its headers")?;
+    // Of a kernel whose packages are called as nobody can guess, a file that the user names tells, or one downloaded.
+    let reason = format!("kernel {} comes without its headers", release("7.2.15"));
+    stopped(&w, "install /srv/rpm/modules/vendor-linux-1-9.*.rpm", &reason)?;
+    stopped(&w, "install vendor-linux", &reason)?;
+    stopped(&w, "install vendor-linux world-dkms-1.0", "it will lack the modules of hello/1.0, world/1.0")?;
+    w.expect_gone("7.2.15")?;
+    let said = w.ok("install vendor-linux vendor-linux-extras")?;
+    ensure!(!said.contains("without its headers"), "it has headers:\n{said}");
+    w.expect_initramfs("7.2.15", &["hello"])
+}
+
+/// What is known to fail, and where there is no room.
+fn preflight_by_records_and_room() -> Result<()> {
+    let w = world()?;
+    w.ok(&format!("install {} hello-dkms-3.0", World::kernel("7.2.13", true)))?;
+    let said = w.ok("reinstall kernel-core-7.2.13")?;
+    let known = format!("dkms: hello/3.0 could not be built for kernel {} before: ", release("7.2.13"));
+    ensure!(said.matches(&known).count() == 1, "not said once {known:?}:\n{said}");
+    w.expect_initramfs("7.2.13", &[])?;
+    w.bed.write("/etc/dkms/framework.conf", "policy=fail\n")?;
+    stopped(&w, "reinstall kernel-core-7.2.13", "could not be built")?;
+    let with_little_room = |policy: &str| {
+        let kernel = World::kernel("7.2.14", true);
+        w.bed.sh(&format!(
+            "echo policy={policy} >/etc/dkms/framework.conf; cp -a /var/lib/dkms /srv/kept; mount -t tmpfs -o size=8m tmpfs /var/lib/dkms
+             cp -a /srv/kept/. /var/lib/dkms/; rm -rf /srv/kept; {DNF4} install {kernel}"
+        ))
+    };
+    let room = "dkms: /var/lib/dkms has 7 MiB free, and building modules takes about 16 MiB";
+    let outcome = with_little_room("fail")?;
+    ensure!(outcome.code != 0 && outcome.stderr.contains(room), "{}: {}", outcome.code, outcome.tail());
+    w.expect_gone("7.2.14")?;
+    let outcome = with_little_room("warn")?;
+    ensure!(outcome.code == 0 && outcome.stderr.contains(room), "{}: {}", outcome.code, outcome.tail());
+    Ok(())
+}
+
+/// Fails unless the transaction is stopped, with this reason, and has touched nothing.
+fn stopped(w: &World, words: &str, reason: &str) -> Result<()> {
     w.seen()?;
-    let stopped = w.run(&format!("install {}", World::kernel("7.2.15", false)))?;
-    ensure!(stopped.code != 0, "the transaction was not stopped: {}", stopped.tail());
-    ensure!(stopped.stderr.contains("Error: dkms:"), "no reason: {}", stopped.tail());
-    ensure!(w.seen()?.is_empty(), "a scriptlet ran");
-    w.expect_gone("7.2.15")
+    let outcome = w.run(words)?;
+    ensure!(outcome.code != 0, "{words} was not stopped: {}", outcome.tail());
+    ensure!(outcome.stderr.contains("Error: dkms:"), "{words}: {}", outcome.tail());
+    ensure!(outcome.stderr.contains(reason), "{words}: no reason {reason:?}: {}", outcome.tail());
+    ensure!(w.seen()?.is_empty(), "{words}: a scriptlet ran");
+    Ok(())
+}
+
+fn upgrade_from_the_classic() -> Result<()> {
+    rpm_classic::upgrade(&World::without_dkms(Kind::Old, DNF4)?, "upgrade dkms")
 }
 
 /// What the vendor's program is told; then the program itself.
@@ -216,6 +272,8 @@ fn main() -> ExitCode {
     Suite::new(&[Need::Bed, Need::Ours, Need::Long])
         .case("kernels and modules come and go", kernels_and_modules_come_and_go)
         .case("preflight", preflight)
+        .case("preflight by records and room", preflight_by_records_and_room)
+        .case("upgrade from the classic", upgrade_from_the_classic)
         .case("weak modules", weak_modules)
         .case("weak modules: kernels link themselves", kernels_link_themselves)
         .case("weak modules refused", weak_modules_refused)

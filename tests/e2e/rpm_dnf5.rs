@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use dkms_tests::needs::Need;
 use dkms_tests::rpm::{DNF5, Kind, World, release};
+use dkms_tests::rpm_classic;
+use dkms_tests::run::Outcome;
 use dkms_tests::suite::Suite;
 
 fn world() -> Result<World> {
@@ -31,17 +33,28 @@ fn kernels_and_modules_come_and_go() -> Result<()> {
     // A third kernel pushes the first one out.
     w.ok(&format!("install --setopt=installonly_limit=2 {}", World::kernel("7.2.15", true)))?;
     w.expect_modules("7.2.15", &["hello", "world"])?;
-    w.expect_initramfs("7.2.15", &["hello", "world"])?;
+    let seen = w.seen()?;
+    World::check_initramfs(&seen, "7.2.15", &["hello", "world"])?;
+    World::check_initramfs_gone(&seen, "7.2.13")?;
     w.expect_gone("7.2.13")?;
     // A module package goes, its kernels stay.
     w.ok("remove world-dkms")?;
     w.expect_status(&["hello/2.0, {14}: installed", "hello/2.0, {15}: installed"])?;
     w.expect_modules("7.2.14", &["hello"])?;
     w.ok(&format!("remove {}", World::kernel("7.2.15", true)))?;
+    World::check_initramfs_gone(&w.seen()?, "7.2.15")?;
     w.expect_gone("7.2.15")?;
     w.ok("remove hello-dkms")?;
     w.expect_status(&[])?;
-    w.expect_modules("7.2.14", &[])
+    w.expect_modules("7.2.14", &[])?;
+    expect_no_stray_words(&w)
+}
+
+/// Fails if dnf5's actions plugin had anything to complain of: what our program wrote was no request.
+fn expect_no_stray_words(w: &World) -> Result<()> {
+    let complaints = w.bed.ok("grep -h 'ERROR Actions plugin' /var/log/dnf5.log | grep -v 'Exit code: ' || true")?;
+    ensure!(complaints.is_empty(), "the actions plugin complains:\n{complaints}");
+    Ok(())
 }
 
 fn headers_that_are_missing() -> Result<()> {
@@ -93,6 +106,176 @@ fn a_module_that_fails() -> Result<()> {
     Ok(())
 }
 
+/// What is known to fail, what is not meant for the kernel, and where there is no room: said (policy warn), or in the way
+/// (policy fail).
+fn preflight() -> Result<()> {
+    let w = world()?;
+    w.ok(&format!("install {} hello-dkms-3.0", World::kernel("7.2.13", true)))?;
+    let again = "reinstall kernel-core-7.2.13";
+    let said = w.ok(again)?;
+    let known = format!("dkms: hello/3.0 could not be built for kernel {} before: ", release("7.2.13"));
+    ensure!(said.matches(&known).count() == 1, "not said once {known:?}:\n{said}");
+    w.expect_initramfs("7.2.13", &[])?;
+    w.bed.write("/etc/dkms/framework.conf", "policy=fail\n")?;
+    stopped(&w, again, "could not be built")?;
+    // Its author's word is no failure, for policy fail neither; who needs the package wants to stop.
+    w.bed.write("/etc/dkms/hello.conf", "BUILD_EXCLUSIVE_KERNEL='^6[.]'\n")?;
+    let said = w.ok(again)?;
+    ensure!(said.contains("dkms: hello/3.0 is not meant for kernel "), "not said:\n{said}");
+    w.bed.write("/etc/dkms/hello.conf", "BUILD_EXCLUSIVE_KERNEL='^6[.]' DKMS_POLICY=required\n")?;
+    stopped(&w, again, "is not meant for kernel")?;
+    w.bed.ok("rm /etc/dkms/hello.conf")?;
+    // 8 MiB are too few for any build.
+    let with_little_room = |policy: &str| {
+        let kernel = World::kernel("7.2.14", true);
+        w.bed.sh(&format!(
+            "echo policy={policy} >/etc/dkms/framework.conf; cp -a /var/lib/dkms /srv/kept; mount -t tmpfs -o size=8m tmpfs /var/lib/dkms
+             cp -a /srv/kept/. /var/lib/dkms/; rm -rf /srv/kept; {DNF5} install {kernel}"
+        ))
+    };
+    let room = "dkms: /var/lib/dkms has 7 MiB free, and building modules takes about 16 MiB";
+    let outcome = with_little_room("fail")?;
+    ensure!(outcome.code != 0 && outcome.stderr.contains(room), "{}: {}", outcome.code, outcome.tail());
+    w.expect_gone("7.2.14")?;
+    let outcome = with_little_room("warn")?;
+    ensure!(outcome.code == 0 && outcome.stderr.contains(room), "{}: {}", outcome.code, outcome.tail());
+    expect_no_stray_words(&w)
+}
+
+/// Fails unless the transaction is stopped, with this reason, and has touched nothing.
+fn stopped(w: &World, words: &str, reason: &str) -> Result<()> {
+    w.seen()?;
+    let outcome = w.run(words)?;
+    ensure!(outcome.code != 0, "{words} was not stopped: {}", outcome.tail());
+    ensure!(outcome.stderr.contains("Action calls for stop: dkms: "), "{words}: {}", outcome.tail());
+    ensure!(outcome.stderr.contains(reason), "{words}: no reason {reason:?}: {}", outcome.tail());
+    ensure!(w.seen()?.is_empty(), "{words}: a scriptlet ran");
+    Ok(())
+}
+
+/// A kernel whose packages are called as nobody can guess.
+fn preflight_looks_into_packages() -> Result<()> {
+    let w = world()?;
+    w.ok(&format!("install {} hello-dkms-1.0-1", World::kernel("7.2.13", true)))?;
+    w.bed.write("/etc/dkms/framework.conf", "policy=fail\n")?;
+    let reason = format!("kernel {} comes without its headers", release("7.2.15"));
+    let keep_none = "rm -rf /var/cache/libdnf5/*/packages /var/lib/dnf/plugins/local*";
+    // A file that the user names is looked into before the question; others when they have been downloaded.
+    stopped(&w, "install /srv/rpm/modules/vendor-linux-1-9.*.rpm --assumeno", &reason)?;
+    w.bed.ok(keep_none)?;
+    stopped(&w, "install vendor-linux", &reason)?;
+    w.expect_gone("7.2.15")?;
+    // A module package that comes with the kernel lacks its modules, too.
+    w.bed.ok(keep_none)?;
+    stopped(&w, "install vendor-linux world-dkms-1.0", "it will lack the modules of hello/1.0, world/1.0")?;
+    w.bed.ok(keep_none)?;
+    let said = w.ok("install vendor-linux vendor-linux-extras")?;
+    ensure!(!said.contains("without its headers"), "it has headers:\n{said}");
+    w.expect_initramfs("7.2.15", &["hello"])?;
+    // Policy warn: said once, though there are two looks.
+    w.ok("remove vendor-linux vendor-linux-extras")?;
+    w.bed.write("/etc/dkms/framework.conf", "policy=warn\n")?;
+    let said = w.ok("install vendor-linux")?;
+    ensure!(said.matches(&format!("dkms: {reason}")).count() == 1, "not said once:\n{said}");
+    w.expect_initramfs("7.2.15", &[])?;
+    expect_no_stray_words(&w)
+}
+
+/// As the machine's boot into system-update.target runs what was stored (dnf5-offline-transaction.service): no terminal,
+/// no standard input, next to no environment, and nobody who watches.
+const OFFLINE: &str = "export DNF_SYSTEM_UPGRADE_NO_REBOOT=1
+dnf5 -y offline reboot 2>&1
+[ -L /system-update ]
+env -i PATH=/usr/sbin:/usr/bin DNF_SYSTEM_UPGRADE_NO_REBOOT=1 setsid dnf5 offline _execute <&- >/var/log/console 2>&1 || true
+cat /var/log/console";
+
+fn offline_upgrade() -> Result<()> {
+    let w = world()?;
+    w.ok(&format!("install {} hello-dkms-1.0-1", World::kernel("7.2.13", true)))?;
+    w.seen()?;
+    w.ok(&format!("install --offline {} hello-dkms-2.0", World::kernel("7.2.14", true)))?;
+    ensure!(w.seen()?.is_empty(), "a scriptlet ran before the reboot");
+    w.bed.ok(OFFLINE)?;
+    w.expect_status(&["hello/2.0, {13}: installed", "hello/2.0, {14}: installed"])?;
+    w.expect_initramfs("7.2.14", &["hello"])?;
+    // What fails when nobody watches: the journal has it (the unit's output goes there), status keeps it.
+    w.ok(&format!("install --offline {} hello-dkms-3.0", World::kernel("7.2.15", true)))?;
+    let console = w.bed.ok(OFFLINE)?;
+    ensure!(console.contains("hello/3.0") && console.contains("no_such_thing"), "not in the journal:\n{console}");
+    w.expect_initramfs("7.2.15", &[])?;
+    w.expect_modules("7.2.14", &["hello"])?;
+    let told = w.bed.ok("dkms status --long")?;
+    ensure!(told.contains("no_such_thing"), "dkms status --long has forgotten:\n{told}");
+    // Stopped when it is stored, not when the machine is half way down.
+    w.bed.ok("rpm -e kernel-core-7.2.15 kernel-modules-7.2.15 kernel-devel-7.2.15 2>&1")?;
+    w.bed.write("/etc/dkms/framework.conf", "policy=fail\n")?;
+    stopped(&w, &format!("install --offline {}", World::kernel("7.2.15", false)), "comes without its headers")?;
+    w.bed.ok("[ ! -e /usr/lib/sysimage/libdnf5/offline/transaction.json ]")?;
+    expect_no_stray_words(&w)
+}
+
+/// What graphical front ends do, PackageKit's back end among them: they use the library, not dnf5.
+const API: &str = "import sys, libdnf5
+base = libdnf5.base.Base()
+base.load_config()
+base.setup()
+base.get_repo_sack().create_repos_from_system_configuration()
+base.get_repo_sack().load_repos()
+goal = libdnf5.base.Goal(base)
+for word in sys.argv[2:]:
+    (goal.add_install if sys.argv[1] == 'install' else goal.add_remove)(word)
+transaction = goal.resolve()
+transaction.download()
+sys.exit(transaction.run() != libdnf5.base.Transaction.TransactionRunResult_SUCCESS)
+";
+
+/// The bus, and dnf5's daemon on it.
+const DAEMON: &str = "mkdir -p /run/dbus; dbus-daemon --system --fork --nopidfile
+/usr/lib/polkit-1/polkitd --no-debug >/dev/null 2>&1 &
+dnf5daemon-server </dev/null >>/var/log/daemon 2>&1 &
+owned() { dbus-send --system --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus.NameHasOwner string:$1 2>&1; }
+for name in org.freedesktop.PolicyKit1 org.rpm.dnf.v0; do until owned $name | grep -q 'boolean true'; do :; done; done
+dnf5daemon-client -y";
+
+fn through_the_library() -> Result<()> {
+    let w = world()?;
+    w.ok(&format!("install {} hello-dkms-1.0-1", World::kernel("7.2.13", true)))?;
+    w.bed.write("/srv/api.py", API)?;
+    for (front, begin, version) in [("api", "python3 /srv/api.py", "7.2.14"), ("daemon", DAEMON, "7.2.15")] {
+        let ask = |words: &str| -> Result<Outcome> {
+            w.seen()?;
+            w.bed.sh(&format!("{begin} {words}"))
+        };
+        let kernel = World::kernel(version, true);
+        let outcome = ask(&format!("install {kernel}"))?;
+        ensure!(outcome.code == 0, "{front} install: exit code {}: {}", outcome.code, outcome.tail());
+        w.expect_modules(version, &["hello"])?;
+        w.expect_initramfs(version, &["hello"])?;
+        let outcome = ask(&format!("remove {kernel}"))?;
+        ensure!(outcome.code == 0, "{front} remove: exit code {}: {}", outcome.code, outcome.tail());
+        World::check_initramfs_gone(&w.seen()?, version)?;
+        w.expect_gone(version)?;
+        // The reason gets to whoever asked.
+        w.bed.write("/etc/dkms/framework.conf", "policy=fail\n")?;
+        let kernel = World::kernel(version, false);
+        let outcome = ask(&format!("install {kernel}"))?;
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        ensure!(outcome.code != 0 && said.contains("Action calls for stop: dkms: kernel"), "{front}: {said}");
+        ensure!(w.seen()?.is_empty(), "{front}: a scriptlet ran");
+        // What is lacking stands in the daemon's journal.
+        w.bed.write("/etc/dkms/framework.conf", "policy=warn\n")?;
+        let outcome = ask(&format!("install {kernel}; code=$?; cat /var/log/daemon >&2 2>/dev/null; exit $code"))?;
+        ensure!(outcome.code == 0, "{front} warned: exit code {}: {}", outcome.code, outcome.tail());
+        ensure!(outcome.stderr.contains("hello/1.0: waiting for headers"), "{front}: {}", outcome.tail());
+        w.expect_initramfs(version, &[])?;
+    }
+    expect_no_stray_words(&w)
+}
+
+fn upgrade_from_the_classic() -> Result<()> {
+    rpm_classic::upgrade(&World::without_dkms(Kind::Dnf5, DNF5)?, "upgrade dkms")
+}
+
 fn plain_rpm() -> Result<()> {
     let w = world()?;
     // Scriptlets of rpm 6 see nothing in /tmp, and no network.
@@ -104,6 +287,7 @@ fn plain_rpm() -> Result<()> {
     w.bed.ok(&format!("touch /tmp/marker; rpm -ivh --nosignature {repo}/kernel-*-7.2.13-*.rpm 2>&1"))?;
     let look = w.bed.ok("cat /var/log/look")?;
     ensure!(look.starts_with("tmp:  "), "scriptlets are not secluded here: {look}");
+    w.expect_initramfs("7.2.13", &[])?;
     let modules = "/srv/rpm/modules";
     w.bed.ok(&format!(
         "rpm -Uvh --nosignature {modules}/hello-dkms-1.0-1.*.rpm {modules}/careful-dkms-1.0-1.*.rpm 2>&1"
@@ -123,7 +307,17 @@ fn plain_rpm() -> Result<()> {
     w.bed.ok("rpm -e hello-dkms 2>&1")?;
     w.expect_status(&["careful/2.0, {13}: installed"])?;
     w.expect_modules("7.2.13", &["careful"])?;
+    // kernel-install's standard output is its callers': ours stays empty, with something to do and with nothing.
+    let plugin = format!("/usr/lib/kernel/install.d/40-dkms.install add {} /boot/x /boot/y", release("7.2.13"));
+    let stdout = w.bed.ok(&format!(
+        "{plugin} 2>/dev/null; dkms uninstall careful/2.0 -k {} >/dev/null; {plugin} 2>/dev/null",
+        release("7.2.13")
+    ))?;
+    ensure!(stdout.is_empty(), "on standard output: {stdout}");
+    w.expect_modules("7.2.13", &["careful"])?;
+    w.seen()?;
     w.bed.ok("rpm -e careful-dkms kernel-core kernel-modules kernel-devel 2>&1")?;
+    World::check_initramfs_gone(&w.seen()?, "7.2.13")?;
     w.expect_status(&[])?;
     w.expect_gone("7.2.13")
 }
@@ -133,6 +327,11 @@ fn main() -> ExitCode {
         .case("kernels and modules come and go", kernels_and_modules_come_and_go)
         .case("headers that are missing", headers_that_are_missing)
         .case("a module that fails", a_module_that_fails)
+        .case("preflight", preflight)
+        .case("preflight looks into packages", preflight_looks_into_packages)
+        .case("offline upgrade", offline_upgrade)
+        .case("through the library", through_the_library)
+        .case("upgrade from the classic", upgrade_from_the_classic)
         .case("plain rpm", plain_rpm)
         .main()
 }

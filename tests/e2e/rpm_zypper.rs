@@ -31,7 +31,15 @@ fn kernels_and_modules_come_and_go() -> Result<()> {
     w.ok("remove world-dkms")?;
     w.expect_modules("7.2.14", &["hello"])?;
     w.ok(&format!("remove {}", kernel("7.2.14")))?;
-    w.expect_gone("7.2.14")
+    World::check_initramfs_gone(&w.seen()?, "7.2.14")?;
+    w.expect_gone("7.2.14")?;
+    // Without headers, and where a module fails, initramfs and boot entry are made all the same.
+    w.ok(&format!("install --oldpackage {}", kernel("7.2.14").rsplit_once(' ').unwrap_or_default().0))?;
+    w.expect_initramfs("7.2.14", &[])?;
+    w.ok("install hello-dkms=3.0-1")?;
+    w.expect_modules("7.2.13", &["hello"])?;
+    w.ok(&format!("install --oldpackage {}", kernel("7.2.15")))?;
+    w.expect_initramfs("7.2.15", &[])
 }
 
 /// Where kernel packages do not call kernel-install, as SUSE's do not, their headers' arrival is what wakes us up.

@@ -148,6 +148,9 @@ for spec in $top/specs/*.spec; do build "$spec"; done
 createrepo_c -q $top/repo
 rm -rf $top/build $top/trees $top/specs
 
+# The classic as Debian packages it, for a package that ours replaces: unpacked, not installed.
+(cd /tmp && apt-get -q download dkms >/dev/null && dpkg-deb -x dkms_*.deb /srv/classic)
+
 # Out of sight: /lib/modules belongs to rpm from here on.
 rm -rf /lib/modules/* /usr/src/linux-* /usr/lib/linux-kbuild-* /boot/* /var/lib/dkms /usr/lib/kernel/install.d/40-dkms.install
 printf 'NAME="Fedora Linux"\nID=fedora\nVERSION_ID=99\n' >/etc/os-release.new

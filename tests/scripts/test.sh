@@ -14,7 +14,14 @@ for manifest in */Cargo.toml; do
 	exclude+=(--exclude "$name")
 	echo "left out: $name: needs Rust $needed, this is $rust" | tee -a "$log"
 done
-cargo test --locked --workspace "${exclude[@]}" --no-fail-fast 2>&1 | tee -a "$log"
+# What takes the rpm crate.
+features=()
+if [ "$(printf '%s\n1.88\n' "$rust" | sort -V | head -n 1)" = 1.88 ]; then
+	features=(--features dkms-hooks-dnf/read-rpm,dkms-tests/read-rpm)
+else
+	echo "left out: make_rpm, reading packages before a transaction: needs Rust 1.88, this is $rust" | tee -a "$log"
+fi
+cargo test --locked --workspace "${exclude[@]}" "${features[@]}" --no-fail-fast 2>&1 | tee -a "$log"
 code=${PIPESTATUS[0]}
 echo
 if grep -q '^left out: ' "$log"; then

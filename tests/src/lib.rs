@@ -14,6 +14,7 @@
 //! | [`hello`] | small module packages made to order |
 //! | [`mini_kernel`] | a kernel that builds a module in some 30 ms, without root |
 //! | [`rpm`] | a Fedora of sorts: rpm kernels, module packages, our own package |
+//! | [`rpm_classic`] | the same with the classic, which ours takes the place of |
 //! | [`observe`] | what a run of dkms left behind, and the difference between two of those |
 //! | [`compare`] | the same steps with the classic and with ours |
 //! | [`needs`], [`suite`] | cases, what they need, what was left out and why |
@@ -30,6 +31,7 @@ pub mod mini_kernel;
 pub mod needs;
 pub mod observe;
 pub mod rpm;
+pub mod rpm_classic;
 pub mod run;
 pub mod settings;
 pub mod suite;

@@ -17,6 +17,8 @@ pub enum Need {
     Long,
     /// Our Debian packages (`make deb`).
     Packages,
+    /// Our rpm packages (`make rpm`).
+    Rpms,
     /// A program of ours beside the one under test.
     Beside(&'static str),
     /// A program of this name.
@@ -47,6 +49,9 @@ impl Need {
             Need::Long => (!settings::long()).then(|| "takes minutes: it is part of `make test-long`".into()),
             Need::Packages => {
                 crate::debian::our_packages().is_none().then(|| "there are no packages of ours: run `make deb`".into())
+            }
+            Need::Rpms => {
+                (!settings::rpms().is_dir()).then(|| "there are no rpm packages of ours: run `make rpm`".into())
             }
             Need::Beside(name) => {
                 settings::beside(name).is_none().then(|| format!("there is no {name} beside the program under test"))

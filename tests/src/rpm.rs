@@ -44,7 +44,9 @@ impl Kind {
             .split(' ')
             .collect::<Vec<_>>();
         packages.extend(match self {
-            Kind::Dnf5 => &["dnf5", "python3-minimal"][..],
+            Kind::Dnf5 => {
+                &["dnf5", "python3-minimal", "python3-libdnf5", "dnf5-server", "dbus-daemon", "dbus-bin", "polkitd"][..]
+            }
             Kind::Old => &["dnf", "zypper"],
         });
         packages
@@ -179,6 +181,40 @@ cp -a /mnt/sources/{release}/{name}-{version} %{{buildroot}}/usr/src/
     }
 }
 
+/// A vendor's kernel: the files of a kernel in the repository, in packages whose names and versions tell nothing of its
+/// release, nor which of them has the headers.
+const VENDOR: &str = r"%global debug_package %{nil}
+%global __os_install_post %{nil}
+%global __brp_mangle_shebangs %{nil}
+%global _build_id_links none
+%global K 7.2.15-100.fc99.%{_arch}
+Name: vendor-linux
+Version: 1
+Release: 9
+Summary: A vendor's kernel
+License: GPL-2.0-only
+AutoReqProv: no
+Provides: installonlypkg(kernel)
+%description
+%{summary}.
+%package extras
+Summary: What builds modules for it
+AutoReqProv: no
+%description extras
+%{summary}.
+%install
+cd %{buildroot}
+for name in core modules devel; do rpm2archive - </srv/rpm/repo/%{_arch}/kernel-$name-%{K}.rpm | tar xz; done
+%posttrans
+kernel-install add %{K} /lib/modules/%{K}/vmlinuz || exit $?
+%preun
+kernel-install remove %{K} || exit $?
+%files
+/lib/modules/%{K}
+%files extras
+/usr/src/kernels/%{K}
+";
+
 /// Our package and the module packages, made once a run: directories of the host.
 #[derive(Debug)]
 struct Packages {
@@ -238,11 +274,12 @@ fn make_packages(kind: Kind, base: &Base) -> Result<Packages> {
         let file = format!("{}-{}-{}.spec", package.name, package.version, package.release);
         fs_err::write(bed.exchange().join(&file), package.spec())?;
     }
+    fs_err::write(bed.exchange().join("vendor-linux.spec"), VENDOR)?;
     bed.ok("cd /mnt; chown -R 0:0 sources; for spec in *.spec; do
             rpmbuild -bb --quiet --define '_topdir /tmp/build' --define '_rpmdir /mnt/out' \
                 --define '_binary_payload w1.gzdio' \"$spec\" >/tmp/log 2>&1 || { cat /tmp/log >&2; exit 1; }
         done
-        mv out/noarch/*.rpm out/; rmdir out/noarch; createrepo_c -q out")?;
+        mv out/*/*.rpm out/; rmdir out/*/; createrepo_c -q out")?;
     run(command("cp").arg("-a").arg(bed.exchange().join("out/.")).arg(&dir), b"")?.ok()?;
     Ok(Packages { _keep: keep, dir })
 }
@@ -256,7 +293,7 @@ pub struct World {
 }
 
 /// dnf5, speaking to the local repositories only.
-pub const DNF5: &str = "dnf5 -y --setopt=install_weak_deps=0";
+pub const DNF5: &str = "dnf5 -y --setopt=install_weak_deps=0 --releasever=99";
 /// dnf4.
 pub const DNF4: &str = "dnf -y --setopt=install_weak_deps=0 --releasever=99";
 /// zypper.
@@ -265,6 +302,13 @@ pub const ZYPPER: &str = "zypper --non-interactive --no-gpg-checks";
 impl World {
     /// A new one, for the package manager `tool` (one of the constants here).
     pub fn new(kind: Kind, tool: &'static str) -> Result<Self> {
+        let world = Self::without_dkms(kind, tool)?;
+        world.bed.ok("rpm -i --nosignature /srv/rpm/modules/dkms-4*.rpm 2>&1")?;
+        Ok(world)
+    }
+
+    /// The same before anybody has installed our package.
+    pub fn without_dkms(kind: Kind, tool: &'static str) -> Result<Self> {
         let base = kind.base()?;
         let packages = packages(kind, &base)?;
         let bed = Bed::classic(&base)?;
@@ -276,9 +320,7 @@ impl World {
              rpm -i --nodeps --nosignature /srv/rpm/repo/noarch/base-shim-*.rpm
              mkdir -p /etc/dkms; : >/var/log/seen",
         )?;
-        let world = Self { bed, tool };
-        world.bed.ok("rpm -i --nosignature /srv/rpm/modules/dkms-4*.rpm 2>&1")?;
-        Ok(world)
+        Ok(Self { bed, tool })
     }
 
     /// Runs the package manager: `do("install hello-dkms")`.
@@ -357,9 +399,24 @@ impl World {
         self.bed.ok("cat /var/log/seen; : >/var/log/seen")
     }
 
+    /// Fails unless both plugins were told, by what [`World::seen`] gave, that the kernel goes.
+    pub fn check_initramfs_gone(seen: &str, version: &str) -> Result<()> {
+        for plugin in ["50-dracut", "90-loaderentry"] {
+            let line = format!("{plugin} remove {} modules:", release(version));
+            if !seen.lines().any(|seen| seen.trim_end() == line) {
+                bail!("not seen: {line:?}; but\n{seen}");
+            }
+        }
+        Ok(())
+    }
+
     /// Fails unless both plugins that make initramfs and boot entry ran for the kernel, and saw these modules.
     pub fn expect_initramfs(&self, version: &str, modules: &[&str]) -> Result<()> {
-        let seen = self.seen()?;
+        Self::check_initramfs(&self.seen()?, version, modules)
+    }
+
+    /// The same of what [`World::seen`] gave.
+    pub fn check_initramfs(seen: &str, version: &str, modules: &[&str]) -> Result<()> {
         for plugin in ["50-dracut", "90-loaderentry"] {
             let line = format!("{plugin} add {} modules: {}", release(version), modules.join(" "));
             if !seen.lines().any(|seen| seen.trim_end() == line.trim_end()) {

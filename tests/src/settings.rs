@@ -48,6 +48,11 @@ pub fn real_weak_modules2() -> Option<PathBuf> {
     var("DKMS_REAL_WEAK_MODULES2").map(PathBuf::from).filter(|path| path.is_file())
 }
 
+/// Where `make rpm` leaves our packages, or `$DKMS_RPMS`.
+pub fn rpms() -> PathBuf {
+    var("DKMS_RPMS").map_or_else(|| project().join("target/packages/rpm"), PathBuf::from)
+}
+
 /// True for `make test-long` (`DKMS_LONG=1`).
 pub fn long() -> bool {
     var("DKMS_LONG").is_some()

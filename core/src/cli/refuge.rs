@@ -68,7 +68,7 @@ pub(crate) fn prepare(ctx: &Context, reporter: &dyn Reporter) -> Result<(), Erro
             let meta = fs_err::symlink_metadata(dir)?;
             let ours = meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o022 == 0;
             if !ours {
-                return Err(Error::ReadOnlyTree { tree: own.clone() });
+                return Err(Error::ReadOnlyTree { tree: own.clone(), advice: None });
             }
         }
         Err(error) => return Err(error.into()),

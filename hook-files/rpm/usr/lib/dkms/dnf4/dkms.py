@@ -16,20 +16,33 @@ PROGRAM = "/usr/lib/dkms/dkms-rpm"
 class Dkms(dnf.Plugin):
     name = "dkms"
 
+    def __init__(self, base, cli):
+        super().__init__(base, cli)
+        self._said = []
+
     def _serves(self):
         # dkms looks at this machine's own root: another one's transaction is none of its business.
         return self.base.conf.installroot == "/" and os.access(PROGRAM, os.X_OK)
 
-    def resolved(self):
+    def _look(self):
         transaction = self.base.transaction
         if not self._serves() or not transaction:
             return
 
-        def described(packages, direction):
-            return [{"name": p.name, "version": p.version, "release": p.release, "arch": p.arch,
-                     "install_size": p.installsize, "direction": direction} for p in packages]
+        def described(package, direction):
+            location = ""
+            if direction == "IN":
+                try:
+                    # Where the file is, or will be when it has been downloaded.
+                    location = package.localPkg()
+                except Exception:  # a package without a repository of its own: its name has to do
+                    pass
+            return {"name": package.name, "version": package.version, "release": package.release, "arch": package.arch,
+                    "install_size": package.installsize, "direction": direction, "location": location}
 
-        question = {"packages": described(transaction.install_set, "IN") + described(transaction.remove_set, "OUT")}
+        packages = [described(p, "IN") for p in transaction.install_set]
+        packages += [described(p, "OUT") for p in transaction.remove_set]
+        question = {"packages": packages, "said": self._said}
         try:
             answer = subprocess.run([PROGRAM, "dnf4", "preflight"], input=json.dumps(question).encode(),
                                     stdout=subprocess.PIPE, check=True)
@@ -37,8 +50,16 @@ class Dkms(dnf.Plugin):
         except (OSError, ValueError, subprocess.CalledProcessError):
             # A preflight that can't be made stops nothing.
             return
+        self._said = answer.get("said", [])
         if answer.get("stop"):
             raise dnf.exceptions.Error(answer["stop"])
+
+    def resolved(self):
+        self._look()
+
+    def pre_transaction(self):
+        # Everything has been downloaded, and can be looked into; nothing has been changed.
+        self._look()
 
     def transaction(self):
         if self._serves():
