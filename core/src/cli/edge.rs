@@ -41,7 +41,7 @@ pub fn context(args: &Args) -> Result<Context, Error> {
     let world = World::of(&trees.root, environment.clone(), namespaces);
     let framework = framework(&trees, &world)?;
     place_trees(&mut trees, args, &framework)?;
-    let refuge_from = if args.path("dkmstree").is_some() { None } else { super::refuge::place(&mut trees) };
+    let refuge_from = if trees.is_another { None } else { super::refuge::place(&mut trees) };
     let now = now();
     Ok(Context {
         machine: machine(&trees, args, &caller, &framework),
@@ -81,6 +81,7 @@ fn framework(trees: &Trees, world: &World) -> Result<Framework, Error> {
 fn place_trees(trees: &mut Trees, args: &Args, framework: &Framework) -> Result<(), Error> {
     let chosen = |option: &str, configured: &Option<PathBuf>| args.path(option).or_else(|| configured.clone());
     let root = trees.root.clone();
+    trees.is_another = args.path("dkmstree").is_some();
     for (place, path) in [
         (&mut trees.dkms, chosen("dkmstree", &framework.dkms_tree)),
         (&mut trees.source, chosen("sourcetree", &framework.source_tree)),

@@ -42,6 +42,9 @@ pub struct Beside {
 /// The installations that `filter` wants and `walk` (made with the same filter) has not found, by package and kernel.
 pub fn unknown_to(trees: &Trees, filter: &Filter, walk: &Walk) -> Vec<Beside> {
     let mut found = Vec::new();
+    if trees.is_another {
+        return found;
+    }
     for entry in fs::read_dir(&trees.install.outer).into_iter().flatten().flatten() {
         let Some(release) = entry.file_name().to_str().and_then(|name| Release::new(name).ok()) else { continue };
         for entry in manifest(trees, &release).installed {
@@ -65,6 +68,9 @@ pub fn unknown_to(trees: &Trees, filter: &Filter, walk: &Walk) -> Vec<Beside> {
 /// What the manifest beside the modules of `kernel` knows of `package`, if it is to be believed. Does not ask whether the
 /// tree knows as much.
 pub fn known(trees: &Trees, package: &Package, kernel: &Kernel) -> Option<Beside> {
+    if trees.is_another {
+        return None;
+    }
     let entry = manifest(trees, &kernel.release).find(package, &kernel.arch).cloned()?;
     judged(trees, kernel.clone(), entry)
 }

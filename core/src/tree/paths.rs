@@ -34,6 +34,8 @@ pub struct Trees {
     pub source: Place,
     /// Where kernels keep their modules, normally `/lib/modules`.
     pub install: Place,
+    /// The DKMS tree is one that the command line names, beside the system's: what is installed is not its doing.
+    pub is_another: bool,
 }
 
 /// The file name of an artefact's manifest, in `<tree>/<m>/<v>/<K>/<A>/`.
@@ -47,7 +49,7 @@ impl Trees {
         let dkms = Place::new(&root, "/var/lib/dkms");
         let source = Place::new(&root, "/usr/src");
         let install = Place::new(&root, "/lib/modules");
-        Self { root, dkms, source, install }
+        Self { root, dkms, source, install, is_another: false }
     }
 
     /// `<tree>/.dkms`: our own state, which the classic passes over.
