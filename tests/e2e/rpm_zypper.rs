@@ -36,8 +36,10 @@ fn kernels_and_modules_come_and_go() -> Result<()> {
     // Without headers, and where a module fails, initramfs and boot entry are made all the same.
     w.ok(&format!("install --oldpackage {}", kernel("7.2.14").rsplit_once(' ').unwrap_or_default().0))?;
     w.expect_initramfs("7.2.14", &[])?;
+    w.ok("install --oldpackage kernel-devel=7.2.14-100.fc99")?;
+    w.expect_modules("7.2.14", &["hello"])?;
     w.ok("install hello-dkms=3.0-1")?;
-    w.expect_modules("7.2.13", &["hello"])?;
+    w.expect_modules("7.2.14", &["hello"])?;
     w.ok(&format!("install --oldpackage {}", kernel("7.2.15")))?;
     w.expect_initramfs("7.2.15", &[])
 }

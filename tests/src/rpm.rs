@@ -318,7 +318,9 @@ impl World {
                  >/etc/yum.repos.d/modules.repo
              cp /etc/yum.repos.d/modules.repo /etc/zypp/repos.d/
              rpm -i --nodeps --nosignature /srv/rpm/repo/noarch/base-shim-*.rpm
-             mkdir -p /etc/dkms; : >/var/log/seen",
+             mkdir -p /etc/dkms; : >/var/log/seen
+             # A real initramfs is made when a module comes after its kernel; nobody boots it.
+             [ ! -d /etc/dracut.conf.d ] || echo 'compress=\"cat\"' >/etc/dracut.conf.d/bed.conf",
         )?;
         Ok(Self { bed, tool })
     }
