@@ -327,15 +327,16 @@ fn plain_rpm() -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    Suite::new(&[Need::Bed, Need::Ours, Need::Long])
+    let long = &[Need::Long];
+    Suite::new(&[Need::Bed, Need::Ours])
         .case("kernels and modules come and go", kernels_and_modules_come_and_go)
-        .case("headers that are missing", headers_that_are_missing)
-        .case("a module that fails", a_module_that_fails)
-        .case("preflight", preflight)
-        .case("preflight looks into packages", preflight_looks_into_packages)
-        .case("offline upgrade", offline_upgrade)
-        .case("through the library", through_the_library)
-        .case("upgrade from the classic", upgrade_from_the_classic)
-        .case("plain rpm", plain_rpm)
+        .case_needing(long, "headers that are missing", headers_that_are_missing)
+        .case_needing(long, "a module that fails", a_module_that_fails)
+        .case_needing(long, "preflight", preflight)
+        .case_needing(long, "preflight looks into packages", preflight_looks_into_packages)
+        .case_needing(long, "offline upgrade", offline_upgrade)
+        .case_needing(long, "through the library", through_the_library)
+        .case_needing(long, "upgrade from the classic", upgrade_from_the_classic)
+        .case_needing(long, "plain rpm", plain_rpm)
         .main()
 }
