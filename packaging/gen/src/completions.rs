@@ -51,16 +51,19 @@ fn hinted(command: Command) -> Command {
 /// In zsh's text an argument ends in `:NAME:ACTION`: names of ours get actions of ours.
 fn zsh_with_places(text: &str, places: &str) -> Result<String> {
     let mut text = text.to_owned();
-    for (name, action) in [
-        ("RELEASE[/ARCH]", "_dkms_kernels"),
-        ("RELEASE", "_dkms_kernels"),
-        ("NAME[/VERSION]", "_dkms_packages"),
-        ("operand", "_dkms_operand"),
-    ] {
+    for (name, action) in
+        [("RELEASE[/ARCH]", "_dkms_kernels"), ("RELEASE", "_dkms_kernels"), ("NAME[/VERSION]", "_dkms_packages")]
+    {
         let from = format!(":{name}:_default");
         ensure!(text.contains(&from), "clap_complete's text for zsh has no {from}");
         text = text.replace(&from, &format!(":{name}:{action}"));
     }
+    // An operand's help stands between its name and its action.
+    let lines = text.split('\n').map(|line| {
+        if line.contains(":operand") { line.replace(":_default", ":_dkms_operand") } else { line.to_owned() }
+    });
+    let text = lines.collect::<Vec<_>>().join("\n");
+    ensure!(text.contains(":_dkms_operand"), "clap_complete's text for zsh has no operand");
     // The functions go behind the first line, `#compdef dkms`.
     let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
     Ok(format!("{first}\n{places}\n{rest}"))
