@@ -3,19 +3,22 @@
 //! A build may plant links to files that only root can read, pipes that nobody writes to, or hard links to other
 //! people's files. Everything that root reads from, or writes to, a build's directory goes through [`Beneath`].
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat, openat2, renameat, unlinkat};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat, openat2, readlinkat, renameat, unlinkat};
 use rustix::io::Errno;
 
 use crate::durable::{NEW, unique};
 use crate::process::BuildUser;
 
+/// How many links by the directory's own name are followed for one file.
+const LINKS: u32 = 8;
 /// More than any module or log has.
 const MOST: u64 = 2 << 30;
 
@@ -23,7 +26,7 @@ const MOST: u64 = 2 << 30;
 #[derive(Debug, thiserror::Error)]
 pub enum BeneathError {
     /// It can't be opened, or leads out of the directory.
-    #[error("{} can't be opened in the build directory: {source}", path.display())]
+    #[error("{} can't be opened in the build directory: {}", path.display(), refusal(.source))]
     Open {
         /// Its name in the directory.
         path: PathBuf,
@@ -49,21 +52,32 @@ pub enum BeneathError {
     Size(PathBuf),
 }
 
+/// What a refusal means here.
+fn refusal(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::CrossesDevices => "it leads out of that directory".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 /// A directory, and who writes to it.
 #[derive(Debug)]
 pub struct Beneath {
     dir: OwnedFd,
+    /// What the build calls the directory: its links may have the name in them.
+    called: PathBuf,
     owner: Option<BuildUser>,
 }
 
 impl Beneath {
-    /// The directory `dir`, an absolute path that the build has no hand in. With an `owner`, only files of that build's
-    /// users are taken.
-    pub fn new(dir: &Path, owner: Option<BuildUser>) -> io::Result<Self> {
+    /// The directory `dir`, an absolute path that the build has no hand in, and calls `called`. With an `owner`, only files
+    /// of that build's users are taken. Without, the build was who we are: nothing that we can read was hidden from it,
+    /// and its links lead where they lead.
+    pub fn new(dir: &Path, called: &Path, owner: Option<BuildUser>) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let dir = openat(CWD, dir, flags, Mode::empty())
             .map_err(|error| io::Error::new(error.kind(), format!("open {}: {error}", dir.display())))?;
-        Ok(Self { dir, owner })
+        Ok(Self { dir, called: called.to_owned(), owner })
     }
 
     /// Opens the regular file at `path` for reading. Links count as long as they stay in the directory.
@@ -71,7 +85,7 @@ impl Beneath {
         // A pipe must not make us wait for a writer (open(2), O_NONBLOCK), nor a terminal become ours.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let failed = |source: io::Error| BeneathError::Open { path: path.to_owned(), source };
-        let file = File::from(resolve(&self.dir, path, flags).map_err(|error| failed(error.into()))?);
+        let file = File::from(self.open(path, flags).map_err(|error| failed(error.into()))?);
         let meta = file.metadata().map_err(failed)?;
         if !meta.is_file() {
             return Err(BeneathError::Kind(path.to_owned()));
@@ -83,6 +97,33 @@ impl Beneath {
             return Err(BeneathError::Size(path.to_owned()));
         }
         Ok(file)
+    }
+
+    fn open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        if self.owner.is_none() {
+            return openat(&self.dir, path, flags, Mode::empty());
+        }
+        let mut path = self.within(path);
+        // Links by the directory's own name are taken for what they mean; the last part of a path may be one.
+        for _ in 0..LINKS {
+            match resolve(&self.dir, &path, flags) {
+                Err(Errno::XDEV) => {}
+                other => return other,
+            }
+            let above = path.parent().unwrap_or(Path::new(""));
+            let here = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let dir = resolve(&self.dir, if above == Path::new("") { Path::new(".") } else { above }, here)?;
+            let target = readlinkat(&dir, path.file_name().unwrap_or_default(), Vec::new()).map_err(|_| Errno::XDEV)?;
+            let target = PathBuf::from(OsStr::from_bytes(CString::as_bytes(&target)));
+            target.strip_prefix(&self.called).map_err(|_| Errno::XDEV)?.clone_into(&mut path);
+        }
+        Err(Errno::LOOP)
+    }
+
+    /// `../build/x` is `x`, in a directory that is called `build`.
+    fn within(&self, path: &Path) -> PathBuf {
+        let name = self.called.file_name().unwrap_or_default();
+        path.strip_prefix(Path::new("..").join(name)).unwrap_or(path).to_owned()
     }
 
     /// What is in the regular file at `path`; `None` if there is nothing of that name.
@@ -104,7 +145,8 @@ impl Beneath {
         let name = path.file_name().unwrap_or_default();
         let above = path.parent().filter(|above| *above != Path::new("")).unwrap_or(Path::new("."));
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = resolve(&self.dir, above, flags)
+        let dir = self
+            .open(above, flags)
             .map_err(|error| BeneathError::Open { path: path.to_owned(), source: error.into() })?;
         let temp = format!("{NEW}{}", unique());
         let write = || -> io::Result<()> {
@@ -172,6 +214,8 @@ mod tests {
 
     use super::*;
 
+    const BUILD: BuildUser = BuildUser { base: 0x7f00_0000, mapped: true };
+
     /// A directory with everything a build might plant, beside a secret.
     fn hostile() -> (tempfile::TempDir, PathBuf) {
         let tmp = tempfile::tempdir().unwrap();
@@ -184,6 +228,9 @@ mod tests {
         symlink("../secret", dir.join("out.ko")).unwrap();
         symlink(tmp.path().join("secret"), dir.join("absolute.ko")).unwrap();
         symlink("..", dir.join("up")).unwrap();
+        symlink("/tree/build/sub/good.ko", dir.join("named.ko")).unwrap();
+        symlink("/tree/build/out.ko", dir.join("named-out.ko")).unwrap();
+        symlink("/tree/build/named-loop.ko", dir.join("named-loop.ko")).unwrap();
         symlink("/proc/self/root/etc/passwd", dir.join("magic.ko")).unwrap();
         symlink("loop.ko", dir.join("loop.ko")).unwrap();
         rustix::fs::mknodat(CWD, dir.join("pipe.ko"), rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
@@ -195,12 +242,14 @@ mod tests {
     fn only_own_regular_files_are_read() {
         let (_tmp, dir) = hostile();
         // Nobody here is of this range: a file with more names than one may be anybody's.
-        let beneath = Beneath::new(&dir, Some(BuildUser { base: 0x7f00_0000, mapped: true })).unwrap();
-        for good in ["sub/good.ko", "./inner.ko", "way/good.ko"] {
+        let beneath = Beneath::new(&dir, Path::new("/tree/build"), Some(BUILD)).unwrap();
+        for good in ["sub/good.ko", "./inner.ko", "way/good.ko", "named.ko", "../build/sub/good.ko"] {
             assert_eq!(beneath.read(Path::new(good)).unwrap().unwrap(), b"module", "{good}");
         }
         for bad in [
             "out.ko",
+            "named-out.ko",
+            "named-loop.ko",
             "absolute.ko",
             "up/secret",
             "../secret",
@@ -223,7 +272,7 @@ mod tests {
     #[test]
     fn old_kernels_follow_no_link() {
         let (_tmp, dir) = hostile();
-        let beneath = Beneath::new(&dir, None).unwrap();
+        let beneath = Beneath::new(&dir, Path::new("/tree/build"), Some(BUILD)).unwrap();
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         assert!(step_by_step(&beneath.dir, Path::new("./sub/good.ko"), flags).is_ok());
         for bad in ["inner.ko", "way/good.ko", "out.ko", "absolute.ko", "up/secret", "../secret", "/etc/passwd"] {
@@ -233,8 +282,11 @@ mod tests {
 
     #[test]
     fn what_is_put_replaces_a_link_and_not_its_target() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
         let (tmp, dir) = hostile();
-        let beneath = Beneath::new(&dir, None).unwrap();
+        let beneath = Beneath::new(&dir, Path::new("/tree/build"), Some(BUILD)).unwrap();
         for name in ["out.ko", "hard.ko", "pipe.ko", "sub/good.ko", "way/new.ko"] {
             beneath.replace(Path::new(name), b"signed").unwrap();
             assert_eq!(beneath.read(Path::new(name)).unwrap().unwrap(), b"signed", "{name}");

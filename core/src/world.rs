@@ -14,6 +14,22 @@ use crate::tree::Trees;
 /// Where programs look for programs when the caller's PATH does not apply.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Where everybody may make files, by names of their choice.
+pub const SHARED: [&str; 2] = ["tmp", "var/tmp"];
+
+/// What a build has of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Seclusion<'a> {
+    /// Its work directory, an outer path.
+    pub work: &'a Path,
+    /// Where that is seen, an outer path.
+    pub build: &'a Path,
+    /// Who it is; `None`: who we are.
+    pub user: Option<BuildUser>,
+    /// What it sees in the place of the directories for temporary files ([`SHARED`]); `None`: those themselves.
+    pub tmp: Option<&'a Path>,
+}
+
 /// A place for programs to run in.
 #[derive(Debug, Clone)]
 pub struct World {
@@ -109,9 +125,10 @@ impl World {
         Demotion::available(self.namespaces)
     }
 
-    /// Gives a build task its private world: `work` appears at `build` (both outer paths), nothing of it
-    /// survives us, it has no network, and it is `user`. Without privileges the task runs as it is.
-    pub fn seclude(&self, trees: &Trees, task: &mut Task, work: &Path, build: &Path, user: Option<BuildUser>) {
+    /// Gives a build task its private world: its work directory appears at the build directory, nothing of it
+    /// survives us, it has no network, and it is who it is to be. Without privileges the task runs as it is.
+    pub fn seclude(&self, trees: &Trees, task: &mut Task, seclusion: &Seclusion<'_>) {
+        let Seclusion { work, build, user, tmp } = *seclusion;
         if !self.namespaces.mounts && user.is_none() {
             return;
         }
@@ -123,6 +140,12 @@ impl World {
         }
         if work != build {
             confinement.binds.push(Bind { from: work.to_owned(), to: build.to_owned() });
+        }
+        if let Some(tmp) = tmp.filter(|_| self.namespaces.mounts) {
+            let base = confinement.chroot.as_deref().unwrap_or(Path::new("/"));
+            let public = SHARED.iter().map(|dir| base.join(dir)).filter(|dir| dir.is_dir() && !dir.is_symlink());
+            let binds: Vec<Bind> = public.map(|to| Bind { from: tmp.to_owned(), to }).collect();
+            confinement.binds.extend(binds);
         }
         task.confinement = Some(confinement);
     }

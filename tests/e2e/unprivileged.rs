@@ -139,15 +139,18 @@ mkdir -p box; echo 1 >box/one; chown -R 12:34 box; chown nobody box/one
 tar czf box.tar.gz box; rm -r box; tar xzf box.tar.gz; [ "$(stat -c %U:%g box/one)" = nobody:34 ]
 install -o root -g root -m 0755 -D box/one out/one; cp -a /usr/src/idioms-1.0/Makefile copied; chown root: copied
 chmod u+s out/one; echo warn >/dev/stderr; echo say >/dev/stdout; echo both | tee /dev/stderr >/dev/null
-cd "$HOME"; echo 1 >in-home; [ -w "$TMPDIR" ]; f=$(mktemp); echo 1 >$f; t=$(TMPDIR=/tmp mktemp); rm $t
+cd "$HOME"; echo 1 >in-home; [ -w "$TMPDIR" ]; f=$(mktemp); echo 1 >$f
+for dir in /tmp /var/tmp; do [ ! -e $dir/fixed ]; echo 1 >$dir/fixed; done
+ln -sf "$PWD/copied" named; [ -e named ]
 "#;
     let make = "set -e; sh ./work; make -C ${kernel_source_dir} M=${dkms_tree}/idioms/1.0/build modules; echo made >/dev/stderr";
     let idioms = package("idioms").script("PRE_BUILD", work).file("work", work).make(make);
     for verbose in ["", "--verbose"] {
+        // Others' files of the same names in everybody's directories are in nobody's way.
         let output = scene(
             std::slice::from_ref(&idioms),
             &format!(
-                "dkms install idioms/1.0 -k $k {verbose} >/dev/null; log idioms; nothing_left; dkms status idioms"
+                "touch /tmp/fixed /var/tmp/fixed; dkms install idioms/1.0 -k $k {verbose} >/dev/null; log idioms; nothing_left; dkms status idioms"
             ),
         )?;
         ensure!(output.starts_with("DKMS ("), "the log's first line is gone:\n{output}");
@@ -185,10 +188,12 @@ fn post_build() -> Result<()> {
 ln -s /etc/shadow module/x
 ln -s ../../../../../../../etc/shadow module/x
 ln -sf /etc/shadow module/bad.ko.xz
+ln -sf ../log/make.log module/bad.ko.xz
+mkdir -p d/e; ln -s ../.. d/e/up; ln -s ../d/e/up/d/e/up/d/e/up/../../../../../../../etc/shadow module/x
 mkfifo x
 rm -r log; ln -s /etc log
 END
-        [ $n = 5 ]; [ -e /var/lib/dkms/bad/1.0/build/make.log ]";
+        [ $n = 7 ]; [ -e /var/lib/dkms/bad/1.0/build/make.log ]";
     scene(&[package("good").script("POST_BUILD", good), package("bad").script("POST_BUILD", bad)], script)?;
     Ok(())
 }

@@ -68,7 +68,15 @@ fn tool_error(line: &str) -> bool {
 
 /// Whether somebody was refused something for who they are: EACCES, EPERM and EROFS in the C locale's words.
 pub fn refused(log: &str) -> bool {
-    ["Permission denied", "Operation not permitted", "Read-only file system"].iter().any(|words| log.contains(words))
+    // The last two are sudo(8)'s.
+    const WORDS: [&str; 5] = [
+        "Permission denied",
+        "Operation not permitted",
+        "Read-only file system",
+        "\"no new privileges\" flag",
+        "must be owned by uid 0",
+    ];
+    WORDS.iter().any(|words| log.contains(words))
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ const MOST: usize = 64 << 20;
 pub struct Log {
     path: PathBuf,
     file: File,
+    /// Where the record of the latest command begins.
+    latest: u64,
 }
 
 impl Log {
@@ -31,7 +33,7 @@ impl Log {
         }
         let mut file = beneath::create_new(path)?;
         writeln!(file, "DKMS ({}) make.log for {package} for kernel {kernel}\n{date}", crate::VERSION)?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file, latest: 0 })
     }
 
     /// Where it is.
@@ -41,8 +43,17 @@ impl Log {
 
     /// What it says so far.
     pub fn text(&self) -> io::Result<String> {
+        self.text_from(0)
+    }
+
+    /// What it says of the latest command.
+    pub fn last(&self) -> io::Result<String> {
+        self.text_from(self.latest)
+    }
+
+    fn text_from(&self, at: u64) -> io::Result<String> {
         let mut bytes = Vec::new();
-        self.pieces(&mut |piece| {
+        self.pieces(at, &mut |piece| {
             bytes.extend_from_slice(piece);
             Ok(bytes.len() < MOST)
         })?;
@@ -52,13 +63,12 @@ impl Log {
     /// Copies it to `path`, where nothing is yet.
     pub fn copy_to(&self, path: &Path) -> io::Result<()> {
         let mut copy = beneath::create_new(path)?;
-        self.pieces(&mut |piece| copy.write_all(piece).map(|()| true))
+        self.pieces(0, &mut |piece| copy.write_all(piece).map(|()| true))
     }
 
     /// Shows it piece by piece, as long as that is wanted. (The position of the descriptor is the build's, too.)
-    fn pieces(&self, each: &mut dyn FnMut(&[u8]) -> io::Result<bool>) -> io::Result<()> {
+    fn pieces(&self, mut at: u64, each: &mut dyn FnMut(&[u8]) -> io::Result<bool>) -> io::Result<()> {
         let mut buffer = vec![0; 64 * 1024];
-        let mut at = 0;
         loop {
             let length = match self.file.read_at(&mut buffer, at) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -78,6 +88,7 @@ impl Log {
 
     /// Begins the record of one command.
     pub fn command(&mut self, description: &str, command: &str) -> io::Result<()> {
+        self.latest = self.file.metadata()?.len();
         writeln!(self.file, "\n{description}\n# command: {command}")
     }
 

@@ -30,7 +30,8 @@ pub fn build(
     budget: &Budget,
     reporter: &dyn Reporter,
 ) -> Result<Manifest, Error> {
-    let work = WorkDir::make(ctx, &target.package, privilege::demotion(ctx, target, reporter))?;
+    let demotion = privilege::demotion(ctx, target, reporter);
+    let work = WorkDir::make(ctx, &target.package, demotion, privilege::needs_no_shared_files(ctx, target))?;
     let mut log = None;
     match steps(ctx, target, &work, &mut log, signing, budget, reporter) {
         Ok(manifest) => Ok(manifest),
@@ -55,7 +56,7 @@ fn steps(
     let log_path = work.path().join("make.log");
     let begun = Log::begin(&log_path, &target.package, &target.kernel, &crate::clock::date(ctx.now))?;
     let log = log.insert(begun);
-    let contents = work.contents()?;
+    let contents = work.contents(&ctx.world.called(&ctx.trees, work.seen_at()))?;
     let env = environment(ctx, target, work);
     let mut run = Run { ctx, target, work, contents: &contents, reporter, budget, log, env };
     run.patches()?;
@@ -174,6 +175,10 @@ impl Run<'_> {
                 advice: self.advice()?,
             });
         }
+        if let Some(advice) = self.advice()? {
+            let text = format!("The {which} script ends well although something was refused to it: see the log.");
+            self.reporter.warning(&[&text, &advice]);
+        }
         Ok(())
     }
 
@@ -192,11 +197,14 @@ impl Run<'_> {
         self.env.remove(std::ffi::OsStr::new("MAKEFLAGS"));
         drop(tokens);
         if code? != 0 {
+            let diagnostic = diagnostic::first(&self.log.text()?, &self.called_build());
+            // What the compiler says of the source has nothing to do with who runs it.
+            let about_source = diagnostic.as_ref().is_some_and(|found| found.about_source);
             return Err(Error::Make {
                 kernel: self.target.kernel.clone(),
-                diagnostic: diagnostic::first(&self.log.text()?, &self.called_build()),
+                diagnostic,
                 log: self.shown_log(),
-                advice: self.advice()?,
+                advice: if about_source { None } else { self.advice()? },
             });
         }
         Ok(())
@@ -219,8 +227,7 @@ impl Run<'_> {
         self.log.command(description, shown)?;
         let build = self.called_build();
         let mut task = Task::new(argv, &build, &self.env);
-        let user = self.work.user();
-        self.ctx.world.seclude(&self.ctx.trees, &mut task, self.work.path(), self.work.seen_at(), user);
+        self.ctx.world.seclude(&self.ctx.trees, &mut task, &self.work.seclusion(&self.work.tmp()));
         task.jobs = jobs;
         task.output = if verbose { Output::Tee(self.log.handle()?) } else { Output::File(self.log.handle()?) };
         let began = Instant::now();
@@ -246,7 +253,7 @@ impl Run<'_> {
 
     /// What to do if it failed for not being root.
     fn advice(&self) -> Result<Option<String>, Error> {
-        let may_be = self.work.user().is_some() && diagnostic::refused(&self.log.text()?);
+        let may_be = self.work.user().is_some() && diagnostic::refused(&self.log.last()?);
         Ok(may_be.then(|| privilege::advice(&self.target.package.name)))
     }
 

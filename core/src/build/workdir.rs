@@ -20,6 +20,7 @@ use crate::names::Package;
 use crate::process::user::SLOTS;
 use crate::process::{BuildUser, Demotion, Environment};
 use crate::tree::Trees;
+use crate::world::Seclusion;
 
 /// In a room: the copy of the source, the build's home, and its place for temporary files.
 const BUILD: &str = "build";
@@ -38,6 +39,9 @@ pub struct WorkDir {
     place: Option<Lock>,
     /// Holds `dir`, where that is private, and what else a build has of its own.
     room: Option<journal::WorkDir>,
+    /// Whether the build has directories for temporary files of its own: names that others have taken, or that another
+    /// build takes at the same time (each has a process 1), are then free.
+    own_tmp: bool,
     kept: bool,
 }
 
@@ -45,11 +49,12 @@ impl WorkDir {
     /// Makes the directory: private when this system allows it, else the build directory itself (the
     /// caller then holds the package's lock, so that no other build of it runs). With a `demotion`, it is for a build
     /// that is somebody else, whom no other build is.
-    pub fn make(ctx: &Context, package: &Package, demotion: Demotion) -> Result<Self, Error> {
+    /// `own_tmp`: what it needs to see is not among others' temporary files.
+    pub fn make(ctx: &Context, package: &Package, demotion: Demotion, own_tmp: bool) -> Result<Self, Error> {
         let trees = &ctx.trees;
         let build = trees.build_dir(package);
         let private = ctx.world.has_private_mounts();
-        let mut work = Self { dir: build.clone(), build, user: None, place: None, room: None, kept: true };
+        let mut work = Self { dir: build.clone(), build, user: None, place: None, room: None, own_tmp, kept: true };
         if private || demotion != Demotion::None {
             work.room = Some(journal::WorkDir::new(trees).map_err(JournalError::File)?);
         }
@@ -122,9 +127,20 @@ impl WorkDir {
         self.user
     }
 
-    /// The directory as it is to be looked at when something of the build has run.
-    pub fn contents(&self) -> Result<Beneath, Error> {
-        Ok(Beneath::new(&self.dir, self.user)?)
+    /// What of it a task of the build is given.
+    pub fn seclusion<'a>(&'a self, tmp: &'a Path) -> Seclusion<'a> {
+        let tmp = self.user.filter(|_| self.own_tmp).map(|_| tmp);
+        Seclusion { work: &self.dir, build: &self.build, user: self.user, tmp }
+    }
+
+    /// The build's directory for temporary files, if it has one.
+    pub fn tmp(&self) -> PathBuf {
+        self.room.as_ref().map(|room| room.path().join(TMP)).unwrap_or_default()
+    }
+
+    /// The directory, which programs call `called`, as it is to be looked at when something of the build has run.
+    pub fn contents(&self, called: &Path) -> Result<Beneath, Error> {
+        Ok(Beneath::new(&self.dir, called, self.user)?)
     }
 
     /// The environment of this run's programs as the build gets it. The caller's home and temporary directory are not

@@ -152,7 +152,7 @@ fn strip_modules(ctx: &Context, target: &Target, work: &build::WorkDir, seen_at:
             });
         }
         let mut task = Task::new(argv, seen_at, &work.environment(ctx));
-        ctx.world.seclude(&ctx.trees, &mut task, work.path(), work.seen_at(), work.user());
+        ctx.world.seclude(&ctx.trees, &mut task, &work.seclusion(&work.tmp()));
         process::run(task)
     });
     if let Err(error) = stripped {
@@ -232,6 +232,10 @@ impl InPlace<'_> {
         if target.evaluated.recipe.scripts.post_build.is_some() {
             for module in &mut self.manifest.modules {
                 let file = artefact.join("module").join(&module.file);
+                if file.is_symlink() {
+                    let what = "a link in a module's place";
+                    return Err(Error::BadArtefact(handover::HandoverError::Planted { path: file, what }));
+                }
                 if file.is_file() {
                     module.digest = Digest::of_file(&file)?;
                     module.identity = Identity::of_path(&file).ok();

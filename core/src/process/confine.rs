@@ -238,6 +238,14 @@ fn at(error: io::Error, action: &str, path: &Path) -> io::Error {
     io::Error::new(error.kind(), format!("{action} {}: {error}", path.display()))
 }
 
+/// Exchanges the caller's session keyring, whose keys anybody who has it can read, for an empty one (keyrings(7),
+/// keyctl_join_session_keyring(3)). Kernels without keyrings have none to leave.
+#[allow(unsafe_code)]
+pub(super) fn leave_session_keyring() {
+    // SAFETY: this operation of keyctl(2), without a name, neither reads nor writes memory of ours.
+    unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, 0_usize) };
+}
+
 #[allow(unsafe_code)]
 pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     // SAFETY: unshare(2) is unsafe for UnshareFlags::FILES only (another thread may lose sight of its

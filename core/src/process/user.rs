@@ -7,12 +7,13 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags, open, openat};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
-use rustix::process::{Gid, Pid, Signal, Uid, getppid, set_parent_process_death_signal, setsid};
+use rustix::process::{Gid, Pid, Resource, Rlimit, Signal, Uid, getppid, set_parent_process_death_signal, setsid};
 use rustix::thread::{UnshareFlags, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +95,25 @@ impl BuildUser {
     }
 }
 
+/// Ends every process of `user`, which no other build is: without a process-id namespace, what a build has started may
+/// outlive it, and could still write to what it has opened.
+pub(super) fn end_all(user: BuildUser) {
+    let confinement = Confinement { user: Some(BuildUser { mapped: false, ..user }), ..Confinement::default() };
+    let ended = super::command("/proc/self/exe")
+        .args([VERB.as_ref(), confinement.to_argument(Path::new("/")).as_os_str()])
+        // kill(2): every process that it may signal, but itself.
+        .args(["bash", "--norc", "--noprofile", "-c", "kill -KILL -- -1"])
+        .env_clear()
+        .env("PATH", crate::world::DEFAULT_PATH)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if let Err(error) = ended {
+        log::warn!("processes of a build may have been left: {error}");
+    }
+}
+
 /// The near end of what a task's parent and the task say to each other while it becomes who it is to be. The far end
 /// is the task's standard input until then.
 #[derive(Debug)]
@@ -131,6 +151,13 @@ impl Talk {
 /// Makes this process, which has one thread, the user `user`, for good: no program that it starts gives it more.
 /// `talks`: its standard input is the far end of a [`Talk`].
 pub(super) fn assume(user: BuildUser, talks: bool, parent: Option<Pid>) -> io::Result<()> {
+    // What root may start is no measure for a build (getrlimit(2): root is exempt, and was what builds were).
+    // Who may not raise the hard limit (CAP_SYS_RESOURCE) takes all of it.
+    if rustix::process::setrlimit(Resource::Nproc, Rlimit { current: None, maximum: None }).is_err() {
+        let hard = rustix::process::getrlimit(Resource::Nproc).maximum;
+        let _ = rustix::process::setrlimit(Resource::Nproc, Rlimit { current: hard, maximum: hard });
+    }
+    confine::leave_session_keyring();
     // Before anything is changed: what is standard input in the end.
     let null = File::open("/dev/null")?;
     let stdin = rustix::stdio::stdin();

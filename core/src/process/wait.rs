@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
+use super::user::end_all;
 use super::{End, Output, ProcessError, Task, read_bounded};
 
 pub(super) fn to_the_end(mut cmd: Command, task: Task, program: &str) -> Result<End, ProcessError> {
@@ -64,6 +65,9 @@ pub(super) fn to_the_end(mut cmd: Command, task: Task, program: &str) -> Result<
             }
         }
         child.wait()?;
+        if let Some(user) = user.filter(|_| !pids) {
+            end_all(user);
+        }
         match reading.map(std::thread::ScopedJoinHandle::join) {
             Some(Ok(output)) => output,
             _ => Ok(Vec::new()),

@@ -108,6 +108,24 @@ impl Screen {
     }
 }
 
+/// The event without characters that do something to a terminal: part of what we say is what a build said.
+fn plain(event: Event) -> Event {
+    let text = |text: String| {
+        let active = |c: char| c.is_control() && c != '\n' && c != '\t';
+        if text.contains(active) { text.replace(active, "?") } else { text }
+    };
+    let texts = |lines: Vec<String>| lines.into_iter().map(text).collect();
+    match event {
+        Event::Line(line) => Event::Line(text(line)),
+        Event::Part(part) => Event::Part(text(part)),
+        Event::Warning(lines) => Event::Warning(texts(lines)),
+        Event::Deprecated(line) => Event::Deprecated(text(line)),
+        Event::Error(lines) => Event::Error(texts(lines)),
+        Event::Note(line) => Event::Note(text(line)),
+        Event::Progress(line) => Event::Progress(text(line)),
+    }
+}
+
 /// The columns of the terminal (tty_ioctl(4)).
 fn width() -> usize {
     rustix::termios::tcgetwinsize(io::stderr()).map_or(80, |size| usize::from(size.ws_col).max(20))
@@ -133,6 +151,7 @@ impl Reporter for Console {
         if self.quiet {
             return;
         }
+        let event = plain(event);
         let mut now = self.screen.lock();
         let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
         if let Event::Progress(text) = event {
@@ -203,6 +222,12 @@ impl Drop for Console {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_is_told_nothing_but_text() {
+        let said = plain(Event::Error(vec!["a\tb\nc".into(), "error: \u{1b}]0;owned\u{7} \u{9b}1m\r ü".into()]));
+        assert_eq!(said, Event::Error(vec!["a\tb\nc".into(), "error: ?]0;owned? ?1m? ü".into()]));
+    }
 
     #[test]
     fn a_line_and_its_time_fit() {
