@@ -140,8 +140,7 @@ tar czf box.tar.gz box; rm -r box; tar xzf box.tar.gz; [ "$(stat -c %U:%g box/on
 install -o root -g root -m 0755 -D box/one out/one; cp -a /usr/src/idioms-1.0/Makefile copied; chown root: copied
 chmod u+s out/one; echo warn >/dev/stderr; echo say >/dev/stdout; echo both | tee /dev/stderr >/dev/null
 cd "$HOME"; echo 1 >in-home; [ -w "$TMPDIR" ]; f=$(mktemp); echo 1 >$f
-for dir in /tmp /var/tmp; do [ ! -e $dir/fixed ]; echo 1 >$dir/fixed; done
-ln -sf "$PWD/copied" named; [ -e named ]
+for dir in /tmp /var/tmp; do echo 1 >$dir/fixed; done
 "#;
     let make = "set -e; sh ./work; make -C ${kernel_source_dir} M=${dkms_tree}/idioms/1.0/build modules; echo made >/dev/stderr";
     let idioms = package("idioms").script("PRE_BUILD", work).file("work", work).make(make);
