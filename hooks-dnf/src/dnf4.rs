@@ -2,6 +2,7 @@
 //! standard output.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::json;
@@ -33,7 +34,7 @@ pub fn preflight() -> u8 {
     };
     // Where a file is or would be, dnf4 knows: `location`.
     files::look_into(&mut question.packages, None);
-    let verdict = match preflight::look(&question.packages) {
+    let verdict = match preflight::look(&question.packages, are_all_there(&question.packages)) {
         Ok(verdict) => verdict,
         Err(error) => {
             say(&format!("dkms: cannot look ahead: {}", error.lines().join(" ")));
@@ -51,7 +52,34 @@ pub fn preflight() -> u8 {
     u8::from(writeln!(io::stdout(), "{answer}").is_err())
 }
 
+/// Whether the file of every package that comes is there: more will not be known of them, so this look is as good as the
+/// last.
+fn are_all_there(packages: &[Package]) -> bool {
+    packages.iter().filter(|package| package.comes()).all(|package| Path::new(&package.location).is_file())
+}
+
 /// The last words of a transaction.
 pub fn summary() -> u8 {
     dkms(&["reconcile", "--all-kernels", "--event", "transaction-end"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_look_is_the_one_with_all_files() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("a.rpm");
+        fs_err::write(&path, "").unwrap();
+        let of = |direction: &str, location: &Path| Package {
+            direction: direction.into(),
+            location: location.to_string_lossy().into_owned(),
+            ..Package::default()
+        };
+        let absent = dir.path().join("b.rpm");
+        assert!(are_all_there(&[of("IN", &path), of("OUT", Path::new(""))]));
+        assert!(!are_all_there(&[of("IN", &path), of("IN", &absent)]));
+        assert!(!are_all_there(&[of("IN", Path::new(""))]));
+    }
 }

@@ -91,11 +91,11 @@ impl<R: BufRead, W: Write> Talk<R, W> {
         Ok(serde_json::from_str(text).unwrap_or_default())
     }
 
-    fn look(&mut self) -> Result<(), TalkError> {
+    fn look(&mut self, last: bool) -> Result<(), TalkError> {
         let mut packages = self.packages()?;
         let cache = self.option("cachedir")?;
         files::look_into(&mut packages, cache.as_deref().map(Path::new));
-        let verdict = preflight::look(&packages)?;
+        let verdict = preflight::look(&packages, last)?;
         // Most transactions bring no kernel.
         if verdict.findings.is_empty() {
             return Ok(());
@@ -136,10 +136,10 @@ pub fn stop_message(verdict: &Verdict) -> String {
 
 /// A look at the transaction: warns of what will go wrong, and stops it if policy wants that. It is taken twice: before
 /// the user is asked, when most of what comes is known by name only, and again when all of it has been downloaded and
-/// nothing is changed yet. What the first look has said, the second does not say again.
-pub fn look() -> u8 {
+/// nothing is changed yet (`last`). What the first look has said, the second does not say again.
+pub fn look(last: bool) -> u8 {
     let mut talk = Talk { from: io::stdin().lock(), to: io::stdout().lock() };
-    match talk.look() {
+    match talk.look(last) {
         Ok(()) => 0,
         Err(error) => give_up(&error),
     }

@@ -101,28 +101,37 @@ struct Wanted {
     package: Package,
     /// The version that is registered; `None` if the transaction brings the first.
     registered: Option<Package>,
-    /// Whether the transaction brings it, and its dkms.conf can't be read yet.
+    /// Whether the transaction brings it, or its name says that it may, and its dkms.conf can't be read yet.
     comes: bool,
 }
 
 /// Looks at the transaction that brings `packages`. Without a kernel among them, or without a package that wants modules,
-/// nothing is found, at once.
-pub fn look(packages: &[transaction::Package]) -> Result<Verdict, Error> {
+/// nothing is found, at once. `last`: it is not looked again, and all that can be known of the packages is.
+pub fn look(packages: &[transaction::Package], last: bool) -> Result<Verdict, Error> {
     let coming = Coming::of(packages);
     if coming.kernels.is_empty() {
         return Ok(Verdict::default());
     }
     let args = Args::parse(["status".into()]).map_err(Error::Usage)?;
-    judge(&edge::context(&args)?, &coming)
+    judge(&edge::context(&args)?, &coming, last)
 }
 
 /// The same, of what is known to come.
-pub fn judge(ctx: &Context, coming: &Coming) -> Result<Verdict, Error> {
-    let wanted = wanted(registered(ctx), coming);
+pub fn judge(ctx: &Context, coming: &Coming, last: bool) -> Result<Verdict, Error> {
     let mut verdict = Verdict::default();
+    // Nothing is to be built by itself: the administrator says so.
+    if ctx.trees.outer(NO_AUTOINSTALL).exists() {
+        return Ok(verdict);
+    }
+    let wanted = wanted(registered(ctx), coming);
     if wanted.is_empty() {
         return Ok(verdict);
     }
+    // What a registered version has to say for itself is void if another one comes, and any package that has not been
+    // looked into may bring it: the last look will know.
+    let certain = last || coming.unread.is_empty();
+    // Whether anything will be built, and whether the system can't do without it.
+    let (mut builds, mut builds_needed) = (false, false);
     let facts = Facts::new(ctx);
     let system_fails = ctx.framework.policy == Policy::Fail;
     for kernel in &coming.kernels {
@@ -159,7 +168,7 @@ pub fn judge(ctx: &Context, coming: &Coming) -> Result<Verdict, Error> {
                     why: why.join("; "),
                 });
                 // That is its author's word, no failure; only who can't do without the package wants to stop.
-                verdict.stop |= evaluated.conf.policy == Some(Wish::Required);
+                verdict.stop |= certain && evaluated.conf.policy == Some(Wish::Required);
                 continue;
             }
             wanting.push((package.to_string(), stops));
@@ -171,11 +180,18 @@ pub fn judge(ctx: &Context, coming: &Coming) -> Result<Verdict, Error> {
                     kernel: kernel.release.clone(),
                     why: diagnostic.unwrap_or_else(|| format!("{step} failed")),
                 });
-                verdict.stop |= stops;
+                verdict.stop |= certain && stops;
             }
         }
-        if !wanting.is_empty() && !kernel.with_headers && !has_headers(ctx, &kernel.release) {
-            verdict.stop |= wanting.iter().any(|(_, stops)| *stops);
+        let needed = wanting.iter().any(|(_, stops)| *stops);
+        if wanting.is_empty() {
+            continue;
+        }
+        if kernel.with_headers || has_headers(ctx, &kernel.release) {
+            builds = true;
+            builds_needed |= needed;
+        } else {
+            verdict.stop |= needed;
             verdict.findings.insert(
                 0,
                 Finding::NoHeaders {
@@ -186,23 +202,30 @@ pub fn judge(ctx: &Context, coming: &Coming) -> Result<Verdict, Error> {
             );
         }
     }
-    for finding in room(ctx, coming) {
-        verdict.stop |= system_fails;
-        verdict.findings.push(finding);
+    if builds {
+        for finding in room(ctx, coming) {
+            verdict.stop |= system_fails && builds_needed;
+            verdict.findings.push(finding);
+        }
     }
     Ok(verdict)
 }
 
-/// Each package once: what the transaction brings takes the place of what is registered.
+/// The file that switches automatic installation off.
+const NO_AUTOINSTALL: &str = "/etc/dkms/no-autoinstall";
+
+/// Each package once: what the transaction brings takes the place of what is registered, and what it takes out is wanted
+/// no more.
 fn wanted(registered: Vec<Package>, coming: &Coming) -> Vec<Wanted> {
-    let of = |package: Package| Wanted { package: package.clone(), registered: Some(package), comes: false };
-    let mut wanted: Vec<Wanted> = registered.into_iter().map(of).collect();
+    let of = |package: Package| {
+        let comes = coming.may_bring(package.name.as_str());
+        Wanted { package: package.clone(), registered: Some(package), comes }
+    };
+    let stays = |package: &Package| !coming.takes_out(package.name.as_str());
+    let mut wanted: Vec<Wanted> = registered.into_iter().filter(stays).map(of).collect();
     for package in coming.sources.iter().cloned() {
         match wanted.iter_mut().find(|known| known.package.name == package.name) {
-            Some(known) => {
-                known.package = package;
-                known.comes = true;
-            }
+            Some(known) => known.package = package,
             None => wanted.push(Wanted { package, registered: None, comes: true }),
         }
     }
@@ -243,6 +266,9 @@ const LEAST: u64 = 16 << 20;
 fn room(ctx: &Context, coming: &Coming) -> Vec<Finding> {
     let mut sizes: Vec<(names::Kernel, u64)> = Vec::new();
     for entry in walk::walk(&ctx.trees, &Filter::default()).packages {
+        if coming.takes_out(entry.package.name.as_str()) {
+            continue;
+        }
         for built in entry.built.iter().filter(|built| built.installed) {
             let size = size_of(&ctx.trees.artefact_modules(&entry.package, &built.kernel));
             match sizes.iter_mut().find(|(kernel, _)| *kernel == built.kernel) {
@@ -279,6 +305,11 @@ fn size_of(dir: &Path) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use dkms_core::process::Namespaces;
+    use dkms_core::root::Root;
+    use dkms_core::tree::Trees;
+    use dkms_core::world::World;
+
     use super::*;
 
     #[test]
@@ -313,5 +344,141 @@ mod tests {
         };
         assert_eq!(room(0), "/var/lib/dkms has 3 MiB free, and building modules takes about 16 MiB");
         assert!(room(1).contains("and the transaction and building modules take about 16 MiB"), "{}", room(1));
+    }
+
+    /// Kernel 7.2 and its headers, and the packages that are named as `(name, direction)`: none has been looked into.
+    fn coming(others: &[(&str, &str)]) -> Coming {
+        let kernel = [("kernel-core", "IN"), ("kernel-devel", "IN")];
+        let package = |(name, direction): &(&str, &str)| transaction::Package {
+            name: (*name).into(),
+            version: "7.2".into(),
+            release: "1".into(),
+            arch: "x86_64".into(),
+            direction: (*direction).into(),
+            ..transaction::Package::default()
+        };
+        Coming::of(&kernel.iter().chain(others).map(package).collect::<Vec<_>>())
+    }
+
+    fn read(mut coming: Coming, sources: &[&str]) -> Coming {
+        coming.unread.clear();
+        coming.sources = sources.iter().map(|name| Package::new(name, "2").unwrap()).collect();
+        coming
+    }
+
+    /// A system of its own, with policy fail and the module package zfs/1, of this `conf`.
+    fn system(dir: &Path, conf: &str) -> Context {
+        let mut ctx = edge::context(&Args::parse(["status".into()]).unwrap()).unwrap();
+        ctx.trees = Trees::new(Root::at(dir).unwrap());
+        // bash sees the files where this process does.
+        ctx.world = World::of(&ctx.trees.root, ctx.world.environment().clone(), Namespaces::default());
+        ctx.framework.policy = Policy::Fail;
+        let source = ctx.trees.outer("/usr/src/zfs-1");
+        let package = ctx.trees.outer("/var/lib/dkms/zfs/1");
+        for dir in [&source, &package] {
+            fs_err::create_dir_all(dir).unwrap();
+        }
+        let text = format!(
+            "PACKAGE_NAME=zfs\nPACKAGE_VERSION=1\nBUILT_MODULE_NAME=zfs\nDEST_MODULE_LOCATION=/extra\nAUTOINSTALL=yes\n{conf}\n"
+        );
+        fs_err::write(source.join("dkms.conf"), text).unwrap();
+        fs_err::os::unix::fs::symlink("/usr/src/zfs-1", package.join("source")).unwrap();
+        ctx
+    }
+
+    /// A system on which zfs is not meant for kernel 7.2 and required, and one on which it failed for it before.
+    fn systems(dir: &Path) -> [Context; 2] {
+        let [excluded, failed] = ["excluded", "failed"].map(|name| dir.join(name));
+        fs_err::create_dir_all(&excluded).unwrap();
+        fs_err::create_dir_all(&failed).unwrap();
+        let excluded = system(&excluded, "BUILD_EXCLUSIVE_KERNEL='^6[.]'\nDKMS_POLICY=required");
+        let failed = system(&failed, "");
+        let release = Release::new("7.2-1.x86_64").unwrap();
+        let arch = Arch::new(failed.distribution.arch_label(&release, &failed.machine.name)).unwrap();
+        let outcome = Outcome::Failed {
+            step: "make".into(),
+            code: 10,
+            diagnostic: Some("no_such_thing".into()),
+            log: None,
+            remembered_key: None,
+        };
+        let kernel = names::Kernel { release, arch };
+        let record = Record { package: Package::new("zfs", "1").unwrap(), kernel, outcome, at: 1 };
+        record.store(&failed.trees).unwrap();
+        [excluded, failed]
+    }
+
+    #[test]
+    fn an_old_versions_account_stops_only_when_no_other_can_come() {
+        let dir = tempfile::TempDir::new().unwrap();
+        for ctx in systems(dir.path()) {
+            let judged = |coming: Coming, last| {
+                let verdict = judge(&ctx, &coming, last).unwrap();
+                let told = verdict.findings.iter().any(|f| !matches!(f, Finding::NoRoom { .. }));
+                (told, verdict.stop)
+            };
+            let (nothing, warned, stopped) = ((false, false), (true, false), (true, true));
+            // What has not been downloaded may bring another version under any name.
+            assert_eq!(judged(coming(&[]), false), warned);
+            assert_eq!(judged(coming(&[("vendor", "IN")]), false), warned);
+            assert_eq!(judged(coming(&[("vendor", "IN")]), true), stopped);
+            // All is there and has been looked into, at any look.
+            assert_eq!(judged(read(coming(&[("zfs-dkms", "IN")]), &[]), false), stopped);
+            assert_eq!(judged(read(coming(&[("vendor", "IN")]), &["zfs"]), true), nothing);
+            // Nothing is ever looked into: names tell.
+            for name in ["zfs-dkms", "dkms-zfs", "zfs", "akmod-zfs"] {
+                for last in [false, true] {
+                    assert_eq!(judged(coming(&[(name, "IN"), (name, "OUT")]), last), nothing, "{name}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_goes_is_not_missed() {
+        let dir = tempfile::TempDir::new().unwrap();
+        for ctx in systems(dir.path()) {
+            let mut without_headers = coming(&[("zfs-dkms", "OUT")]);
+            without_headers.kernels[0].with_headers = false;
+            for coming in [coming(&[("zfs-dkms", "OUT")]), without_headers.clone()] {
+                let verdict = judge(&ctx, &coming, true).unwrap();
+                assert!(verdict.findings.is_empty() && !verdict.stop, "{:?}", verdict.findings);
+            }
+            without_headers.going = ["zfs-utils".to_owned()].into();
+            assert!(judge(&ctx, &without_headers, true).unwrap().stop);
+        }
+    }
+
+    #[test]
+    fn nothing_is_missed_where_nothing_is_installed_by_itself() {
+        let dir = tempfile::TempDir::new().unwrap();
+        for ctx in systems(dir.path()) {
+            assert!(judge(&ctx, &coming(&[]), true).unwrap().stop);
+            fs_err::create_dir_all(ctx.trees.outer("/etc/dkms")).unwrap();
+            fs_err::write(ctx.trees.outer(NO_AUTOINSTALL), "").unwrap();
+            let verdict = judge(&ctx, &coming(&[]), true).unwrap();
+            assert!(verdict.findings.is_empty() && !verdict.stop, "{:?}", verdict.findings);
+        }
+    }
+
+    #[test]
+    fn no_room_is_needed_where_nothing_is_built() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let [excluded, failed] = systems(dir.path());
+        let mut much = coming(&[]);
+        much.bytes = u64::MAX / 2;
+        let told = |ctx: &Context, coming: &Coming| {
+            let verdict = judge(ctx, coming, false).unwrap();
+            (verdict.findings.iter().any(|f| matches!(f, Finding::NoRoom { .. })), verdict.stop)
+        };
+        assert_eq!(told(&excluded, &much), (false, false));
+        assert_eq!(told(&failed, &much), (true, true));
+        much.kernels[0].with_headers = false;
+        assert_eq!(told(&failed, &much), (false, true));
+        // Who can do without the package is not stopped.
+        much.kernels[0].with_headers = true;
+        let optional = dir.path().join("optional");
+        fs_err::create_dir_all(&optional).unwrap();
+        assert_eq!(told(&system(&optional, "DKMS_POLICY=optional"), &much), (true, false));
     }
 }

@@ -67,8 +67,22 @@ pub struct Coming {
     pub kernels: Vec<Kernel>,
     /// Module packages. Only files tell.
     pub sources: BTreeSet<names::Package>,
+    /// Names of the packages that come and were not looked into: what they bring is not known yet, or never.
+    pub unread: BTreeSet<String>,
+    /// Names of the packages that go, and do not come anew.
+    pub going: BTreeSet<String>,
     /// How much more of the disk is taken after it, in bytes.
     pub bytes: u64,
+}
+
+/// Whether the package `name` brings the source of the module package `module`, going by its name: `zfs-dkms`,
+/// `dkms-zfs`, `kmod-zfs-dkms`, `zfs`.
+fn named_for(name: &str, module: &str) -> bool {
+    let bare = name.strip_prefix("dkms-").or_else(|| {
+        let name = name.strip_suffix("-dkms")?;
+        Some(name.strip_prefix("kmod-").unwrap_or(name))
+    });
+    bare.unwrap_or(name) == module
 }
 
 /// Flavours whose name the release ends with, behind a `+` (Fedora's and RHEL's kernel.spec). Others (`uek`, `ml`) name
@@ -83,7 +97,14 @@ impl Coming {
     /// Sorts what `packages` bring.
     pub fn of(packages: &[Package]) -> Self {
         let sizes = |comes: bool| packages.iter().filter(|p| p.comes() == comes).map(|p| p.install_size).sum::<u64>();
-        let mut coming = Self { bytes: sizes(true).saturating_sub(sizes(false)), ..Self::default() };
+        let names = |comes: bool| packages.iter().filter(move |p| p.comes() == comes).map(|p| &p.name);
+        let come: BTreeSet<&String> = names(true).collect();
+        let mut coming = Self {
+            unread: packages.iter().filter(|p| p.comes() && p.contents.is_none()).map(|p| p.name.clone()).collect(),
+            going: names(false).filter(|name| !come.contains(name)).cloned().collect(),
+            bytes: sizes(true).saturating_sub(sizes(false)),
+            ..Self::default()
+        };
         for package in packages.iter().filter(|package| package.comes()) {
             coming.sources.extend(package.contents.iter().flat_map(|contents| contents.sources.iter().cloned()));
             for release in kernels(package) {
@@ -105,6 +126,18 @@ impl Coming {
             }
         }
         coming
+    }
+
+    /// Whether another version of the module package `module` may come: one does, or the name of a package that was not
+    /// looked into says so. An akmod makes the old one's account as void.
+    pub fn may_bring(&self, module: &str) -> bool {
+        let by_name = |name: &String| named_for(name.strip_prefix("akmod-").unwrap_or(name), module);
+        self.sources.iter().any(|package| package.name.as_str() == module) || self.unread.iter().any(by_name)
+    }
+
+    /// Whether the module package `module` goes with its rpm package, and nothing comes in its place.
+    pub fn takes_out(&self, module: &str) -> bool {
+        self.going.iter().any(|name| named_for(name, module)) && !self.may_bring(module)
     }
 }
 
@@ -223,6 +256,33 @@ mod tests {
                 r#"{{"name":"a","version":"1","release":"1","arch":"noarch","direction":"IN","install_size":{text}}}"#
             );
             assert_eq!(serde_json::from_str::<Package>(&json).unwrap().install_size, size, "{text}");
+        }
+    }
+
+    #[test]
+    fn module_packages_by_name() {
+        for (name, comes, goes) in [
+            ("zfs-dkms", true, true),
+            ("dkms-zfs", true, true),
+            ("kmod-zfs-dkms", true, true),
+            ("zfs", true, true),
+            ("akmod-zfs", true, false),
+            ("kmod-zfs", false, false),
+            ("zfs-utils", false, false),
+            ("zfs2-dkms", false, false),
+        ] {
+            let of = |packages: &[Package]| {
+                let coming = Coming::of(packages);
+                (coming.may_bring("zfs"), coming.takes_out("zfs"))
+            };
+            assert_eq!(of(&[package(name, "1", "1", "IN")]), (comes, false), "{name} comes");
+            assert_eq!(of(&[package(name, "1", "1", "OUT")]), (false, goes), "{name} goes");
+            let upgrade = [package(name, "2", "1", "IN"), package(name, "1", "1", "OUT")];
+            assert_eq!(of(&upgrade), (comes, false), "{name} is upgraded");
+            // What is in it is known, and its name says nothing any more.
+            assert_eq!(of(&[file(name, "IN", &["/etc/x"])]), (false, false), "{name} has none");
+            let renamed = [file("any", "IN", &["/usr/src/zfs-1/dkms.conf"]), package(name, "1", "1", "OUT")];
+            assert_eq!(of(&renamed), (true, false), "{name} is renamed");
         }
     }
 
