@@ -128,7 +128,7 @@ pub fn is_outdated(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
     }
     let Ok(source) = Digest::of_tree(&trees.source_of(package)) else { return false };
     let built = Manifest::load(&trees.manifest(package, kernel)).ok().flatten().map(|manifest| manifest.source_digest);
-    let installed = KernelManifest::load(&trees.kernel_manifest(&kernel.release))
+    let installed = KernelManifest::beside(trees, &kernel.release)
         .ok()
         .flatten()
         .and_then(|beside| beside.find(package, &kernel.arch).and_then(|entry| entry.source_digest.clone()));

@@ -3,6 +3,7 @@
 //! snapshot, and scriptlets must not write there (openSUSE's Packaging_for_transactional-updates). Whatever is installed is
 //! noted beside the kernel's modules; all else may go, and is kept where it does not outlive this system's run.
 
+use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -15,8 +16,8 @@ use crate::error::Error;
 use crate::report::{Event, Reporter};
 use crate::tree::{Place, Trees};
 
-/// Where such a tree may be, by preference: only root can make names in the first.
-const PLACES: [&str; 2] = ["/run/dkms", "/tmp"];
+/// Where such a tree may be: only root can make names there. Every verb reads the tree, and runs what it finds.
+const PLACE: &str = "/run/dkms";
 
 /// The place for the tree, if it is read-only and has nothing in it while the modules' directory can be written. Nothing is
 /// made yet.
@@ -35,7 +36,8 @@ pub(super) fn choose(trees: &Trees) -> Option<Place> {
     // Another snapshot may see the same /run: each root has its own.
     let root = std::fs::metadata(trees.root.dir()).ok()?;
     let name = format!("dkms-tree-{:x}-{:x}", root.dev(), root.ino());
-    PLACES.iter().map(|place| Place::new(&trees.root, Path::new(place).join(&name))).find(|place| usable(&place.outer))
+    let place = Place::new(&trees.root, Path::new(PLACE).join(&name));
+    usable(&place.outer).then_some(place)
 }
 
 /// Whether the file system that `path` is, or would be, on is mounted read-only.
@@ -46,17 +48,41 @@ fn is_read_only(path: &Path) -> bool {
 
 /// Whether a tree can be made there, in which scripts can be run.
 fn usable(path: &Path) -> bool {
+    let own = [Some(path), path.parent()].into_iter().flatten();
+    if !own.map(std::fs::symlink_metadata).all(|found| match found {
+        Ok(meta) => is_ours(&meta),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }) {
+        return false;
+    }
     let Some(there) = path.ancestors().find(|path| path.is_dir()) else { return false };
-    access(there, Access::WRITE_OK).is_ok()
+    std::fs::metadata(there).is_ok_and(|meta| is_ours(&meta) || is_sticky(&meta))
+        && access(there, Access::WRITE_OK).is_ok()
         && statvfs(there).is_ok_and(|stat| !stat.f_flag.contains(StatVfsMountFlags::NOEXEC))
+}
+
+/// Whether nobody else can have put anything into this directory.
+fn is_ours(meta: &Metadata) -> bool {
+    meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o022 == 0
+}
+
+/// Whether others can at most make names of their own there, as in a container's `/run` of mode 1777: what they made
+/// is not ours, what we made they can't move.
+fn is_sticky(meta: &Metadata) -> bool {
+    meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o1000 != 0
 }
 
 /// Makes the refuge, if there is one, and says so: once.
 pub(crate) fn prepare(ctx: &Context, reporter: &dyn Reporter) -> Result<(), Error> {
     let Some(own) = &ctx.refuge_from else { return Ok(()) };
     let dir = &ctx.trees.dkms.outer;
+    let refused = || Error::ReadOnlyTree { tree: own.clone(), advice: None };
     if let Some(parent) = dir.parent() {
-        fs_err::create_dir_all(parent)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+        // Somebody may have been there first, since the place was chosen.
+        if !is_ours(&fs_err::symlink_metadata(parent)?) {
+            return Err(refused());
+        }
     }
     match std::fs::DirBuilder::new().mode(0o755).create(dir) {
         Ok(()) => reporter.report(Event::Note(format!(
@@ -65,10 +91,8 @@ pub(crate) fn prepare(ctx: &Context, reporter: &dyn Reporter) -> Result<(), Erro
             ctx.trees.dkms.inside.display()
         ))),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            let meta = fs_err::symlink_metadata(dir)?;
-            let ours = meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o022 == 0;
-            if !ours {
-                return Err(Error::ReadOnlyTree { tree: own.clone(), advice: None });
+            if !is_ours(&fs_err::symlink_metadata(dir)?) {
+                return Err(refused());
             }
         }
         Err(error) => return Err(error.into()),
@@ -96,5 +120,35 @@ mod tests {
         assert_eq!(place(&mut trees), None);
         assert_eq!(trees, before);
         assert!(!is_read_only(&tmp.path().join("not/there")));
+    }
+
+    #[test]
+    fn what_others_can_have_made_is_no_refuge() {
+        use std::os::unix::fs::PermissionsExt;
+        let tmp = tempfile::tempdir().unwrap();
+        let (dkms, tree) = (tmp.path().join("dkms"), tmp.path().join("dkms/tree"));
+        let set = |path: &Path, mode| fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        set(tmp.path(), 0o1777);
+        assert!(usable(&tree));
+        set(tmp.path(), 0o777);
+        assert!(!usable(&tree));
+        set(tmp.path(), 0o755);
+        assert!(usable(&tree));
+        fs_err::create_dir_all(&tree).unwrap();
+        for (dir, mode, expected) in [
+            (&dkms, 0o755, true),
+            (&tree, 0o777, false),
+            (&tree, 0o755, true),
+            (&dkms, 0o775, false),
+            (&dkms, 0o755, true),
+        ] {
+            set(&dkms, 0o755);
+            set(dir, mode);
+            assert_eq!(usable(&tree), expected, "{dir:?} {mode:o}");
+        }
+        fs_err::remove_dir(&tree).unwrap();
+        fs_err::create_dir(tmp.path().join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink("../elsewhere", &tree).unwrap();
+        assert!(!usable(&tree));
     }
 }

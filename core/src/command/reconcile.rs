@@ -11,7 +11,7 @@ use crate::kernel::installed;
 use crate::names::{Arch, Kernel};
 use crate::plan::{Action, Plan};
 use crate::reconcile::summary::{self, Summary};
-use crate::reconcile::{How, Initramfs, Outcome, Scope, adopt, initramfs, preview, reconcile, stale};
+use crate::reconcile::{How, Initramfs, Outcome, Scope, adopt, initramfs, preview, reconcile, stale, vanished};
 use crate::report::{Event, Reporter};
 use crate::superseded;
 
@@ -36,8 +36,11 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     let how = How { spare_known_failures: boot, ..how(args) };
     if ctx.options.dry_run {
         let (plan, broken) = preview(&Session::new(ctx)?, &scope, how)?;
-        let forgotten = if args.value("format") == Some("json") { Vec::new() } else { adopt::forgotten(ctx)? };
-        for (package, source) in forgotten {
+        let in_words = args.value("format") != Some("json");
+        for package in if in_words { vanished::vanished(ctx)? } else { Vec::new() } {
+            reporter.line(&format!("Would forget {package}, whose source and modules are gone."));
+        }
+        for (package, source) in if in_words { adopt::forgotten(ctx)? } else { Vec::new() } {
             reporter.line(&format!("Would register {package} again, with its source at {}.", source.display()));
         }
         return show(args, &plan, &broken, reporter);

@@ -40,7 +40,8 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         session: OnceCell::new(),
         long: args.flag("long"),
         records: OnceCell::new(),
-        shared: weak::links::shared(&ctx.trees),
+        // Links between the system's kernels say nothing of another tree.
+        shared: if ctx.trees.is_another { BTreeMap::new() } else { weak::links::shared(&ctx.trees) },
         found: Vec::new(),
     };
     let shared: Vec<Package> = rows.shared.keys().filter(|package| filter.wants_package(package)).cloned().collect();

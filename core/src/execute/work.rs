@@ -189,8 +189,7 @@ fn dependencies(
 ) -> Result<Vec<build::target::Dependency>, Error> {
     let trees = &session.ctx.trees;
     let mut found = Vec::new();
-    let beside =
-        KernelManifest::load(&trees.kernel_manifest(&kernel.release)).map_err(JournalError::File)?.unwrap_or_default();
+    let beside = KernelManifest::beside(trees, &kernel.release).map_err(JournalError::File)?.unwrap_or_default();
     for name in &evaluated.conf.build_depends {
         let Ok(name) = Name::new(name.as_str()) else { continue };
         let version = installed_version(session.ctx, &beside, &name, kernel);

@@ -19,7 +19,7 @@ pub const WHATEVER: &str = "*";
 /// Notes that the modules of `package` are about to be taken out of `kernel`.
 pub fn owe(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<(), Error> {
     let trees = &ctx.trees;
-    let beside = KernelManifest::load(&trees.kernel_manifest(&kernel.release)).map_err(JournalError::File)?;
+    let beside = KernelManifest::beside(trees, &kernel.release).map_err(JournalError::File)?;
     let mut names: BTreeSet<String> = BTreeSet::new();
     if let Some(entry) = beside.as_ref().and_then(|beside| beside.find(package, &kernel.arch)) {
         names.extend(entry.files.iter().map(|file| file.name.clone()));

@@ -29,7 +29,7 @@ use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifes
 use crate::tree::{compare, walk};
 use sanity::Verdict;
 
-pub use uninstall::{Evaluate, forget, is_ours, is_replaced_by_the_kernels, unbuild, uninstall};
+pub use uninstall::{Evaluate, files_of, forget, is_ours, is_replaced_by_the_kernels, unbuild, uninstall};
 
 /// Installs the artefact of `package` for the kernel of `facts`. The caller holds the pair's lock, and
 /// runs depmod when everything for that kernel is in place. A version that was installed before is
@@ -67,9 +67,10 @@ pub fn install(
             return Err(Error::PreInstall);
         }
     }
-    put(ctx, facts, package, manifest.as_ref(), &modules, evaluated, &forced, reporter)?;
+    let dropped = put(ctx, facts, package, manifest.as_ref(), &modules, evaluated, &forced, reporter)?;
     // Whatever becomes of the scripts.
     session.touched(&kernel.release);
+    weak::removed(ctx, kernel, &dropped.files, dropped.wanted, reporter);
     let wanted = !evaluated.map_or_else(
         || manifest.as_ref().is_some_and(|m| m.no_weak_modules),
         |evaluated| evaluated.conf.no_weak_modules,
@@ -151,6 +152,14 @@ fn check_present(
     Ok(())
 }
 
+/// What another version had installed, and this one has not.
+struct Dropped {
+    /// The files, below the kernel's directory.
+    files: Vec<PathBuf>,
+    /// That version has weak modules.
+    wanted: bool,
+}
+
 #[allow(clippy::too_many_arguments)]
 fn put(
     ctx: &Context,
@@ -161,15 +170,14 @@ fn put(
     evaluated: Option<&Evaluated>,
     forced: &Forced,
     reporter: &dyn Reporter,
-) -> Result<(), Error> {
+) -> Result<Dropped, Error> {
     let kernel = &facts.kernel;
     let dir = ctx.trees.modules_dir(&kernel.release);
     let built = ctx.trees.artefact_modules(package, kernel);
     let link = ctx.trees.active_link(&package.name, kernel);
     let _lock = ctx.lock_tree()?;
-    let mut beside = KernelManifest::load(&ctx.trees.kernel_manifest(&kernel.release))
-        .map_err(JournalError::File)?
-        .unwrap_or_default();
+    let mut beside =
+        KernelManifest::beside(&ctx.trees, &kernel.release).map_err(JournalError::File)?.unwrap_or_default();
     beside.drop_stale(&ctx.trees, &kernel.release);
     let before = beside.find_name(&package.name, &kernel.arch).cloned();
     let first_time = !link.is_symlink();
@@ -237,12 +245,14 @@ fn put(
     for why in refused {
         reporter.report(Event::Note(why));
     }
-    // What another version had installed, and this one has not.
+    let wanted = before.as_ref().is_some_and(|before| !before.no_weak_modules);
+    let mut dropped = Dropped { files: Vec::new(), wanted };
     for old in before.iter().flat_map(|before| &before.files) {
         let path = old.outer(&dir);
         if !files.iter().any(|new| new.outer(&dir) == path) && uninstall::is_ours(old, &path) {
             change.remove_file(&path);
             change.prune_empty_dirs(&dir.join(&old.path), &dir);
+            dropped.files.push(old.path.join(&old.file));
         }
     }
     prebuilt::step_aside(ctx, &mut change, &package.name, kernel, reporter);
@@ -252,6 +262,7 @@ fn put(
         change.prune_empty_dirs(link.link.parent().unwrap_or(&dir), &dir);
     }
     change.stage_symlink(PathBuf::from(package.version.as_str()).join(&kernel.release).join(&kernel.arch), &link);
+    beside.release = Some(kernel.release.clone());
     beside.put(entry(ctx, package, kernel, manifest, evaluated, files));
     let bytes = beside.to_bytes().map_err(std::io::Error::other)?;
     change.stage_bytes(bytes, 0o644, &ctx.trees.kernel_manifest(&kernel.release));
@@ -259,7 +270,8 @@ fn put(
         modprobe_conf::stage(ctx, &mut change, &package.name, evaluated, reporter);
     }
     change.seal(&kernel.release);
-    depmod::commit(ctx, &kernel.release, change).map_err(Error::NotPut)
+    depmod::commit(ctx, &kernel.release, change).map_err(Error::NotPut)?;
+    Ok(dropped)
 }
 
 /// Whether the kernel's own module is at `own`, where `before` had put one.

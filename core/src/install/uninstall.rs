@@ -15,7 +15,7 @@ use crate::process::Environment;
 use crate::report::Reporter;
 use crate::tree::beside;
 use crate::tree::identity::Identity;
-use crate::tree::manifest::{Installed, InstalledFile, KernelManifest};
+use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifest, Manifest};
 use crate::tree::record::Record;
 use crate::tree::walk::{self, Filter};
 
@@ -40,6 +40,15 @@ pub fn uninstall(
         return Ok(false);
     }
     reporter.line(&format!("Module {package} for kernel {kernel}:"));
+    // The tree's link is older than what is installed: a snapshot's run could not write it. Nothing there is of this version.
+    if let Some(successor) = beside::successor(&ctx.trees, package, kernel) {
+        reporter.line(&format!("{successor} has its place there, and stays."));
+        let _lock = ctx.lock_tree()?;
+        let mut change = Change::new(&ctx.trees, format!("unlink {package} from {kernel}"));
+        change.remove_file(&ctx.trees.active_link(&package.name, kernel));
+        change.commit()?;
+        return Ok(false);
+    }
     reporter.line(&"Before uninstall, this module version was ACTIVE on this kernel.");
     let post_remove = take_out(ctx, package, kernel, evaluate, reporter)?;
     if let Some(line) = post_remove {
@@ -59,18 +68,22 @@ fn take_out(
 ) -> Result<Option<String>, Error> {
     let dir = ctx.trees.modules_dir(&kernel.release);
     let path = ctx.trees.kernel_manifest(&kernel.release);
-    let beside = KernelManifest::load(&path).map_err(JournalError::File)?;
+    let beside = KernelManifest::beside(&ctx.trees, &kernel.release).map_err(JournalError::File)?;
     let known = beside.as_ref().and_then(|beside| beside.find(package, &kernel.arch)).cloned();
     let (entry, own_locations) = match known {
         Some(entry) => {
             let own = artefact::manifest(ctx, package, kernel)?.map(|manifest| manifest.modules).unwrap_or_default();
             (entry, own.into_iter().map(|module| (module.name, module.own_location)).collect())
         }
-        None => as_classic(ctx, package, kernel, &evaluate()?)?,
+        // What was built says as much as dkms.conf, which may be gone.
+        None => match artefact::manifest(ctx, package, kernel)? {
+            Some(manifest) => as_built(ctx, manifest),
+            None => as_classic(ctx, package, kernel, &evaluate()?)?,
+        },
     };
     // Loaded again under the lock: another run may have written it meanwhile.
     let lock = ctx.lock_tree()?;
-    let beside = KernelManifest::load(&path).map_err(JournalError::File)?;
+    let beside = KernelManifest::beside(&ctx.trees, &kernel.release).map_err(JournalError::File)?;
     let mut change = Change::new(&ctx.trees, format!("uninstall {package} from {kernel}"));
     for file in &entry.files {
         let installed = file.outer(&dir);
@@ -82,16 +95,18 @@ fn take_out(
             reporter.line(&format!("Module {} was not found within {}/", file.file, ctx.trees.shown(&dir).display()));
         }
     }
-    let legacy = |module: &str| {
-        own_locations.iter().find(|(name, _)| name == module).map(|(_, dir): &(String, PathBuf)| dir.clone())
-    };
+    let legacy =
+        |module: &str| own_locations.iter().find(|(name, _)| name == module).map(|(_, dir): &OwnLocation| dir.clone());
     let ours = |path: &Path| entry.files.iter().any(|file| file.outer(&dir) == path && is_ours(file, path));
     originals::restore(ctx, &mut change, &package.name, kernel, &legacy, &ours, reporter)?;
     prebuilt::come_back(ctx, &mut change, &package.name, kernel, reporter);
     change.remove_file(&ctx.trees.active_link(&package.name, kernel));
     modprobe_conf::stage_removal(ctx, &mut change, &package.name, kernel, reporter);
     if let Some(mut beside) = beside {
-        beside.drop(&package.name, &kernel.arch);
+        // That of another version is that one's.
+        if beside.find(package, &kernel.arch).is_some() {
+            beside.drop(&package.name, &kernel.arch);
+        }
         if beside.installed.is_empty() {
             change.remove_file(&path);
         } else {
@@ -104,6 +119,56 @@ fn take_out(
     Ok(entry.post_remove)
 }
 
+/// A module's name, and its own location.
+type OwnLocation = (String, PathBuf);
+
+fn own_locations(modules: &[BuiltModule]) -> Vec<OwnLocation> {
+    modules.iter().map(|module| (module.name.clone(), module.own_location.clone())).collect()
+}
+
+/// The files that an artefact's modules are, or would be, beside the kernel's.
+pub fn files_of(ctx: &Context, kernel: &Kernel, modules: Vec<BuiltModule>) -> Vec<InstalledFile> {
+    let dir = ctx.trees.modules_dir(&kernel.release);
+    let files = modules.into_iter().map(|module| {
+        let place = [&module.location, &module.own_location]
+            .into_iter()
+            .find(|place| std::fs::symlink_metadata(dir.join(place).join(&module.file)).is_ok());
+        InstalledFile {
+            path: place.unwrap_or(&module.location).clone(),
+            name: module.name,
+            file: module.file,
+            srcversion: module.srcversion,
+            digest: module.digest,
+            identity: None,
+            tree_identity: None,
+            symlink: false,
+        }
+    });
+    files.collect()
+}
+
+/// What was installed of an artefact of ours that the manifest beside the modules does not name (any more).
+fn as_built(ctx: &Context, manifest: Manifest) -> (Installed, Vec<OwnLocation>) {
+    let own = own_locations(&manifest.modules);
+    let entry = Installed {
+        files: files_of(ctx, &manifest.kernel, manifest.modules),
+        package: manifest.package,
+        arch: manifest.kernel.arch,
+        artefact_digest: None,
+        kernel_identity: manifest.kernel_identity,
+        source_digest: Some(manifest.source_digest),
+        headers_digest: manifest.headers_digest,
+        headers_stamp: manifest.headers_stamp,
+        build_depends: manifest.build_depends,
+        post_remove: manifest.post_remove,
+        no_weak_modules: manifest.no_weak_modules,
+        has_exclusive: manifest.has_exclusive,
+        signer: manifest.signer,
+        installed_at: 0,
+    };
+    (entry, own)
+}
+
 /// What the classic installed, told from dkms.conf: an entry as ours would be, and where each module's own
 /// location is.
 fn as_classic(
@@ -111,28 +176,10 @@ fn as_classic(
     package: &Package,
     kernel: &Kernel,
     evaluated: &Evaluated,
-) -> Result<(Installed, Vec<(String, PathBuf)>), Error> {
-    let dir = ctx.trees.modules_dir(&kernel.release);
+) -> Result<(Installed, Vec<OwnLocation>), Error> {
     let modules = artefact::modules_by_conf(ctx, package, kernel, evaluated)?;
-    let own = modules.iter().map(|module| (module.name.clone(), module.own_location.clone())).collect();
-    let files = modules
-        .into_iter()
-        .map(|module| {
-            let place = [&module.location, &module.own_location]
-                .into_iter()
-                .find(|place| dir.join(place).join(&module.file).exists());
-            InstalledFile {
-                path: place.unwrap_or(&module.location).clone(),
-                name: module.name,
-                file: module.file,
-                srcversion: module.srcversion,
-                digest: module.digest,
-                identity: None,
-                tree_identity: None,
-                symlink: false,
-            }
-        })
-        .collect();
+    let own = own_locations(&modules);
+    let files = files_of(ctx, kernel, modules);
     let entry = Installed {
         package: package.clone(),
         arch: kernel.arch.clone(),

@@ -115,6 +115,8 @@ pub enum Stale {
     Files,
     /// It is not signed as the policy says.
     Signature(String),
+    /// The same, but there is no artefact to sign.
+    Unsigned(String),
 }
 
 /// What a package's dkms.conf says for a kernel.
@@ -258,7 +260,9 @@ impl fmt::Display for Reason {
             Self::Stale(Stale::Headers) => f.write_str("the kernel's headers have changed"),
             Self::Stale(Stale::Dependency(name)) => write!(f, "it depends on {name}, which has changed"),
             Self::Stale(Stale::Files) => f.write_str("files of it are missing or were changed"),
-            Self::Stale(Stale::Signature(why)) => write!(f, "it is not signed as it should be: {why}"),
+            Self::Stale(Stale::Signature(why) | Stale::Unsigned(why)) => {
+                write!(f, "it is not signed as it should be: {why}")
+            }
             Self::Orphaned => f.write_str("its kernel was removed"),
             Self::Present => f.write_str("it is as it should be"),
             Self::Manual => f.write_str("it is installed by hand only"),

@@ -75,6 +75,10 @@ fn each_state_has_its_step() {
             on(&k, "a/1", State::Stale { why: Stale::Signature("x".into()), installed: true }),
             r#"Sign a/1 Stale(Signature("x")) []"#,
         ),
+        (
+            on(&k, "a/1", State::Stale { why: Stale::Unsigned("x".into()), installed: true }),
+            r#"Build a/1 Stale(Unsigned("x")) []"#,
+        ),
         (PackageFacts { wish: Wish::Manual, ..on(&k, "a/1", State::Absent) }, "Skip a/1 Manual []"),
         (PackageFacts { wish: Wish::Manual, ..on(&k, "a/1", State::Built) }, "Skip a/1 Manual []"),
         (PackageFacts { wish: Wish::Manual, ..on(&k, "a/1", stale(true)) }, "Build a/1 Stale(Kernel) []"),

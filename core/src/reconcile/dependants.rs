@@ -22,7 +22,7 @@ pub struct Dependants {
 
 /// The packages to be built anew for `kernel`, after those called `installed` were installed.
 pub fn find(ctx: &Context, kernel: &Kernel, installed: &[Name]) -> Result<Dependants, Error> {
-    let beside = KernelManifest::load(&ctx.trees.kernel_manifest(&kernel.release)).map_err(JournalError::File)?;
+    let beside = KernelManifest::beside(&ctx.trees, &kernel.release).map_err(JournalError::File)?;
     let beside = beside.unwrap_or_default();
     let mut followers: BTreeMap<Name, Follower> = BTreeMap::new();
     for entry in walk::walk(&ctx.trees, &Filter::default()).packages {

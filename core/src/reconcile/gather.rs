@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::{Scope, dependants, stale};
+use super::{Scope, dependants, stale, vanished};
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::Session;
@@ -20,7 +20,7 @@ use crate::names::{Kernel, Name, Package, Release};
 use crate::plan::{self, HeadersState, KnownFailure, PackageFacts, Presence, Stale, State, Wish};
 use crate::sign::state::{Prospect, Verdict, judge};
 use crate::superseded;
-use crate::tree::manifest::{Installed, InstalledFile, KernelManifest};
+use crate::tree::manifest::{Installed, InstalledFile, KernelManifest, Manifest};
 use crate::tree::record::{Outcome, Record};
 use crate::tree::walk::{self, Built, Filter, PackageEntry, Source, Walk};
 
@@ -38,19 +38,18 @@ pub(super) struct Gathered {
 pub(super) fn gather(session: &Session<'_>, scope: &Scope, spare: bool) -> Result<Gathered, Error> {
     let ctx = session.ctx;
     let walk = walk::walk(&ctx.trees, &Filter::default());
-    let mut broken: Vec<String> = walk
-        .packages
-        .iter()
-        .filter(|entry| entry.source == Source::Broken)
-        .map(|entry| {
-            let package = &entry.package;
-            let source = ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version));
-            format!(
+    let mut broken = Vec::new();
+    for entry in walk.packages.iter().filter(|entry| entry.source == Source::Broken) {
+        let package = &entry.package;
+        let source = ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version));
+        // Looked at before anything is done, it is still to be forgotten.
+        if !vanished::has_vanished(ctx, entry)? {
+            broken.push(format!(
                 "{package} is broken: its source is gone. Put it back at {}, or run: dkms remove {package} --all",
                 source.display()
-            )
-        })
-        .collect();
+            ));
+        }
+    }
     broken.extend(
         walk.unreadable
             .iter()
@@ -86,7 +85,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, spare: bool) -> Resul
         let looker = Looker {
             session,
             facts: &facts,
-            beside: KernelManifest::load(&ctx.trees.kernel_manifest(&kernel.release))
+            beside: KernelManifest::beside(&ctx.trees, &kernel.release)
                 .map_err(JournalError::File)?
                 .unwrap_or_default(),
             marked: stale::marked(ctx, &kernel),
@@ -114,7 +113,7 @@ fn kernels(
     let mut manifests: BTreeMap<Release, BTreeSet<std::path::PathBuf>> = BTreeMap::new();
     for entry in fs_err::read_dir(&ctx.trees.install.outer).into_iter().flatten().flatten() {
         let Ok(release) = Release::new(entry.file_name().to_string_lossy()) else { continue };
-        if let Ok(Some(beside)) = KernelManifest::load(&ctx.trees.kernel_manifest(&release)) {
+        if let Ok(Some(beside)) = KernelManifest::beside(&ctx.trees, &release) {
             let files = beside.installed.iter().flat_map(|entry| &entry.files).map(|file| file.path.join(&file.file));
             manifests.insert(release, files.collect());
         }
@@ -317,7 +316,11 @@ impl Looker<'_> {
                     self.marked.contains(package),
                 ) {
                     Some(why) => State::Stale { why, installed: true },
-                    None => State::Installed,
+                    // Where it can't be built, it is better than none.
+                    None => match self.signature(there)?.filter(|_| self.facts.headers.is_ok()) {
+                        Some(why) => State::Stale { why: Stale::Unsigned(why), installed: true },
+                        None => State::Installed,
+                    },
                 },
                 (None, Some((_, from))) => State::Shared(from.clone()),
                 (None, None) => State::Absent,
@@ -366,7 +369,8 @@ impl Looker<'_> {
         );
         Ok(match why {
             Some(why) => (State::Stale { why, installed }, None),
-            None if installed => (State::Installed, None),
+            // Another /lib/modules than the one that the tree speaks of has none of it: after a rollback, for one.
+            None if installed && self.modules_are_there(&manifest) => (State::Installed, None),
             None => (State::Built, None),
         })
     }
@@ -383,6 +387,14 @@ impl Looker<'_> {
                 Verdict::Fine => None,
             },
             _ => None,
+        })
+    }
+
+    fn modules_are_there(&self, manifest: &Manifest) -> bool {
+        let dir = self.session.ctx.trees.modules_dir(&self.facts.kernel.release);
+        manifest.modules.iter().all(|module| {
+            let mut places = [&module.location, &module.own_location].into_iter();
+            places.any(|place| std::fs::symlink_metadata(dir.join(place).join(&module.file)).is_ok())
         })
     }
 

@@ -99,7 +99,7 @@ fn matters(ctx: &Context, release: &Release, steps: &[&Step]) -> bool {
     if steps.iter().any(|step| matches!(step.reason, Reason::Missing)) {
         return true;
     }
-    let Ok(Some(beside)) = KernelManifest::load(&ctx.trees.kernel_manifest(release)) else { return true };
+    let Ok(Some(beside)) = KernelManifest::beside(&ctx.trees, release) else { return true };
     let mut names = Vec::new();
     for step in steps {
         match beside.find(&step.package, &step.kernel.arch) {

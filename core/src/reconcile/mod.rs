@@ -10,6 +10,7 @@ pub mod initramfs;
 mod orphan;
 pub mod stale;
 pub mod summary;
+pub mod vanished;
 
 use std::collections::BTreeSet;
 
@@ -141,6 +142,7 @@ pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn 
     session.heal(reporter)?;
     // What the vendor's program did when a kernel came, before anything is planned with it.
     weak::links::tidy(session.ctx, reporter);
+    vanished::forget(session, reporter)?;
     adopt::adopt(session, reporter)?;
     let gathered = gather::gather(session, scope, how.spare_known_failures)?;
     let plan = plan(&gathered.facts);

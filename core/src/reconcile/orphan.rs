@@ -19,7 +19,13 @@ pub(super) fn remove(session: &Session<'_>, step: &Step, reporter: &dyn Reporter
     unbuild(session, &step.package, &step.kernel, reporter)
 }
 
-fn unbuild(session: &Session<'_>, package: &Package, kernel: &Kernel, reporter: &dyn Reporter) -> Result<(), Error> {
+/// Takes a package out of a kernel, and what was built of it for that.
+pub(super) fn unbuild(
+    session: &Session<'_>,
+    package: &Package,
+    kernel: &Kernel,
+    reporter: &dyn Reporter,
+) -> Result<(), Error> {
     let ctx = session.ctx;
     let _lock = ctx.lock_pair(package, kernel, &|holder| log::info!("waiting for {holder}"))?;
     let evaluate = || {
@@ -54,8 +60,8 @@ pub(super) fn remove_all(
     }
     if let Err(error) = forgotten(session, kernel, &failures, reporter) {
         reporter.report(Event::Error(error.lines()));
-        let path = ctx.trees.kernel_manifest(&kernel.release);
-        let beside = KernelManifest::load(&path).map_err(JournalError::File)?.unwrap_or_default();
+        let beside =
+            KernelManifest::beside(&ctx.trees, &kernel.release).map_err(JournalError::File)?.unwrap_or_default();
         let left =
             beside.installed.into_iter().find(|entry| !failures.iter().any(|(failed, _)| *failed == entry.package));
         failures.extend(left.map(|entry| (entry.package, error)));
@@ -73,7 +79,9 @@ fn forgotten(
 ) -> Result<(), Error> {
     let ctx = session.ctx;
     let path = ctx.trees.kernel_manifest(&kernel.release);
-    let Some(mut beside) = KernelManifest::load(&path).map_err(JournalError::File)? else { return Ok(()) };
+    let Some(mut beside) = KernelManifest::beside(&ctx.trees, &kernel.release).map_err(JournalError::File)? else {
+        return Ok(());
+    };
     let of_failed = |package: &Package| failed.iter().any(|(failed, _)| failed == package);
     let here = beside.installed.iter().filter(|entry| entry.arch == kernel.arch && !of_failed(&entry.package));
     let here: Vec<_> = here.cloned().collect();
@@ -110,8 +118,7 @@ fn forgotten(
 
 /// Removes what manifests beside the modules of a removed kernel list and the tree knows nothing of.
 pub(super) fn forget(session: &Session<'_>, release: &Release, reporter: &dyn Reporter) -> Result<(), Error> {
-    let path = session.ctx.trees.kernel_manifest(release);
-    let beside = KernelManifest::load(&path).map_err(JournalError::File)?.unwrap_or_default();
+    let beside = KernelManifest::beside(&session.ctx.trees, release).map_err(JournalError::File)?.unwrap_or_default();
     let arches: BTreeSet<_> = beside.installed.into_iter().map(|entry| entry.arch).collect();
     for arch in arches {
         forgotten(session, &Kernel { release: release.clone(), arch }, &[], reporter)?;

@@ -46,6 +46,10 @@ pub fn unknown_to(trees: &Trees, filter: &Filter, walk: &Walk) -> Vec<Beside> {
         return found;
     }
     for entry in fs::read_dir(&trees.install.outer).into_iter().flatten().flatten() {
+        // Another name of a kernel is no other kernel.
+        if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+            continue;
+        }
         let Some(release) = entry.file_name().to_str().and_then(|name| Release::new(name).ok()) else { continue };
         for entry in manifest(trees, &release).installed {
             let kernel = Kernel { release: release.clone(), arch: entry.arch.clone() };
@@ -75,8 +79,15 @@ pub fn known(trees: &Trees, package: &Package, kernel: &Kernel) -> Option<Beside
     judged(trees, kernel.clone(), entry)
 }
 
+/// The version that has the place of `package` beside the modules of `kernel`: another one, whose files are whole.
+pub fn successor(trees: &Trees, package: &Package, kernel: &Kernel) -> Option<Package> {
+    let manifest = manifest(trees, &kernel.release);
+    let entry = manifest.find_name(&package.name, &kernel.arch).filter(|entry| entry.package != *package)?;
+    known(trees, &entry.package, kernel).filter(|known| known.files == Files::Whole).map(|known| known.package)
+}
+
 fn manifest(trees: &Trees, release: &Release) -> KernelManifest {
-    KernelManifest::load(&trees.kernel_manifest(release))
+    KernelManifest::beside(trees, release)
         .unwrap_or_else(|error| {
             log::warn!("{error}");
             None
@@ -159,6 +170,9 @@ mod tests {
         let (_tmp, trees, kernel, package) = bed();
         assert_eq!(found(&trees, &Filter::default()), ["m/1 6.1 (x) Whole"]);
         assert!(known(&trees, &package, &kernel).is_some());
+        let older = Package::new("m", "0").unwrap();
+        assert_eq!(successor(&trees, &older, &kernel), Some(package.clone()));
+        assert_eq!(successor(&trees, &package, &kernel), None);
         let other = Filter { name: Some("n*".into()), ..Filter::default() };
         assert_eq!(found(&trees, &other), [""; 0]);
         let other = Filter { kernels: vec![("6.2".into(), None)], ..Filter::default() };
@@ -171,10 +185,28 @@ mod tests {
         let dir = trees.modules_dir(&kernel.release).join("updates");
         fs::write(dir.join("a.ko"), "other").unwrap();
         assert_eq!(found(&trees, &Filter::default()), ["m/1 6.1 (x) Differ"]);
+        assert_eq!(successor(&trees, &Package::new("m", "0").unwrap(), &kernel), None);
         fs::remove_file(dir.join("b.ko")).unwrap();
         assert_eq!(found(&trees, &Filter::default()), ["m/1 6.1 (x) Missing"]);
         fs::remove_file(dir.join("a.ko")).unwrap();
         assert_eq!(found(&trees, &Filter::default()), [""; 0]);
+    }
+
+    #[test]
+    fn copies_and_other_names_are_no_kernels() {
+        let (_tmp, trees, kernel, package) = bed();
+        let dir = trees.modules_dir(&kernel.release);
+        std::os::unix::fs::symlink("6.1", dir.with_file_name("alias")).unwrap();
+        assert_eq!(found(&trees, &Filter::default()), ["m/1 6.1 (x) Whole"]);
+        let mut manifest = KernelManifest::beside(&trees, &kernel.release).unwrap().unwrap();
+        let copy = Kernel::new("6.1.bak", "x").unwrap();
+        fs::rename(&dir, trees.modules_dir(&copy.release)).unwrap();
+        // An older one does not say whose it is.
+        assert!(known(&trees, &package, &copy).is_some());
+        manifest.release = Some(kernel.release);
+        fs::write(trees.kernel_manifest(&copy.release), manifest.to_bytes().unwrap()).unwrap();
+        assert_eq!(found(&trees, &Filter::default()), [""; 0]);
+        assert!(known(&trees, &package, &copy).is_none());
     }
 
     #[test]

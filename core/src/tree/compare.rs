@@ -42,7 +42,7 @@ impl<'a> Comparer<'a> {
     pub fn kernel_manifest(&mut self, release: &Release) -> &KernelManifest {
         let trees = self.trees;
         self.kernels.entry(release.clone()).or_insert_with(|| {
-            KernelManifest::load(&trees.kernel_manifest(release))
+            KernelManifest::beside(trees, release)
                 .unwrap_or_else(|error| {
                     log::warn!("{error}");
                     None

@@ -187,6 +187,10 @@ pub struct Installed {
 /// The manifest beside a kernel's modules, in `<install tree>/<K>/`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelManifest {
+    /// The kernel, as its directory was called when this was written: tells a copy of it. Older ones
+    /// have `None`, and count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Release>,
     /// One entry a package and architecture.
     pub installed: Vec<Installed>,
 }
@@ -259,6 +263,20 @@ format_methods!(Manifest);
 format_methods!(KernelManifest);
 
 impl KernelManifest {
+    /// Reads the manifest beside the modules of `release`; `None` if there is none, or if it was written for another kernel,
+    /// whose directory somebody has copied.
+    pub fn beside(trees: &Trees, release: &Release) -> Result<Option<Self>, FileError> {
+        let path = trees.kernel_manifest(release);
+        let found = Self::load(&path)?;
+        Ok(found.filter(|manifest| {
+            let own = manifest.release.as_ref().is_none_or(|written| written == release);
+            if !own {
+                log::info!("{} is passed over: it is a copy of another kernel's", path.display());
+            }
+            own
+        }))
+    }
+
     /// The entry of `package` on `arch`.
     pub fn find(&self, package: &Package, arch: &Arch) -> Option<&Installed> {
         self.installed.iter().find(|i| i.package == *package && i.arch == *arch)

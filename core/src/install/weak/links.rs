@@ -93,7 +93,7 @@ impl<'a> Manifests<'a> {
         let trees = self.trees;
         self.known
             .entry(release.clone())
-            .or_insert_with(|| KernelManifest::load(&trees.kernel_manifest(release)).ok().flatten().unwrap_or_default())
+            .or_insert_with(|| KernelManifest::beside(trees, release).ok().flatten().unwrap_or_default())
     }
 
     /// The installation that the link's module is part of; `None`: it is none of ours.
