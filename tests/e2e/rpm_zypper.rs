@@ -219,19 +219,13 @@ fn snapshot_without_var() -> Result<()> {
         let json = inside(&w, var, "dkms status world --format json; dkms status nothing; dkms status world/2.0")?;
         ensure!(json.matches("\"state\": \"installed\"").count() == 2, "{json}");
     }
-    // Started again: nothing is archived or lacking, whatever /var is, and nothing is built but what there was no key for.
+    // Started again: nothing is archived, built or lacking, whatever /var is. (Nor signed: this is a chroot.)
     for var in ["empty", "own"] {
         let said = inside(
             &w,
             var,
             "files() { find /lib/modules -name \"*.ko*\" -printf \"%p %i %T@ \"; }
-             [ ! -e /var/lib/dkms/mok.key ] || dkms reconcile --all-kernels >/dev/null
              before=$(files); dkms reconcile --all-kernels; [ \"$before\" = \"$(files)\" ]
-             if [ -e /var/lib/dkms/mok.key ]; then
-               for kernel in /lib/modules/*; do
-                 for module in hello world; do [ -n \"$(modinfo -k ${kernel##*/} -F signer $module)\" ]; done
-               done
-             fi
              [ ! -e /var/lib/dkms/*/original_module ]; [ -e /var/lib/dkms/world/1.0/source/dkms.conf ]
              dkms reconcile --dry-run",
         )?;
@@ -271,7 +265,12 @@ fn snapshot_without_var() -> Result<()> {
     ensure!(!said.contains("Error!") && !said.contains("Deleting"), "{said}");
     let upgraded = ["hello/2.0, {13}: installed", "hello/2.0, {14}: installed"];
     expect_there(&w, "empty", &upgraded)?;
-    let said = inside(&w, "own", "dkms status hello; dkms reconcile --all-kernels; dkms status hello")?;
+    // The copy of the root has the old source's directory still.
+    let said = inside(
+        &w,
+        "own",
+        "rm -rf /usr/src/hello-1.0; dkms status hello; dkms reconcile --all-kernels; dkms status hello",
+    )?;
     // That /var has heard of the old version only, which is forgotten: its source is gone.
     for line in ["hello/1.0: broken\n", "hello/1.0 is forgotten: ", "hello/2.0 is registered again: "] {
         ensure!(said.contains(line), "no {line}:\n{said}");
