@@ -135,6 +135,8 @@ mod tests {
         set(tmp.path(), 0o755);
         assert!(usable(&tree));
         fs_err::create_dir_all(&tree).unwrap();
+        // Whatever the umask is.
+        set(&tree, 0o755);
         for (dir, mode, expected) in [
             (&dkms, 0o755, true),
             (&tree, 0o777, false),
