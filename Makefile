@@ -96,7 +96,7 @@ deb:
 .PHONY: deb-programs
 deb-programs:
 	@$(MAKE) --no-print-directory $(PROGRAM)-now mkpkg-now
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-hooks-apt -p dh-dkms
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-hooks-apt -p dkms-debhelper
 	@install -m 0755 target/$(HOST)/release/dkms-apt target/$(HOST)/release/dh_dkms target/
 
 .PHONY: deb-now
@@ -182,13 +182,13 @@ dist:
 release-arch: release
 	@$(MAKE) --no-print-directory target/dkms-alpm-now
 	@if pkg-config --exists libalpm 2>/dev/null; then \
-		cargo build --locked --release -p dkms-alpm-preflight --features libalpm && \
+		cargo build --locked --release -p dkms-hooks-pacman-preflight --features libalpm && \
 		install -m 0755 target/release/dkms-alpm-preflight target/dkms-alpm-preflight; \
 	else echo 'no libalpm here: dkms-alpm-preflight is left out'; fi
 
 .PHONY: target/dkms-alpm-now
 target/dkms-alpm-now:
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p hooks-pacman --bin dkms-alpm
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-hooks-pacman --bin dkms-alpm
 	@install -m 0755 target/$(HOST)/release/dkms-alpm target/dkms-alpm
 
 .PHONY: install-arch

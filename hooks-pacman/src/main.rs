@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use dkms_core::error::Error;
 use dkms_core::process::{Environment, confine};
 use dkms_core::report::{Event, Reporter};
-use hooks_pacman::targets::Targets;
-use hooks_pacman::{arrive, core, launcher, leave, note, summary};
+use dkms_hooks_pacman::targets::Targets;
+use dkms_hooks_pacman::{arrive, core, launcher, leave, note, summary};
 
 const USAGE: &str = "\
 Usage: dkms-alpm [-D] preflight | upgrade | remove | install | summary

@@ -23,7 +23,7 @@ Libs: -L$link -lalpm
 PC
 cd "$here/../.."
 export PKG_CONFIG_PATH=$link
-cargo rustc --locked -q -p dkms-alpm-preflight --bin dkms-alpm-preflight --features libalpm "$@" -- \
+cargo rustc --locked -q -p dkms-hooks-pacman-preflight --bin dkms-alpm-preflight --features libalpm "$@" -- \
 	-C link-arg=-Wl,--allow-shlib-undefined
 mode=debug
 case " $* " in *" --release "*) mode=release ;; esac

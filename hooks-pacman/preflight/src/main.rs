@@ -10,11 +10,11 @@ use dkms_core::execute::Session;
 use dkms_core::process::confine;
 use dkms_core::report::{Event, Reporter};
 use dkms_core::root::Root;
-use hooks_pacman::core;
-use hooks_pacman::launcher::REFUSES;
-use hooks_pacman::localdb::Places;
-use hooks_pacman::preflight::{self, Headers, Packages};
-use hooks_pacman::targets::Targets;
+use dkms_hooks_pacman::core;
+use dkms_hooks_pacman::launcher::REFUSES;
+use dkms_hooks_pacman::localdb::Places;
+use dkms_hooks_pacman::preflight::{self, Headers, Packages};
+use dkms_hooks_pacman::targets::Targets;
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().skip(1).collect();

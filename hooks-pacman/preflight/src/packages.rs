@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use alpm::{Alpm, SigLevel};
 use dkms_core::names::Release;
-use hooks_pacman::preflight::{Headers, Packages, holders};
+use dkms_hooks_pacman::preflight::{Headers, Packages, holders};
 
 /// The databases of the system that pacman is working on. pacman holds their lock; reading needs none.
 pub struct Databases {
