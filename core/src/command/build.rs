@@ -4,12 +4,13 @@ use super::{add, check_access, check_not_broken, kernels, ldtarball, post_transa
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::{self, Done, Job, Session, Want};
+use crate::execute::{self, Done, Job, Want};
 use crate::install;
 use crate::names::Kernel;
 use crate::reconcile::dependants;
+use crate::reconcile::superseded;
 use crate::report::Reporter;
-use crate::superseded;
+use crate::run::Session;
 use crate::tree::walk::Source;
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {

@@ -4,9 +4,10 @@ use super::{check_access, kernels};
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::{self, Job, Session, Want};
+use crate::execute::{self, Job, Want};
 use crate::names::{Arch, Kernel, Name, Release};
 use crate::report::Reporter;
+use crate::run::Session;
 use crate::tree::walk::{self, Filter};
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use super::session::Session;
 use super::work::{Done, Want, record, work};
 use crate::error::Error;
-use crate::install::depmod::{self, Depmod};
 use crate::install::weak;
 use crate::names::{Kernel, Package, Release};
 use crate::report::{Buffer, Event, Reporter};
+use crate::run::Session;
+use crate::run::depmod::{self, Depmod};
 
 use super::progress::Progress;
 
