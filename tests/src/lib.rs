@@ -23,6 +23,8 @@
 
 pub mod arch;
 pub mod bed;
+#[cfg(test)]
+mod citations;
 pub mod compare;
 pub mod debian;
 pub mod debs;
