@@ -160,7 +160,8 @@ impl Repository {
             if target.contains("://") || target.starts_with("mailto:") {
                 continue;
             }
-            let (file, heading) = target.split_once('#').map_or((target, None), |(file, heading)| (file, Some(heading)));
+            let (file, heading) =
+                target.split_once('#').map_or((target, None), |(file, heading)| (file, Some(heading)));
             let file = if file.is_empty() { Some(citing.to_path_buf()) } else { self.beside(citing, file) };
             let Some(file) = file else {
                 wrong.push(format!("the link to {target} leads nowhere"));
@@ -286,7 +287,8 @@ mod tests {
         let mut repository = Repository::default();
         repository.add(
             CONTRACT.into(),
-            "# The contract\n## 2. Commands\n### 2.1 add\n1. one\n2. two\n### 2.2 build\n1. one\n2. two\n3. three\n".into(),
+            "# The contract\n## 2. Commands\n### 2.1 add\n1. one\n2. two\n### 2.2 build\n1. one\n2. two\n3. three\n"
+                .into(),
         );
         repository.add(LAWS.into(), "# Laws\n\n1. **First.** Text.\n2. **Second.** Text.\n\n## Exit codes\n".into());
         repository.add("core/src/error.rs".into(), String::new());
@@ -321,7 +323,9 @@ mod tests {
             assert_eq!(planted("core/src/a.rs", &text), Vec::<String>::new(), "{text}");
         }
         for text in [
-            format!("[laws](docs/laws{MD}#exit-codes), docs/contract{MD}, `core/src/error.rs`, `core/`, [web](https://x.org/y{MD})"),
+            format!(
+                "[laws](docs/laws{MD}#exit-codes), docs/contract{MD}, `core/src/error.rs`, `core/`, [web](https://x.org/y{MD})"
+            ),
             format!("`core/src/*.rs`, `/core/src/x`, `target/dkms`"),
         ] {
             assert_eq!(planted(&format!("NEWS{MD}"), &text), Vec::<String>::new(), "{text}");
