@@ -4,5 +4,5 @@ mod progress;
 pub mod run;
 pub mod work;
 
-pub use run::{Job, run};
-pub use work::{Done, Want};
+pub use run::{Results, Voice, run};
+pub use work::Done;

@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::context::Context;
+use crate::digest::Digest;
 use crate::durable;
 use crate::host::owner::Owner;
-use crate::names::Package;
+use crate::names::{Kernel, Package};
 use crate::tree::Trees;
+use crate::tree::manifest::{KernelManifest, Manifest};
 
 /// A version that waits for its successor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +35,23 @@ pub fn list(trees: &Trees) -> Vec<Mark> {
 /// Whether `package` waits for its successor.
 pub fn is_marked(trees: &Trees, package: &Package) -> bool {
     load(trees, package).is_some_and(|mark| !mark.renewed)
+}
+
+/// Whether `package` arrived anew and what is built or installed of it for `kernel` is of another source.
+pub fn is_outdated(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
+    let trees = &ctx.trees;
+    if load(trees, package).is_none_or(|mark| !mark.renewed) {
+        return false;
+    }
+    let Ok(source) = Digest::of_tree(&trees.source_of(package)) else { return false };
+    let built = Manifest::load(&trees.manifest(package, kernel)).ok().flatten().map(|manifest| manifest.source_digest);
+    let installed = KernelManifest::beside(trees, &kernel.release)
+        .ok()
+        .flatten()
+        .and_then(|beside| beside.find(package, &kernel.arch).and_then(|entry| entry.source_digest.clone()));
+    let same = |digest: &Option<Digest>| digest.as_ref() == Some(&source);
+    let is_installed = super::is_installed(ctx, package, kernel);
+    super::is_built(ctx, package, kernel) && (!same(&built) || (is_installed && !same(&installed)))
 }
 
 /// The mark of `package`, if it has one.

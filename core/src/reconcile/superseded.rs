@@ -12,7 +12,6 @@
 use std::path::Path;
 
 use crate::context::Context;
-use crate::digest::Digest;
 use crate::durable::{self, NEW};
 use crate::error::Error;
 use crate::files::copy_tree;
@@ -23,11 +22,10 @@ use crate::journal::{Change, JournalError, WorkDir};
 use crate::names::{Kernel, Package};
 use crate::report::Reporter;
 use crate::run::Session;
-use crate::tree::manifest::{KernelManifest, Manifest};
 use crate::tree::walk::{self, Built, Filter};
 use fs_err as fs;
 
-pub use crate::install::superseded_mark::{Mark, is_marked, list};
+pub use crate::install::superseded_mark::{Mark, is_marked, is_outdated, list};
 
 /// `owner` brought files for `package`, which is registered already: its source may be another.
 pub fn renew(ctx: &Context, package: &Package, owner: Owner) -> Result<(), Error> {
@@ -93,23 +91,6 @@ pub fn adopt(ctx: &Context, package: &Package, source: &Path) -> Result<bool, Er
     change.remove_dir_all(&trees.superseded(package).join("source"));
     change.commit()?;
     Ok(true)
-}
-
-/// Whether `package` arrived anew and what is built or installed of it for `kernel` is of another source.
-pub fn is_outdated(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
-    let trees = &ctx.trees;
-    if load(trees, package).is_none_or(|mark| !mark.renewed) {
-        return false;
-    }
-    let Ok(source) = Digest::of_tree(&trees.source_of(package)) else { return false };
-    let built = Manifest::load(&trees.manifest(package, kernel)).ok().flatten().map(|manifest| manifest.source_digest);
-    let installed = KernelManifest::beside(trees, &kernel.release)
-        .ok()
-        .flatten()
-        .and_then(|beside| beside.find(package, &kernel.arch).and_then(|entry| entry.source_digest.clone()));
-    let same = |digest: &Option<Digest>| digest.as_ref() == Some(&source);
-    let is_installed = install::is_installed(ctx, package, kernel);
-    install::is_built(ctx, package, kernel) && (!same(&built) || (is_installed && !same(&installed)))
 }
 
 /// Ends the marks that can end. The caller holds no lock and runs depmod for the kernels touched. Gives true if anything
