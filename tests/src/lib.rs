@@ -30,6 +30,8 @@ mod citations;
 pub mod compare;
 pub mod debian;
 pub mod debs;
+#[cfg(test)]
+mod floors;
 pub mod hello;
 pub mod mini_kernel;
 pub mod needs;

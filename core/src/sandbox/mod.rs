@@ -1,9 +1,11 @@
 //! What keeps a build apart from the system: its user, its namespaces, and how root handles the files that it wrote.
 
 pub mod beneath;
+mod become_user;
 pub mod confine;
+pub mod confinement;
 pub mod handover;
 pub mod user;
 
-pub use confine::{Bind, Confinement, Namespaces};
+pub use confinement::{Bind, Confinement, Namespaces};
 pub use user::{BuildUser, Demotion};
