@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn an_artefact_comes_back_as_root_s() {
-        if !rustix::process::geteuid().is_root() {
+        if !crate::test_support::is_root() {
             return;
         }
         let (_tmp, dir) = tree();
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn what_does_not_belong_in_an_artefact() {
-        if !rustix::process::geteuid().is_root() {
+        if !crate::test_support::is_root() {
             return;
         }
         type Plant = fn(&Path);
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn what_is_left_to_look_at_keeps_its_links() {
-        if !rustix::process::geteuid().is_root() {
+        if !crate::test_support::is_root() {
             return;
         }
         let (tmp, dir) = tree();

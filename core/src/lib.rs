@@ -34,6 +34,8 @@ pub mod report;
 pub mod root;
 pub mod sign;
 pub mod superseded;
+#[cfg(test)]
+mod test_support;
 pub mod tree;
 pub mod world;
 
