@@ -35,7 +35,7 @@ help:
 	@echo 'make test-long  also those that take many minutes'
 	@echo 'make bench      measure against the classic and against the floor'
 	@echo 'make arch       the pacman package, in target/packages/arch'
-	@echo 'make lint       format and clippy'
+	@echo 'make lint       format, clippy, the documentation's links, shellcheck'
 
 .PHONY: release
 release:
@@ -242,7 +242,9 @@ bench:
 
 .PHONY: lint
 lint:
-	@$(NEED) build
+	@$(NEED) build lint
+	@bash tests/scripts/lint-shell.sh
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	@[ "$(RUST_188)" != yes ] || { set -x; cargo clippy --locked -p dkms-hooks-dnf -p dkms-tests --features dkms-hooks-dnf/read-rpm,dkms-tests/read-rpm --all-targets -- -D warnings; }
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items

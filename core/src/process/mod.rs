@@ -1,6 +1,6 @@
 //! The only room that starts programs.
 //!
-//! A [`Task`] says what to run, where and with which environment; [`Runner::run`] runs it to its end.
+//! A [`Task`] says what to run, where and with which environment; [`run()`] runs it to its end.
 //! Nothing is inherited by accident: standard input is `/dev/null`, the environment is the task's own,
 //! and file descriptors are close-on-exec. A confined task first goes through this same program
 //! ([`confine`]), which enters the private namespaces and then becomes the program asked for.
