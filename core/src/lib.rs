@@ -11,6 +11,7 @@ pub mod command;
 pub mod compress;
 pub mod conf;
 pub mod context;
+pub mod copy_out;
 pub mod digest;
 pub mod durable;
 pub mod elf;

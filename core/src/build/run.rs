@@ -78,7 +78,7 @@ fn steps(
         }
     }
     let finished = finish::finish(ctx, target, work, &contents, signing, reporter)?;
-    let in_place = finished.put(ctx, target)?;
+    let mut in_place = finished.put(ctx, target)?;
     // From here on the artefact is at its place, for the script to add to (zfs does).
     let post_build = target.evaluated.recipe.scripts.post_build.as_deref();
     let added = match work.user().filter(|_| post_build.is_some()) {

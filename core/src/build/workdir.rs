@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::durable;
 use crate::error::Error;
 use crate::files::copy_tree_for;
-use crate::handover::{self, Contents};
+use crate::handover;
 use crate::journal::{self, JournalError};
 use crate::lock::{self, Lock, Patience};
 use crate::names::Package;
@@ -198,7 +198,7 @@ impl WorkDir {
 
     fn give_back(&self, log: Option<&Log>) -> Result<(), Error> {
         let Some(user) = self.user else { return Ok(()) };
-        handover::take_back(&self.dir, user, Contents::Any)?;
+        handover::take_back(&self.dir, user)?;
         if let Some(log) = log {
             // Whatever the build has put in its place.
             durable::remove_any(log.path()).map_err(JournalError::File)?;

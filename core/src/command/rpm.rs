@@ -40,5 +40,5 @@ fn note(ctx: &Context, package: &Package) -> Option<PathBuf> {
         return None;
     }
     let process = ctx.machine.grandparent.as_ref()?;
-    Some(ctx.trees.own().join("rpm").join(format!("{}@{}@{process}", package.name, package.version)))
+    Some(ctx.trees.state("rpm").join(format!("{}@{}@{process}", package.name, package.version)))
 }

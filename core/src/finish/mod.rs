@@ -17,11 +17,12 @@ use crate::build::workdir as build;
 use crate::compress::{self, compress};
 use crate::conf::recipe::Module;
 use crate::context::Context;
+use crate::copy_out::copy_out;
 use crate::digest::Digest;
 use crate::durable;
 use crate::elf;
 use crate::error::Error;
-use crate::handover::{self, Contents};
+use crate::handover;
 use crate::install::artefact::relative;
 use crate::journal::{self, Swap, WorkDir, swap_in};
 use crate::process::{self, BuildUser, ProcessError, Task};
@@ -46,6 +47,8 @@ pub struct InPlace<'a> {
     swap: Swap<'a>,
     manifest: Manifest,
     work: WorkDir,
+    /// A copy of it as the build's script left it, in `work`, if the build could write to it.
+    copy: Option<PathBuf>,
 }
 
 /// Makes an artefact of the modules in the build directory `work`, which has these `contents`: strip, then sign, then
@@ -203,14 +206,14 @@ impl Finished {
         let to = ctx.trees.artefact(&target.package, &target.kernel);
         let _lock = ctx.lock_tree()?;
         let swap = swap_in(&ctx.trees, format!("build {} for {}", target.package, target.kernel), &self.stage, &to)?;
-        Ok(InPlace { swap, manifest: self.manifest, work: self.work })
+        Ok(InPlace { swap, manifest: self.manifest, work: self.work, copy: None })
     }
 }
 
 impl InPlace<'_> {
-    /// Lets the build `user` write to it while `script` runs.
+    /// Lets the build `user` write to it while `script` runs. What is kept of it then is a copy that no build has had.
     pub fn lend(
-        &self,
+        &mut self,
         ctx: &Context,
         target: &Target,
         user: BuildUser,
@@ -218,17 +221,21 @@ impl InPlace<'_> {
     ) -> Result<(), Error> {
         let artefact = ctx.trees.artefact(&target.package, &target.kernel);
         handover::give(&artefact, user)?;
-        let done = script();
         // A failed script's artefact is thrown away.
-        done.and_then(|()| handover::take_back(&artefact, user, Contents::Artefact).map_err(Error::BadArtefact))
+        script()?;
+        let copy = self.work.path().join("kept");
+        copy_out(&artefact, user, &copy).map_err(Error::BadArtefact)?;
+        self.copy = Some(copy);
+        Ok(())
     }
 
     /// Keeps it, with the build's log and whatever `POST_BUILD` added or changed.
     pub fn keep(mut self, ctx: &Context, target: &Target, log: &Log) -> Result<Manifest, Error> {
-        let artefact = ctx.trees.artefact(&target.package, &target.kernel);
-        let copy = ctx.trees.artefact_log(&target.package, &target.kernel);
-        anew(&copy)?;
-        log.copy_to(&copy)?;
+        let place = ctx.trees.artefact(&target.package, &target.kernel);
+        let artefact = self.copy.clone().unwrap_or(place);
+        let log_copy = artefact.join("log/make.log");
+        anew(&log_copy)?;
+        log.copy_to(&log_copy)?;
         if target.evaluated.recipe.scripts.post_build.is_some() {
             for module in &mut self.manifest.modules {
                 let file = artefact.join("module").join(&module.file);
@@ -256,7 +263,10 @@ impl InPlace<'_> {
             fs::write(artefact.join(MANIFEST), self.manifest.to_bytes().map_err(std::io::Error::other)?)?;
         }
         let _lock = ctx.lock_tree()?;
-        self.swap.keep()?;
+        match &self.copy {
+            Some(copy) => self.swap.keep_instead(copy)?,
+            None => self.swap.keep()?,
+        }
         self.work.remove().map_err(journal::JournalError::File)?;
         Ok(self.manifest)
     }
