@@ -86,7 +86,7 @@ fn steps(
         None => run.script("post_build", post_build),
     };
     match added {
-        Ok(()) => in_place.keep(ctx, target, run.log),
+        Ok(()) => in_place.keep(ctx, target, run.log, reporter),
         Err(error) => {
             in_place.put_back(ctx)?;
             Err(error)

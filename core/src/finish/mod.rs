@@ -1,5 +1,6 @@
 //! From built modules to a finished artefact: strip, sign, compress, manifest.
 
+pub mod fitness;
 pub mod resign;
 pub mod signing;
 pub mod strip;
@@ -30,7 +31,11 @@ use crate::report::Reporter;
 use crate::tree::identity::Identity;
 use crate::tree::manifest::{BuiltModule, Manifest, Signer};
 use crate::tree::paths::MANIFEST;
+use fitness::{Fitness, Wanted};
 use signing::Signing;
+
+/// In bytes; the kernel's own list, of all that it exports, has 3 MB.
+const LONGEST_SYMVERS: u64 = 64 << 20;
 
 /// A finished artefact that is not yet in place.
 #[derive(Debug)]
@@ -69,7 +74,7 @@ pub fn finish(
     let unfit =
         |module: &Path, why: &dyn Display| Error::NotAModule { module: module.to_owned(), why: why.to_string() };
     let symvers = Path::new("Module.symvers");
-    match contents.read(symvers) {
+    match contents.read_at_most(symvers, LONGEST_SYMVERS) {
         Ok(Some(bytes)) => fs::write(modules_dir.join(symvers), bytes)?,
         Ok(None) => {}
         // The modules are there all the same.
@@ -103,6 +108,7 @@ pub fn finish(
         }
         signed &= is_signed;
         let facts = elf::Module::parse(&bytes).map_err(|error| unfit(&path, &error))?;
+        check_fitness(target, &path, &facts, reporter)?;
         let compressed = compress(&bytes, target.facts.compression, &options, room.path())
             .map_err(|error| Error::Io(std::io::Error::other(error)))?;
         if let Some(why) = &compressed.fell_back {
@@ -132,6 +138,19 @@ pub fn finish(
         }
     }
     Ok(Finished { manifest: manifest(ctx, target, modules, signing.signer().filter(|_| signed))?, stage, work: room })
+}
+
+/// Whether a module is one for the target's kernel.
+fn check_fitness(target: &Target, path: &Path, module: &elf::Module, reporter: &dyn Reporter) -> Result<(), Error> {
+    let headers = target.facts.headers.as_ref().ok().and_then(|headers| headers.generated().release);
+    let wanted =
+        Wanted { kernel: &target.kernel, headers_release: headers.as_deref(), config: target.facts.config.as_ref() };
+    match wanted.judge(module) {
+        Fitness::Fit => {}
+        Fitness::Headers(why) => reporter.warning(&[&why]),
+        Fitness::Unfit(why) => return Err(Error::NotAModule { module: path.to_owned(), why }),
+    }
+    Ok(())
 }
 
 /// A module's file in the build directory.
@@ -230,7 +249,13 @@ impl InPlace<'_> {
     }
 
     /// Keeps it, with the build's log and whatever `POST_BUILD` added or changed.
-    pub fn keep(mut self, ctx: &Context, target: &Target, log: &Log) -> Result<Manifest, Error> {
+    pub fn keep(
+        mut self,
+        ctx: &Context,
+        target: &Target,
+        log: &Log,
+        reporter: &dyn Reporter,
+    ) -> Result<Manifest, Error> {
         let place = ctx.trees.artefact(&target.package, &target.kernel);
         let artefact = self.copy.clone().unwrap_or(place);
         let log_copy = artefact.join("log/make.log");
@@ -244,7 +269,14 @@ impl InPlace<'_> {
                     return Err(Error::BadArtefact(handover::HandoverError::Planted { path: file, what }));
                 }
                 if file.is_file() {
-                    module.digest = Digest::of_file(&file)?;
+                    let digest = Digest::of_file(&file)?;
+                    if digest != module.digest {
+                        let path = Path::new(&module.file);
+                        let facts = elf::Module::read(&file)
+                            .map_err(|error| Error::NotAModule { module: path.to_owned(), why: error.to_string() })?;
+                        check_fitness(target, path, &facts, reporter)?;
+                        module.digest = digest;
+                    }
                     module.identity = Identity::of_path(&file).ok();
                 }
             }
