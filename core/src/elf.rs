@@ -180,7 +180,6 @@ mod tests {
     use super::*;
     use crate::archive::layout::tests::fake_module;
     use crate::compress::{Compression, Options};
-    use object::ObjectSymbol;
 
     fn fixture(name: &str) -> Vec<u8> {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sign");

@@ -59,11 +59,13 @@ fn try_work(session: &Session<'_>, job: &Job, reporter: &dyn Reporter) -> Result
         Ok(Done::Already)
     };
     // Asked before the lock, for who may not take it; and again with it, when nobody else is at it any more.
-    let installed =
-        || want == Want::Installed && install::is_installed(ctx, package, kernel) && !force && !rebuild && !planned;
+    let installed = || -> Result<bool, Error> {
+        let asked = want == Want::Installed && !force && !rebuild && !planned;
+        Ok(asked && install::is_installed(ctx, package, kernel) && !install::damage::any(ctx, package, kernel)?)
+    };
     let must_build =
         || rebuild || !install::is_built(ctx, package, kernel) || (want == Want::Built && ctx.options.force);
-    if installed() {
+    if installed()? {
         return already("installed on");
     }
     if want == Want::Built && !must_build() {
@@ -71,7 +73,7 @@ fn try_work(session: &Session<'_>, job: &Job, reporter: &dyn Reporter) -> Result
     }
     let _lock = ctx.lock_pair(package, kernel, &on_wait)?;
     let build = must_build();
-    if installed() {
+    if installed()? {
         return already("installed on");
     }
     if want == Want::Built && !build {
