@@ -6,7 +6,6 @@ use crate::context::Context;
 use crate::digest::Digest;
 use crate::elf::Module;
 use crate::error::Error;
-use crate::journal::JournalError;
 use crate::names::{Kernel, Package};
 use crate::report::Reporter;
 use crate::tree::identity::Identity;
@@ -65,11 +64,14 @@ pub fn is_damaged(file: &InstalledFile, path: &Path) -> bool {
 }
 
 /// Whether something of `package` that is installed for `kernel` is damaged.
-pub fn any(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<bool, Error> {
-    let beside = KernelManifest::beside(&ctx.trees, &kernel.release).map_err(JournalError::File)?;
+pub fn any(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
+    let beside = KernelManifest::beside(&ctx.trees, &kernel.release).unwrap_or_else(|error| {
+        log::warn!("{error}");
+        None
+    });
     let dir = ctx.trees.modules_dir(&kernel.release);
     let entry = beside.as_ref().and_then(|beside| beside.find(package, &kernel.arch));
-    Ok(entry.is_some_and(|entry| entry.files.iter().any(|file| is_damaged(file, &file.outer(&dir)))))
+    entry.is_some_and(|entry| entry.files.iter().any(|file| is_damaged(file, &file.outer(&dir))))
 }
 
 #[cfg(test)]
