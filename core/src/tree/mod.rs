@@ -3,6 +3,7 @@
 pub mod below;
 pub mod beside;
 pub mod compare;
+pub mod fallback;
 pub mod glob;
 pub mod identity;
 pub mod manifest;

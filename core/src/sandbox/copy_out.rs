@@ -16,8 +16,8 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, readlinkat, 
 
 use crate::archive::links;
 use crate::durable;
-use crate::handover::{DEEPEST, HandoverError};
-use crate::process::BuildUser;
+use crate::sandbox::BuildUser;
+use crate::sandbox::handover::{DEEPEST, HandoverError};
 
 /// How much one artefact may be.
 #[derive(Debug, Clone, Copy)]

@@ -14,7 +14,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::process::BuildUser;
+use crate::sandbox::BuildUser;
 
 /// Directories in directories: more than any source has, and few enough for descriptors and the stack.
 pub const DEEPEST: usize = 128;
@@ -49,7 +49,7 @@ pub fn give(dir: &Path, to: BuildUser) -> Result<(), HandoverError> {
 }
 
 /// Makes everything in `dir`, and `dir` itself, root's again. The build's processes have ended. This is for somebody to
-/// look at; what is to be used is copied ([`crate::copy_out`]).
+/// look at; what is to be used is copied ([`super::copy_out`]).
 pub fn take_back(dir: &Path, from: BuildUser) -> Result<(), HandoverError> {
     walk(dir, &mut |entry| {
         let kind = FileType::from_raw_mode(entry.stat.st_mode);
