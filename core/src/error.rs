@@ -272,7 +272,7 @@ pub enum Error {
         advice: Option<String>,
     },
     /// What a build left in its artefact can't stay there.
-    #[error("The build left something in its artefact that can't be kept; the artefact before is back in place.\n{0}")]
+    #[error("The build left something in its artefact that can't be kept; the previous build was restored.\n{0}")]
     BadArtefact(crate::sandbox::handover::HandoverError),
     /// What a build would have to be given, or to give back, can't be.
     #[error(transparent)]

@@ -119,7 +119,7 @@ struct Run<'a> {
     ctx: &'a Context,
     target: &'a Target,
     work: &'a WorkDir,
-    /// The same directory, as what it may have become.
+    /// The same directory, opened for untrusted content.
     contents: &'a Beneath,
     reporter: &'a dyn Reporter,
     budget: &'a Budget,

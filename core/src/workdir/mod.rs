@@ -50,8 +50,8 @@ pub struct WorkDir {
 
 impl WorkDir {
     /// Makes the directory: private when this system allows it, else the build directory itself (the
-    /// caller then holds the package's lock, so that no other build of it runs). With a `demotion`, it is for a build
-    /// that is somebody else, whom no other build is.
+    /// caller then holds the package's lock, so that no other build of it runs). With a `demotion`, the build
+    /// gets a user of its own, shared with no other build.
     /// `own_tmp`: what it needs to see is not among others' temporary files.
     pub fn make(ctx: &Context, package: &Package, demotion: Demotion, own_tmp: bool) -> Result<Self, Error> {
         let trees = &ctx.trees;
