@@ -129,7 +129,7 @@ impl Coming {
     }
 
     /// Whether another version of the module package `module` may come: one does, or the name of a package that was not
-    /// looked into says so. An akmod makes the old one's account as void.
+    /// looked into says so. An incoming akmod counts as well.
     pub fn may_bring(&self, module: &str) -> bool {
         let by_name = |name: &String| named_for(name.strip_prefix("akmod-").unwrap_or(name), module);
         self.sources.iter().any(|package| package.name.as_str() == module) || self.unread.iter().any(by_name)

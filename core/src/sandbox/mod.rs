@@ -4,6 +4,7 @@ pub mod beneath;
 mod become_user;
 pub mod confine;
 pub mod confinement;
+pub mod copy_out;
 pub mod handover;
 pub mod user;
 
