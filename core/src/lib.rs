@@ -2,7 +2,11 @@
 //!
 //! `ARCHITECTURE.md` in the project's top directory is the map of these rooms.
 
+#[cfg(test)]
+extern crate self as dkms_core;
+
 pub mod archive;
+pub mod assignments;
 pub mod beneath;
 pub mod build;
 pub mod cli;
@@ -28,6 +32,7 @@ pub mod lock;
 pub mod names;
 pub mod plan;
 pub mod policy;
+pub mod preflight;
 pub mod process;
 pub mod reconcile;
 pub mod report;
