@@ -7,11 +7,10 @@ extern crate self as dkms_core;
 
 pub mod archive;
 pub mod assignments;
-pub mod beneath;
-pub mod build;
 pub mod cli;
 pub mod clock;
 pub mod command;
+pub mod compile;
 pub mod compress;
 pub mod conf;
 pub mod context;
@@ -23,7 +22,6 @@ pub mod execute;
 pub mod facts;
 pub mod files;
 pub mod finish;
-pub mod handover;
 pub mod host;
 pub mod install;
 pub mod journal;
@@ -34,12 +32,15 @@ pub mod plan;
 pub mod policy;
 pub mod preflight;
 pub mod process;
+pub mod program;
 pub mod reconcile;
 pub mod report;
 pub mod root;
+pub mod run;
+pub mod sandbox;
 pub mod sign;
-pub mod superseded;
 pub mod tree;
+pub mod workdir;
 pub mod world;
 
 /// What this program calls itself: compared by packages that need `dkms (>= …)`.

@@ -1,7 +1,7 @@
 //! What will go wrong with the kernels of a transaction, said before it begins.
 
 use dkms_core::cli::args::Args;
-use dkms_core::cli::edge;
+use dkms_core::cli::surroundings;
 use dkms_core::error::Error;
 use dkms_core::preflight::{self, Verdict};
 
@@ -16,7 +16,7 @@ pub fn look(packages: &[Package], last: bool) -> Result<Verdict, Error> {
         return Ok(Verdict::default());
     }
     let args = Args::parse(["status".into()]).map_err(Error::Usage)?;
-    preflight::look(&edge::context(&args)?, &incoming)
+    preflight::look(&surroundings::context(&args)?, &incoming)
 }
 
 /// What the user reads, line by line.

@@ -4,13 +4,13 @@
 use std::path::Path;
 
 use dkms_core::cli::args::Args;
-use dkms_core::cli::edge;
+use dkms_core::cli::surroundings;
 use dkms_core::conf::framework::Policy;
 use dkms_core::context::Context;
 use dkms_core::names::{Arch, Kernel, Package, Release};
 use dkms_core::preflight::{self, Incoming, What};
-use dkms_core::process::Namespaces;
 use dkms_core::root::Root;
+use dkms_core::sandbox::Namespaces;
 use dkms_core::tree::Trees;
 use dkms_core::tree::record::{Outcome, Record};
 use dkms_core::world::World;
@@ -75,7 +75,7 @@ fn cells(line: &str) -> Vec<&str> {
 /// A system of its own in `dir` with the package `zfs/1`, about which the administrator has this `wish`, and with which
 /// the finding `name` comes about.
 pub fn system(dir: &Path, wish: &str, name: &str) -> Context {
-    let mut ctx = edge::context(&Args::parse(["status".into()]).unwrap()).unwrap();
+    let mut ctx = surroundings::context(&Args::parse(["status".into()]).unwrap()).unwrap();
     ctx.trees = Trees::new(Root::at(dir).unwrap());
     // bash sees the files where this process does.
     ctx.world = World::of(&ctx.trees.root, ctx.world.environment().clone(), Namespaces::default());

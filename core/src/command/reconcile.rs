@@ -6,14 +6,15 @@ use crate::cli::args::Args;
 use crate::conf::framework::Policy;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::{Session, run::depmods};
+use crate::execute::run::depmods;
 use crate::kernel::installed;
 use crate::names::{Arch, Kernel};
 use crate::plan::{Action, Plan};
 use crate::reconcile::summary::{self, Summary};
+use crate::reconcile::superseded;
 use crate::reconcile::{How, Initramfs, Outcome, Scope, adopt, initramfs, preview, reconcile, stale, vanished};
 use crate::report::{Event, Reporter};
-use crate::superseded;
+use crate::run::Session;
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
     if args.flag("all-kernels") && !args.kernels.is_empty() {

@@ -11,7 +11,7 @@ use crate::facts;
 use crate::host::headers_package;
 use crate::kernel::version;
 use crate::names::{Arch, Kernel, Name, Package};
-use crate::superseded;
+use crate::reconcile::superseded;
 use crate::tree::record::{Outcome, Record};
 use crate::tree::walk::{self, Filter, PackageEntry, Source, Walk};
 

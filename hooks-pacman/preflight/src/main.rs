@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use dkms_core::error::Error;
 use dkms_core::preflight;
-use dkms_core::process::confine;
 use dkms_core::report::{Event, Reporter};
 use dkms_core::root::Root;
+use dkms_core::sandbox::confine;
 use dkms_hooks_pacman::core;
 use dkms_hooks_pacman::launcher::REFUSES;
 use dkms_hooks_pacman::places::Places;
