@@ -225,7 +225,9 @@ fn install_one(
     let code = core::dkms(&words, reporter);
     lines.push(match code {
         0 => format!("{kernel}: installed {package}"),
-        code => format!("{kernel} LACKS {package}: dkms install exited with status {code}; mend it: dkms install {package} -k {release}"),
+        code => format!(
+            "{kernel} LACKS {package}: dkms install exited with status {code}; fix: dkms install {package} -k {release}"
+        ),
     });
     // What failed is told; whether that is a failure of the transaction, the policy has said for what it knows.
     0

@@ -180,7 +180,7 @@ fn post_build() -> Result<()> {
           echo \"$evil\" >/usr/src/bad-1.0/evil; n=$((n + 1))
           code=0; dkms build bad/1.0 -k $k --force >/run/out 2>&1 || code=$?
           [ $code = 7 ] || { echo \"$evil: $code\"; cat /run/out; exit 1; }
-          [ $(grep -c '^Error! ' /run/out) = 1 ]; grep -q 'artefact before is back' /run/out
+          [ $(grep -c '^Error! ' /run/out) = 1 ]; grep -q 'previous build was restored' /run/out
           (cd $d; find . -type f -exec sha256sum {} +) | cmp - /run/before; nothing_left
           dkms status bad | grep -q installed
         done <<'END'

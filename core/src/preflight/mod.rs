@@ -66,7 +66,7 @@ pub struct Packages {
 
 impl Packages {
     /// Whether another version of the module package `module` may come: one does, or the name of a package that was not
-    /// looked into says so. Of an akmod, too: it takes the old one's place.
+    /// looked into says so. An incoming akmod counts as well.
     pub fn may_bring(&self, module: &str) -> bool {
         let by_name = |name: &String| named_for(name.strip_prefix("akmod-").unwrap_or(name), module);
         self.sources.iter().any(|package| package.name.as_str() == module) || self.unread.iter().any(by_name)
