@@ -36,6 +36,7 @@ mod floors;
 pub mod hello;
 #[cfg(test)]
 mod honesty;
+mod left_out;
 pub mod mini_kernel;
 pub mod needs;
 pub mod observe;

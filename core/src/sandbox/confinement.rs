@@ -105,8 +105,7 @@ impl Demotion {
         *FOUND.get_or_init(|| {
             let works = |mapped| {
                 let user = Some(BuildUser { base: FIRST, mapped });
-                let mut task =
-                    Task::new(["/proc/self/exe", VERB, NOTHING], Path::new("/"), &Environment::new());
+                let mut task = Task::new(["/proc/self/exe", VERB, NOTHING], Path::new("/"), &Environment::new());
                 task.confinement = Some(Box::new(Confinement { namespaces, user, ..Confinement::default() }));
                 task.output = Output::Null;
                 process::run(task).is_ok_and(|end| end.status.success())

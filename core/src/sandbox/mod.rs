@@ -1,7 +1,7 @@
 //! What keeps a build apart from the system: its user, its namespaces, and how root handles the files that it wrote.
 
-pub mod beneath;
 mod become_user;
+pub mod beneath;
 pub mod confine;
 pub mod confinement;
 pub mod copy_out;

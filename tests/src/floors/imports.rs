@@ -112,8 +112,7 @@ fn read(text: &str, path: &[String]) -> Result<Module> {
         _ => None,
     });
     let children: BTreeSet<String> = children.collect();
-    let mut reader =
-        Reader { here: path.to_vec(), depth: 0, module: Module { children, ..Module::default() } };
+    let mut reader = Reader { here: path.to_vec(), depth: 0, module: Module { children, ..Module::default() } };
     reader.visit_file(&parsed);
     Ok(reader.module)
 }

@@ -64,8 +64,11 @@ fn rooms(modules: &Modules) -> (Vec<String>, Vec<(String, String, String)>) {
 /// The files that import themselves by way of others. A directory's `mod.rs` may call its files, and they may use what
 /// they share in it: that is one unit.
 fn cycles(modules: &Modules) -> Vec<String> {
-    let arrows =
-        modules.arrows().into_iter().filter(|arrow| !arrow.from.starts_with(&arrow.to) || arrow.to.is_empty()).collect();
+    let arrows = modules
+        .arrows()
+        .into_iter()
+        .filter(|arrow| !arrow.from.starts_with(&arrow.to) || arrow.to.is_empty())
+        .collect();
     let names = |circle: Vec<Vec<String>>| {
         let files: Vec<String> = circle.iter().map(|path| modules.file(path).display().to_string()).collect();
         format!("these import each other: {}", files.join(", "))
@@ -156,5 +159,103 @@ mod checks {
             }
         }
         assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+
+    /// A crate of these files.
+    fn planted(files: &[(&str, &str)]) -> Modules {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, text).unwrap();
+        }
+        Modules::read(&dir.path().join("lib.rs")).unwrap()
+    }
+
+    /// What the check says of a crate with the rooms `low` (floor 1) and `high` (floor 2), whose `low.rs` is this.
+    fn on_two_floors(low: &str) -> Vec<String> {
+        let modules = planted(&[
+            ("lib.rs", "pub mod high; pub mod low;"),
+            ("high/mod.rs", "mod part; pub use part::Thing; pub fn call() { crate::low::f() }"),
+            ("high/part.rs", "pub struct Thing;"),
+            ("low.rs", low),
+        ]);
+        let (there, arrows) = rooms(&modules);
+        let floors = [("low".to_owned(), 1), ("high".to_owned(), 2)].into();
+        faults(&floors, &there, &arrows)
+    }
+
+    #[test]
+    fn an_arrow_upwards_is_found_in_every_form() {
+        for text in [
+            "use crate::high::Thing;",
+            "use crate::{high::{self}};",
+            "use super::high::call as other;",
+            "pub use crate::high::Thing;",
+            "use crate::high::*;",
+            "fn f() { crate::high::call() }",
+            "fn f(it: &Option<crate::high::Thing>) {}",
+            "fn f() { println!(\"{}\", [crate::high::call()]); }",
+            "mod inner { fn f() { super::super::high::call() } }",
+        ] {
+            let faults = on_two_floors(text);
+            assert!(
+                faults.len() == 1 && faults[0].contains("low (floor 1) must not import high"),
+                "{text}: {faults:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_arrow_upwards_is_none() {
+        for text in [
+            "pub fn f() {}",
+            "use std::high::call;",
+            "// use crate::high::Thing;",
+            "#[cfg(test)] mod tests { use crate::high::Thing; }",
+            "#[cfg(test)] use crate::high::Thing;",
+            "const TEXT: &str = \"crate::high::call\";",
+        ] {
+            assert_eq!(on_two_floors(text), Vec::<String>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_room_that_is_missing_here_or_there_is_found() {
+        let there = ["known".to_owned(), "new".to_owned()];
+        let floors = [("known".to_owned(), 1), ("old".to_owned(), 1)].into();
+        assert_eq!(faults(&floors, &there, &[]), ["new has no floor", "old does not exist"]);
+        let sideways = [("known".to_owned(), "old".to_owned(), "x.rs".to_owned())];
+        assert!(faults(&floors, &there, &sideways).iter().any(|fault| fault.starts_with("x.rs: known (floor 1)")));
+    }
+
+    #[test]
+    fn a_cycle_of_files_is_found_whatever_it_leads_through() {
+        let found = |files: &[(&str, &str)]| cycles(&planted(files)).len();
+        let root = ("lib.rs", "mod a; mod b; mod c;");
+        assert_eq!(found(&[root, ("a.rs", "use crate::b;"), ("b.rs", "use crate::c;"), ("c.rs", "")]), 0);
+        assert_eq!(
+            found(&[root, ("a.rs", "use crate::b;"), ("b.rs", "use crate::c;"), ("c.rs", "fn f() { crate::a::g() }")]),
+            1
+        );
+        // The name is passed on by `b`; the file that has it is `c`, which takes from `a`.
+        let through = [root, ("a.rs", "use crate::b::T;"), ("b.rs", "pub use crate::c::T;"), ("c.rs", "use crate::a;")];
+        assert_eq!(found(&through), 1);
+        // Two files below one `mod.rs`, which itself may share with them.
+        let room = ("a/mod.rs", "mod x; mod y; pub fn shared() { x::f() }");
+        let root = ("lib.rs", "mod a;");
+        assert_eq!(found(&[root, room, ("a/x.rs", "use super::shared;"), ("a/y.rs", "use super::x;")]), 0);
+        assert_eq!(found(&[root, room, ("a/x.rs", "use super::y;"), ("a/y.rs", "use super::x;")]), 1);
+        // A name of the crate's root is the root's.
+        assert_eq!(found(&[("lib.rs", "mod a; fn f() { a::g() }"), ("a.rs", "use crate::f; pub fn g() {}")]), 1);
+    }
+
+    #[test]
+    fn the_table_is_read_and_a_name_in_it_twice_is_refused() {
+        let text = "x\n## Rooms\n| floor | room |\n|---|---|\n| 2 | `a`, `b` | of `c` |\n| 1 | `d` | |\n## Other\n| 3 | `e` | |\n";
+        let expected = [("a", 2), ("b", 2), ("d", 1)].map(|(name, floor)| (name.to_owned(), floor));
+        assert_eq!(table(text, "## Rooms").unwrap(), expected.into());
+        assert!(table(text, "## Halls").is_err());
+        assert!(table("\n## Rooms\n| 2 | `a` | |\n| 1 | `a` | |\n", "## Rooms").is_err());
     }
 }
