@@ -305,6 +305,18 @@ pub enum Error {
         /// The kernel.
         kernel: Kernel,
     },
+    /// A file of the artefact is not what was built.
+    #[error("{} can't be installed: {why}.\nBuild it again: dkms build {package} -k {} --force", file.display(), kernel.release)]
+    DamagedModule {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+        /// The package.
+        package: Package,
+        /// The kernel.
+        kernel: Kernel,
+    },
     /// The modules could not be written; everything is as it was.
     #[error("The modules could not be installed; nothing was changed.\n{0}")]
     NotPut(journal::JournalError),
@@ -376,6 +388,7 @@ impl Error {
             Self::PatchFailed { .. }
             | Self::NoModulesDir(_)
             | Self::MissingModule { .. }
+            | Self::DamagedModule { .. }
             | Self::NothingInstalled(_)
             | Self::NotPut(_)
             | Self::ArchiveWrite(_)
@@ -409,9 +422,11 @@ impl Error {
             | Self::BadArtefact(_)
             | Self::NoTool { .. }
             | Self::EmptySource(_) => "build",
-            Self::NoModulesDir(_) | Self::MissingModule { .. } | Self::NothingInstalled(_) | Self::NotPut(_) => {
-                "install"
-            }
+            Self::NoModulesDir(_)
+            | Self::MissingModule { .. }
+            | Self::DamagedModule { .. }
+            | Self::NothingInstalled(_)
+            | Self::NotPut(_) => "install",
             Self::NotSigned(_) => "sign",
             Self::Depmod { .. } => "depmod",
             Self::Lock(_) => "lock",

@@ -18,7 +18,7 @@ use crate::lock::{self, Lock, Patience};
 use crate::names::Package;
 use crate::process::Environment;
 use crate::sandbox::beneath::Beneath;
-use crate::sandbox::handover::{self, Contents};
+use crate::sandbox::handover;
 use crate::sandbox::user::SLOTS;
 use crate::sandbox::{BuildUser, Demotion};
 use crate::tree::Trees;
@@ -201,7 +201,7 @@ impl WorkDir {
 
     fn give_back(&self, log: Option<&Log>) -> Result<(), Error> {
         let Some(user) = self.user else { return Ok(()) };
-        handover::take_back(&self.dir, user, Contents::Any)?;
+        handover::take_back(&self.dir, user)?;
         if let Some(log) = log {
             // Whatever the build has put in its place.
             durable::remove_any(log.path()).map_err(JournalError::File)?;
