@@ -34,6 +34,8 @@ pub mod root;
 pub mod run;
 pub mod sandbox;
 pub mod sign;
+#[cfg(test)]
+mod test_support;
 pub mod tree;
 pub mod workdir;
 pub mod world;

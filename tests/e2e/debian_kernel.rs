@@ -305,7 +305,7 @@ fn never_the_hosts_kernel() -> Result<()> {
     );
     machine.bed.ok("/usr/lib/dkms/dkms_autoinstaller start")?;
     machine.bed.ok(&format!(
-        "test ! -e /lib/modules/{host}; test -z \"$(find /var/lib/dkms -name '{host}*')\"; ! dkms status | grep -F '{host}'"
+        "test ! -e /lib/modules/{host}; test -z \"$(find /var/lib/dkms -name '{host}*')\"; (! dkms status | grep -F '{host}')"
     ))?;
     machine.apt("purge hello-dkms")?;
     ensure!(machine.status()?.is_empty(), "left: {}", machine.status()?.join("\n"));
