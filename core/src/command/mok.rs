@@ -19,7 +19,7 @@ use crate::sign::{signing, will_load};
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
     let session = Session::new(ctx)?;
-    let kernel = session.facts.kernel(&super::add::some_kernel(ctx, args)?)?;
+    let kernel = session.facts.kernel(&super::source::some_kernel(ctx, args)?)?;
     let keys = signing::keys(ctx, &kernel, &session.facts.signing_options(&kernel)?);
     match args.module.as_deref() {
         None | Some("status") => status(ctx, args, &keys, reporter),

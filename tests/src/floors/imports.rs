@@ -44,21 +44,21 @@ impl Modules {
     pub fn read(root: &Path) -> Result<Self> {
         let mut modules = Self::default();
         let dir = root.parent().context("the root of a crate is in a directory")?;
-        modules.add(Vec::new(), root.to_owned(), dir.to_owned())?;
+        modules.add(&[], root.to_owned(), dir)?;
         Ok(modules)
     }
 
     /// Adds the module `path` of `file`, whose child modules are below `dir`, and these.
-    fn add(&mut self, path: ModulePath, file: PathBuf, dir: PathBuf) -> Result<()> {
+    fn add(&mut self, path: &[String], file: PathBuf, dir: &Path) -> Result<()> {
         let text = fs_err::read_to_string(&file)?;
-        let module = read(&text, &path).with_context(|| file.display().to_string())?;
+        let module = read(&text, path).with_context(|| file.display().to_string())?;
         let children = module.children.clone();
-        self.all.insert(path.clone(), Module { file, ..module });
+        self.all.insert(path.to_vec(), Module { file, ..module });
         for child in children {
             let below = dir.join(&child);
             let file = [dir.join(format!("{child}.rs")), below.join("mod.rs")].into_iter().find(|file| file.is_file());
             let file = file.with_context(|| format!("no file of the module {child} in {}", dir.display()))?;
-            self.add([path.clone(), vec![child]].concat(), file, below)?;
+            self.add(&[path, &[child]].concat(), file, &below)?;
         }
         Ok(())
     }
