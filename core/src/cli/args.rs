@@ -6,20 +6,20 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue};
 
-use super::table::{self, OPTIONS, Verb};
+use super::table::{self, Entry, OPTIONS};
 
 /// The command line, taken apart.
 #[derive(Debug, Clone, Default)]
 pub struct Args {
-    /// The verb.
-    pub verb: Option<&'static Verb>,
+    /// The verb, as the table has it.
+    pub verb: Option<&'static Entry>,
     /// A word that stands where a verb was expected, when there is none.
     pub module: Option<String>,
     /// The version given.
     pub version: Option<String>,
     /// A source directory to add.
     pub source: Option<PathBuf>,
-    /// A file that is to be loaded.
+    /// A file that is to be loaded or, with `--archive`, written.
     pub archive: Option<PathBuf>,
     /// Kernel releases, in order.
     pub kernels: Vec<String>,
@@ -47,6 +47,9 @@ pub enum UsageError {
     /// Two verbs.
     #[error("Cannot specify more than one action: {0} and {1}.")]
     TwoVerbs(&'static str, &'static str),
+    /// No verb; the word that stands in its place.
+    #[error("{}\ndkms --help lists them.", .0.as_ref().map_or_else(|| "No command was given.".to_owned(), |word| format!("{word:?} is no dkms command.")))]
+    NoVerb(Option<String>),
     /// A word that is no UTF-8, or a value that is none of those allowed.
     #[error("{0}")]
     BadValue(String),
@@ -78,6 +81,11 @@ impl Args {
         self.verb.map_or("", |verb| verb.name)
     }
 
+    /// The verb, as the table has it.
+    pub fn entry(&self) -> Result<&'static Entry, UsageError> {
+        self.verb.ok_or_else(|| UsageError::NoVerb(self.module.clone()))
+    }
+
     /// Takes `words` (without the program's name) apart.
     pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, UsageError> {
         let mut texts = Vec::new();
@@ -94,6 +102,7 @@ impl Args {
         for word in words {
             args.take_word(word)?;
         }
+        args.archive = args.path("archive").or(args.archive);
         args.check_values()?;
         Ok(args)
     }

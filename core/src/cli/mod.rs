@@ -4,6 +4,7 @@ pub mod args;
 pub mod edge;
 pub(crate) mod refuge;
 pub mod table;
+pub(crate) mod verb;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -63,13 +64,10 @@ fn run(words: Vec<OsString>) -> u8 {
     for word in &args.unknown {
         reporter.warning(&[&format!("I do not know how to handle {word}.")]);
     }
-    if args.verb.is_none() {
-        let lines = match &args.module {
-            Some(word) => vec![format!("{word:?} is no dkms command."), "dkms --help lists them.".to_owned()],
-            None => vec!["No command was given.".to_owned(), "dkms --help lists them.".to_owned()],
-        };
-        reporter.report(Event::Error(lines));
-        return 2;
+    if let Err(error) = args.entry() {
+        let error = Error::Usage(error);
+        reporter.report(Event::Error(error.lines()));
+        return error.code();
     }
     let ctx = match edge::context(&args) {
         Ok(ctx) => ctx,

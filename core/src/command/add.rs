@@ -8,6 +8,7 @@ use super::stage::Staged;
 use super::{check_access, default_kernel, ldtarball, package, source_dir, source_state};
 use crate::build::script;
 use crate::cli::args::Args;
+use crate::cli::table::Id;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::Session;
@@ -47,7 +48,7 @@ pub(super) fn archive(args: &Args) -> Option<PathBuf> {
     if args.module.is_some() || args.version.is_some() || args.source.is_some() {
         return None;
     }
-    ldtarball::file(args)
+    args.archive.clone()
 }
 
 /// The package that the words name; a source directory is copied to its place first.
@@ -133,7 +134,7 @@ pub(super) fn post_add(
     reporter: &dyn Reporter,
 ) -> Result<u8, Error> {
     // On its own, `add` hands no variables of the package to the script; as a part of build and install it does.
-    let alone = matches!(args.verb_name(), "add" | "ldtarball");
+    let alone = args.verb.is_some_and(|verb| matches!(verb.id, Id::Add | Id::Ldtarball));
     let environment = if alone { Environment::new() } else { script::environment(package, kernel) };
     let code = script::run(ctx, package, "post_add", line, &environment, reporter)?;
     Ok(u8::try_from(code).unwrap_or(1))

@@ -14,10 +14,9 @@ use crate::report::Reporter;
 use crate::superseded;
 use crate::tree::walk::Source;
 
-pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporter) -> Result<u8, Error> {
     check_access(ctx, args)?;
     let session = Session::new(ctx)?;
-    let want = if args.verb_name() == "install" { Want::Installed } else { Want::Built };
     if ctx.options.dry_run {
         return dry_run(ctx, args, &session, want, reporter);
     }

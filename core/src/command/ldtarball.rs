@@ -1,7 +1,7 @@
 //! `dkms ldtarball`, and `add`, `build` and `install` of a file: an archive's package comes into the tree
 //! whole, as one change, or not at all (docs/contract.md 2.8).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fs_err as fs;
 
@@ -10,6 +10,7 @@ use super::{add, autoinstall, check_access, source_dir, source_state};
 use crate::archive::layout::{self, Binaries, Kind, Layout, MAIN_TREE};
 use crate::archive::reader::{self, Limits};
 use crate::cli::args::Args;
+use crate::cli::verb::Show;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::Session;
@@ -17,6 +18,7 @@ use crate::install::artefact;
 use crate::journal::{Change, JournalError, WorkDir};
 use crate::names::Package;
 use crate::process::{self, Output};
+use crate::reconcile::Initramfs;
 use crate::report::Reporter;
 use crate::tree::manifest::Manifest;
 use crate::tree::paths::MANIFEST;
@@ -31,7 +33,7 @@ pub(super) struct Loaded {
 }
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
-    let Some(archive) = file(args) else {
+    let Some(archive) = args.archive.clone() else {
         let word = args.module.clone().unwrap_or_default();
         return Err(Error::Archive(format!("{word} does not exist."), 2));
     };
@@ -49,11 +51,6 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     let session = Session::new(ctx)?;
     session.heal(reporter)?;
     Ok(load(ctx, args, &session, &archive, reporter)?.code)
-}
-
-/// The file that the words name.
-pub(super) fn file(args: &Args) -> Option<PathBuf> {
-    args.path("archive").or_else(|| args.archive.clone())
 }
 
 pub(super) fn is_rpm(file: &Path) -> bool {
@@ -78,7 +75,7 @@ pub(super) fn install_rpm(ctx: &Context, args: &Args, file: &Path, reporter: &dy
     let mut task = ctx.world.task(argv, Path::new("/"));
     task.output = Output::Inherit;
     match process::run(task) {
-        Ok(end) if end.status.success() => autoinstall::run(ctx, args, reporter),
+        Ok(end) if end.status.success() => autoinstall::run(ctx, args, Initramfs::Auto, Show::default(), reporter),
         _ => Err(refused()),
     }
 }

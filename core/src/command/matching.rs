@@ -11,18 +11,17 @@ use crate::plan::{Step, Want, requested};
 use crate::report::Reporter;
 use crate::tree::walk::{self, Filter};
 
-pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+pub(super) fn run(ctx: &Context, args: &Args, template: Option<Release>, reporter: &dyn Reporter) -> Result<u8, Error> {
     if args.kernels.len() > 1 {
         return Err(Error::OneKernel("match"));
     }
-    let Some(template) = args.value("templatekernel").filter(|release| !release.is_empty()) else {
+    let Some(template) = template else {
         return Err(Error::Match(
             "Invalid number of parameters passed.\nUsage: match --templatekernel=<kernel> -k <kernel>\n   or: match --templatekernel=<kernel> -k <kernel> <module>".to_owned(),
             1,
         ));
     };
     let kernel = kernels(ctx, args)?.remove(0);
-    let template = Release::new(template)?;
     if template == kernel.release {
         return Err(Error::Match("The templatekernel and the specified kernel version are the same.".to_owned(), 2));
     }

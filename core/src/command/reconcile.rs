@@ -3,6 +3,7 @@
 
 use super::kernels;
 use crate::cli::args::Args;
+use crate::cli::verb::{Reconciling, Show};
 use crate::conf::framework::Policy;
 use crate::context::Context;
 use crate::error::Error;
@@ -23,39 +24,36 @@ pub(super) fn is_disabled(ctx: &Context) -> bool {
     ctx.trees.outer(NO_AUTOINSTALL).exists()
 }
 
-pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
-    if args.flag("all-kernels") && !args.kernels.is_empty() {
-        return Err(Error::Conflict("--all-kernels", "-k", 2));
-    }
-    let boot = args.value("event") == Some("boot");
+pub(super) fn run(ctx: &Context, args: &Args, options: &Reconciling, reporter: &dyn Reporter) -> Result<u8, Error> {
+    let event = options.event.as_deref();
+    let boot = event == Some("boot");
     if is_disabled(ctx) {
         reporter.line(&"Automatic installation of modules has been disabled.");
         return Ok(0);
     }
     let Some(scope) = scope(ctx, args, boot)? else { return Ok(0) };
-    let how = How { spare_known_failures: boot, ..how(args) };
+    let Reconciling { initramfs, strict, show, .. } = *options;
+    let how = How { initramfs, spare_known_failures: boot, strict, announce: false };
     if ctx.options.dry_run {
         let (plan, broken) = preview(&Session::new(ctx)?, &scope, how)?;
-        let in_words = args.value("format") != Some("json");
-        for package in if in_words { vanished::vanished(ctx)? } else { Vec::new() } {
+        for package in if !show.json { vanished::vanished(ctx)? } else { Vec::new() } {
             reporter.line(&format!("Would forget {package}, whose source and modules are gone."));
         }
-        for (package, source) in if in_words { adopt::forgotten(ctx)? } else { Vec::new() } {
+        for (package, source) in if !show.json { adopt::forgotten(ctx)? } else { Vec::new() } {
             reporter.line(&format!("Would register {package} again, with its source at {}.", source.display()));
         }
-        return show(args, &plan, &broken, reporter);
+        return print(show, &plan, &broken, reporter);
     }
     match super::check_access(ctx, args) {
         // A package manager's run in a system without /var: that modules are lacking is policy's business, as ever.
-        Err(error @ Error::ReadOnlyTree { .. }) if args.value("event").is_some() && !must_succeed(ctx, how) => {
+        Err(error @ Error::ReadOnlyTree { .. }) if event.is_some() && !must_succeed(ctx, how) => {
             reporter.warning(&[&error]);
             return Ok(0);
         }
         checked => checked?,
     }
     // rpm's file triggers are scriptlets, too, but come when all files are in their places.
-    let over =
-        ctx.machine.rpm_scriptlet.is_none() || matches!(args.value("event"), Some("files-changed" | "transaction-end"));
+    let over = ctx.machine.rpm_scriptlet.is_none() || matches!(event, Some("files-changed" | "transaction-end"));
     let done = perform(ctx, &scope, how, over, reporter)?;
     let lines = done.summary.lines();
     if !lines.is_empty() {
@@ -115,20 +113,6 @@ pub fn perform(
     Ok(Performed { outcome, summary, code })
 }
 
-/// How the words want it.
-pub(super) fn how(args: &Args) -> How {
-    How {
-        initramfs: match args.value("initramfs") {
-            Some("later") => Initramfs::Later,
-            Some("never") => Initramfs::Never,
-            _ => Initramfs::Auto,
-        },
-        spare_known_failures: false,
-        strict: args.flag("strict"),
-        announce: false,
-    }
-}
-
 /// The kernels meant; `None`: none of them is in this root.
 fn scope(ctx: &Context, args: &Args, boot: bool) -> Result<Option<Scope>, Error> {
     if !args.kernels.is_empty() {
@@ -149,12 +133,12 @@ fn scope(ctx: &Context, args: &Args, boot: bool) -> Result<Option<Scope>, Error>
 }
 
 /// Prints a plan instead of carrying it out.
-pub(super) fn show(args: &Args, plan: &Plan, broken: &[String], reporter: &dyn Reporter) -> Result<u8, Error> {
-    if args.value("format") == Some("json") {
+pub(super) fn print(show: Show, plan: &Plan, broken: &[String], reporter: &dyn Reporter) -> Result<u8, Error> {
+    if show.json {
         reporter.line(&serde_json::to_string_pretty(plan).map_err(std::io::Error::other)?);
         return Ok(0);
     }
-    let shown = plan.steps.iter().filter(|step| args.flag("long") || step.action != Action::Keep);
+    let shown = plan.steps.iter().filter(|step| show.long || step.action != Action::Keep);
     let mut any = false;
     for step in shown {
         any = true;

@@ -2,6 +2,7 @@
 
 use super::{check_access, kernels, package, post_transaction, source_state};
 use crate::cli::args::Args;
+use crate::cli::verb::Reach;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::{Session, run::depmods};
@@ -11,35 +12,45 @@ use crate::host::owner::Owner;
 use crate::install;
 use crate::lock::Holder;
 use crate::names::{Kernel, Package};
+use crate::plan::Depth;
 use crate::report::{Event, Reporter};
 use crate::superseded;
 use crate::tree::beside;
 use crate::tree::walk::{self, Built, Filter, Source};
 
-pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
-    let verb = args.verb_name();
+pub(super) fn run(
+    ctx: &Context,
+    args: &Args,
+    depth: Depth,
+    reach: Reach,
+    reporter: &dyn Reporter,
+) -> Result<u8, Error> {
+    let removes = depth == Depth::Remove;
     let package = package(args)?;
     let built = built_for(ctx, &package);
     // Binaries without source, or whose source has gone, are no less there: the classic could not get rid of them.
-    if source_state(ctx, &package) == Source::Broken && built.is_empty() && verb != "remove" {
+    if source_state(ctx, &package) == Source::Broken && built.is_empty() && !removes {
         return Err(Error::Broken { source_dir: super::source_dir(ctx, &package), package });
     }
     if source_state(ctx, &package) == Source::None && built.is_empty() {
         return Err(Error::NotThere(package));
     }
     check_access(ctx, args)?;
-    let mut kernels = if args.flag("all") { all(&built) } else { kernels(ctx, args)? };
+    let mut kernels = match reach {
+        Reach::All => all(&built),
+        Reach::Named => kernels(ctx, args)?,
+    };
     if ctx.options.dry_run {
-        dry_run(ctx, verb, &package, &kernels, &built, reporter);
+        dry_run(ctx, depth, &package, &kernels, &built, reporter);
         return Ok(0);
     }
     let session = Session::new(ctx)?;
     session.heal(reporter)?;
-    if verb == "remove" && super::rpm::was_just_added(ctx, &package)? {
+    if removes && super::rpm::was_just_added(ctx, &package)? {
         reporter.warning(&[&"Remove cancelled because --rpm_safe_upgrade scenario detected."]);
         return Ok(0);
     }
-    let script = ctx.machine.maintainer_script.as_ref().filter(|_| verb == "remove" && ctx.trees.root.is_host());
+    let script = ctx.machine.maintainer_script.as_ref().filter(|_| removes && ctx.trees.root.is_host());
     if script.is_some() {
         // How dpkg's run ends decides about versions that wait for their successor.
         dpkg::ask_for_drain(&ctx.world);
@@ -51,7 +62,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     }
     // So does the old %preun of an rpm upgrade, after the new version's %post.
     let upgraded = ctx.machine.rpm_scriptlet.is_some_and(RpmScriptlet::keeps_package);
-    if verb == "remove" && upgraded && ctx.trees.root.is_host() {
+    if removes && upgraded && ctx.trees.root.is_host() {
         match source_state(ctx, &package) {
             Source::Added => {
                 superseded::mark(ctx, &package, Owner::Rpm, reporter)?;
@@ -64,20 +75,20 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     }
     loop {
         for (index, kernel) in kernels.iter().enumerate() {
-            if index > 0 && verb != "remove" {
+            if index > 0 && !removes {
                 reporter.line(&"");
             }
-            if take_away(&session, verb, &package, kernel, reporter)? {
+            if take_away(&session, depth, &package, kernel, reporter)? {
                 session.touched(&kernel.release);
             }
             depmods(&session, reporter);
-            if verb == "remove" {
+            if removes {
                 reporter.line(&"");
             }
         }
         // Also for what an earlier run left undone.
         depmods(&session, reporter);
-        if verb != "remove" || !built_for(ctx, &package).is_empty() {
+        if !removes || !built_for(ctx, &package).is_empty() {
             break;
         }
         reporter.line(&format!("Deleting module {package} completely from the DKMS tree."));
@@ -86,7 +97,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
             break;
         }
         // Somebody has built it in the meantime: with --all, that goes, too.
-        if !args.flag("all") {
+        if reach == Reach::Named {
             break;
         }
         kernels = all(&built_for(ctx, &package));
@@ -98,7 +109,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
 /// One kernel's share; says whether its modules changed.
 fn take_away(
     session: &Session<'_>,
-    verb: &str,
+    depth: Depth,
     package: &Package,
     kernel: &Kernel,
     reporter: &dyn Reporter,
@@ -112,12 +123,12 @@ fn take_away(
     // Packages go while their manager works: it has the initramfs looked at once, at the end.
     let managed =
         ctx.trees.root.is_host() && (ctx.machine.maintainer_script.is_some() || ctx.machine.rpm_scriptlet.is_some());
-    if verb == "remove" && managed {
+    if depth == Depth::Remove && managed {
         install::debt::owe(ctx, package, kernel)?;
     }
-    match verb {
-        "uninstall" => install::uninstall(ctx, package, kernel, &evaluate, reporter),
-        _ => install::unbuild(ctx, package, kernel, &evaluate, reporter),
+    match depth {
+        Depth::Uninstall => install::uninstall(ctx, package, kernel, &evaluate, reporter),
+        Depth::Unbuild | Depth::Remove => install::unbuild(ctx, package, kernel, &evaluate, reporter),
     }
 }
 
@@ -144,16 +155,23 @@ fn all(built: &[Built]) -> Vec<Kernel> {
     only_built.into_iter().chain(installed).map(|built| built.kernel.clone()).collect()
 }
 
-fn dry_run(ctx: &Context, verb: &str, package: &Package, kernels: &[Kernel], built: &[Built], reporter: &dyn Reporter) {
+fn dry_run(
+    ctx: &Context,
+    depth: Depth,
+    package: &Package,
+    kernels: &[Kernel],
+    built: &[Built],
+    reporter: &dyn Reporter,
+) {
     for kernel in kernels {
         if built.iter().any(|built| built.installed && built.kernel == *kernel) {
             reporter.line(&format!("Would uninstall {package} from kernel {kernel}."));
         }
-        if verb != "uninstall" && install::is_built(ctx, package, kernel) {
+        if depth != Depth::Uninstall && install::is_built(ctx, package, kernel) {
             reporter.line(&format!("Would delete what was built of {package} for kernel {kernel}."));
         }
     }
-    if verb == "remove" && built.iter().all(|built| kernels.contains(&built.kernel)) {
+    if depth == Depth::Remove && built.iter().all(|built| kernels.contains(&built.kernel)) {
         reporter.line(&format!("Would delete {package} from the DKMS tree."));
     }
 }

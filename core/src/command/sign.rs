@@ -2,6 +2,7 @@
 
 use super::{check_access, kernels, package, post_transaction};
 use crate::cli::args::Args;
+use crate::cli::verb::Reach;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::Session;
@@ -12,13 +13,16 @@ use crate::report::Reporter;
 use crate::sign::state::{Verdict, judge};
 use crate::tree::walk::{self, Filter};
 
-pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+pub(super) fn run(ctx: &Context, args: &Args, reach: Reach, reporter: &dyn Reporter) -> Result<u8, Error> {
     check_access(ctx, args)?;
     let filter = match (&args.module, &args.version) {
         (None, None) => Filter::default(),
         _ => Filter::package(&package(args)?),
     };
-    let wanted = if args.flag("all") { None } else { Some(kernels(ctx, args)?) };
+    let wanted = match reach {
+        Reach::All => None,
+        Reach::Named => Some(kernels(ctx, args)?),
+    };
     let pairs: Vec<(Package, Kernel)> = walk::walk(&ctx.trees, &filter)
         .packages
         .into_iter()

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::names::{Kernel, Name, Package, Release, Version};
 
-pub use requested::{Want, rebuilt, requested};
+pub use requested::{Depth, Want, rebuilt, requested};
 
 /// What is known of the system, as far as a plan depends on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -13,6 +13,17 @@ pub enum Want {
     Installed,
 }
 
+/// How far a package is taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Out of kernels' module trees.
+    Uninstall,
+    /// What was built of it, too.
+    Unbuild,
+    /// Its registration, too, when nothing is left.
+    Remove,
+}
+
 /// The step that makes `package` what is wanted of it for `kernel`, where it is in `state`. `force`: although it is that
 /// already.
 pub fn requested(package: &Package, kernel: &Kernel, state: &State, want: Want, force: bool) -> Step {
