@@ -7,7 +7,7 @@ use std::process::Stdio;
 use serde::Serialize;
 
 use crate::cli::args::{Args, UsageError};
-use crate::cli::verb::{Mok, Show};
+use crate::cli::verb::Mok;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::Session;
@@ -17,12 +17,12 @@ use crate::report::{Event, Reporter};
 use crate::sign::trust::{Enrolment, Facts};
 use crate::sign::{Certificate, colons};
 
-pub(super) fn run(ctx: &Context, args: &Args, what: &Mok, show: Show, reporter: &dyn Reporter) -> Result<u8, Error> {
+pub(super) fn run(ctx: &Context, args: &Args, what: &Mok, json: bool, reporter: &dyn Reporter) -> Result<u8, Error> {
     let session = Session::new(ctx)?;
     let kernel = session.facts.kernel(&super::add::some_kernel(ctx, args)?)?;
     let keys = signing::keys(ctx, &kernel, &session.facts.signing_options(&kernel)?);
     match what {
-        Mok::Status => status(ctx, show, &keys, reporter),
+        Mok::Status => status(ctx, json, &keys, reporter),
         Mok::Enroll => enroll(ctx, args, &keys, reporter),
         Mok::Other(other) => {
             Err(Error::Usage(UsageError::BadValue(format!("dkms mok knows status and enroll, not {other:?}."))))
@@ -62,7 +62,7 @@ struct Machine {
     refuses_untrusted: bool,
 }
 
-fn status(ctx: &Context, show: Show, keys: &signing::Keys, reporter: &dyn Reporter) -> Result<u8, Error> {
+fn status(ctx: &Context, json: bool, keys: &signing::Keys, reporter: &dyn Reporter) -> Result<u8, Error> {
     let facts = trust::machine(ctx);
     let file = ctx.trees.outer(&keys.certificate);
     let cert = Certificate::load(&file);
@@ -92,7 +92,7 @@ fn status(ctx: &Context, show: Show, keys: &signing::Keys, reporter: &dyn Report
         trust: trust::word(now),
         next_boot: next,
     };
-    if show.json {
+    if json {
         reporter.line(&serde_json::to_string_pretty(&state).map_err(std::io::Error::other)?);
         return Ok(0);
     }
