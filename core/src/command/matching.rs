@@ -1,13 +1,13 @@
 //! `dkms match`: install for one kernel what another has (docs/contract.md 2.11).
 
-use super::{check_access, kernels};
+use super::{check_access, kernels, print};
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::work::state_of;
 use crate::execute::{self, Session, Voice};
 use crate::names::{Arch, Kernel, Name, Release};
-use crate::plan::{Step, Want, requested};
+use crate::plan::{Plan, Step, Want, requested};
 use crate::report::Reporter;
 use crate::tree::walk::{self, Filter};
 
@@ -51,18 +51,17 @@ pub(super) fn run(ctx: &Context, args: &Args, template: Option<Release>, reporte
     if let Some(error) = session.facts.no_headers(&*session.facts.kernel(&kernel)?) {
         return Err(error);
     }
-    if ctx.options.dry_run {
-        for package in packages {
-            reporter.line(&format!("Would install {package} for kernel {kernel}."));
-        }
-        return Ok(0);
+    if !ctx.options.dry_run {
+        session.heal(reporter)?;
     }
-    session.heal(reporter)?;
     let steps = packages.iter().map(|package| {
         let state = state_of(ctx, package, &kernel);
         requested(package, &kernel, &state, Want::Installed, ctx.options.force)
     });
     let steps = after_dependencies(&session, steps.collect())?;
+    if ctx.options.dry_run {
+        return Ok(print(&Plan { steps, ..Plan::default() }, reporter));
+    }
     Ok(super::build::code(&execute::run(&session, &steps, Voice::Match, reporter)))
 }
 

@@ -27,7 +27,7 @@ use crate::error::Error;
 use crate::execute::Session;
 use crate::kernel::installed;
 use crate::names::{Arch, Kernel, Package, Release};
-use crate::plan::Want;
+use crate::plan::{Plan, Want};
 use crate::report::{Event, Reporter};
 use crate::tree::walk::{self, Filter, Source};
 
@@ -190,6 +190,12 @@ fn default_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
         None => Arch::new(ctx.distribution.arch_label(&release, &ctx.machine.name))?,
     };
     Ok(Kernel { release, arch })
+}
+
+/// Prints a plan instead of carrying it out; gives the exit code.
+fn print(plan: &Plan, reporter: &dyn Reporter) -> u8 {
+    plan.promises().iter().for_each(|line| reporter.line(line));
+    0
 }
 
 /// Tells the user if this machine will refuse what was signed for these kernels.

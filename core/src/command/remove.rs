@@ -1,6 +1,6 @@
 //! `dkms uninstall`, `dkms unbuild` and `dkms remove`: three depths of the same.
 
-use super::{check_access, kernels, package, post_transaction, source_state};
+use super::{check_access, kernels, package, post_transaction, print, source_state};
 use crate::cli::args::Args;
 use crate::cli::verb::Reach;
 use crate::context::Context;
@@ -12,7 +12,7 @@ use crate::host::owner::Owner;
 use crate::install;
 use crate::lock::Holder;
 use crate::names::{Kernel, Package};
-use crate::plan::Depth;
+use crate::plan::{Depth, Plan, Registering, There, taken_away};
 use crate::report::{Event, Reporter};
 use crate::superseded;
 use crate::tree::beside;
@@ -40,9 +40,14 @@ pub(super) fn run(
         Reach::All => all(&built),
         Reach::Named => kernels(ctx, args)?,
     };
+    let instead = if removes { instead(ctx, &package)? } else { None };
     if ctx.options.dry_run {
-        dry_run(ctx, depth, &package, &kernels, &built, reporter);
-        return Ok(0);
+        let plan = match instead {
+            Some(Instead::Nothing) => Plan::default(),
+            Some(Instead::Wait(_)) => Plan { registering: vec![Registering::Wait(package)], ..Plan::default() },
+            None => plan(ctx, &package, depth, &kernels, &built),
+        };
+        return Ok(print(&plan, reporter));
     }
     let session = Session::new(ctx)?;
     session.heal(reporter)?;
@@ -50,28 +55,17 @@ pub(super) fn run(
         reporter.warning(&[&"Remove cancelled because --rpm_safe_upgrade scenario detected."]);
         return Ok(0);
     }
-    let script = ctx.machine.maintainer_script.as_ref().filter(|_| removes && ctx.trees.root.is_host());
-    if script.is_some() {
+    if removes && ctx.machine.maintainer_script.is_some() && ctx.trees.root.is_host() {
         // How dpkg's run ends decides about versions that wait for their successor.
         dpkg::ask_for_drain(&ctx.world);
     }
-    // An upgrade's prerm asks for it, too; the version stays until its successor is there.
-    if let Some(script) = script.filter(|script| script.keeps_package()) {
-        superseded::mark(ctx, &package, Owner::of(&ctx.world, script)?, reporter)?;
-        return Ok(0);
-    }
-    // So does the old %preun of an rpm upgrade, after the new version's %post.
-    let upgraded = ctx.machine.rpm_scriptlet.is_some_and(RpmScriptlet::keeps_package);
-    if removes && upgraded && ctx.trees.root.is_host() {
-        match source_state(ctx, &package) {
-            Source::Added => {
-                superseded::mark(ctx, &package, Owner::Rpm, reporter)?;
-                return Ok(0);
-            }
-            // A tree that knows nothing: what lies beside the modules stays until its successor takes its place.
-            Source::None if !ctx.trees.package_dir(&package).exists() => return Ok(0),
-            Source::None | Source::Broken => {}
+    match instead {
+        Some(Instead::Nothing) => return Ok(0),
+        Some(Instead::Wait(owner)) => {
+            superseded::mark(ctx, &package, owner, reporter)?;
+            return Ok(0);
         }
+        None => {}
     }
     loop {
         for (index, kernel) in kernels.iter().enumerate() {
@@ -155,23 +149,45 @@ fn all(built: &[Built]) -> Vec<Kernel> {
     only_built.into_iter().chain(installed).map(|built| built.kernel.clone()).collect()
 }
 
-fn dry_run(
-    ctx: &Context,
-    depth: Depth,
-    package: &Package,
-    kernels: &[Kernel],
-    built: &[Built],
-    reporter: &dyn Reporter,
-) {
-    for kernel in kernels {
-        if built.iter().any(|built| built.installed && built.kernel == *kernel) {
-            reporter.line(&format!("Would uninstall {package} from kernel {kernel}."));
-        }
-        if depth != Depth::Uninstall && install::is_built(ctx, package, kernel) {
-            reporter.line(&format!("Would delete what was built of {package} for kernel {kernel}."));
-        }
+/// What happens in place of a removal.
+enum Instead {
+    Nothing,
+    /// It stays until its successor is there.
+    Wait(Owner),
+}
+
+/// What a package manager's script means that asks for a removal although its package stays.
+fn instead(ctx: &Context, package: &Package) -> Result<Option<Instead>, Error> {
+    if super::rpm::is_just_added(ctx, package) {
+        return Ok(Some(Instead::Nothing));
     }
-    if depth == Depth::Remove && built.iter().all(|built| kernels.contains(&built.kernel)) {
-        reporter.line(&format!("Would delete {package} from the DKMS tree."));
+    if !ctx.trees.root.is_host() {
+        return Ok(None);
     }
+    // An upgrade's prerm asks for it, too.
+    if let Some(script) = ctx.machine.maintainer_script.as_ref().filter(|script| script.keeps_package()) {
+        return Ok(Some(Instead::Wait(Owner::of(&ctx.world, script)?)));
+    }
+    // So does the old %preun of an rpm upgrade, after the new version's %post.
+    if !ctx.machine.rpm_scriptlet.is_some_and(RpmScriptlet::keeps_package) {
+        return Ok(None);
+    }
+    Ok(match source_state(ctx, package) {
+        Source::Added => Some(Instead::Wait(Owner::Rpm)),
+        // A tree that knows nothing: what lies beside the modules stays until its successor takes its place.
+        Source::None if !ctx.trees.package_dir(package).exists() => Some(Instead::Nothing),
+        Source::None | Source::Broken => None,
+    })
+}
+
+/// What is to be done for `kernels`, of all that is `built`.
+fn plan(ctx: &Context, package: &Package, depth: Depth, kernels: &[Kernel], built: &[Built]) -> Plan {
+    let step = |kernel: &Kernel| {
+        let installed = built.iter().any(|built| built.installed && built.kernel == *kernel);
+        let there = There { installed, built: ctx.trees.artefact(package, kernel).exists() };
+        taken_away(package, kernel, there, depth)
+    };
+    let ends = depth == Depth::Remove && built.iter().all(|built| kernels.contains(&built.kernel));
+    let registering = if ends { vec![Registering::Forget(package.clone())] } else { Vec::new() };
+    Plan { registering, steps: kernels.iter().map(step).collect() }
 }

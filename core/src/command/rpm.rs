@@ -28,7 +28,12 @@ pub(super) fn leave(ctx: &Context, package: &Package) -> Result<(), Error> {
     Ok(durable::write_atomic(&path, b"", 0o600).map_err(JournalError::File)?)
 }
 
-/// Whether the process that calls for the removal of `package` has just added it. The note is then taken away.
+/// Whether the process that calls for the removal of `package` has just added it.
+pub(super) fn is_just_added(ctx: &Context, package: &Package) -> bool {
+    note(ctx, package).is_some_and(|path| path.exists())
+}
+
+/// The same; the note is then taken away.
 pub(super) fn was_just_added(ctx: &Context, package: &Package) -> Result<bool, Error> {
     let Some(path) = note(ctx, package).filter(|path| path.exists()) else { return Ok(false) };
     durable::remove_any(&path).map_err(JournalError::File)?;

@@ -260,7 +260,7 @@ impl Looker<'_> {
                 let manifest = artefact::manifest(self.session.ctx, package, kernel)?;
                 if let Some(manifest) = manifest.filter(|manifest| manifest.build_depends_rebuild) {
                     facts.follows = true;
-                    if let Some(name) = dependants::outdated(self.session.ctx, &self.beside, &manifest) {
+                    if let Some(name) = dependants::outdated(self.session.ctx, &self.beside, &manifest, None) {
                         facts.state = State::Stale { why: Stale::Dependency(name), installed: true };
                     }
                 }

@@ -28,7 +28,9 @@ use crate::plan::{Action, Plan, Reason, Step, plan};
 use crate::policy::{self, Ending};
 use crate::report::Reporter;
 use crate::superseded;
+use crate::tree::beside;
 use crate::tree::record::{Outcome as Recorded, Record};
+use crate::tree::walk::{self, Filter};
 
 /// Which kernels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -239,13 +241,32 @@ fn note(ctx: &Context, plan: &Plan, results: &Results) -> Result<(), Error> {
     Ok(())
 }
 
+/// The steps that count everything built for `kernel` as stale.
+pub fn outdated(ctx: &Context, kernel: &Kernel) -> Vec<Step> {
+    let built = walk::walk(&ctx.trees, &Filter::kernel(kernel)).packages.into_iter();
+    built
+        .filter(|entry| entry.is_built_for(kernel))
+        .map(|entry| Step::new(entry.package, kernel, Action::Outdate, Reason::Upgrade))
+        .collect()
+}
+
+/// The steps that take everything of ours away from `kernel`.
+pub fn orphaned(ctx: &Context, kernel: &Kernel) -> Vec<Step> {
+    let filter = Filter::kernel(kernel);
+    let walk = walk::walk(&ctx.trees, &filter);
+    let beside = beside::unknown_to(&ctx.trees, &filter, &walk).into_iter().filter(|beside| beside.kernel == *kernel);
+    let built = walk.packages.into_iter().filter(|entry| entry.is_built_for(kernel)).map(|entry| entry.package);
+    built
+        .chain(beside.map(|beside| beside.package))
+        .map(|package| Step::new(package, kernel, Action::Remove, Reason::Orphaned))
+        .collect()
+}
+
 /// Marks everything installed for `kernel` as stale: its package is being upgraded under the same release.
 /// Nothing is deleted. Gives the packages that were marked.
 pub fn kernel_is_coming(session: &Session<'_>, kernel: &Kernel) -> Result<Vec<crate::names::Package>, Error> {
     let ctx = session.ctx;
-    let walk = crate::tree::walk::walk(&ctx.trees, &crate::tree::walk::Filter::default());
-    let built = walk.packages.iter().filter(|entry| entry.built.iter().any(|built| built.kernel == *kernel));
-    let packages: Vec<_> = built.map(|entry| entry.package.clone()).collect();
+    let packages: Vec<_> = outdated(ctx, kernel).into_iter().map(|step| step.package).collect();
     if !packages.is_empty() {
         let _lock = ctx.lock_tree()?;
         stale::mark(ctx, kernel, packages.clone())?;
