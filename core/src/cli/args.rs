@@ -7,6 +7,7 @@ use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue};
 
 use super::table::{self, Entry, OPTIONS};
+use crate::error::UsageError;
 
 /// The command line, taken apart.
 #[derive(Debug, Clone, Default)]
@@ -33,26 +34,6 @@ pub struct Args {
     values: Vec<(&'static str, String)>,
     /// The flags given, by long name.
     flags: Vec<&'static str>,
-}
-
-/// What is wrong with the words themselves.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UsageError {
-    /// An option that does not exist.
-    #[error("Unknown option: {0}")]
-    UnknownOption(String),
-    /// An option without its value.
-    #[error("The option {0} needs a value.")]
-    NoValue(String),
-    /// Two verbs.
-    #[error("Cannot specify more than one action: {0} and {1}.")]
-    TwoVerbs(&'static str, &'static str),
-    /// No verb; the word that stands in its place.
-    #[error("{}\ndkms --help lists them.", .0.as_ref().map_or_else(|| "No command was given.".to_owned(), |word| format!("{word:?} is no dkms command.")))]
-    NoVerb(Option<String>),
-    /// A word that is no UTF-8, or a value that is none of those allowed.
-    #[error("{0}")]
-    BadValue(String),
 }
 
 impl Args {

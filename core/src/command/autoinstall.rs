@@ -7,12 +7,13 @@ use crate::cli::args::Args;
 use crate::cli::verb::Show;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::{Done, Session};
+use crate::execute::Done;
 use crate::names::Kernel;
 use crate::plan::{Action, Reason, Step};
 use crate::policy::{Ending, FAILED};
 use crate::reconcile::{How, Initramfs, Outcome, Scope, preview, reconcile};
 use crate::report::{Event, Reporter};
+use crate::run::Session;
 
 pub(super) fn run(
     ctx: &Context,

@@ -7,13 +7,14 @@ use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::work::state_of;
-use crate::execute::{self, Done, Results, Session, Voice};
+use crate::execute::{self, Done, Results, Voice};
 use crate::install;
 use crate::names::{Kernel, Package};
 use crate::plan::{Plan, Step, Want, rebuilt, requested};
 use crate::reconcile::dependants;
+use crate::reconcile::superseded;
 use crate::report::{Buffer, Reporter};
-use crate::superseded;
+use crate::run::Session;
 use crate::tree::walk::Source;
 
 pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporter) -> Result<u8, Error> {

@@ -5,10 +5,11 @@ use super::{check_access, kernels, print};
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::{Session, run::depmods};
+use crate::execute::run::depmods;
 use crate::plan::Plan;
 use crate::reconcile::{kernel_is_coming, kernel_is_going, orphaned, outdated};
 use crate::report::{Event, Reporter};
+use crate::run::Session;
 
 /// What both return when something could not be done.
 const FAILED: u8 = 14;

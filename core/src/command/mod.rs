@@ -12,7 +12,6 @@ mod mktarball;
 mod mok;
 pub mod reconcile;
 mod remove;
-mod rpm;
 mod sign;
 mod stage;
 mod status;
@@ -20,15 +19,15 @@ mod status;
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::Args;
-use crate::cli::refuge;
 use crate::cli::verb::Verb;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::Session;
 use crate::kernel::installed;
 use crate::names::{Arch, Kernel, Package, Release};
 use crate::plan::{Plan, Want};
 use crate::report::{Event, Reporter};
+use crate::run::Session;
+use crate::tree::fallback;
 use crate::tree::walk::{self, Filter, Source};
 
 /// Runs the verb that `args` name; gives the exit code. Errors are reported here.
@@ -53,7 +52,7 @@ pub fn event(error: &Error) -> Event {
 fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
     let verb = Verb::of(args)?;
     if args.verb.is_some_and(|verb| verb.rules.writes) && !ctx.options.dry_run {
-        refuge::prepare(ctx, reporter)?;
+        prepare_fallback_tree(ctx, reporter)?;
     }
     match verb {
         Verb::Add => add::run(ctx, args, reporter),
@@ -74,6 +73,21 @@ fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, E
         Verb::Mok(what, json) => mok::run(ctx, args, &what, json, reporter),
         Verb::Sign(reach) => sign::run(ctx, args, reach, reporter),
     }
+}
+
+/// Makes the fallback tree, if this run has one, and reports it once.
+fn prepare_fallback_tree(ctx: &Context, reporter: &dyn Reporter) -> Result<(), Error> {
+    let Some(own) = &ctx.fallback_from else { return Ok(()) };
+    match fallback::make(&ctx.trees.dkms.outer)? {
+        fallback::Made::New => reporter.report(Event::Note(format!(
+            "dkms: {} is read-only here: what is installed is noted beside the modules, all else is kept in {}",
+            own.display(),
+            ctx.trees.dkms.inside.display()
+        ))),
+        fallback::Made::There => {}
+        fallback::Made::NotOurs => return Err(Error::ReadOnlyTree { tree: own.clone(), advice: None }),
+    }
+    Ok(())
 }
 
 /// The package that the words name.
@@ -200,7 +214,7 @@ fn print(plan: &Plan, reporter: &dyn Reporter) -> u8 {
 
 /// Tells the user if this machine will refuse what was signed for these kernels.
 fn tell_trust(session: &Session<'_>, kernels: &[Kernel], reporter: &dyn Reporter) -> Result<(), Error> {
-    if let Some(lines) = crate::finish::trust::advice(session, kernels)? {
+    if let Some(lines) = crate::sign::will_load::advice(&session.facts, kernels)? {
         reporter.report(Event::Warning(lines));
     }
     Ok(())

@@ -5,16 +5,19 @@ use crate::cli::args::Args;
 use crate::cli::verb::Reach;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::{Session, run::depmods};
+use crate::execute::run::depmods;
 use crate::host::caller::RpmScriptlet;
 use crate::host::dpkg;
 use crate::host::owner::Owner;
+use crate::host::rpm_upgrade;
 use crate::install;
+use crate::journal::JournalError;
 use crate::lock::Holder;
 use crate::names::{Kernel, Package};
 use crate::plan::{Depth, Plan, Registering, There, taken_away};
+use crate::reconcile::{initramfs_pending, superseded};
 use crate::report::{Event, Reporter};
-use crate::superseded;
+use crate::run::Session;
 use crate::tree::beside;
 use crate::tree::walk::{self, Built, Filter, Source};
 
@@ -51,7 +54,7 @@ pub(super) fn run(
     }
     let session = Session::new(ctx)?;
     session.heal(reporter)?;
-    if removes && super::rpm::was_just_added(ctx, &package)? {
+    if removes && rpm_upgrade::was_just_added(ctx.rpm_process(), &ctx.trees, &package).map_err(JournalError::File)? {
         reporter.warning(&[&"Remove cancelled because --rpm_safe_upgrade scenario detected."]);
         return Ok(0);
     }
@@ -118,7 +121,7 @@ fn take_away(
     let managed =
         ctx.trees.root.is_host() && (ctx.machine.maintainer_script.is_some() || ctx.machine.rpm_scriptlet.is_some());
     if depth == Depth::Remove && managed {
-        install::debt::owe(ctx, package, kernel)?;
+        initramfs_pending::note(ctx, package, kernel)?;
     }
     match depth {
         Depth::Uninstall => install::uninstall(ctx, package, kernel, &evaluate, reporter),
@@ -158,7 +161,7 @@ enum Instead {
 
 /// What a package manager's script means that asks for a removal although its package stays.
 fn instead(ctx: &Context, package: &Package) -> Result<Option<Instead>, Error> {
-    if super::rpm::is_just_added(ctx, package) {
+    if rpm_upgrade::is_just_added(ctx.rpm_process(), &ctx.trees, package) {
         return Ok(Some(Instead::Nothing));
     }
     if !ctx.trees.root.is_host() {

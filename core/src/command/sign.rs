@@ -5,13 +5,13 @@ use crate::cli::args::Args;
 use crate::cli::verb::Reach;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::Session;
-use crate::finish::resign::{Resigned, resign};
-use crate::finish::trust;
+use crate::install::resign::{Resigned, resign};
 use crate::names::{Kernel, Package};
 use crate::plan::{Action, Plan, Reason, Stale, Step};
 use crate::report::Reporter;
+use crate::run::Session;
 use crate::sign::state::{Verdict, judge};
+use crate::sign::will_load;
 use crate::tree::walk::{self, Filter};
 
 pub(super) fn run(ctx: &Context, args: &Args, reach: Reach, reporter: &dyn Reporter) -> Result<u8, Error> {
@@ -76,7 +76,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reach: Reach, reporter: &dyn Repor
 fn step(session: &Session<'_>, package: &Package, kernel: &Kernel) -> Result<Step, Error> {
     let manifest = crate::install::artefact::manifest(session.ctx, package, kernel)?;
     let signer = manifest.and_then(|manifest| manifest.signer);
-    let (action, reason) = match judge(signer.as_ref(), &trust::of_kernel(session, kernel)?) {
+    let (action, reason) = match judge(signer.as_ref(), &will_load::of_kernel(&session.facts, kernel)?) {
         Verdict::Resign(why) => (Action::Sign, Reason::Stale(Stale::Signature(why))),
         Verdict::Fine => (Action::Keep, Reason::Requested),
     };
