@@ -7,13 +7,11 @@ use crate::cli::verb::{Reconciling, Show};
 use crate::conf::framework::Policy;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::run::depmods;
 use crate::kernel::installed;
 use crate::names::{Arch, Kernel};
 use crate::plan::{Action, Plan};
-use crate::reconcile::summary::{self, Summary};
-use crate::reconcile::superseded;
-use crate::reconcile::{How, Initramfs, Outcome, Scope, adopt, initramfs, preview, reconcile, stale, vanished};
+use crate::reconcile::summary::Summary;
+use crate::reconcile::{How, Outcome, Scope, preview, reconcile};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
 
@@ -34,15 +32,9 @@ pub(super) fn run(ctx: &Context, args: &Args, options: &Reconciling, reporter: &
     }
     let Some(scope) = scope(ctx, args, boot)? else { return Ok(0) };
     let Reconciling { initramfs, strict, show, .. } = *options;
-    let how = How { initramfs, spare_known_failures: boot, strict, announce: false };
+    let how = How { initramfs, spare_known_failures: boot, strict, ..How::default() };
     if ctx.options.dry_run {
         let (plan, broken) = preview(&Session::new(ctx)?, &scope, how)?;
-        for package in if !show.json { vanished::vanished(ctx)? } else { Vec::new() } {
-            reporter.line(&format!("Would forget {package}, whose source and modules are gone."));
-        }
-        for (package, source) in if !show.json { adopt::forgotten(ctx)? } else { Vec::new() } {
-            reporter.line(&format!("Would register {package} again, with its source at {}.", source.display()));
-        }
         return print(show, &plan, &broken, reporter);
     }
     match super::check_access(ctx, args) {
@@ -90,21 +82,9 @@ pub fn perform(
     reporter: &dyn Reporter,
 ) -> Result<Performed, Error> {
     let session = Session::new(ctx)?;
-    superseded::settle_at(&session, over, reporter)?;
-    for (package, kernel) in superseded::outdated(ctx) {
-        let _lock = ctx.lock_tree()?;
-        stale::mark(ctx, &kernel, [package])?;
-    }
+    let how = How { over: Some(over), ..how };
     let outcome = reconcile(&session, scope, how, reporter)?;
-    let mut summary = Summary::of(ctx, &outcome);
-    if superseded::settle_at(&session, over, reporter)? {
-        depmods(&session, reporter);
-        if how.initramfs == Initramfs::Auto {
-            for (release, why) in initramfs::settle(ctx, reporter) {
-                summary.note(summary::not_renewed(&release, &why));
-            }
-        }
-    }
+    let summary = Summary::of(ctx, &outcome);
     if !outcome.changed.is_empty() {
         let changed = |step: &&crate::plan::Step| outcome.changed.contains(&step.kernel.release);
         let last = outcome.plan.steps.iter().rev().find(changed).map(|step| &step.kernel);
@@ -139,8 +119,9 @@ pub(super) fn print(show: Show, plan: &Plan, broken: &[String], reporter: &dyn R
         reporter.line(&serde_json::to_string_pretty(plan).map_err(std::io::Error::other)?);
         return Ok(0);
     }
+    plan.registering.iter().for_each(|what| reporter.line(what));
     let shown = plan.steps.iter().filter(|step| show.long || step.action != Action::Keep);
-    let mut any = false;
+    let mut any = !plan.registering.is_empty();
     for step in shown {
         any = true;
         reporter.line(step);

@@ -3,16 +3,16 @@
 //! looks, plans, and does. Looking again finds nothing to do: order, repetition and omission of events are
 //! harmless.
 
-pub mod adopt;
+mod adopt;
 pub mod dependants;
 mod gather;
 pub mod initramfs;
 pub mod initramfs_pending;
 mod orphan;
-pub mod stale;
+mod stale;
 pub mod summary;
 pub mod superseded;
-pub mod vanished;
+mod vanished;
 
 use std::collections::BTreeSet;
 
@@ -65,6 +65,9 @@ pub struct How {
     pub spare_known_failures: bool,
     /// Any wanted module that is missing is a failure: image builds, CI.
     pub strict: bool,
+    /// All files of the transaction that we are part of are in their places, so that what is not there now will not come.
+    /// `None`: they are, unless a scriptlet of rpm calls.
+    pub over: Option<bool>,
     /// Each package is announced in the classic's words, as `autoinstall` does; else in those of the plan.
     pub announce: bool,
 }
@@ -134,8 +137,15 @@ pub fn wish(ctx: &Context, step: &Step) -> typed::Wish {
 
 /// The plan for `scope`, without carrying it out; and what could not be looked at.
 pub fn preview(session: &Session<'_>, scope: &Scope, how: How) -> Result<(Plan, Vec<String>), Error> {
-    let gathered = gather::gather(session, scope, how.spare_known_failures)?;
-    Ok((plan(&gathered.facts), gathered.broken))
+    let (plan, gathered) = look(session, scope, how)?;
+    Ok((plan, gathered.broken))
+}
+
+fn look(session: &Session<'_>, scope: &Scope, how: How) -> Result<(Plan, gather::Gathered), Error> {
+    let over = how.over.unwrap_or(session.ctx.machine.rpm_scriptlet.is_none());
+    let gathered = gather::gather(session, scope, how.spare_known_failures, over)?;
+    let plan = Plan { registering: gathered.before.registering(), ..plan(&gathered.facts) };
+    Ok((plan, gathered))
 }
 
 /// Looks, plans and does. Failures of packages are in the outcome; an error means that nothing could be told.
@@ -146,10 +156,8 @@ pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn 
     session.heal(reporter)?;
     // What the vendor's program did when a kernel came, before anything is planned with it.
     weak::links::tidy(session.ctx, reporter);
-    vanished::forget(session, reporter)?;
-    adopt::adopt(session, reporter)?;
-    let gathered = gather::gather(session, scope, how.spare_known_failures)?;
-    let plan = plan(&gathered.facts);
+    let (plan, gathered) = look(session, scope, how)?;
+    register(session, &gathered.before, reporter)?;
     let mut results: Results = plan.steps.iter().map(|_| None).collect();
     for (index, step) in plan.steps.iter().enumerate() {
         match step.action {
@@ -172,7 +180,7 @@ pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn 
     let voice = if how.announce { Voice::Autoinstall } else { Voice::Plan };
     let mut done = execute::run::without_depmod(session, &plan.steps, voice, reporter);
     // Versions that only waited for what is installed now go.
-    superseded::settle(session, reporter)?;
+    superseded::settle_at(session, how.over.unwrap_or(session.ctx.machine.rpm_scriptlet.is_none()), reporter)?;
     execute::run::depmod_once(session, &plan.steps, &mut done, reporter);
     let ours = |result: &Option<Result<Done, Error>>| matches!(result, Some(Ok(Done::Installed)));
     let loadable = plan.steps.iter().zip(&done).filter(|(_, result)| ours(result));
@@ -191,6 +199,15 @@ pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn 
         .collect();
     let trust = will_load::advice(&session.facts, &kernels.into_iter().collect::<Vec<_>>())?;
     Ok(Outcome { plan, results, broken: gathered.broken, changed, initramfs_failures: failures, trust })
+}
+
+/// Sets packages' registrations right, as the plan says.
+fn register(session: &Session<'_>, before: &gather::Before, reporter: &dyn Reporter) -> Result<(), Error> {
+    before.vanished.iter().for_each(|entry| vanished::forget(session, entry, reporter));
+    for (package, source) in &before.forgotten {
+        adopt::adopt(session.ctx, package, source, reporter)?;
+    }
+    before.revived.iter().try_for_each(|(mark, fate)| superseded::revive(session.ctx, mark, *fate))
 }
 
 /// Carries out a `Sign` step. What can't be signed stays as it is, and says so itself.
