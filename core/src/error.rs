@@ -18,7 +18,7 @@ pub enum UsageError {
     #[error("Cannot specify more than one action: {0} and {1}.")]
     TwoVerbs(&'static str, &'static str),
     /// No verb; the word that stands in its place.
-    #[error("{}\ndkms --help lists them.", no_verb(.0.as_ref()))]
+    #[error("{}\ndkms --help lists all commands.", no_verb(.0.as_ref()))]
     NoVerb(Option<String>),
     /// A word that is no UTF-8, or a value that is none of those allowed.
     #[error("{0}")]
@@ -26,7 +26,7 @@ pub enum UsageError {
 }
 
 fn no_verb(word: Option<&String>) -> String {
-    word.map_or_else(|| "No command was given.".to_owned(), |word| format!("{word:?} is no dkms command."))
+    word.map_or_else(|| "No command was given.".to_owned(), |word| format!("Unknown command: {word}."))
 }
 
 /// A diagnostic of the compiler, the linker, modpost or make.
@@ -279,7 +279,7 @@ pub enum Error {
         advice: Option<String>,
     },
     /// What a build left in its artefact can't stay there.
-    #[error("The build left something in its artefact that can't be kept; the artefact before is back in place.\n{0}")]
+    #[error("The build left something in its artefact that can't be kept; the previous build was restored.\n{0}")]
     BadArtefact(crate::sandbox::handover::HandoverError),
     /// What a build would have to be given, or to give back, can't be.
     #[error(transparent)]
@@ -307,6 +307,18 @@ pub enum Error {
         module: String,
         /// Where it should be.
         dir: PathBuf,
+        /// The package.
+        package: Package,
+        /// The kernel.
+        kernel: Kernel,
+    },
+    /// A file of the artefact is not what was built.
+    #[error("{} can't be installed: {why}.\nBuild it again: dkms build {package} -k {} --force", file.display(), kernel.release)]
+    DamagedModule {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
         /// The package.
         package: Package,
         /// The kernel.
@@ -383,6 +395,7 @@ impl Error {
             Self::PatchFailed { .. }
             | Self::NoModulesDir(_)
             | Self::MissingModule { .. }
+            | Self::DamagedModule { .. }
             | Self::NothingInstalled(_)
             | Self::NotPut(_)
             | Self::ArchiveWrite(_)
@@ -416,9 +429,11 @@ impl Error {
             | Self::BadArtefact(_)
             | Self::NoTool { .. }
             | Self::EmptySource(_) => "build",
-            Self::NoModulesDir(_) | Self::MissingModule { .. } | Self::NothingInstalled(_) | Self::NotPut(_) => {
-                "install"
-            }
+            Self::NoModulesDir(_)
+            | Self::MissingModule { .. }
+            | Self::DamagedModule { .. }
+            | Self::NothingInstalled(_)
+            | Self::NotPut(_) => "install",
             Self::NotSigned(_) => "sign",
             Self::Depmod { .. } => "depmod",
             Self::Lock(_) => "lock",

@@ -56,7 +56,7 @@ fn run(words: Vec<OsString>) -> u8 {
         reporter.report(Event::Deprecated(format!("--{option}")));
     }
     for word in &args.unknown {
-        reporter.warning(&[&format!("I do not know how to handle {word}.")]);
+        reporter.warning(&[&format!("Unexpected argument: {word}.")]);
     }
     if let Err(error) = args.entry() {
         let error = Error::Usage(error);
@@ -74,7 +74,9 @@ fn run(words: Vec<OsString>) -> u8 {
         reporter.report(Event::Note(ctx.framework.stderr.trim_end().to_owned()));
     }
     for (name, value) in &ctx.framework.unusable {
-        reporter.warning(&[&format!("framework.conf: {name}={value:?} means nothing to dkms; the default is used.")]);
+        reporter.warning(&[&format!(
+            "framework.conf: {name}={value:?} is not valid; the default is used. See dkms-framework.conf(5)."
+        )]);
     }
     command::run(&ctx, &args, &reporter)
 }

@@ -1,7 +1,7 @@
 //! `dkms autoinstall` and `dkms kernel_postinst`: every package that wants it, on one kernel, in the
 //! classic's words and with its exit codes (docs/contract.md 8).
 
-use super::reconcile::{is_disabled, print};
+use super::reconcile::print;
 use super::{check_access, event, kernels, post_transaction};
 use crate::cli::args::Args;
 use crate::cli::verb::Show;
@@ -53,7 +53,7 @@ fn install(
     if args.kernels.len() > 1 {
         return Err(Error::OneKernel(args.verb_name()));
     }
-    if is_disabled(ctx) {
+    if ctx.autoinstall_is_off() {
         reporter.line(&"Automatic installation of modules has been disabled.");
         return Ok((0, None));
     }

@@ -15,18 +15,10 @@ use crate::reconcile::{How, Outcome, Scope, preview, reconcile};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
 
-/// The file that switches automatic installation off.
-const NO_AUTOINSTALL: &str = "/etc/dkms/no-autoinstall";
-
-/// Whether the administrator switched automatic installation off.
-pub(super) fn is_disabled(ctx: &Context) -> bool {
-    ctx.trees.outer(NO_AUTOINSTALL).exists()
-}
-
 pub(super) fn run(ctx: &Context, args: &Args, options: &Reconciling, reporter: &dyn Reporter) -> Result<u8, Error> {
     let event = options.event.as_deref();
     let boot = event == Some("boot");
-    if is_disabled(ctx) {
+    if ctx.autoinstall_is_off() {
         reporter.line(&"Automatic installation of modules has been disabled.");
         return Ok(0);
     }
