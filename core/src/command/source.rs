@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::default_kernel;
 use crate::cli::args::Args;
+use crate::cli::table::Id;
 use crate::context::Context;
 use crate::error::Error;
 use crate::names::{Arch, Kernel, Name, Package, Release, Version};
@@ -22,7 +23,7 @@ pub(super) fn post_add(
     reporter: &dyn Reporter,
 ) -> Result<u8, Error> {
     // On its own, `add` hands no variables of the package to the script; as a part of build and install it does.
-    let alone = matches!(args.verb_name(), "add" | "ldtarball");
+    let alone = args.verb.is_some_and(|verb| matches!(verb.id, Id::Add | Id::Ldtarball));
     let environment = if alone { Environment::new() } else { script::environment(package, kernel) };
     let code = script::run(ctx, package, "post_add", line, &environment, reporter)?;
     Ok(u8::try_from(code).unwrap_or(1))
