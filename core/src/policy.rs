@@ -3,8 +3,8 @@
 //! It decides for `reconcile` and for events that package-manager fronts report. The classic verbs return
 //! the classic's codes whatever the policy.
 
+use crate::conf::Wish;
 use crate::conf::framework::Policy;
-use crate::conf::typed::Wish;
 
 /// How it ended for one package on one kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

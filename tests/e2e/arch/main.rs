@@ -284,15 +284,24 @@ fn preflight(suite: &'static str) -> Result<()> {
     arch.has(&[(OLD, "old 1.0"), (OLD, "byhand 1.0")])?;
     arch.archive(&format!("{NEXT} old-dkms-1.0-1 byhand-dkms-1.0-1"))?;
     arch.observed()?;
-    arch.0.write("/etc/dkms/framework.conf.d/policy.conf", "policy=fail\n")?;
+    // Who can't do without a package that is not meant for the kernel says so.
+    arch.0.write("/etc/dkms/old.conf", "DKMS_POLICY=required\n")?;
     let refused = arch.0.sh("pacman --noconfirm -Syu 2>&1")?;
-    says(&refused.stdout, &["old/1.0 (package old-dkms 1.0-1) is not expected to work", "DKMS refuses"])?;
+    says(
+        &refused.stdout,
+        &[
+            "old/1.0 is not meant for kernel",
+            "DKMS refuses this transaction: stopped by DKMS_POLICY=required in /etc/dkms/old.conf",
+        ],
+    )?;
     ensure!(refused.code != 0, "pacman went on:\n{}", refused.stdout);
     arch.has(&[(OLD, "old 1.0"), (OLD, "byhand 1.0")])?;
     // No other hook has run by then: some take away the images of the kernel that is to be replaced.
     ensure!(arch.observed()?.is_empty(), "a hook ran before the transaction was refused");
+    arch.0.ok("rm /etc/dkms/old.conf")?;
+    arch.0.write("/etc/dkms/framework.conf.d/policy.conf", "policy=fail\n")?;
     let refused = arch.0.sh("pacman --noconfirm -S linux-lts 2>&1")?;
-    says(&refused.stdout, &["pacman -S linux-lts-headers", "DKMS refuses"])?;
+    says(&refused.stdout, &["pacman -S linux-lts-headers", "DKMS refuses this transaction: stopped by policy=fail"])?;
     ensure!(refused.code != 0 && arch.0.sh(&format!("test -e /usr/lib/modules/{LTS}"))?.code == 1, "pacman went on");
 
     // Linked to a libalpm that is not there.
