@@ -1,5 +1,5 @@
 //! `/usr/lib/dkms/common.postinst NAME VERSION TARBALL_ROOT ARCH UPGRADE`: what the postinst of every shipped `*-dkms`
-//! package runs on `configure` (behaviour.md 9.2).
+//! package runs on `configure` (docs/contract.md 9.2).
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ use crate::{core, hooks, pending, summary};
 
 /// The package could not be registered from its tarball.
 const BAD_TARBALL: u8 = 2;
-/// A package that is not meant for a kernel (behaviour.md 2.15).
+/// A package that is not meant for a kernel (docs/contract.md 2.15).
 const EXCLUDED: u8 = 77;
 
 /// Registers the package and has it installed for the kernels that it should serve. Fails if that worked for none of

@@ -75,7 +75,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     Ok(code(&results))
 }
 
-/// BUILD_DEPENDS_REBUILD (behaviour.md 8): what was built against another version of what was just installed is
+/// BUILD_DEPENDS_REBUILD (docs/contract.md 8): what was built against another version of what was just installed is
 /// built anew. A failure does not undo the installation, and leaves the dependant's old modules in place.
 fn dependants(
     session: &Session<'_>,

@@ -1,4 +1,4 @@
-//! `dkms match`: install for one kernel what another has (behaviour.md 2.11).
+//! `dkms match`: install for one kernel what another has (docs/contract.md 2.11).
 
 use super::{check_access, kernels};
 use crate::cli::args::Args;

@@ -170,7 +170,7 @@ fn ready(jobs: &[Job], board: &mut Board) -> Option<usize> {
 
 fn finish(board: &Mutex<Board>, index: usize, result: Result<Done, Error>) {
     let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
-    // Excluded counts as satisfied: dependants were told so by their author (behaviour.md 8).
+    // Excluded counts as satisfied: dependants were told so by their author (docs/contract.md 8).
     let satisfied = matches!(&result, Ok(_) | Err(Error::Excluded { .. }));
     board.states[index] = if satisfied { State::Done } else { State::Failed };
     board.results[index] = Some(result);

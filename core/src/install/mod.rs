@@ -87,7 +87,7 @@ pub fn install(
 }
 
 /// What is forced for a package: by the command line, or by files of the distribution
-/// (`/usr/share/dkms/modules_to_force_install/*`, behaviour.md 2.3 step 2).
+/// (`/usr/share/dkms/modules_to_force_install/*`, docs/contract.md 2.3 step 2).
 struct Forced {
     force: bool,
     version: bool,
@@ -280,7 +280,7 @@ fn replaced(before: &Installed, own: &Path, dir: &Path) -> bool {
     put.is_some_and(|file| is_replaced_by_the_kernels(file, &dir.join(own)))
 }
 
-/// What OBSOLETE_BY says about a kernel beyond it (behaviour.md 6.6). Mostly BUILD_EXCLUSIVE_KERNEL_MAX said so before.
+/// What OBSOLETE_BY says about a kernel beyond it (docs/contract.md 6.6). Mostly BUILD_EXCLUSIVE_KERNEL_MAX said so before.
 fn obsolete(kernel: &Kernel, evaluated: &Evaluated) -> Option<String> {
     let limit = evaluated.conf.obsolete_by.as_deref()?;
     let release = kernel.release.as_str();
