@@ -4,8 +4,8 @@
 //! the environment or a log.
 
 mod append;
+mod asn1;
 mod cert;
-mod der;
 mod error;
 mod hash;
 mod key;
@@ -23,10 +23,11 @@ pub mod state;
 pub mod trust;
 
 pub use append::{MAGIC, Split, split, strip_signature};
+pub use asn1::colons;
 pub use cert::Certificate;
 pub use error::SignError;
 pub use hash::Hash;
-pub use pkcs7::{Message, SignerId, colons};
+pub use pkcs7::{Message, SignerId};
 pub use signer::Signer;
 pub use verify::{Untrusted, facts, verify};
 
