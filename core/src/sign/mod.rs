@@ -19,8 +19,10 @@ pub mod chroot;
 pub mod mok;
 pub mod policy;
 pub mod program;
+pub mod signing;
 pub mod state;
 pub mod trust;
+pub mod will_load;
 
 pub use append::{MAGIC, Split, split, strip_signature};
 pub use asn1::colons;
