@@ -266,7 +266,7 @@ mod tests {
         let first = lock(&path, QUIET).unwrap();
         let told = RefCell::new(Vec::new());
         let patience =
-            Patience { limit: Some(Duration::from_millis(10)), on_wait: &|holder| told.borrow_mut().push(holder.pid) };
+            Patience { limit: Some(Duration::from_millis(500)), on_wait: &|holder| told.borrow_mut().push(holder.pid) };
         let error = lock(&path, patience).unwrap_err();
         let LockError::Timeout { holder: Some(holder), .. } = error else { unreachable!("{error}") };
         assert_eq!(holder.pid, std::process::id());

@@ -255,7 +255,7 @@ impl Reading {
         false
     }
 
-    /// Notes what the file whose turn ends leaves deprecated (behaviour contract 4.3).
+    /// Notes what the file whose turn ends leaves deprecated (docs/contract.md 4.3).
     fn end_file(&mut self) {
         if self.answer.files.is_empty() {
             return;

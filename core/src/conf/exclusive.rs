@@ -40,7 +40,7 @@ pub struct Pattern {
 }
 
 /// The conditions of one index. All must hold; those of index 0 hold for every module
-/// (in bash a plain variable is element 0: behaviour contract 4.4).
+/// (in bash a plain variable is element 0: docs/contract.md 4.4).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// BUILD_EXCLUSIVE_KERNEL.
