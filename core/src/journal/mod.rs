@@ -11,7 +11,7 @@
 //! 5. The directories are fsynced and the manifest beside the modules is sealed.
 //! 6. What was moved aside is deleted, and the journal last.
 //!
-//! An error in 2 or 4 undoes everything. A run that finds a journal ([`recover`]) does what it says.
+//! An error in 2 or 4 undoes everything. A run that finds a journal ([`recover()`]) does what it says.
 //! All steps are idempotent and recognise their objects by kind, inode, size and modification time
 //! (not by device: its number changes from boot to boot), so doing them again is always right.
 //! The caller holds the tree lock throughout.

@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_is_left_to_look_at_keeps_its_links() {
-        if !rustix::process::geteuid().is_root() {
+        if !crate::test_support::is_root() {
             return;
         }
         let (tmp, dir) = tree();
