@@ -15,6 +15,7 @@ pub mod misspelt;
 pub mod recipe;
 mod session;
 pub mod typed;
+pub mod unknown;
 pub mod wish;
 
 pub use bash::{Answer, Evaluator, Kind, Launcher, Request};
