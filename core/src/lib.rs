@@ -18,6 +18,7 @@ pub mod digest;
 pub mod durable;
 pub mod elf;
 pub mod error;
+pub mod event;
 pub mod execute;
 pub mod facts;
 pub mod files;

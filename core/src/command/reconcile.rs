@@ -118,6 +118,7 @@ pub(super) fn how(args: &Args) -> How {
         },
         spare_known_failures: false,
         strict: args.flag("strict"),
+        everything: false,
         announce: false,
     }
 }

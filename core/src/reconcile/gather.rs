@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::{Scope, dependants, stale, vanished};
+use super::{How, Scope, dependants, stale, vanished};
 use crate::context::Context;
 use crate::error::Error;
 use crate::facts::KernelFacts;
@@ -34,12 +34,13 @@ pub(super) struct Gathered {
     pub(super) leftovers: Vec<Release>,
 }
 
-/// Reads the facts for the kernels in `scope`. `spare`: known failures are not tried again.
-pub(super) fn gather(session: &Session<'_>, scope: &Scope, spare: bool) -> Result<Gathered, Error> {
+/// Reads the facts for the kernels in `scope`.
+pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How) -> Result<Gathered, Error> {
     let ctx = session.ctx;
     let walk = walk::walk(&ctx.trees, &Filter::default());
     let mut broken = Vec::new();
-    for entry in walk.packages.iter().filter(|entry| entry.source == Source::Broken) {
+    let gives_way = |entry: &PackageEntry| how.everything && gives_way(&walk, entry);
+    for entry in walk.packages.iter().filter(|entry| entry.source == Source::Broken && !gives_way(entry)) {
         let package = &entry.package;
         let source = ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version));
         // Looked at before anything is done, it is still to be forgotten.
@@ -91,9 +92,9 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, spare: bool) -> Resul
             marked: stale::marked(ctx, &kernel),
             shared: &shared,
             prospect: std::cell::OnceCell::new(),
-            spare,
+            how,
         };
-        for (name, entries) in newest(ctx, &walk) {
+        for (name, entries) in newest(ctx, &walk, &gives_way) {
             if let Some(package) = looker.package(name, &entries)? {
                 gathered.facts.packages.push(package);
             }
@@ -203,10 +204,22 @@ fn headers(session: &Session<'_>, facts: &KernelFacts) -> HeadersState {
     }
 }
 
+/// Whether the source of `entry` has gone and another version has one.
+pub(super) fn gives_way(walk: &Walk, entry: &PackageEntry) -> bool {
+    let successor = |other: &&PackageEntry| other.source == Source::Added && other.package.name == entry.package.name;
+    entry.source == Source::Broken && walk.packages.iter().any(|other| successor(&other))
+}
+
 /// Every package's versions, the newest first; not those that only wait for their successor.
-fn newest<'a>(ctx: &Context, walk: &'a Walk) -> BTreeMap<&'a Name, Vec<&'a PackageEntry>> {
+fn newest<'a>(
+    ctx: &Context,
+    walk: &'a Walk,
+    gives_way: &dyn Fn(&PackageEntry) -> bool,
+) -> BTreeMap<&'a Name, Vec<&'a PackageEntry>> {
     let mut packages: BTreeMap<&Name, Vec<&PackageEntry>> = BTreeMap::new();
-    for entry in walk.packages.iter().filter(|entry| !superseded::is_marked(&ctx.trees, &entry.package)) {
+    for entry in
+        walk.packages.iter().filter(|entry| !superseded::is_marked(&ctx.trees, &entry.package) && !gives_way(entry))
+    {
         packages.entry(&entry.package.name).or_default().push(entry);
     }
     for entries in packages.values_mut() {
@@ -225,7 +238,7 @@ struct Looker<'a> {
     shared: &'a BTreeMap<Package, BTreeSet<(Kernel, Release)>>,
     /// How modules for this kernel are signed, once somebody asks.
     prospect: std::cell::OnceCell<Prospect>,
-    spare: bool,
+    how: How,
 }
 
 impl Looker<'_> {
@@ -270,7 +283,7 @@ impl Looker<'_> {
             return Ok(Some(facts));
         }
         self.ask(&mut facts, entry.source == Source::Added);
-        if self.spare {
+        if self.how.spare_known_failures {
             facts.known_failure = self.known_failure(package);
         }
         Ok(Some(facts))
@@ -287,7 +300,7 @@ impl Looker<'_> {
                 let conf = &evaluated.conf;
                 facts.depends = conf.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok()).collect();
                 facts.follows = conf.build_depends_rebuild;
-                facts.wish = if !conf.autoinstall {
+                facts.wish = if !conf.autoinstall && !self.how.everything {
                     Wish::Manual
                 } else if evaluated.recipe.is_excluded() {
                     let reasons = evaluated.recipe.excluded_wholly.iter().map(ToString::to_string);

@@ -63,6 +63,9 @@ pub struct How {
     pub spare_known_failures: bool,
     /// Any wanted module that is missing is a failure: image builds, CI.
     pub strict: bool,
+    /// The source tree decides: packages that do not ask for AUTOINSTALL are installed as well, and a version whose
+    /// source has gone gives way to another one.
+    pub everything: bool,
     /// Each package is announced in the classic's words, as `autoinstall` does; else in those of the plan.
     pub announce: bool,
 }
@@ -119,7 +122,7 @@ impl Outcome {
 
 /// The plan for `scope`, without carrying it out; and what could not be looked at.
 pub fn preview(session: &Session<'_>, scope: &Scope, how: How) -> Result<(Plan, Vec<String>), Error> {
-    let gathered = gather::gather(session, scope, how.spare_known_failures)?;
+    let gathered = gather::gather(session, scope, how)?;
     Ok((plan(&gathered.facts), gathered.broken))
 }
 
@@ -133,7 +136,7 @@ pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn 
     weak::links::tidy(session.ctx, reporter);
     vanished::forget(session, reporter)?;
     adopt::adopt(session, reporter)?;
-    let gathered = gather::gather(session, scope, how.spare_known_failures)?;
+    let gathered = gather::gather(session, scope, how)?;
     let plan = plan(&gathered.facts);
     let mut results: Results = plan.steps.iter().map(|_| None).collect();
     for (index, step) in plan.steps.iter().enumerate() {
