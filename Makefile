@@ -35,7 +35,7 @@ help:
 	@echo 'make test-long  also those that take many minutes'
 	@echo 'make bench      measure against the classic and against the floor'
 	@echo 'make arch       the pacman package, in target/packages/arch'
-	@echo 'make lint       format, clippy, the documentation's links, shellcheck'
+	@echo 'make lint       format, clippy, links in docstrings, shellcheck'
 
 .PHONY: release
 release:
@@ -228,6 +228,7 @@ test:
 .PHONY: test-unit
 test-unit:
 	@$(NEED) build unit
+	rustc --version
 	cargo test --locked -p dkms-core -p dkms-hooks-apt --lib --bins
 
 .PHONY: test-long
