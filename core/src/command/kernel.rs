@@ -19,14 +19,14 @@ pub(super) fn preinst(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Re
     let kernel = kernels(ctx, args)?.remove(0);
     check_access(ctx, args)?;
     if ctx.options.dry_run {
-        reporter.line(&format!("Would look upon the modules for kernel {kernel} as stale until they are built anew."));
+        reporter.line(&format!("Would mark the modules for kernel {kernel} as outdated until they are rebuilt."));
         return Ok(0);
     }
     let session = Session::new(ctx)?;
     session.heal(reporter)?;
     for package in kernel_is_coming(&session, &kernel)? {
         reporter.report(Event::Note(format!(
-            "dkms: {package} will be built anew for kernel {kernel}; its present modules stay until then"
+            "dkms: {package} will be rebuilt for kernel {kernel}; its present modules stay until then"
         )));
     }
     Ok(0)

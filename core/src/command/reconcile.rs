@@ -31,7 +31,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         let (plan, broken) = preview(&Session::new(ctx)?, &scope, how)?;
         let in_words = args.value("format") != Some("json");
         for package in if in_words { vanished::vanished(ctx)? } else { Vec::new() } {
-            reporter.line(&format!("Would forget {package}, whose source and modules are gone."));
+            reporter.line(&format!("Would unregister {package}: its source and modules are gone."));
         }
         for (package, source) in if in_words { adopt::forgotten(ctx)? } else { Vec::new() } {
             reporter.line(&format!("Would register {package} again, with its source at {}.", source.display()));
@@ -154,7 +154,7 @@ pub(super) fn show(args: &Args, plan: &Plan, broken: &[String], reporter: &dyn R
         reporter.line(step);
     }
     if !any {
-        reporter.line(&"Nothing is to be done.");
+        reporter.line(&"Nothing to do.");
     }
     for line in broken {
         reporter.warning(&[line]);

@@ -155,7 +155,7 @@ fn dry_run(ctx: &Context, verb: &str, package: &Package, kernels: &[Kernel], bui
             reporter.line(&format!("Would uninstall {package} from kernel {kernel}."));
         }
         if verb != "uninstall" && install::is_built(ctx, package, kernel) {
-            reporter.line(&format!("Would delete what was built of {package} for kernel {kernel}."));
+            reporter.line(&format!("Would delete the build of {package} for kernel {kernel}."));
         }
     }
     if verb == "remove" && built.iter().all(|built| kernels.contains(&built.kernel)) {

@@ -265,7 +265,8 @@ fn lists(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFailure> {
                 .iter()
                 .map(|release| scope.spawn(|| depmod::run(session.ctx, release).map_err(|error| error.to_string())))
                 .collect();
-            let ended = runs.into_iter().map(|run| run.join().unwrap_or_else(|_| Err("it was cut short".to_owned())));
+            let ended =
+                runs.into_iter().map(|run| run.join().unwrap_or_else(|_| Err("it ended unexpectedly".to_owned())));
             ended.collect()
         });
         for (index, (release, result)) in some.iter().zip(results).enumerate() {

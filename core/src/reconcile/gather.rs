@@ -53,7 +53,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, spare: bool) -> Resul
     broken.extend(
         walk.unreadable
             .iter()
-            .map(|entry| format!("{} was passed over: {}", ctx.trees.shown(&entry.path).display(), entry.why)),
+            .map(|entry| format!("{} was ignored: {}", ctx.trees.shown(&entry.path).display(), entry.why)),
     );
     let shared = weak::links::shared(&ctx.trees);
     let mut gathered = Gathered {

@@ -19,7 +19,7 @@ pub fn dry_run() -> Result<()> {
         ("remove there/1.0 --all", "Would delete there/1.0 from the DKMS tree"),
         ("autoinstall -k {k}", "build and install added/1.0"),
         ("reconcile", "build and install added/1.0"),
-        ("kernel_preinst -k {k}", "Would look upon"),
+        ("kernel_preinst -k {k}", "Would mark the modules"),
         ("kernel_postinst -k {k}", "build and install added/1.0"),
         ("kernel_prerm -k {k}", "Would remove there/1.0"),
         ("match --templatekernel {k} -k {k2}", "Would install there/1.0"),
