@@ -15,7 +15,7 @@ pub fn dry_run() -> Result<()> {
         ("install added/1.0 -k {k}", "Would install"),
         ("install fresh/1.0 -k {k}", "Would add"),
         ("uninstall there/1.0 -k {k}", "Would uninstall"),
-        ("unbuild there/1.0 --all", "Would delete what was built"),
+        ("unbuild there/1.0 --all", "Would delete the build of"),
         ("remove there/1.0 --all", "Would delete there/1.0 from the DKMS tree"),
         ("autoinstall -k {k}", "build and install added/1.0"),
         ("reconcile", "build and install added/1.0"),
