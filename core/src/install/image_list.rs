@@ -87,13 +87,13 @@ pub fn stage(
 }
 
 /// Makes the list of `release` right, whoever installed what: the classic leaves none, and the administrator's word may have
-/// changed. Gives the list.
-pub fn refresh(ctx: &Context, release: &Release) -> Result<BTreeSet<String>, Error> {
+/// changed. Gives whether it was not.
+pub fn refresh(ctx: &Context, release: &Release) -> Result<bool, Error> {
     let trees = &ctx.trees;
-    let old = read(trees, release);
-    if trees.is_another {
-        return Ok(old);
+    if trees.is_another || !trees.modules_dir(release).is_dir() {
+        return Ok(false);
     }
+    let old = read(trees, release);
     let beside = KernelManifest::beside(trees, release).map_err(JournalError::File)?.unwrap_or_default();
     let mut ours = of_manifest(release, &beside);
     ours.extend(of_tree(trees, release, &beside));
@@ -108,7 +108,7 @@ pub fn refresh(ctx: &Context, release: &Release) -> Result<BTreeSet<String>, Err
         };
         written.map_err(JournalError::File)?;
     }
-    Ok(new)
+    Ok(new != old)
 }
 
 /// The names in the list of `release`.
