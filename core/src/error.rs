@@ -1,4 +1,4 @@
-//! What can go wrong in a command, and the one table from errors to exit codes (behaviour.md 2.15).
+//! What can go wrong in a command, and the one table from errors to exit codes (docs/contract.md 2.15).
 
 use std::path::PathBuf;
 

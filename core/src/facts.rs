@@ -438,7 +438,7 @@ fn ask_make(ctx: &Context, file: &Path) -> Option<String> {
     (end.status.success() && !text.is_empty()).then_some(text)
 }
 
-/// The variables that the framework's `build_environment` file exports (behaviour.md 5).
+/// The variables that the framework's `build_environment` file exports (docs/contract.md 5).
 fn build_environment(ctx: &Context) -> Result<Environment, Error> {
     let Some(file) = &ctx.framework.build_environment else { return Ok(Environment::new()) };
     let script = ". \"$1\" >/dev/null 2>&1 </dev/null; exec env -0";

@@ -1,4 +1,4 @@
-//! What results mean: the one function from results to an exit code (law 3).
+//! What results mean: the one function from results to an exit code (docs/laws.md 3).
 //!
 //! It decides for `reconcile` and for events that package-manager fronts report. The classic verbs return
 //! the classic's codes whatever the policy.
@@ -19,7 +19,7 @@ pub enum Ending {
     Failed(u8),
 }
 
-/// What `autoinstall` and the kernel verbs return when something failed (behaviour.md 2.15).
+/// What `autoinstall` and the kernel verbs return when something failed (docs/contract.md 2.15).
 pub const FAILED: u8 = 11;
 
 /// The exit code for `endings`, each with how much the administrator cares about the package.

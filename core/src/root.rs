@@ -1,6 +1,6 @@
 //! The root: the system being worked on, `/` or a directory that holds one.
 //!
-//! Law 9 of the design: nothing below the command line names `/`. Paths come in two kinds:
+//! Nothing below the command line names `/` (docs/laws.md 9). Paths come in two kinds:
 //! *inside* paths are what a process chrooted into the root would use (and what symbolic links
 //! in the root mean); *outer* paths are where this process finds the same file.
 

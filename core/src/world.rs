@@ -1,6 +1,6 @@
 //! Where programs run: on this host, inside another root, or outside a root that has no tools.
 //!
-//! Law 9: with `--root`, dkms.conf, scripts and make run inside that root when it has what they need;
+//! With `--root`, dkms.conf, scripts and make run inside that root when it has what they need (docs/laws.md 9);
 //! otherwise here, with the headers relocated and this host's own trees hidden.
 
 use std::ffi::{OsStr, OsString};
@@ -183,7 +183,7 @@ fn in_path(root: Option<&Root>, path: &OsStr, name: &str) -> Option<PathBuf> {
 }
 
 /// The caller's environment without what would change a build behind our back: other makes' flags,
-/// shell start-up files, the dynamic loader's variables (issue 3), and compiler settings (behaviour.md 3).
+/// shell start-up files, the dynamic loader's variables, and compiler settings (docs/contract.md 3).
 /// Messages are English, since the first compiler error is looked for in them.
 pub fn clean_environment(caller: impl IntoIterator<Item = (OsString, OsString)>) -> Environment {
     let dropped = [

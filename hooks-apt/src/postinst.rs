@@ -1,13 +1,14 @@
 //! `/usr/lib/dkms/common.postinst NAME VERSION TARBALL_ROOT ARCH UPGRADE`: what the postinst of every shipped `*-dkms`
-//! package runs on `configure` (behaviour.md 9.2).
+//! package runs on `configure` (docs/contract.md 9.2).
 
 use std::path::{Path, PathBuf};
 
 use dkms_core::context::Context;
 use dkms_core::error::Error;
-use dkms_core::execute::{self, Done, Job, Session, Want, run::depmods};
+use dkms_core::execute::{self, Done, Session, Voice, run::depmods, work::state_of};
 use dkms_core::kernel::installed::{self, Presence};
 use dkms_core::names::{Kernel, Package, Release};
+use dkms_core::plan::{Reason, Step, Want, requested};
 use dkms_core::policy::Ending;
 use dkms_core::reconcile::summary::Summary;
 use dkms_core::reconcile::{How, Initramfs, Outcome, Scope, reconcile};
@@ -20,7 +21,7 @@ use crate::{core, hooks, pending, summary};
 
 /// The package could not be registered from its tarball.
 const BAD_TARBALL: u8 = 2;
-/// A package that is not meant for a kernel (behaviour.md 2.15).
+/// A package that is not meant for a kernel (docs/contract.md 2.15).
 const EXCLUDED: u8 = 77;
 
 /// Registers the package and has it installed for the kernels that it should serve. Fails if that worked for none of
@@ -91,22 +92,14 @@ fn serve(name: &str, version: &str, tarballs: &str, upgrade: bool) -> Result<u8,
 /// Builds the package again for those kernels that have it from another source of the same version: its revision was
 /// upgraded. Gives the kernels for which that failed, with the exit codes; they keep what they had.
 fn renew(session: &Session<'_>, package: &Package, kernels: &[Kernel], reporter: &dyn Reporter) -> Vec<(Release, u8)> {
-    let jobs: Vec<Job> = kernels
-        .iter()
-        .filter(|kernel| superseded::is_outdated(session.ctx, package, kernel))
-        .map(|kernel| Job {
-            package: package.clone(),
-            kernel: kernel.clone(),
-            want: Want::Installed,
-            rebuild: true,
-            planned: false,
-            announce: None,
-            after: Vec::new(),
-        })
-        .collect();
-    let results = execute::run(session, &jobs, reporter);
-    let failed = |(job, result): (&Job, Result<Done, Error>)| Some((job.kernel.release.clone(), result.err()?.code()));
-    jobs.iter().zip(results).filter_map(failed).filter(|(_, code)| *code != EXCLUDED).collect()
+    let asked = |kernel| requested(package, kernel, &state_of(session.ctx, package, kernel), Want::Installed, false);
+    let steps = kernels.iter().map(asked).filter(|step| matches!(step.reason, Reason::Stale(_)));
+    let steps: Vec<Step> = steps.collect();
+    let results = execute::run(session, &steps, Voice::Asked, reporter);
+    let failed = |(step, result): (&Step, Option<Result<Done, Error>>)| {
+        Some((step.kernel.release.clone(), result?.err()?.code()))
+    };
+    steps.iter().zip(results).filter_map(failed).filter(|(_, code)| *code != EXCLUDED).collect()
 }
 
 /// Loads the tarball that the package brings.

@@ -1,14 +1,14 @@
 //! `/usr/lib/dkms/common.postinst NAME VERSION [TARBALL_ROOT [ARCH [UPGRADE]]]`: what the scriptlets of some vendors'
-//! packages call (behaviour.md 9.2 and 9.5).
+//! packages call (docs/contract.md 9.2 and 9.5).
 
 use std::path::{Path, PathBuf};
 
 use crate::run::dkms;
 use crate::say;
 
-/// The package could not be registered from its tarball (behaviour.md 9.2).
+/// The package could not be registered from its tarball (docs/contract.md 9.2).
 const BAD_TARBALL: u8 = 2;
-/// `dkms add` of what is registered (behaviour.md, exit codes).
+/// `dkms add` of what is registered (docs/contract.md 2.15).
 const ALREADY: u8 = 3;
 
 /// Registers the package and has every kernel looked at. What a failed build means, the core's policy decides.

@@ -1,5 +1,5 @@
 //! After a transaction: what came is registered and built, what was replaced or has lost its kernel is dropped. In this
-//! order, so that no kernel is without its modules in between, and a failure leaves what worked (law 1).
+//! order, so that no kernel is without its modules in between, and a failure leaves what worked (docs/laws.md 1).
 
 use std::collections::BTreeSet;
 

@@ -18,11 +18,15 @@
 //! | [`observe`] | what a run of dkms left behind, and the difference between two of those |
 //! | [`compare`] | the same steps with the classic and with ours |
 //! | [`needs`], [`suite`] | cases, what they need, what was left out and why |
+//!
+//! `citations` supports no tests but is one: what the files of this repository cite must exist.
 
 #![allow(clippy::format_push_string, clippy::format_collect)] // short texts for people
 
 pub mod arch;
 pub mod bed;
+#[cfg(test)]
+mod citations;
 pub mod compare;
 pub mod debian;
 pub mod debs;

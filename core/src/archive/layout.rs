@@ -1,5 +1,5 @@
 //! What an unpacked archive is: a plain source, or a DKMS archive of one of three kinds; and whether the
-//! modules in it are what the archive says they are. The layout is the classic's (behaviour.md 2.7).
+//! modules in it are what the archive says they are. The layout is the classic's (docs/contract.md 2.7).
 
 use std::collections::BTreeSet;
 use std::io;

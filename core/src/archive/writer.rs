@@ -1,4 +1,4 @@
-//! Writing DKMS archives: the classic's layout (behaviour.md 2.7), the same bytes for the same content.
+//! Writing DKMS archives: the classic's layout (docs/contract.md 2.7), the same bytes for the same content.
 
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;

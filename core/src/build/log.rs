@@ -1,4 +1,4 @@
-//! make.log: its skeleton is interface (behaviour.md 2.2): a first line, the date, and for each command
+//! make.log: its skeleton is interface (docs/contract.md 2.2): a first line, the date, and for each command
 //! a record with `# command:`, `# exit code:` and `# elapsed time:`.
 
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! The steps of one build, in the classic's order (behaviour.md 2.2, steps 9 to 18).
+//! The steps of one build, in the classic's order (docs/contract.md 2.2, steps 9 to 18).
 
 use std::path::Path;
 use std::time::Instant;

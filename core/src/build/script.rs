@@ -1,4 +1,4 @@
-//! The scripts of a package (behaviour.md 4.6).
+//! The scripts of a package (docs/contract.md 4.6).
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;

@@ -168,7 +168,7 @@ impl Args {
         }
     }
 
-    /// The classic's order of guesses (behaviour.md 2.0).
+    /// The classic's order of guesses (docs/contract.md 2.0).
     fn take_word(&mut self, word: String) -> Result<(), UsageError> {
         if let Some(verb) = table::verb(&word) {
             match self.verb {

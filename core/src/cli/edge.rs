@@ -235,7 +235,7 @@ pub fn packager() -> PathBuf {
     std::env::current_exe().ok().and_then(places).unwrap_or_else(|| Path::new("/usr/lib/dkms").join(NAME))
 }
 
-/// What the file of older Red Hat systems assigns (behaviour.md 1.7); plain values only.
+/// What the file of older Red Hat systems assigns (docs/contract.md 1.7); plain values only.
 fn addon_modules_dir(trees: &Trees) -> Option<String> {
     let text = std::fs::read_to_string(trees.outer("/etc/sysconfig/module-init-tools")).ok()?;
     let value = text.lines().rev().find_map(|line| line.trim().strip_prefix("ADDON_MODULES_DIR="))?;

@@ -117,7 +117,7 @@ impl Verb {
     }
 }
 
-/// The checks made before a verb runs (behaviour.md 2.0).
+/// The checks made before a verb runs (docs/contract.md 2.0).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// It must be run as root.

@@ -1,5 +1,5 @@
 //! `dkms autoinstall` and `dkms kernel_postinst`: every package that wants it, on one kernel, in the
-//! classic's words and with its exit codes (behaviour.md 8).
+//! classic's words and with its exit codes (docs/contract.md 8).
 
 use super::reconcile::{how, is_disabled, show};
 use super::{check_access, event, kernels, post_transaction};

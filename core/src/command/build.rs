@@ -4,9 +4,11 @@ use super::{add, check_access, check_not_broken, kernels, ldtarball, post_transa
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::{self, Done, Job, Session, Want};
+use crate::execute::work::state_of;
+use crate::execute::{self, Done, Results, Session, Voice};
 use crate::install;
 use crate::names::Kernel;
+use crate::plan::{Step, Want, rebuilt, requested};
 use crate::reconcile::dependants;
 use crate::report::Reporter;
 use crate::superseded;
@@ -44,81 +46,66 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         }
         reporter.line(&"");
     }
-    let jobs: Vec<Job> = kernels
-        .into_iter()
-        .map(|kernel| Job {
-            rebuild: superseded::is_outdated(ctx, &package, &kernel),
-            planned: false,
-            package: package.clone(),
-            kernel,
-            want,
-            announce: None,
-            after: Vec::new(),
-        })
-        .collect();
-    let mut jobs = jobs;
-    let mut results = execute::run::without_depmod(&session, &jobs, reporter);
+    let force = ctx.options.force || (ctx.options.rpm_safe_upgrade && want == Want::Installed);
+    let asked = |kernel| requested(&package, kernel, &state_of(ctx, &package, kernel), want, force);
+    let mut steps: Vec<Step> = kernels.iter().map(asked).collect();
+    let mut results = execute::run::without_depmod(&session, &steps, Voice::Asked, reporter);
     if want == Want::Installed && !ctx.options.force {
-        dependants(&session, &mut jobs, &mut results, reporter)?;
+        dependants(&session, &mut steps, &mut results, reporter)?;
     }
     if want == Want::Installed {
         superseded::settle(&session, reporter)?;
     }
-    execute::run::depmod_once(&session, &jobs, &mut results, reporter);
-    let installed = jobs.iter().zip(&results).filter(|(_, result)| matches!(result, Ok(Done::Installed)));
-    install::modprobe::load_matching(ctx, installed.map(|(job, _)| &job.kernel.release));
-    if want == Want::Installed && results.iter().any(|result| matches!(result, Ok(Done::Installed))) {
-        post_transaction(&session, jobs.last().map(|job| &job.kernel), reporter)?;
-        let kernels: Vec<Kernel> = jobs.into_iter().map(|job| job.kernel).collect();
+    execute::run::depmod_once(&session, &steps, &mut results, reporter);
+    let installed = steps.iter().zip(&results).filter(|(_, result)| matches!(result, Some(Ok(Done::Installed))));
+    install::modprobe::load_matching(ctx, installed.map(|(step, _)| &step.kernel.release));
+    if want == Want::Installed && results.iter().flatten().any(|result| matches!(result, Ok(Done::Installed))) {
+        post_transaction(&session, steps.last().map(|step| &step.kernel), reporter)?;
+        let kernels: Vec<Kernel> = steps.into_iter().map(|step| step.kernel).collect();
         tell_trust(&session, &kernels, reporter)?;
     }
     Ok(code(&results))
 }
 
-/// BUILD_DEPENDS_REBUILD (behaviour.md 8): what was built against another version of what was just installed is
+/// BUILD_DEPENDS_REBUILD (docs/contract.md 8): what was built against another version of what was just installed is
 /// built anew. A failure does not undo the installation, and leaves the dependant's old modules in place.
 fn dependants(
     session: &Session<'_>,
-    jobs: &mut Vec<Job>,
-    results: &mut Vec<Result<Done, Error>>,
+    steps: &mut Vec<Step>,
+    results: &mut Results,
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
-    let mut again: Vec<Job> = Vec::new();
-    for (job, _) in jobs.iter().zip(results.iter()).filter(|(_, result)| matches!(result, Ok(Done::Installed))) {
-        let found = dependants::find(session.ctx, &job.kernel, std::slice::from_ref(&job.package.name))?;
+    let mut again: Vec<Step> = Vec::new();
+    for (step, _) in steps.iter().zip(results.iter()).filter(|(_, result)| matches!(result, Some(Ok(Done::Installed))))
+    {
+        let found = dependants::find(session.ctx, &step.kernel, std::slice::from_ref(&step.package.name))?;
         for cycle in &found.cycles {
             let cycle = cycle.iter().map(ToString::to_string).collect::<Vec<_>>().join(" -> ");
             reporter.warning(&[&"The following modules could not be rebuilt due to dependency cycles:", &cycle]);
         }
         let first = again.len();
-        again.extend(found.packages.into_iter().map(|(package, before)| Job {
-            announce: Some(format!("\nRebuilding module {package} due to updated dependencies\n")),
-            package,
-            kernel: job.kernel.clone(),
-            want: Want::Installed,
-            rebuild: true,
-            planned: false,
-            after: before.into_iter().map(|before| first + before).collect(),
-        }));
+        let mut rebuilt = rebuilt(found.packages, &step.kernel, &step.package.name);
+        rebuilt.iter_mut().flat_map(|step| &mut step.after).for_each(|before| *before += first);
+        again.append(&mut rebuilt);
     }
-    let rebuilt = execute::run::without_depmod(session, &again, reporter);
-    for (job, result) in again.iter().zip(&rebuilt) {
-        if result.is_err() && install::is_installed(session.ctx, &job.package, &job.kernel) {
+    let rebuilt = execute::run::without_depmod(session, &again, Voice::Dependants, reporter);
+    for (step, result) in again.iter().zip(&rebuilt) {
+        if matches!(result, Some(Err(_))) && install::is_installed(session.ctx, &step.package, &step.kernel) {
             reporter.warning(&[&format!(
                 "{} could not be built anew for kernel {}: its present modules stay.",
-                job.package, job.kernel
+                step.package, step.kernel
             )]);
         }
     }
-    jobs.extend(again);
+    steps.extend(again);
     results.extend(rebuilt);
     Ok(())
 }
 
 /// One exit code for several kernels: the first failure's; 77 only if every kernel is excluded.
 /// (The classic returned the last kernel's, whatever had become of the others.)
-pub(super) fn code(results: &[Result<Done, Error>]) -> u8 {
-    let codes: Vec<u8> = results.iter().map(|result| result.as_ref().err().map_or(0, Error::code)).collect();
+pub(super) fn code(results: &Results) -> u8 {
+    let codes: Vec<u8> = results.iter().flatten().map(|result| result.as_ref().err().map_or(0, Error::code)).collect();
     if let Some(failure) = codes.iter().find(|code| **code != 0 && **code != 77) {
         return *failure;
     }

@@ -1,4 +1,4 @@
-//! `dkms generate_mok`: make the key that signs modules, if there is none (behaviour.md 2.12).
+//! `dkms generate_mok`: make the key that signs modules, if there is none (docs/contract.md 2.12).
 
 use crate::cli::args::Args;
 use crate::context::Context;

@@ -1,5 +1,5 @@
 //! `dkms kernel_preinst` and `dkms kernel_prerm`: a kernel's package is about to be upgraded under the same
-//! release, or to be removed (behaviour.md 2.13).
+//! release, or to be removed (docs/contract.md 2.13).
 
 use super::{check_access, kernels};
 use crate::cli::args::Args;

@@ -1,5 +1,5 @@
 //! `dkms ldtarball`, and `add`, `build` and `install` of a file: an archive's package comes into the tree
-//! whole, as one change, or not at all (behaviour.md 2.8).
+//! whole, as one change, or not at all (docs/contract.md 2.8).
 
 use std::path::{Path, PathBuf};
 

@@ -1,11 +1,13 @@
-//! `dkms match`: install for one kernel what another has (behaviour.md 2.11).
+//! `dkms match`: install for one kernel what another has (docs/contract.md 2.11).
 
 use super::{check_access, kernels};
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::{self, Job, Session, Want};
+use crate::execute::work::state_of;
+use crate::execute::{self, Session, Voice};
 use crate::names::{Arch, Kernel, Name, Release};
+use crate::plan::{Step, Want, requested};
 use crate::report::Reporter;
 use crate::tree::walk::{self, Filter};
 
@@ -57,40 +59,32 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         return Ok(0);
     }
     session.heal(reporter)?;
-    let mut jobs: Vec<Job> = packages
-        .into_iter()
-        .map(|package| Job {
-            announce: Some(format!("Module:  {}\nVersion: {}", package.name, package.version)),
-            package,
-            kernel: kernel.clone(),
-            want: Want::Installed,
-            rebuild: false,
-            planned: false,
-            after: Vec::new(),
-        })
-        .collect();
-    after_dependencies(&session, &mut jobs)?;
-    Ok(super::build::code(&execute::run(&session, &jobs, reporter)))
+    let steps = packages.iter().map(|package| {
+        let state = state_of(ctx, package, &kernel);
+        requested(package, &kernel, &state, Want::Installed, ctx.options.force)
+    });
+    let steps = after_dependencies(&session, steps.collect())?;
+    Ok(super::build::code(&execute::run(&session, &steps, Voice::Match, reporter)))
 }
 
 /// Puts what is needed by others of the list before them. A package whose dkms.conf can't be read says so when its turn
 /// comes; of a cycle, the later one goes without.
-fn after_dependencies(session: &Session<'_>, jobs: &mut Vec<Job>) -> Result<(), Error> {
-    let mut needs: Vec<Vec<String>> = Vec::new();
-    for job in jobs.iter() {
-        let facts = session.facts.kernel(&job.kernel)?;
-        let evaluated = session.facts.evaluate(&job.package, &facts, None, false);
-        needs.push(evaluated.map(|evaluated| evaluated.conf.build_depends).unwrap_or_default());
+fn after_dependencies(session: &Session<'_>, steps: Vec<Step>) -> Result<Vec<Step>, Error> {
+    let mut waiting: Vec<(Step, Vec<String>)> = Vec::new();
+    for step in steps {
+        let facts = session.facts.kernel(&step.kernel)?;
+        let evaluated = session.facts.evaluate(&step.package, &facts, None, false);
+        waiting.push((step, evaluated.map(|evaluated| evaluated.conf.build_depends).unwrap_or_default()));
     }
-    let mut waiting: Vec<(Job, Vec<String>)> = jobs.drain(..).zip(needs).collect();
+    let mut steps: Vec<Step> = Vec::new();
     while !waiting.is_empty() {
-        let names: Vec<String> = waiting.iter().map(|(job, _)| job.package.name.to_string()).collect();
+        let names: Vec<String> = waiting.iter().map(|(step, _)| step.package.name.to_string()).collect();
         let is_free = |needs: &[String]| !needs.iter().any(|need| names.contains(need));
         let next = waiting.iter().position(|(_, needs)| is_free(needs)).unwrap_or(0);
-        let (mut job, needs) = waiting.remove(next);
-        let needed = |other: &Job| needs.iter().any(|need| *need == other.package.name.as_str());
-        job.after = jobs.iter().enumerate().filter(|(_, other)| needed(other)).map(|(index, _)| index).collect();
-        jobs.push(job);
+        let (mut step, needs) = waiting.remove(next);
+        let needed = |other: &Step| needs.iter().any(|need| *need == other.package.name.as_str());
+        step.after = steps.iter().enumerate().filter(|(_, other)| needed(other)).map(|(index, _)| index).collect();
+        steps.push(step);
     }
-    Ok(())
+    Ok(steps)
 }

@@ -1,4 +1,4 @@
-//! `dkms mktarball`: a package's source, its built modules, or both, in one archive (behaviour.md 2.7).
+//! `dkms mktarball`: a package's source, its built modules, or both, in one archive (docs/contract.md 2.7).
 
 use std::path::{Path, PathBuf};
 

@@ -223,7 +223,7 @@ fn tell_trust(session: &Session<'_>, kernels: &[Kernel], reporter: &dyn Reporter
     Ok(())
 }
 
-/// Runs the framework's `post_transaction` command (behaviour.md 2.14), in which `${kernelver}` and `${arch}` may stand for
+/// Runs the framework's `post_transaction` command (docs/contract.md 2.14), in which `${kernelver}` and `${arch}` may stand for
 /// the last kernel. Its status never counts.
 fn post_transaction(session: &Session<'_>, kernel: Option<&Kernel>, reporter: &dyn Reporter) -> Result<(), Error> {
     let ctx = session.ctx;

@@ -1,5 +1,5 @@
 //! `--rpm_safe_upgrade`: an rpm upgrade to the same version runs the old package's removal after the new one's
-//! installation; what `add` has just registered must then stay (behaviour.md 3).
+//! installation; what `add` has just registered must then stay (docs/contract.md 3).
 //!
 //! `add` leaves a note named after the package and the rpm process that called it, in our own directory, where
 //! nobody else can put one; `remove`, called by that same process, finds it and does nothing.

@@ -1,4 +1,4 @@
-//! `dkms status`: what is added, built and installed. The lines are an interface (behaviour.md 2.9).
+//! `dkms status`: what is added, built and installed. The lines are an interface (docs/contract.md 2.9).
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,6 +6,6 @@ pub mod run;
 pub mod session;
 pub mod work;
 
-pub use run::{Job, run};
+pub use run::{Results, Voice, run};
 pub use session::Session;
-pub use work::{Done, Want};
+pub use work::Done;

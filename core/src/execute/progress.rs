@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::run::Job;
+use crate::plan::Step;
 use crate::report::{Buffer, Event, Reporter};
 
 /// The jobs of one run.
@@ -38,16 +38,16 @@ impl<'a> Progress<'a> {
     }
 
     /// What `job` reports to: it goes to `buffer`, and its steps are shown.
-    pub(super) fn of(&'a self, job: &Job, buffer: &'a Buffer) -> impl Reporter + 'a {
-        let label = label(job);
+    pub(super) fn of(&'a self, step: &Step, buffer: &'a Buffer) -> impl Reporter + 'a {
+        let label = label(step);
         self.step(&label, "");
         Told { progress: self, buffer, label }
     }
 
     /// A job has ended.
-    pub(super) fn done(&self, job: &Job) {
+    pub(super) fn done(&self, step: &Step) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let label = label(job);
+        let label = label(step);
         state.steps.retain(|(known, _)| *known != label);
         state.done += 1;
     }
@@ -91,26 +91,19 @@ impl Reporter for Told<'_> {
     }
 }
 
-fn label(job: &Job) -> String {
-    format!("{} for {}", job.package, job.kernel.release)
+fn label(step: &Step) -> String {
+    format!("{} for {}", step.package, step.kernel.release)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::execute::work::Want;
     use crate::names::{Kernel, Package};
+    use crate::plan::{State, Want, requested};
 
-    fn job(name: &str) -> Job {
-        Job {
-            package: Package::new(name, "1").unwrap(),
-            kernel: Kernel::new("6.1", "x86_64").unwrap(),
-            want: Want::Installed,
-            rebuild: false,
-            planned: false,
-            announce: None,
-            after: Vec::new(),
-        }
+    fn job(name: &str) -> Step {
+        let (package, kernel) = (Package::new(name, "1").unwrap(), Kernel::new("6.1", "x86_64").unwrap());
+        requested(&package, &kernel, &State::Absent, Want::Installed, false)
     }
 
     #[test]

@@ -1,36 +1,65 @@
-//! Jobs side by side: each begins when those before it are done, as many at once as the budget allows.
+//! Steps side by side: each begins when those before it are done, as many at once as the budget allows.
 
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::session::Session;
-use super::work::{Done, Want, record, work};
+use super::work::{Done, record, work};
 use crate::error::Error;
 use crate::install::depmod::{self, Depmod};
 use crate::install::weak;
-use crate::names::{Kernel, Package, Release};
+use crate::names::Release;
+use crate::plan::{Action, Step};
 use crate::report::{Buffer, Event, Reporter};
 
 use super::progress::Progress;
 
-/// One package on one kernel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
-    /// The package.
-    pub package: Package,
-    /// The kernel.
-    pub kernel: Kernel,
-    /// What is wanted.
-    pub want: Want,
-    /// Build although there is an artefact: it is stale.
-    pub rebuild: bool,
-    /// A plan asks for it, which knows better than links and lists: what counts as installed is put in place again,
-    /// and what an older version of the package put there is no reason against this one.
-    pub planned: bool,
-    /// What is said before it begins.
-    pub announce: Option<String>,
-    /// The jobs (indices of earlier ones in the list) whose modules it needs.
-    pub after: Vec<usize>,
+/// How each step of a plan ended; `None` of those that do nothing.
+pub type Results = Vec<Option<Result<Done, Error>>>;
+
+/// In which words steps are announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Voice {
+    /// `build` and `install`: not at all; what is there already is worth a line.
+    Asked,
+    /// `match`.
+    Match,
+    /// `autoinstall`.
+    Autoinstall,
+    /// What is rebuilt because what it needs has changed.
+    Dependants,
+    /// The plan's own: several packages' lines follow each other, whose these are, and why.
+    Plan,
+}
+
+impl Voice {
+    fn announcement(self, step: &Step) -> Option<String> {
+        let Step { package, kernel, .. } = step;
+        match self {
+            Self::Asked => None,
+            Self::Match => Some(format!("Module:  {}\nVersion: {}", package.name, package.version)),
+            Self::Autoinstall => Some(format!("Autoinstall of module {package} for kernel {kernel}")),
+            Self::Dependants => Some(format!("\nRebuilding module {package} due to updated dependencies\n")),
+            Self::Plan => {
+                let text = step.to_string();
+                Some(
+                    text.chars()
+                        .next()
+                        .map(char::to_uppercase)
+                        .into_iter()
+                        .flatten()
+                        .chain(text.chars().skip(1))
+                        .collect(),
+                )
+            }
+        }
+    }
+
+    /// Whether a step is done, or at least spoken of.
+    fn concerns(self, step: &Step) -> bool {
+        let speaks = matches!(self, Self::Asked | Self::Match) && step.action == Action::Keep;
+        speaks || step.installs() || step.action == Action::BuildOnly
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,38 +72,38 @@ enum State {
 
 struct Board {
     states: Vec<State>,
-    results: Vec<Option<Result<Done, Error>>>,
-    /// How many jobs' words were passed on: they are said in the order of the list.
+    results: Results,
+    /// How many steps' words were passed on: they are said in the order of the list.
     said: usize,
 }
 
-/// Runs `jobs`, then depmod once for each kernel that changed. Gives one result a job, in their order.
-pub fn run(session: &Session<'_>, jobs: &[Job], reporter: &dyn Reporter) -> Vec<Result<Done, Error>> {
-    let mut results = without_depmod(session, jobs, reporter);
-    depmod_once(session, jobs, &mut results, reporter);
+/// Carries out `steps`, then runs depmod once for each kernel that changed. Gives one result a step, in their order.
+pub fn run(session: &Session<'_>, steps: &[Step], voice: Voice, reporter: &dyn Reporter) -> Results {
+    let mut results = without_depmod(session, steps, voice, reporter);
+    depmod_once(session, steps, &mut results, reporter);
     results
 }
 
-/// Runs `jobs`; depmod is left to the caller. Gives one result a job, in their order. A job whose
-/// predecessor failed is not tried: it misses a dependency.
-pub fn without_depmod(session: &Session<'_>, jobs: &[Job], reporter: &dyn Reporter) -> Vec<Result<Done, Error>> {
-    let board = Mutex::new(Board {
-        states: vec![State::Waiting; jobs.len()],
-        results: jobs.iter().map(|_| None).collect(),
-        said: 0,
-    });
+/// Carries out those of `steps` that build or install; depmod is left to the caller. Gives one result a step, in their
+/// order. A step whose predecessor failed is not tried: it misses a dependency.
+pub fn without_depmod(session: &Session<'_>, steps: &[Step], voice: Voice, reporter: &dyn Reporter) -> Results {
+    let state = |step| if voice.concerns(step) { State::Waiting } else { State::Done };
+    let states: Vec<State> = steps.iter().map(state).collect();
+    let total = states.iter().filter(|state| **state == State::Waiting).count();
+    let board = Mutex::new(Board { states, results: steps.iter().map(|_| None).collect(), said: 0 });
     let moved = Condvar::new();
     // Twice as many as may compile: who is past its make copies, signs and waits for the disk while another compiles.
-    let workers = (session.budget.total() * 2).min(jobs.len());
-    // Alone, a job speaks for itself at once; side by side, they take turns.
-    let buffers: Vec<Buffer> = jobs.iter().map(|_| Buffer::default()).collect();
-    let progress = Progress::new(jobs.len(), reporter);
+    let workers = (session.budget.total() * 2).min(total);
+    // Alone, a step speaks for itself at once; side by side, they take turns.
+    let buffers: Vec<Buffer> = steps.iter().map(|_| Buffer::default()).collect();
+    let progress = Progress::new(total, reporter);
+    let all = All { session, steps, voice };
     if workers <= 1 {
-        one_by_one(session, jobs, &board, reporter);
+        one_by_one(&all, &board, reporter);
     } else {
         std::thread::scope(|scope| {
             for _ in 0..workers {
-                scope.spawn(|| worker(session, jobs, &board, &moved, &buffers, &progress));
+                scope.spawn(|| worker(&all, &board, &moved, &buffers, &progress));
             }
         });
     }
@@ -82,46 +111,47 @@ pub fn without_depmod(session: &Session<'_>, jobs: &[Job], reporter: &dyn Report
     for buffer in &buffers[board.said..] {
         buffer.replay(reporter);
     }
-    board
-        .results
-        .into_iter()
-        .enumerate()
-        .map(|(index, result)| result.unwrap_or_else(|| untried(session, jobs, &board.states, index)))
-        .collect()
+    let mut results = board.results;
+    for (index, step) in steps.iter().enumerate() {
+        if results[index].is_none() && voice.concerns(step) {
+            results[index] = Some(untried(session, steps, &board.states, index));
+        }
+    }
+    results
 }
 
-/// Runs depmod once for each kernel that changed. When it fails after modules were installed, their jobs
+/// Runs depmod once for each kernel that changed. When it fails after modules were installed, their steps
 /// have failed.
-pub fn depmod_once(session: &Session<'_>, jobs: &[Job], results: &mut [Result<Done, Error>], reporter: &dyn Reporter) {
+pub fn depmod_once(session: &Session<'_>, steps: &[Step], results: &mut Results, reporter: &dyn Reporter) {
     for (release, error) in depmods(session, reporter) {
-        for (result, job) in results.iter_mut().zip(jobs) {
-            if job.kernel.release == release && matches!(result, Ok(Done::Installed)) {
-                *result = Err(error());
+        for (result, step) in results.iter_mut().zip(steps) {
+            if step.kernel.release == release && matches!(result, Some(Ok(Done::Installed))) {
+                *result = Some(Err(error()));
             }
         }
     }
 }
 
-fn one_by_one(session: &Session<'_>, jobs: &[Job], board: &Mutex<Board>, reporter: &dyn Reporter) {
-    while let Some(index) = take(jobs, board) {
-        let result = one(session, &jobs[index], reporter);
+/// What the workers share, and none changes.
+struct All<'a> {
+    session: &'a Session<'a>,
+    steps: &'a [Step],
+    voice: Voice,
+}
+
+fn one_by_one(all: &All<'_>, board: &Mutex<Board>, reporter: &dyn Reporter) {
+    while let Some(index) = take(all.steps, board) {
+        let result = all.one(&all.steps[index], reporter);
         finish(board, index, result);
     }
 }
 
-fn worker(
-    session: &Session<'_>,
-    jobs: &[Job],
-    board: &Mutex<Board>,
-    moved: &Condvar,
-    buffers: &[Buffer],
-    progress: &Progress<'_>,
-) {
+fn worker(all: &All<'_>, board: &Mutex<Board>, moved: &Condvar, buffers: &[Buffer], progress: &Progress<'_>) {
     loop {
         let index = {
             let mut state = board.lock().unwrap_or_else(PoisonError::into_inner);
             loop {
-                if let Some(index) = ready(jobs, &mut state) {
+                if let Some(index) = ready(all.steps, &mut state) {
                     break index;
                 }
                 if !state.states.contains(&State::Running) {
@@ -131,12 +161,12 @@ fn worker(
                 state = moved.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
         };
-        let job = &jobs[index];
-        let result = one(session, job, &progress.of(job, &buffers[index]));
-        progress.done(job);
+        let step = &all.steps[index];
+        let result = all.one(step, &progress.of(step, &buffers[index]));
+        progress.done(step);
         finish(board, index, result);
         let mut state = board.lock().unwrap_or_else(PoisonError::into_inner);
-        while state.said < jobs.len() && matches!(state.states[state.said], State::Done | State::Failed) {
+        while state.said < all.steps.len() && matches!(state.states[state.said], State::Done | State::Failed) {
             buffers[state.said].replay(progress.reporter());
             state.said += 1;
         }
@@ -146,21 +176,21 @@ fn worker(
     }
 }
 
-fn take(jobs: &[Job], board: &Mutex<Board>) -> Option<usize> {
-    ready(jobs, &mut board.lock().unwrap_or_else(PoisonError::into_inner))
+fn take(steps: &[Step], board: &Mutex<Board>) -> Option<usize> {
+    ready(steps, &mut board.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// The first job that can begin, which is then running. Jobs that never can are marked failed.
-fn ready(jobs: &[Job], board: &mut Board) -> Option<usize> {
-    for (index, job) in jobs.iter().enumerate() {
+/// The first step that can begin, which is then running. Steps that never can are marked failed.
+fn ready(steps: &[Step], board: &mut Board) -> Option<usize> {
+    for (index, step) in steps.iter().enumerate() {
         if board.states[index] != State::Waiting {
             continue;
         }
-        if job.after.iter().any(|before| board.states[*before] == State::Failed) {
+        if step.after.iter().any(|before| board.states[*before] == State::Failed) {
             board.states[index] = State::Failed;
             continue;
         }
-        if job.after.iter().all(|before| board.states[*before] == State::Done) {
+        if step.after.iter().all(|before| board.states[*before] == State::Done) {
             board.states[index] = State::Running;
             return Some(index);
         }
@@ -170,38 +200,41 @@ fn ready(jobs: &[Job], board: &mut Board) -> Option<usize> {
 
 fn finish(board: &Mutex<Board>, index: usize, result: Result<Done, Error>) {
     let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
-    // Excluded counts as satisfied: dependants were told so by their author (behaviour.md 8).
+    // Excluded counts as satisfied: dependants were told so by their author (docs/contract.md 8).
     let satisfied = matches!(&result, Ok(_) | Err(Error::Excluded { .. }));
     board.states[index] = if satisfied { State::Done } else { State::Failed };
     board.results[index] = Some(result);
 }
 
-fn one(session: &Session<'_>, job: &Job, reporter: &dyn Reporter) -> Result<Done, Error> {
-    if let Some(text) = &job.announce {
-        reporter.line(text);
+impl All<'_> {
+    fn one(&self, step: &Step, reporter: &dyn Reporter) -> Result<Done, Error> {
+        let announcement = self.voice.announcement(step);
+        if let Some(text) = &announcement {
+            reporter.line(text);
+        }
+        let result = work(self.session, step, reporter);
+        if let Err(error) = &result {
+            let lines = error.lines();
+            reporter.report(match error {
+                Error::Excluded { .. } => Event::Warning(lines),
+                _ => Event::Error(lines),
+            });
+        }
+        if announcement.is_some() {
+            reporter.line(&"");
+        }
+        result
     }
-    let result = work(session, job, reporter);
-    if let Err(error) = &result {
-        let lines = error.lines();
-        reporter.report(match error {
-            Error::Excluded { .. } => Event::Warning(lines),
-            _ => Event::Error(lines),
-        });
-    }
-    if job.announce.is_some() {
-        reporter.line(&"");
-    }
-    result
 }
 
-/// What became of a job whose predecessors failed; recorded.
-fn untried(session: &Session<'_>, jobs: &[Job], states: &[State], index: usize) -> Result<Done, Error> {
-    let job = &jobs[index];
-    let failed = job.after.iter().filter(|before| states[**before] == State::Failed);
-    let missing: BTreeSet<String> = failed.map(|before| jobs[*before].package.name.to_string()).collect();
-    let (package, kernel) = (job.package.clone(), job.kernel.clone());
+/// What became of a step whose predecessors failed; recorded.
+fn untried(session: &Session<'_>, steps: &[Step], states: &[State], index: usize) -> Result<Done, Error> {
+    let step = &steps[index];
+    let failed = step.after.iter().filter(|before| states[**before] == State::Failed);
+    let missing: BTreeSet<String> = failed.map(|before| steps[*before].package.name.to_string()).collect();
+    let (package, kernel) = (step.package.clone(), step.kernel.clone());
     let result = Err(Error::MissingDependencies { package, kernel, missing: missing.into_iter().collect() });
-    record(session, &job.package, &job.kernel, &result);
+    record(session, &step.package, &step.kernel, &result);
     result
 }
 

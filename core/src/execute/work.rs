@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::run::Job;
 use super::session::Session;
 use crate::build::{self, target::Target};
 use crate::context::Context;
@@ -13,18 +12,11 @@ use crate::install;
 use crate::journal::JournalError;
 use crate::lock::Holder;
 use crate::names::{Kernel, Name, Package};
+use crate::plan::{Action, Reason, Stale, State, Step};
 use crate::report::{Event, Reporter};
+use crate::superseded;
 use crate::tree::manifest::KernelManifest;
 use crate::tree::record::{Outcome, Record};
-
-/// What is wanted of a package on a kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Want {
-    /// Its artefact.
-    Built,
-    /// Its modules beside the kernel's.
-    Installed,
-}
 
 /// How far a package got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,46 +29,45 @@ pub enum Done {
     Installed,
 }
 
-/// Does what a job wants, and records how it ended. depmod is left to the caller.
-pub fn work(session: &Session<'_>, job: &Job, reporter: &dyn Reporter) -> Result<Done, Error> {
-    let done = try_work(session, job, reporter);
-    record(session, &job.package, &job.kernel, &done);
+/// Carries out a step that builds or installs, and records how it ended. depmod is left to the caller.
+pub fn work(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Result<Done, Error> {
+    let done = try_work(session, step, reporter);
+    record(session, &step.package, &step.kernel, &done);
     done
 }
 
-fn try_work(session: &Session<'_>, job: &Job, reporter: &dyn Reporter) -> Result<Done, Error> {
-    let Job { package, kernel, want, rebuild, planned, .. } = job;
-    let (want, rebuild, planned) = (*want, *rebuild, *planned);
+/// The state of a package that somebody names.
+pub fn state_of(ctx: &Context, package: &Package, kernel: &Kernel) -> State {
+    let installed = install::is_installed(ctx, package, kernel);
+    if superseded::is_outdated(ctx, package, kernel) {
+        State::Stale { why: Stale::Source, installed }
+    } else if installed {
+        State::Installed
+    } else if install::is_built(ctx, package, kernel) {
+        State::Built
+    } else {
+        State::Absent
+    }
+}
+
+fn try_work(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Result<Done, Error> {
+    let Step { package, kernel, .. } = step;
     let ctx = session.ctx;
-    let force = ctx.options.force || (ctx.options.rpm_safe_upgrade && want == Want::Installed);
     let on_wait = |holder: &Holder| {
         reporter.report(Event::Note(format!("Waiting for {holder}, which works on {package} for kernel {kernel}.")));
     };
-    let already = |what: &str| {
+    // Whoever may not take the lock hears of what is there all the same.
+    let lock = if step.action == Action::Keep { None } else { Some(ctx.lock_pair(package, kernel, &on_wait)?) };
+    let action = if lock.is_some() { step.again(&state_of(ctx, package, kernel)) } else { Action::Keep };
+    if action == Action::Keep {
+        let only_built = step.action == Action::BuildOnly || step.reason == Reason::Built;
+        let what = if only_built { "built for" } else { "installed on" };
         reporter.line(&format!(
             "Module {package} already {what} kernel {kernel}, skip. You may override by specifying --force."
         ));
-        Ok(Done::Already)
-    };
-    // Asked before the lock, for who may not take it; and again with it, when nobody else is at it any more.
-    let installed =
-        || want == Want::Installed && install::is_installed(ctx, package, kernel) && !force && !rebuild && !planned;
-    let must_build =
-        || rebuild || !install::is_built(ctx, package, kernel) || (want == Want::Built && ctx.options.force);
-    if installed() {
-        return already("installed on");
+        return Ok(Done::Already);
     }
-    if want == Want::Built && !must_build() {
-        return already("built for");
-    }
-    let _lock = ctx.lock_pair(package, kernel, &on_wait)?;
-    let build = must_build();
-    if installed() {
-        return already("installed on");
-    }
-    if want == Want::Built && !build {
-        return already("built for");
-    }
+    let build = action != Action::Install;
     let facts = session.facts.kernel(kernel)?;
     let evaluated = match session.facts.evaluate(package, &facts, None, true) {
         Ok(evaluated) => Some(evaluated),
@@ -103,10 +94,10 @@ fn try_work(session: &Session<'_>, job: &Job, reporter: &dyn Reporter) -> Result
         let _alone = if ctx.world.has_private_mounts() { None } else { Some(ctx.lock_build(package, &on_wait)?) };
         build::build(ctx, &target, &signing, &session.budget, reporter)?;
     }
-    if want == Want::Built {
+    if action == Action::BuildOnly {
         return Ok(Done::Built);
     }
-    install::install(session, &facts, package, evaluated.as_ref(), planned, reporter)?;
+    install::install(session, &facts, package, evaluated.as_ref(), step.replaces(), reporter)?;
     Ok(Done::Installed)
 }
 

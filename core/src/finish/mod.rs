@@ -95,7 +95,7 @@ pub fn finish(
             bytes = fs::read(&plain)?;
         }
         if is_signed && target.evaluated.recipe.scripts.post_build.is_some() {
-            // The script finds it signed where it was built (behaviour.md 2.2, step 15).
+            // The script finds it signed where it was built (docs/contract.md 2.2, step 15).
             contents.replace(&path, &bytes).map_err(|error| unfit(&path, &error))?;
         }
         signed &= is_signed;
@@ -121,7 +121,7 @@ pub fn finish(
         });
     }
     if target.evaluated.conf.build_depends_rebuild && !ctx.options.force {
-        // As the classic notes what a package was built against (behaviour.md 1.2).
+        // As the classic notes what a package was built against (docs/contract.md 1.2).
         for dependency in &target.dependencies {
             if let Some(version) = &dependency.version {
                 fs::write(stage.join(format!(".dep_{}", dependency.name)), format!("{version}\n"))?;

@@ -34,19 +34,19 @@ pub use uninstall::{Evaluate, files_of, forget, is_ours, is_replaced_by_the_kern
 
 /// Installs the artefact of `package` for the kernel of `facts`. The caller holds the pair's lock, and
 /// runs depmod when everything for that kernel is in place. A version that was installed before is
-/// replaced in one change; nothing is removed before its replacement is there. `planned`: what an older version of the
+/// replaced in one change; nothing is removed before its replacement is there. `replaces`: what an older version of the
 /// package put there is no reason against this one.
 pub fn install(
     session: &Session<'_>,
     facts: &KernelFacts,
     package: &Package,
     evaluated: Option<&Evaluated>,
-    planned: bool,
+    replaces: bool,
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
     let ctx = session.ctx;
     let kernel = &facts.kernel;
-    let forced = Forced { planned, ..Forced::of(ctx, package, reporter)? };
+    let forced = Forced { replaces, ..Forced::of(ctx, package, reporter)? };
     let dir = ctx.trees.modules_dir(&kernel.release);
     if !dir.is_dir() {
         return Err(Error::NoModulesDir(ctx.trees.shown(&dir)));
@@ -88,12 +88,12 @@ pub fn install(
 }
 
 /// What is forced for a package: by the command line, or by files of the distribution
-/// (`/usr/share/dkms/modules_to_force_install/*`, behaviour.md 2.3 step 2).
+/// (`/usr/share/dkms/modules_to_force_install/*`, docs/contract.md 2.3 step 2).
 struct Forced {
     force: bool,
     version: bool,
-    /// A plan asks for it.
-    planned: bool,
+    /// Another version of the package gives way.
+    replaces: bool,
 }
 
 impl Forced {
@@ -101,7 +101,7 @@ impl Forced {
         let mut forced = Self {
             force: ctx.options.force || ctx.options.rpm_safe_upgrade,
             version: ctx.options.force_version_override,
-            planned: false,
+            replaces: false,
         };
         let dir = ctx.trees.outer("/usr/share/dkms/modules_to_force_install");
         if !dir.is_dir() {
@@ -208,7 +208,7 @@ fn put(
         let own = module.location.join(&module.file);
         let superseded = before.as_ref().is_some_and(|before| superseded::is_marked(&ctx.trees, &before.package));
         let no_rival =
-            |found: &Path| (again && found == own) || (is_own(found) && (first_time || forced.planned || superseded));
+            |found: &Path| (again && found == own) || (is_own(found) && (first_time || forced.replaces || superseded));
         let rival = found.iter().copied().find(|found| !no_rival(found));
         if let Err(why) = may_install(ctx, kernel, module, &built, rival, forced) {
             refused.push(why);
@@ -286,7 +286,7 @@ fn replaced(before: &Installed, own: &Path, dir: &Path) -> bool {
     put.is_some_and(|file| is_replaced_by_the_kernels(file, &dir.join(own)))
 }
 
-/// What OBSOLETE_BY says about a kernel beyond it (behaviour.md 6.6). Mostly BUILD_EXCLUSIVE_KERNEL_MAX said so before.
+/// What OBSOLETE_BY says about a kernel beyond it (docs/contract.md 6.6). Mostly BUILD_EXCLUSIVE_KERNEL_MAX said so before.
 fn obsolete(kernel: &Kernel, evaluated: &Evaluated) -> Option<String> {
     let limit = evaluated.conf.obsolete_by.as_deref()?;
     let release = kernel.release.as_str();

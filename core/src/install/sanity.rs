@@ -1,4 +1,4 @@
-//! Whether a module may take the place of one that the kernel has already (behaviour.md 6.6).
+//! Whether a module may take the place of one that the kernel has already (docs/contract.md 6.6).
 
 use std::cmp::Ordering;
 use std::path::Path;

@@ -54,7 +54,7 @@ pub fn uninstall(
     reporter.line(&"Before uninstall, this module version was ACTIVE on this kernel.");
     let post_remove = take_out(ctx, package, kernel, evaluate, reporter)?;
     if let Some(line) = post_remove {
-        // Its status never counted, and it gets none of the build's variables (behaviour.md 4.6).
+        // Its status never counted, and it gets none of the build's variables (docs/contract.md 4.6).
         script::run(ctx, package, "post_remove", &line, &Environment::new(), reporter)?;
     }
     Ok(true)

@@ -3,6 +3,7 @@
 //! Pure: facts in, a plan out. A plan is data; it can be printed, tested without a machine, and executed.
 
 mod order;
+mod requested;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::names::{Kernel, Name, Package, Release, Version};
+
+pub use requested::{Want, rebuilt, requested};
 
 /// What is known of the system, as far as a plan depends on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -164,6 +167,8 @@ pub struct Step {
 pub enum Action {
     /// Build it and install it.
     Build,
+    /// Build it; what is installed stays as it is.
+    BuildOnly,
     /// Install what is built.
     Install,
     /// Sign what is installed, without building it.
@@ -184,6 +189,10 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
+    /// Somebody asked for it by name, and it is not there.
+    Requested,
+    /// Somebody asked for it with `--force`, although it is there.
+    Forced,
     /// It is not there.
     Missing,
     /// Another version is installed, this one is newer.
@@ -194,6 +203,8 @@ pub enum Reason {
     Orphaned,
     /// It is as it should be.
     Present,
+    /// It is built, and no more was asked for.
+    Built,
     /// It is installed by hand only, and was not.
     Manual,
     /// The build for another kernel serves, as long as this one's headers are not there.
@@ -227,7 +238,7 @@ impl Plan {
         !self
             .steps
             .iter()
-            .any(|step| matches!(step.action, Action::Build | Action::Install | Action::Sign | Action::Remove))
+            .any(|step| step.installs() || matches!(step.action, Action::BuildOnly | Action::Sign | Action::Remove))
     }
 }
 
@@ -253,6 +264,8 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = |names: &[Name]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         match self {
+            Self::Requested => f.write_str("it was asked for"),
+            Self::Forced => f.write_str("it was asked for with --force"),
             Self::Missing => f.write_str("it is missing"),
             Self::Newer(version) => write!(f, "version {version} is installed, this one is newer"),
             Self::Stale(Stale::Kernel) => f.write_str("the kernel was rebuilt under the same release"),
@@ -265,6 +278,7 @@ impl fmt::Display for Reason {
             }
             Self::Orphaned => f.write_str("its kernel was removed"),
             Self::Present => f.write_str("it is as it should be"),
+            Self::Built => f.write_str("it is built"),
             Self::Manual => f.write_str("it is installed by hand only"),
             Self::Shared(from) => write!(f, "it has no headers, and shares the build for {from}"),
             Self::Excluded(why) => write!(f, "it is not meant for this kernel: {why}"),
@@ -285,6 +299,7 @@ impl fmt::Display for Step {
         let Self { package, kernel, reason, .. } = self;
         match self.action {
             Action::Build => write!(f, "build and install {package} for kernel {kernel}: {reason}"),
+            Action::BuildOnly => write!(f, "build {package} for kernel {kernel}: {reason}"),
             Action::Install => write!(f, "install {package} for kernel {kernel}: {reason}"),
             Action::Sign => write!(f, "sign {package} for kernel {kernel}: {reason}"),
             Action::Remove => write!(f, "remove {package} from kernel {kernel}: {reason}"),

@@ -77,7 +77,7 @@ impl<'a> Sorter<'a> {
     }
 
     fn changes(&self, index: usize) -> bool {
-        matches!(self.steps[index].action, Action::Build | Action::Install)
+        self.steps[index].installs()
     }
 
     fn decide(&self, package: &PackageFacts, before: &[usize], cycle: Option<Vec<Name>>) -> (Action, Reason) {
@@ -141,7 +141,7 @@ impl<'a> Sorter<'a> {
                     let step = &self.steps[*index];
                     let state = self.packages.get(name).map(|package| &package.state);
                     let there = match step.action {
-                        Action::Build | Action::Install => true,
+                        Action::Build | Action::Install | Action::BuildOnly => true,
                         Action::Skip => step.reason != Reason::Manual,
                         Action::Keep | Action::Sign | Action::Wait | Action::Fail => {
                             matches!(

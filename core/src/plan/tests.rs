@@ -274,6 +274,7 @@ impl Machine {
                 Action::Remove => {
                     self.installed.remove(&key);
                 }
+                Action::BuildOnly => panic!("a reconciliation installs what it builds"),
                 Action::Keep | Action::Sign | Action::Skip | Action::Wait | Action::Fail => {}
             }
         }

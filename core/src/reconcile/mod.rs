@@ -18,7 +18,7 @@ use crate::conf::framework::Policy;
 use crate::conf::typed;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::{self, Done, Job, Session, Want};
+use crate::execute::{self, Done, Results, Session, Voice};
 use crate::finish::resign::{Resigned, resign};
 use crate::finish::trust;
 use crate::install::{self, weak};
@@ -71,7 +71,7 @@ pub struct Outcome {
     /// The plan.
     pub plan: Plan,
     /// How each of its steps ended; `None` for those that do nothing.
-    pub results: Vec<Option<Result<Done, Error>>>,
+    pub results: Results,
     /// What could not be looked at, in words.
     pub broken: Vec<String>,
     /// The kernels beside whose modules something changed.
@@ -146,7 +146,7 @@ pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn 
     adopt::adopt(session, reporter)?;
     let gathered = gather::gather(session, scope, how.spare_known_failures)?;
     let plan = plan(&gathered.facts);
-    let mut results: Vec<Option<Result<Done, Error>>> = plan.steps.iter().map(|_| None).collect();
+    let mut results: Results = plan.steps.iter().map(|_| None).collect();
     for (index, step) in plan.steps.iter().enumerate() {
         match step.action {
             Action::Remove => results[index] = Some(orphan::remove(session, step, reporter).map(|()| Done::Already)),
@@ -165,19 +165,19 @@ pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn 
         orphan::clear(session.ctx, release)?;
     }
     let before = session.touched_so_far();
-    let (jobs, steps) = jobs(&plan, how);
-    let mut done = execute::run::without_depmod(session, &jobs, reporter);
+    let voice = if how.announce { Voice::Autoinstall } else { Voice::Plan };
+    let mut done = execute::run::without_depmod(session, &plan.steps, voice, reporter);
     // Versions that only waited for what is installed now go.
     superseded::settle(session, reporter)?;
-    execute::run::depmod_once(session, &jobs, &mut done, reporter);
-    let loadable = jobs.iter().zip(&done).filter(|(_, result)| matches!(result, Ok(Done::Installed)));
-    install::modprobe::load_matching(session.ctx, loadable.map(|(job, _)| &job.kernel.release));
+    execute::run::depmod_once(session, &plan.steps, &mut done, reporter);
+    let ours = |result: &Option<Result<Done, Error>>| matches!(result, Some(Ok(Done::Installed)));
+    let loadable = plan.steps.iter().zip(&done).filter(|(_, result)| ours(result));
+    let loadable: BTreeSet<&Release> = loadable.map(|(step, _)| &step.kernel.release).collect();
+    install::modprobe::load_matching(session.ctx, loadable.iter().copied());
     let mut changed = before;
-    for (index, result) in steps.into_iter().zip(done) {
-        if matches!(result, Ok(Done::Installed)) {
-            changed.insert(plan.steps[index].kernel.release.clone());
-        }
-        results[index] = Some(result);
+    changed.extend(loadable.into_iter().cloned());
+    for (result, done) in results.iter_mut().zip(done) {
+        *result = result.take().or(done);
     }
     note(session.ctx, &plan, &results)?;
     let failures = initramfs::renew(session.ctx, &plan, &results, how.initramfs, reporter);
@@ -201,39 +201,8 @@ fn sign(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Result<D
     })
 }
 
-/// The jobs of a plan, and which step each is.
-fn jobs(plan: &Plan, how: How) -> (Vec<Job>, Vec<usize>) {
-    let mut jobs: Vec<Job> = Vec::new();
-    let mut steps: Vec<usize> = Vec::new();
-    for (index, step) in plan.steps.iter().enumerate() {
-        let rebuild = match step.action {
-            Action::Build => matches!(step.reason, Reason::Stale(_)),
-            Action::Install => false,
-            Action::Sign | Action::Remove | Action::Keep | Action::Skip | Action::Wait | Action::Fail => continue,
-        };
-        let announce = if how.announce {
-            format!("Autoinstall of module {} for kernel {}", step.package, step.kernel)
-        } else {
-            // Several packages' lines follow each other: whose these are, and why.
-            let text = step.to_string();
-            text.chars().next().map(char::to_uppercase).into_iter().flatten().chain(text.chars().skip(1)).collect()
-        };
-        jobs.push(Job {
-            package: step.package.clone(),
-            kernel: step.kernel.clone(),
-            want: Want::Installed,
-            rebuild,
-            planned: true,
-            announce: Some(announce),
-            after: step.after.iter().filter_map(|before| steps.iter().position(|step| step == before)).collect(),
-        });
-        steps.push(index);
-    }
-    (jobs, steps)
-}
-
 /// Records what was not tried, and takes marks away from what is right again.
-fn note(ctx: &Context, plan: &Plan, results: &[Option<Result<Done, Error>>]) -> Result<(), Error> {
+fn note(ctx: &Context, plan: &Plan, results: &Results) -> Result<(), Error> {
     for (step, result) in plan.steps.iter().zip(results) {
         let outcome = match (&step.reason, step.action, result) {
             (Reason::Excluded(why), ..) => Recorded::Skipped { why: why.clone() },

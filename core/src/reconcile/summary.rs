@@ -145,7 +145,7 @@ fn lack(ctx: &Context, step: &Step, why: &str, mend: &str) -> Vec<String> {
     lines
 }
 
-/// The version that is installed for the kernel all the same (law 1).
+/// The version that is installed for the kernel all the same (docs/laws.md 1).
 fn kept(ctx: &Context, step: &Step) -> Option<String> {
     let target = std::fs::read_link(ctx.trees.active_link(&step.package.name, &step.kernel)).ok()?;
     target.components().next().map(|part| part.as_os_str().to_string_lossy().into_owned())

@@ -10,7 +10,7 @@ pub use console::Console;
 /// One thing said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A line of standard output, part of the interface where behaviour.md says so.
+    /// A line of standard output, part of the interface where the contract says so (docs/contract.md 2.9).
     Line(String),
     /// A piece of standard output without a line end (`Running depmod...`).
     Part(String),

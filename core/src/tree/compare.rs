@@ -12,7 +12,7 @@ use super::manifest::{Installed, InstalledFile, KernelManifest, Manifest};
 use super::paths::Trees;
 use super::walk::Built;
 
-/// How an artefact and what is installed of it differ (the suffixes of behaviour.md 2.9).
+/// How an artefact and what is installed of it differ (the suffixes of docs/contract.md 2.9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Differences {
     /// They don't.

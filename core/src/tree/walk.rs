@@ -1,6 +1,6 @@
 //! What is added, built and installed: one walk over the DKMS tree, without locks or processes.
 //!
-//! The predicates are behaviour.md 1.3, but paths are compared after following links, so that a
+//! The predicates are docs/contract.md 1.3, but paths are compared after following links, so that a
 //! tree reached through a link works. Anything that can't be read is reported beside the rest.
 
 use std::fs::{self, DirEntry};

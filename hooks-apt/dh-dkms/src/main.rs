@@ -1,4 +1,4 @@
-//! `dh_dkms`: the debhelper command for packages that bring kernel modules as source (debhelper(7), behaviour.md 9.3).
+//! `dh_dkms`: the debhelper command for packages that bring kernel modules as source (debhelper(7), docs/contract.md 9.3).
 //!
 //! For each binary package with a `debian/PACKAGE.dkms` it puts dkms.conf where dkms looks for it, adds the relation to
 //! dkms, and the snippets of postinst and prerm that register the modules and take them away.

@@ -3,7 +3,7 @@
 //! Red Hat's, version 3: an image labelled OEMDRV that Anaconda finds by itself (Anaconda's documentation of `inst.dd`;
 //! its `dd_list` takes packages that provide `kernel-modules`). SUSE's: a tree `linux/suse/ARCH-RELEASE/`, as a cpio
 //! archive for the boot options `dud=` (YaST) and `inst.dud=` (Agama), or as an image labelled OEMDRV, which YaST's
-//! linuxrc finds by itself (mkdud's HOWTO.md; "SDB:Linuxrc" of openSUSE's wiki).
+//! linuxrc finds by itself (the HOWTO of mkdud; "SDB:Linuxrc" of openSUSE's wiki).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -67,7 +67,7 @@ pub fn plan(family: Family, package: &Package, tree: &Path, about: &About) -> Re
     Ok(plan)
 }
 
-/// common.postinst does all that follows from the administrator's settings (behaviour.md 9.2, 9.3).
+/// common.postinst does all that follows from the administrator's settings (docs/contract.md 9.2, 9.3).
 const DEB_POSTINST: &str = r#"if [ "$1" = configure ]; then
     helper=/usr/lib/dkms/common.postinst
     if [ ! -x "$helper" ]; then

@@ -356,7 +356,7 @@ fn outside(suite: &'static str) -> Result<()> {
     Ok(())
 }
 
-/// What the packaged hooks leave (behaviour.md 9.4), ours leave too, after each transaction.
+/// What the packaged hooks leave (docs/contract.md 9.4), ours leave too, after each transaction.
 fn as_the_classic(suite: &'static str) -> Result<()> {
     let ours = Arch::ours(suite)?;
     let classic = Arch::classic(suite)?;
