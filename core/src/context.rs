@@ -1,4 +1,4 @@
-//! What one run works with: handed to every room, read at the edge only once.
+//! What one run works with: handed to every room, read once by `cli::surroundings`.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::process::Environment;
 use crate::tree::Trees;
 use crate::world::World;
 
-/// Facts about the machine and the caller, read at the edge.
+/// Facts about the machine and the caller, read once.
 #[derive(Debug, Clone, Default)]
 pub struct Machine {
     /// The machine's name of its architecture (`uname -m`).
@@ -76,7 +76,7 @@ pub struct Context {
     /// The trees.
     pub trees: Trees,
     /// Where the tree would be (inside the root), were that not read-only: `trees` has a place for the time being.
-    pub refuge_from: Option<std::path::PathBuf>,
+    pub fallback_from: Option<std::path::PathBuf>,
     /// The root's distribution.
     pub distribution: Distribution,
     /// framework.conf.
@@ -101,6 +101,11 @@ impl Context {
     /// (reproducible-builds.org), in seconds since 1970.
     pub fn source_date_epoch(&self) -> Option<i64> {
         self.environment.get(std::ffi::OsStr::new("SOURCE_DATE_EPOCH"))?.to_str()?.parse().ok()
+    }
+
+    /// The rpm process whose scriptlet called us, where `--rpm_safe_upgrade` is given.
+    pub fn rpm_process(&self) -> Option<&str> {
+        self.machine.grandparent.as_deref().filter(|_| self.options.rpm_safe_upgrade)
     }
 
     /// Takes the tree lock: held around each change, never while a script runs.

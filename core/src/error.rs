@@ -2,9 +2,35 @@
 
 use std::path::PathBuf;
 
-use crate::build::diagnostic::Diagnostic;
 use crate::names::{Kernel, NameError, Package};
-use crate::{archive, cli, conf, host, journal, kernel, lock, process};
+use crate::{archive, conf, host, journal, kernel, lock, process};
+
+/// What is wrong with the words themselves.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UsageError {
+    /// An option that does not exist.
+    #[error("Unknown option: {0}")]
+    UnknownOption(String),
+    /// An option without its value.
+    #[error("The option {0} needs a value.")]
+    NoValue(String),
+    /// Two verbs.
+    #[error("Cannot specify more than one action: {0} and {1}.")]
+    TwoVerbs(&'static str, &'static str),
+    /// A word that is no UTF-8, or a value that is none of those allowed.
+    #[error("{0}")]
+    BadValue(String),
+}
+
+/// A diagnostic of the compiler, the linker, modpost or make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The line as the tool wrote it, with the build directory's path cut off.
+    pub text: String,
+    /// Whether it speaks of the source (a compiler or modpost error): trying again with the same inputs
+    /// gives the same. Killed builds, full disks and missing tools do not count.
+    pub about_source: bool,
+}
 
 /// Why a command, or a part of one, did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +38,7 @@ use crate::{archive, cli, conf, host, journal, kernel, lock, process};
 pub enum Error {
     /// The command line is wrong.
     #[error(transparent)]
-    Usage(#[from] cli::args::UsageError),
+    Usage(#[from] UsageError),
     /// A name can't be used.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -247,10 +273,10 @@ pub enum Error {
     },
     /// What a build left in its artefact can't stay there.
     #[error("The build left something in its artefact that can't be kept; the artefact before is back in place.\n{0}")]
-    BadArtefact(crate::handover::HandoverError),
+    BadArtefact(crate::sandbox::handover::HandoverError),
     /// What a build would have to be given, or to give back, can't be.
     #[error(transparent)]
-    Handover(#[from] crate::handover::HandoverError),
+    Handover(#[from] crate::sandbox::handover::HandoverError),
     /// What make produced is no module for this kernel.
     #[error("{module} is not a kernel module that can be installed: {why}")]
     NotAModule {
@@ -322,7 +348,7 @@ impl Error {
     /// The exit code of the classic for this, or ours where it had none.
     pub fn code(&self) -> u8 {
         match self {
-            Self::Usage(cli::args::UsageError::TwoVerbs(..))
+            Self::Usage(UsageError::TwoVerbs(..))
             | Self::Broken { .. }
             | Self::OneKernel(_)
             | Self::ConfMissing(_)

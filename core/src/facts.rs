@@ -25,7 +25,8 @@ use crate::process::{self, Environment, Output};
 /// Everything this run has learnt, shared between its threads.
 #[derive(Debug)]
 pub struct Facts<'a> {
-    ctx: &'a Context,
+    /// The run's surroundings.
+    pub ctx: &'a Context,
     kernels: Mutex<HashMap<Kernel, Arc<KernelFacts>>>,
     evaluator: Mutex<Evaluator>,
     directives: Vec<Directive>,

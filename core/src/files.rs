@@ -7,7 +7,7 @@ use std::path::Path;
 use fs_err as fs;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 
-use crate::process::BuildUser;
+use crate::sandbox::BuildUser;
 
 /// Copies the directory `from` over `to`, which is created when missing; files in the way are replaced,
 /// other files stay. Sockets, devices and pipes are refused. Data is shared where the file system can

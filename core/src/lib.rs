@@ -3,11 +3,10 @@
 //! `ARCHITECTURE.md` in the project's top directory is the map of these rooms.
 
 pub mod archive;
-pub mod beneath;
-pub mod build;
 pub mod cli;
 pub mod clock;
 pub mod command;
+pub mod compile;
 pub mod compress;
 pub mod conf;
 pub mod context;
@@ -19,7 +18,6 @@ pub mod execute;
 pub mod facts;
 pub mod files;
 pub mod finish;
-pub mod handover;
 pub mod host;
 pub mod install;
 pub mod journal;
@@ -29,12 +27,15 @@ pub mod names;
 pub mod plan;
 pub mod policy;
 pub mod process;
+pub mod program;
 pub mod reconcile;
 pub mod report;
 pub mod root;
+pub mod run;
+pub mod sandbox;
 pub mod sign;
-pub mod superseded;
 pub mod tree;
+pub mod workdir;
 pub mod world;
 
 /// What this program calls itself: compared by packages that need `dkms (>= …)`.

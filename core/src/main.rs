@@ -1,7 +1,7 @@
-//! The `dkms` command: see `dkms_core::cli`.
+//! The `dkms` command: see `dkms_core::program`.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    dkms_core::cli::main()
+    dkms_core::program::main()
 }

@@ -7,12 +7,10 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::process::{Bind, BuildUser, Confinement, Demotion, Environment, Namespaces, Task};
+use crate::process::{Confine, DEFAULT_PATH, Environment, Task};
 use crate::root::Root;
+use crate::sandbox::{Bind, BuildUser, Confinement, Demotion, Namespaces};
 use crate::tree::Trees;
-
-/// Where programs look for programs when the caller's PATH does not apply.
-pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Where everybody may make files, by names of their choice.
 pub const SHARED: [&str; 2] = ["tmp", "var/tmp"];
@@ -108,7 +106,7 @@ impl World {
     /// A task that runs `argv` in the directory `cwd` (as programs call it).
     pub fn task<S: AsRef<OsStr>>(&self, argv: impl IntoIterator<Item = S>, cwd: &Path) -> Task {
         let mut task = Task::new(argv, cwd, &self.environment);
-        task.confinement = self.around();
+        task.confinement = self.around().map(|around| Box::new(around) as _);
         task
     }
 
@@ -147,7 +145,7 @@ impl World {
             let binds: Vec<Bind> = public.map(|to| Bind { from: tmp.to_owned(), to }).collect();
             confinement.binds.extend(binds);
         }
-        task.confinement = Some(confinement);
+        task.confinement = Some(Box::new(confinement));
     }
 
     fn around(&self) -> Option<Confinement> {

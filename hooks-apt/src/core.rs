@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::io::Write;
 
 use dkms_core::cli::args::Args;
-use dkms_core::cli::edge;
+use dkms_core::cli::surroundings;
 use dkms_core::command;
 use dkms_core::context::Context;
 use dkms_core::error::Error;
@@ -37,13 +37,13 @@ pub fn say(text: impl Display) {
 
 /// The reporter of this process.
 pub fn reporter() -> Console {
-    Console::new(false, edge::wants_colour(), false)
+    Console::new(false, surroundings::wants_colour(), false)
 }
 
 /// The context of a run of the core with these words (`["reconcile"]`).
 pub fn context(words: &[&str]) -> Result<(Context, Args), Error> {
     let args = Args::parse(words.iter().map(OsString::from).collect::<Vec<_>>()).map_err(Error::Usage)?;
-    Ok((edge::context(&args)?, args))
+    Ok((surroundings::context(&args)?, args))
 }
 
 /// Runs a verb of the core as if typed; gives its exit code.

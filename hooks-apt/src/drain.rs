@@ -3,12 +3,13 @@
 use dkms_core::command::reconcile::perform;
 use dkms_core::context::Context;
 use dkms_core::error::Error;
-use dkms_core::execute::{Session, run::depmods};
+use dkms_core::execute::run::depmods;
 use dkms_core::names::Release;
 use dkms_core::reconcile::summary::{self as core_summary, Summary};
+use dkms_core::reconcile::superseded;
 use dkms_core::reconcile::{How, Initramfs, Scope, initramfs};
 use dkms_core::report::{Event, Reporter};
-use dkms_core::superseded;
+use dkms_core::run::Session;
 
 use crate::{core, hooks, pending, summary};
 

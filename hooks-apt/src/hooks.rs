@@ -7,9 +7,9 @@ use dkms_core::command::reconcile::perform;
 use dkms_core::context::Context;
 use dkms_core::error::Error;
 use dkms_core::names::Release;
+use dkms_core::reconcile::superseded;
 use dkms_core::reconcile::{How, Initramfs, Scope};
 use dkms_core::report::{Event, Reporter};
-use dkms_core::superseded;
 use dkms_core::tree::record::{Outcome, Record};
 
 use crate::{core, pending, summary};

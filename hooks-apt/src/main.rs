@@ -28,7 +28,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use dkms_core::process::confine;
+use dkms_core::sandbox::confine;
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os();

@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 
 use dkms_core::context::Context;
 use dkms_core::error::Error;
-use dkms_core::execute::{self, Done, Session, Voice, run::depmods, work::state_of};
+use dkms_core::execute::{self, Done, Voice, run::depmods, work::state_of};
 use dkms_core::kernel::installed::{self, Presence};
 use dkms_core::names::{Kernel, Package, Release};
 use dkms_core::plan::{Reason, Step, Want, requested};
 use dkms_core::policy::Ending;
 use dkms_core::reconcile::summary::Summary;
+use dkms_core::reconcile::superseded;
 use dkms_core::reconcile::{How, Initramfs, Outcome, Scope, reconcile};
 use dkms_core::report::{Event, Reporter};
-use dkms_core::superseded;
+use dkms_core::run::Session;
 use dkms_core::tree::walk::{self, Filter, Source};
 
 use crate::kernels::Facts;

@@ -12,7 +12,7 @@ use dkms_core::context::Context;
 use dkms_core::error::Error;
 use dkms_core::facts::Facts;
 use dkms_core::names::{Package, Release};
-use dkms_core::superseded;
+use dkms_core::reconcile::superseded;
 use dkms_core::tree::record::{Outcome, Record};
 use dkms_core::tree::walk::{self, Filter, Source};
 

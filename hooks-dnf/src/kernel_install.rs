@@ -1,7 +1,7 @@
 //! The kernel-install plugin `40-dkms.install` (kernel-install(8)): it runs after the kernel's files are in place and
 //! before 50-dracut makes the initramfs.
 
-use dkms_core::cli::edge;
+use dkms_core::cli::surroundings;
 
 use crate::run::dkms;
 use crate::say;
@@ -48,7 +48,7 @@ impl<'a> Request<'a> {
 pub fn main(words: &[&str]) -> u8 {
     let request = Request::parse(words);
     let Some(mut words) = request.words() else { return 0 };
-    if is_verbose(edge::environment().get(std::ffi::OsStr::new("KERNEL_INSTALL_VERBOSE"))) {
+    if is_verbose(surroundings::environment().get(std::ffi::OsStr::new("KERNEL_INSTALL_VERBOSE"))) {
         words.push("--verbose");
     }
     let code = dkms(&words);

@@ -26,8 +26,8 @@ pub mod trigger;
 use std::io::Write;
 use std::process::ExitCode;
 
-use dkms_core::cli::edge;
-use dkms_core::process::confine;
+use dkms_core::cli::surroundings;
+use dkms_core::sandbox::confine;
 
 /// How this program is used.
 const USAGE: &str = "usage: dkms-rpm kernel-install add|remove KERNEL...
@@ -38,7 +38,7 @@ const USAGE: &str = "usage: dkms-rpm kernel-install add|remove KERNEL...
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let words = edge::words();
+    let words = surroundings::words();
     if let Some(code) = confine::stage(&words) {
         return code;
     }

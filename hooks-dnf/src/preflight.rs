@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use dkms_core::cli::args::Args;
-use dkms_core::cli::edge;
+use dkms_core::cli::surroundings;
 use dkms_core::conf::framework::Policy;
 use dkms_core::conf::typed::Wish;
 use dkms_core::context::Context;
@@ -113,7 +113,7 @@ pub fn look(packages: &[transaction::Package], last: bool) -> Result<Verdict, Er
         return Ok(Verdict::default());
     }
     let args = Args::parse(["status".into()]).map_err(Error::Usage)?;
-    judge(&edge::context(&args)?, &coming, last)
+    judge(&surroundings::context(&args)?, &coming, last)
 }
 
 /// The same, of what is known to come.
@@ -305,8 +305,8 @@ fn size_of(dir: &Path) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use dkms_core::process::Namespaces;
     use dkms_core::root::Root;
+    use dkms_core::sandbox::Namespaces;
     use dkms_core::tree::Trees;
     use dkms_core::world::World;
 
@@ -368,7 +368,7 @@ mod tests {
 
     /// A system of its own, with policy fail and the module package zfs/1, of this `conf`.
     fn system(dir: &Path, conf: &str) -> Context {
-        let mut ctx = edge::context(&Args::parse(["status".into()]).unwrap()).unwrap();
+        let mut ctx = surroundings::context(&Args::parse(["status".into()]).unwrap()).unwrap();
         ctx.trees = Trees::new(Root::at(dir).unwrap());
         // bash sees the files where this process does.
         ctx.world = World::of(&ctx.trees.root, ctx.world.environment().clone(), Namespaces::default());

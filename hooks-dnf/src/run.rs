@@ -1,6 +1,6 @@
 //! Running `dkms` itself: the one thing that a front does.
 
-use dkms_core::cli::edge;
+use dkms_core::cli::surroundings;
 use dkms_core::process::{self, Output, Task};
 
 use crate::say;
@@ -14,7 +14,7 @@ pub fn dkms(words: &[&str]) -> u8 {
     let program = PLACES.into_iter().find(|place| std::path::Path::new(place).is_file()).unwrap_or("dkms");
     let mut argv = vec![program];
     argv.extend(words);
-    let mut task = Task::new(argv, std::path::Path::new("/"), &edge::environment());
+    let mut task = Task::new(argv, std::path::Path::new("/"), &surroundings::environment());
     // Our standard output may be a protocol: what dkms says goes to standard error, all of it.
     match rustix::io::dup(std::io::stderr()) {
         Ok(fd) => task.output = Output::File(std::fs::File::from(fd)),

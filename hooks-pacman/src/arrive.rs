@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use dkms_core::context::Context;
 use dkms_core::digest::Digest;
 use dkms_core::error::Error;
-use dkms_core::execute::Session;
 use dkms_core::install;
 use dkms_core::kernel::installed::{self, Presence};
 use dkms_core::kernel::version;
@@ -15,6 +14,7 @@ use dkms_core::plan::Reason;
 use dkms_core::policy::FAILED;
 use dkms_core::reconcile::{self, How, Initramfs, Outcome, Scope};
 use dkms_core::report::{Event, Reporter};
+use dkms_core::run::Session;
 use dkms_core::tree::manifest::Manifest;
 use dkms_core::tree::walk::{PackageEntry, Source};
 

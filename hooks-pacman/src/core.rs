@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use dkms_core::cli::args::Args;
-use dkms_core::cli::edge;
+use dkms_core::cli::surroundings;
 use dkms_core::command;
 use dkms_core::context::Context;
 use dkms_core::error::Error;
@@ -11,13 +11,13 @@ use dkms_core::report::{Console, Event, Reporter};
 
 /// Where everything is said: pacman shows it and writes it to its log.
 pub fn console() -> Console {
-    Console::new(false, edge::wants_colour(), false)
+    Console::new(false, surroundings::wants_colour(), false)
 }
 
 /// The surroundings of a command made of `words`.
 pub fn context(words: &[&str]) -> Result<Context, Error> {
     let args = Args::parse(words.iter().map(OsString::from))?;
-    edge::context(&args)
+    surroundings::context(&args)
 }
 
 /// Runs the dkms command that `words` make, as if typed; gives its exit code.
@@ -25,7 +25,7 @@ pub fn dkms(words: &[&str], reporter: &dyn Reporter) -> u8 {
     log::debug!("dkms {}", words.join(" "));
     let ran = Args::parse(words.iter().map(OsString::from))
         .map_err(Error::from)
-        .and_then(|args| Ok(command::run(&edge::context(&args)?, &args, reporter)));
+        .and_then(|args| Ok(command::run(&surroundings::context(&args)?, &args, reporter)));
     ran.unwrap_or_else(|error| {
         reporter.report(Event::Error(error.lines()));
         error.code()

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use dkms_core::error::Error;
-use dkms_core::process::{Environment, confine};
+use dkms_core::process::Environment;
 use dkms_core::report::{Event, Reporter};
+use dkms_core::sandbox::confine;
 use dkms_hooks_pacman::targets::Targets;
 use dkms_hooks_pacman::{arrive, core, launcher, leave, note, summary};
 

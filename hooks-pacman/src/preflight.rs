@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use dkms_core::conf::framework::Policy;
 use dkms_core::error::Error;
-use dkms_core::execute::Session;
 use dkms_core::names::{Arch, Kernel, Release};
+use dkms_core::run::Session;
 use dkms_core::tree::record::{Outcome, Record};
 use dkms_core::tree::walk::Source;
 

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | a path that ends in `.md` | the document, from the top of the repository or beside the citing file |
 //! | the contract or the laws, then numbers: `N`, `N.M`, also `N and M`, `N, M`; `step N`, `steps N to M` | these sections, and the steps of the last one |
-//! | `law N` | this law |
+//! | `law N`, `contract N.M` | this law, this section |
 //! | a Markdown link to a file, with or without `#heading` | the file, the heading |
 //! | in a Markdown document, a path in backquotes that begins with one of the repository's directories | the file |
 //!
@@ -98,7 +98,7 @@ impl Repository {
             let markdown = path.extension().is_some_and(|e| e == "md");
             for (index, line) in text.lines().enumerate() {
                 let mut wrong = self.wrong_documents(path, line, markdown);
-                wrong.extend(self.wrong_laws(line));
+                wrong.extend(self.wrong_numbers(line));
                 if markdown {
                     wrong.extend(self.wrong_links(path, line));
                     wrong.extend(self.wrong_paths(line));
@@ -139,16 +139,18 @@ impl Repository {
         wrong
     }
 
-    fn wrong_laws(&self, line: &str) -> Vec<String> {
+    fn wrong_numbers(&self, line: &str) -> Vec<String> {
         let lower = line.to_lowercase();
         let mut wrong = Vec::new();
-        for (at, _) in lower.match_indices("law ") {
-            if lower[..at].ends_with(|c: char| c.is_alphanumeric()) {
-                continue;
+        for (word, known) in [("law ", &self.laws), ("contract ", &self.sections)] {
+            for (at, _) in lower.match_indices(word) {
+                if lower[..at].ends_with(|c: char| c.is_alphanumeric()) {
+                    continue;
+                }
+                let (numbers, _) = numbers(&lower[at + word.len()..]);
+                let unknown = numbers.into_iter().filter(|n| !known.contains(n));
+                wrong.extend(unknown.map(|n| format!("there is no {word}{n}")));
             }
-            let (numbers, _) = numbers(&lower[at + "law".len()..]);
-            let unknown = numbers.into_iter().filter(|n| !self.laws.contains(n));
-            wrong.extend(unknown.map(|n| format!("there is no law {n}")));
         }
         wrong
     }
@@ -282,6 +284,7 @@ mod tests {
     /// Written so that the check of this repository does not take the planted texts for citations of this file.
     const MD: &str = ".md";
     const NTH: &str = "law";
+    const TERMS: &str = "contract";
 
     fn planted(path: &str, text: &str) -> Vec<String> {
         let mut repository = Repository::default();
@@ -344,6 +347,7 @@ mod tests {
             ("a.sh", format!("# docs/laws{MD} 3"), format!("docs/laws{MD} has no 3")),
             ("a.rs", format!("// ({NTH} 11)"), format!("there is no {NTH} 11")),
             ("a.MD", format!("The {NTH} 11 says"), format!("there is no {NTH} 11")),
+            ("a.rs", format!("/// ({TERMS} 4.3)"), format!("there is no {TERMS} 4.3")),
             ("a.rs", format!("//! behaviour{MD} 2.2."), format!("there is no behaviour{MD}")),
             ("docs/a.MD", format!("[x](gone{MD})"), format!("there is no gone{MD}")),
             ("docs/a.MD", "[x](gone/file)".into(), "the link to gone/file leads nowhere".into()),

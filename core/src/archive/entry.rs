@@ -2,8 +2,7 @@
 
 use super::extended::Pending;
 use super::fault::Fault;
-use super::reader::Limits;
-use super::source::BLOCK;
+use super::limits::{BLOCK, Limits};
 
 pub(super) fn bound(size: u64, limit: u64, fault: Fault) -> Result<(), Fault> {
     if size > limit { Err(fault) } else { Ok(()) }

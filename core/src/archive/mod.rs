@@ -8,6 +8,7 @@ mod entry;
 mod extended;
 mod fault;
 pub mod layout;
+mod limits;
 pub mod links;
 pub mod module;
 mod place;

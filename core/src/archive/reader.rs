@@ -18,40 +18,12 @@ use super::entry::{Entry, bound, check_header, octal, readable};
 use super::extended::{self, Pending};
 pub use super::fault::{Fault, ReadError};
 use super::fault::{io_fault, sys_fault};
+use super::limits::BLOCK;
 use super::links;
 use super::place::Tree;
-use super::source::{BLOCK, Counted, Source};
+use super::source::{Counted, Source};
 
-/// How much an archive may hold. The defaults leave room for the largest known packages
-/// (nvidia-open: 100 MB, 5,000 files) many times over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes after decompression, headers included. Default: 4 GiB.
-    pub total_bytes: u64,
-    /// Bytes of one file. Default: 1 GiB.
-    pub file_bytes: u64,
-    /// Entries, headers of long names included. Default: 200,000.
-    pub entries: u64,
-    /// Components of a name. Default: 64.
-    pub depth: usize,
-    /// Bytes out for one byte in. Default: 200.
-    pub ratio: u64,
-    /// Bytes out before the ratio counts. Default: 16 MiB.
-    pub ratio_after: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            total_bytes: 4 << 30,
-            file_bytes: 1 << 30,
-            entries: 200_000,
-            depth: 64,
-            ratio: 200,
-            ratio_after: 16 << 20,
-        }
-    }
-}
+pub use super::limits::Limits;
 
 /// An unpacked archive. Its directory (mode 0700, not yet synced to disk) is removed when this is dropped.
 #[derive(Debug)]

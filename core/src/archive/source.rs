@@ -4,10 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use super::fault::{Fault, io_fault};
-use super::reader::Limits;
-
-/// The size of a tar header and the unit of everything else.
-pub(super) const BLOCK: usize = 512;
+use super::limits::{BLOCK, Limits};
 
 /// Counts the compressed bytes.
 pub(super) struct Counted {

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue};
 
+use crate::error::UsageError;
+
 use super::table::{self, OPTIONS, Verb};
 
 /// The command line, taken apart.
@@ -33,23 +35,6 @@ pub struct Args {
     values: Vec<(&'static str, String)>,
     /// The flags given, by long name.
     flags: Vec<&'static str>,
-}
-
-/// What is wrong with the words themselves.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UsageError {
-    /// An option that does not exist.
-    #[error("Unknown option: {0}")]
-    UnknownOption(String),
-    /// An option without its value.
-    #[error("The option {0} needs a value.")]
-    NoValue(String),
-    /// Two verbs.
-    #[error("Cannot specify more than one action: {0} and {1}.")]
-    TwoVerbs(&'static str, &'static str),
-    /// A word that is no UTF-8, or a value that is none of those allowed.
-    #[error("{0}")]
-    BadValue(String),
 }
 
 impl Args {

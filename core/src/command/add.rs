@@ -6,17 +6,17 @@ use fs_err as fs;
 
 use super::stage::Staged;
 use super::{check_access, default_kernel, ldtarball, package, source_dir, source_state};
-use crate::build::script;
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::Session;
 use crate::host::owner::Owner;
 use crate::journal::{Change, JournalError, WorkDir};
 use crate::names::{Arch, Kernel, Name, Package, Release, Version};
 use crate::process::Environment;
+use crate::reconcile::superseded;
 use crate::report::Reporter;
-use crate::superseded;
+use crate::run::Session;
+use crate::run::script;
 use crate::tree::walk::Source;
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
@@ -86,7 +86,8 @@ pub(super) fn add(
     if ctx.trees.outer(&source).is_dir() && superseded::adopt(ctx, package, &source)? {
         return Ok(0);
     }
-    super::rpm::leave(ctx, package)?;
+    crate::host::rpm_upgrade::leave(ctx.rpm_process(), &ctx.trees, package)
+        .map_err(crate::journal::JournalError::File)?;
     if source_state(ctx, package) == Source::Added {
         // The %post of an upgrade to the same version, packaged anew: what is built may be of its old source.
         if ctx.machine.rpm_scriptlet.is_some_and(|scriptlet| scriptlet.instances > 1) && ctx.trees.root.is_host() {

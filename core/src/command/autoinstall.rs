@@ -6,12 +6,13 @@ use super::{check_access, event, kernels, post_transaction};
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::{Done, Session};
+use crate::execute::Done;
 use crate::names::Kernel;
 use crate::plan::{Action, Reason, Step};
 use crate::policy::{Ending, FAILED};
 use crate::reconcile::{How, Outcome, Scope, preview, reconcile};
 use crate::report::{Event, Reporter};
+use crate::run::Session;
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
     if args.kernels.len() > 1 {

@@ -5,13 +5,14 @@ use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::work::state_of;
-use crate::execute::{self, Done, Results, Session, Voice};
+use crate::execute::{self, Done, Results, Voice};
 use crate::install;
 use crate::names::Kernel;
 use crate::plan::{Step, Want, rebuilt, requested};
 use crate::reconcile::dependants;
+use crate::reconcile::superseded;
 use crate::report::Reporter;
-use crate::superseded;
+use crate::run::Session;
 use crate::tree::walk::Source;
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {

@@ -3,9 +3,9 @@
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::Session;
-use crate::finish::signing;
 use crate::report::Reporter;
+use crate::run::Session;
+use crate::sign::signing;
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
     let session = Session::new(ctx)?;

@@ -5,9 +5,10 @@ use super::{check_access, kernels};
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::{Session, run::depmods};
+use crate::execute::run::depmods;
 use crate::reconcile::{kernel_is_coming, kernel_is_going};
 use crate::report::{Event, Reporter};
+use crate::run::Session;
 use crate::tree::beside;
 use crate::tree::walk::{self, Filter};
 

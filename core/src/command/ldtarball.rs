@@ -12,12 +12,11 @@ use crate::archive::reader::{self, Limits};
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::Session;
-use crate::install::artefact;
 use crate::journal::{Change, JournalError, WorkDir};
 use crate::names::Package;
 use crate::process::{self, Output};
 use crate::report::Reporter;
+use crate::run::Session;
 use crate::tree::manifest::Manifest;
 use crate::tree::paths::MANIFEST;
 use crate::tree::walk::Source;
@@ -225,7 +224,7 @@ fn adapt(ctx: &Context, binaries: &Binaries) -> Result<(), Error> {
     };
     let location = ctx.distribution.install_location(ctx.machine.addon_modules_dir.as_deref());
     for module in &mut manifest.modules {
-        let own = artefact::relative(&module.own_location.to_string_lossy());
+        let own = crate::tree::paths::relative(&module.own_location.to_string_lossy());
         let lie = if layout::module_name(&module.file) != Some(&module.name) {
             Some(format!("it calls {} {:?}", module.file, module.name))
         } else if !["kernel", "updates", "extra"].iter().any(|top| own.starts_with(top)) {
@@ -240,7 +239,7 @@ fn adapt(ctx: &Context, binaries: &Binaries) -> Result<(), Error> {
             }
             .into());
         }
-        module.location = location.as_deref().map_or_else(|| own.clone(), artefact::relative);
+        module.location = location.as_deref().map_or_else(|| own.clone(), crate::tree::paths::relative);
         module.own_location = own;
         module.identity = None;
     }

@@ -5,10 +5,11 @@ use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::work::state_of;
-use crate::execute::{self, Session, Voice};
+use crate::execute::{self, Voice};
 use crate::names::{Arch, Kernel, Name, Release};
 use crate::plan::{Step, Want, requested};
 use crate::report::Reporter;
+use crate::run::Session;
 use crate::tree::walk::{self, Filter};
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {

@@ -2,17 +2,17 @@
 
 use std::os::unix::process::CommandExt;
 
-use crate::cli::edge;
+use crate::cli::surroundings;
 use crate::context::Context;
 use crate::error::Error;
 use crate::process;
 
 /// Becomes that program, with the same words.
 pub(super) fn run(_ctx: &Context) -> Result<u8, Error> {
-    let program = edge::packager();
+    let program = surroundings::packager();
     if !program.is_file() {
         return Err(Error::NoPackager(program));
     }
-    let error = process::command(&program).args(edge::words()).exec();
+    let error = process::command(&program).args(surroundings::words()).exec();
     Err(std::io::Error::new(error.kind(), format!("cannot run {}: {error}", program.display())).into())
 }

@@ -7,11 +7,11 @@ use crate::archive::writer::{self, Plan, Source};
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::Session;
-use crate::finish::signing;
 use crate::install;
 use crate::names::{Kernel, Package};
 use crate::report::Reporter;
+use crate::run::Session;
+use crate::sign::signing;
 use crate::tree::walk::{self, Filter, PackageEntry, Source as Registered};
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
@@ -54,7 +54,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     reporter.line(&"");
     reporter.line(&format!("Tarball location: {}", ctx.trees.shown(&target).display()));
     let session = Session::new(ctx)?;
-    let forbidden = signing::private_keys(&session, &named);
+    let forbidden = signing::private_keys(&session.facts, &named);
     let plan = Plan { package: &package, source, artefacts, mtime: ctx.source_date_epoch(), forbidden: &forbidden };
     writer::write(&plan, &target)?;
     Ok(0)

@@ -12,7 +12,6 @@ mod mktarball;
 mod mok;
 pub mod reconcile;
 mod remove;
-mod rpm;
 mod sign;
 mod stage;
 mod status;
@@ -20,13 +19,13 @@ mod status;
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::Args;
-use crate::cli::refuge;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::Session;
 use crate::kernel::installed;
 use crate::names::{Arch, Kernel, Package, Release};
 use crate::report::{Event, Reporter};
+use crate::run::Session;
+use crate::tree::fallback;
 use crate::tree::walk::{self, Filter, Source};
 
 /// Runs the verb that `args` name; gives the exit code. Errors are reported here.
@@ -51,7 +50,7 @@ pub fn event(error: &Error) -> Event {
 fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
     check_words(args)?;
     if args.verb.is_some_and(|verb| verb.rules.writes) && !ctx.options.dry_run {
-        refuge::prepare(ctx, reporter)?;
+        prepare_fallback_tree(ctx, reporter)?;
     }
     match args.verb_name() {
         "add" => add::run(ctx, args, reporter),
@@ -69,10 +68,23 @@ fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, E
         "generate_mok" => generate_mok::run(ctx, args, reporter),
         "mok" => mok::run(ctx, args, reporter),
         "sign" => sign::run(ctx, args, reporter),
-        other => {
-            Err(Error::Usage(crate::cli::args::UsageError::BadValue(format!("The action {other:?} is not known."))))
-        }
+        other => Err(Error::Usage(crate::error::UsageError::BadValue(format!("The action {other:?} is not known.")))),
     }
+}
+
+/// Makes the fallback tree, if this run has one, and reports it once.
+fn prepare_fallback_tree(ctx: &Context, reporter: &dyn Reporter) -> Result<(), Error> {
+    let Some(own) = &ctx.fallback_from else { return Ok(()) };
+    match fallback::make(&ctx.trees.dkms.outer)? {
+        fallback::Made::New => reporter.report(Event::Note(format!(
+            "dkms: {} is read-only here: what is installed is noted beside the modules, all else is kept in {}",
+            own.display(),
+            ctx.trees.dkms.inside.display()
+        ))),
+        fallback::Made::There => {}
+        fallback::Made::NotOurs => return Err(Error::ReadOnlyTree { tree: own.clone(), advice: None }),
+    }
+    Ok(())
 }
 
 /// What can be said of the words without looking at anything.
@@ -217,7 +229,7 @@ fn default_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
 
 /// Tells the user if this machine will refuse what was signed for these kernels.
 fn tell_trust(session: &Session<'_>, kernels: &[Kernel], reporter: &dyn Reporter) -> Result<(), Error> {
-    if let Some(lines) = crate::finish::trust::advice(session, kernels)? {
+    if let Some(lines) = crate::sign::will_load::advice(&session.facts, kernels)? {
         reporter.report(Event::Warning(lines));
     }
     Ok(())

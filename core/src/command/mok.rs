@@ -6,15 +6,16 @@ use std::process::Stdio;
 
 use serde::Serialize;
 
-use crate::cli::args::{Args, UsageError};
+use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::Session;
-use crate::finish::{signing, trust};
+use crate::error::UsageError;
 use crate::host::tools;
 use crate::report::{Event, Reporter};
+use crate::run::Session;
 use crate::sign::trust::{Enrolment, Facts};
 use crate::sign::{Certificate, colons};
+use crate::sign::{signing, will_load};
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
     let session = Session::new(ctx)?;
@@ -62,7 +63,7 @@ struct Machine {
 }
 
 fn status(ctx: &Context, args: &Args, keys: &signing::Keys, reporter: &dyn Reporter) -> Result<u8, Error> {
-    let facts = trust::machine(ctx);
+    let facts = will_load::machine(ctx);
     let file = ctx.trees.outer(&keys.certificate);
     let cert = Certificate::load(&file);
     let (now, next) = match (&facts, &cert) {
@@ -88,7 +89,7 @@ fn status(ctx: &Context, args: &Args, keys: &signing::Keys, reporter: &dyn Repor
         key_id: known.map(Certificate::serial_text),
         sha1: known.map(|cert| colons(&cert.sha1()).to_lowercase()),
         expires: known.map(|cert| cert.not_after),
-        trust: trust::word(now),
+        trust: will_load::word(now),
         next_boot: next,
     };
     if args.value("format") == Some("json") {
@@ -169,7 +170,7 @@ fn enroll(ctx: &Context, args: &Args, keys: &signing::Keys, reporter: &dyn Repor
         reporter.report(Event::Error(lines.iter().map(|line| (*line).to_owned()).collect()));
         Ok(1)
     };
-    let Some(facts) = trust::machine(ctx) else {
+    let Some(facts) = will_load::machine(ctx) else {
         return refuse(&[
             "Keys are enrolled on the machine that boots the system, not from outside.",
             "Boot it, then run there: dkms mok enroll",

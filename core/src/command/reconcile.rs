@@ -6,14 +6,15 @@ use crate::cli::args::Args;
 use crate::conf::framework::Policy;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::{Session, run::depmods};
+use crate::execute::run::depmods;
 use crate::kernel::installed;
 use crate::names::{Arch, Kernel};
 use crate::plan::{Action, Plan};
 use crate::reconcile::summary::{self, Summary};
+use crate::reconcile::superseded;
 use crate::reconcile::{How, Initramfs, Outcome, Scope, adopt, initramfs, preview, reconcile, stale, vanished};
 use crate::report::{Event, Reporter};
-use crate::superseded;
+use crate::run::Session;
 
 /// The file that switches automatic installation off.
 const NO_AUTOINSTALL: &str = "/etc/dkms/no-autoinstall";

@@ -4,15 +4,18 @@ use super::{check_access, kernels, package, post_transaction, source_state};
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::{Session, run::depmods};
+use crate::execute::run::depmods;
 use crate::host::caller::RpmScriptlet;
 use crate::host::dpkg;
 use crate::host::owner::Owner;
+use crate::host::rpm_upgrade;
 use crate::install;
+use crate::journal::JournalError;
 use crate::lock::Holder;
 use crate::names::{Kernel, Package};
+use crate::reconcile::{initramfs_pending, superseded};
 use crate::report::{Event, Reporter};
-use crate::superseded;
+use crate::run::Session;
 use crate::tree::beside;
 use crate::tree::walk::{self, Built, Filter, Source};
 
@@ -35,7 +38,9 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     }
     let session = Session::new(ctx)?;
     session.heal(reporter)?;
-    if verb == "remove" && super::rpm::was_just_added(ctx, &package)? {
+    if verb == "remove"
+        && rpm_upgrade::was_just_added(ctx.rpm_process(), &ctx.trees, &package).map_err(JournalError::File)?
+    {
         reporter.warning(&[&"Remove cancelled because --rpm_safe_upgrade scenario detected."]);
         return Ok(0);
     }
@@ -113,7 +118,7 @@ fn take_away(
     let managed =
         ctx.trees.root.is_host() && (ctx.machine.maintainer_script.is_some() || ctx.machine.rpm_scriptlet.is_some());
     if verb == "remove" && managed {
-        install::debt::owe(ctx, package, kernel)?;
+        initramfs_pending::note(ctx, package, kernel)?;
     }
     match verb {
         "uninstall" => install::uninstall(ctx, package, kernel, &evaluate, reporter),

@@ -4,12 +4,12 @@ use super::{check_access, kernels, package, post_transaction};
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::Session;
-use crate::finish::resign::{Resigned, resign};
-use crate::finish::trust;
+use crate::install::resign::{Resigned, resign};
 use crate::names::{Kernel, Package};
 use crate::report::Reporter;
+use crate::run::Session;
 use crate::sign::state::{Verdict, judge};
+use crate::sign::will_load;
 use crate::tree::walk::{self, Filter};
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
@@ -69,7 +69,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
 fn dry_run(session: &Session<'_>, pairs: &[(Package, Kernel)], reporter: &dyn Reporter) -> Result<u8, Error> {
     for (package, kernel) in pairs {
         let manifest = crate::install::artefact::manifest(session.ctx, package, kernel)?;
-        let prospect = trust::of_kernel(session, kernel)?;
+        let prospect = will_load::of_kernel(&session.facts, kernel)?;
         if let Verdict::Resign(why) = judge(manifest.and_then(|manifest| manifest.signer).as_ref(), &prospect) {
             reporter.line(&format!("Would sign {package} for kernel {kernel}: {why}."));
         }

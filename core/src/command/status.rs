@@ -10,13 +10,13 @@ use crate::cli::args::Args;
 use crate::compress::Compression;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::Session;
-use crate::finish::trust::{self, Signature};
 use crate::install::{artefact, weak};
 use crate::names::{Kernel, Package, Release};
 use crate::report::{Event, Reporter};
+use crate::run::Session;
 use crate::sign::Certificate;
 use crate::sign::state::Prospect;
+use crate::sign::will_load::{self, Signature};
 use crate::tree::beside::{self, Beside, Files};
 use crate::tree::compare::{Comparer, Differences, same_bytes};
 use crate::tree::record::{Outcome, Record};
@@ -314,10 +314,10 @@ impl Rows<'_> {
 
     /// What each module's file says of its signature.
     fn signatures(&self, kernel: &Kernel, files: &[PathBuf]) -> Result<Vec<Signature>, Error> {
-        let machine = trust::machine(self.ctx);
+        let machine = will_load::machine(self.ctx);
         let Some(session) = self.session()? else { return Ok(Vec::new()) };
         // Without its configuration a kernel's key is not known; what the file says is.
-        let known: Vec<Certificate> = match trust::of_kernel(session, kernel) {
+        let known: Vec<Certificate> = match will_load::of_kernel(&session.facts, kernel) {
             Ok(Prospect::Key { certificate, .. }) => vec![*certificate],
             _ => Vec::new(),
         };

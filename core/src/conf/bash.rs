@@ -5,38 +5,16 @@
 //! takes and how it dies are known to be that file's.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::directive::{self, Directive, Raw};
 use super::error::ConfError;
 use super::session::{Session, Stop};
 
-/// How long one request may take by default.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How bash is started.
-#[derive(Debug, Clone)]
-pub struct Launcher {
-    /// The program and its first arguments; the last word is bash itself (`["bash"]`,
-    /// `["chroot", DIR, "/bin/bash"]`, …). The arguments for bash are put behind it.
-    pub argv: Vec<OsString>,
-    /// The whole environment of bash and of what the files run.
-    pub env: BTreeMap<OsString, OsString>,
-    /// The directory it starts in, as an outer path; this process's own if `None`.
-    pub dir: Option<PathBuf>,
-    /// How long one request may take.
-    pub timeout: Duration,
-}
-
-impl Launcher {
-    /// Plain `bash` with this environment, in this process's directory, with [`PATIENCE`].
-    pub fn new(env: BTreeMap<OsString, OsString>) -> Self {
-        Self { argv: vec!["bash".into()], env, dir: None, timeout: PATIENCE }
-    }
-}
+pub use super::session::{Launcher, PATIENCE};
 
 /// Which names the files of a request may set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -277,7 +255,7 @@ impl Reading {
         false
     }
 
-    /// Notes what the file whose turn ends leaves deprecated (behaviour contract 4.3).
+    /// Notes what the file whose turn ends leaves deprecated (docs/contract.md 4.3).
     fn end_file(&mut self) {
         if self.answer.files.is_empty() {
             return;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// The directives of a dkms.conf (dkms(8), "DKMS.CONF"; behaviour contract 4.3), in the order in
+/// The directives of a dkms.conf (dkms(8), "DKMS.CONF"; docs/contract.md 4.3), in the order in
 /// which the classic knows them, then the deprecated ones in the order of their warnings, then ours.
 pub const PACKAGE: &[&str] = &[
     "PACKAGE_NAME",
@@ -54,7 +54,7 @@ pub const DEPRECATED: &[&str] = &[
     "OBSOLETE_BY",
 ];
 
-/// The options of framework.conf (behaviour contract 5), and those of ours: `policy`, `modprobe_conf`, `build_as`.
+/// The options of framework.conf (docs/contract.md 5), and those of ours: `policy`, `modprobe_conf`, `build_as`.
 pub const FRAMEWORK: &[&str] = &[
     "source_tree",
     "dkms_tree",

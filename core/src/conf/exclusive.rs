@@ -38,7 +38,7 @@ pub struct Pattern {
 }
 
 /// The conditions of one index. All must hold; those of index 0 hold for every module
-/// (in bash a plain variable is element 0: behaviour contract 4.4).
+/// (in bash a plain variable is element 0: docs/contract.md 4.4).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// BUILD_EXCLUSIVE_KERNEL.
@@ -166,7 +166,7 @@ pub fn general(exclusive: &Exclusive, facts: &Facts<'_>) -> Vec<Reason> {
 
 /// Orders two kernel versions for the bounds: runs of digits by their value, everything else byte
 /// by byte, and what goes on is later than what ends. So `5.15.0-999` < `5.15.0-1020`, and, as the
-/// classic documents, `4.12` < `4.12-rc1` (behaviour contract 4.3, 6.6).
+/// classic documents, `4.12` < `4.12-rc1` (docs/contract.md 4.3, 6.6).
 pub fn order(left: &str, right: &str) -> Ordering {
     let (mut left, mut right) = (left.as_bytes(), right.as_bytes());
     loop {

@@ -30,7 +30,7 @@ impl Source {
 
 /// The files of a package's conf in the order in which they count: its own one (`conf`, an inside
 /// path, where the user gave another than `<tree>/<m>/<v>/source/dkms.conf`), which need not exist,
-/// then those of the six overrides that exist (behaviour contract 1.4). Those that name a kernel
+/// then those of the six overrides that exist (docs/contract.md 1.4). Those that name a kernel
 /// are looked for only when there is one.
 pub fn package_files(trees: &Trees, package: &Package, conf: Option<&Path>, kernel: Option<&Kernel>) -> Vec<Source> {
     let own = match conf {

@@ -9,7 +9,7 @@ use super::error::ConfError;
 use super::files::framework_files;
 use crate::tree::Trees;
 
-/// The options of framework.conf and framework.conf.d (behaviour contract 5). Defaults are filled in.
+/// The options of framework.conf and framework.conf.d (docs/contract.md 5). Defaults are filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Framework {
     /// Where module sources are, if not in the default place.

@@ -46,7 +46,7 @@ pub struct MakeCommand {
     /// Shell text.
     pub text: String,
     /// Whether the text begins with `make`: these four characters are to be replaced by make with
-    /// the number of jobs and `KERNELRELEASE=` (behaviour contract 4.3).
+    /// the number of jobs and `KERNELRELEASE=` (docs/contract.md 4.3).
     pub prefixed: bool,
 }
 

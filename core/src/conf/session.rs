@@ -1,8 +1,11 @@
 //! One running bash with evaluate.bash in it: bytes in, words out, all of it bounded.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,8 +13,31 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::bash::Launcher;
 use super::directive;
+
+/// How long one request may take by default.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How bash is started.
+#[derive(Debug, Clone)]
+pub struct Launcher {
+    /// The program and its first arguments; the last word is bash itself (`["bash"]`,
+    /// `["chroot", DIR, "/bin/bash"]`, …). The arguments for bash are put behind it.
+    pub argv: Vec<OsString>,
+    /// The whole environment of bash and of what the files run.
+    pub env: BTreeMap<OsString, OsString>,
+    /// The directory it starts in, as an outer path; this process's own if `None`.
+    pub dir: Option<PathBuf>,
+    /// How long one request may take.
+    pub timeout: Duration,
+}
+
+impl Launcher {
+    /// Plain `bash` with this environment, in this process's directory, with [`PATIENCE`].
+    pub fn new(env: BTreeMap<OsString, OsString>) -> Self {
+        Self { argv: vec!["bash".into()], env, dir: None, timeout: PATIENCE }
+    }
+}
 
 const SCRIPT: &str = include_str!("evaluate.bash");
 /// How much of one request's standard error is kept.

@@ -106,7 +106,7 @@ pub enum Wish {
     Required,
 }
 
-/// Something wrong with a conf; displayed as the classic's line (behaviour contract 4.5).
+/// Something wrong with a conf; displayed as the classic's line (docs/contract.md 4.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Problem {
     /// No modules: the one problem that is only a warning.

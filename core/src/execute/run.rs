@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use super::session::Session;
 use super::work::{Done, record, work};
 use crate::error::Error;
-use crate::install::depmod::{self, Depmod};
 use crate::install::weak;
 use crate::names::Release;
 use crate::plan::{Action, Step};
 use crate::report::{Buffer, Event, Reporter};
+use crate::run::Session;
+use crate::run::depmod::{self, Depmod};
 
 use super::progress::Progress;
 

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use super::session::Session;
-use crate::build::{self, target::Target};
+use crate::compile;
 use crate::context::Context;
 use crate::error::Error;
 use crate::facts::{Evaluated, KernelFacts};
 use crate::host::tools;
-use crate::install;
+use crate::install::{self, superseded_mark};
 use crate::journal::JournalError;
 use crate::lock::Holder;
 use crate::names::{Kernel, Name, Package};
 use crate::plan::{Action, Reason, Stale, State, Step};
 use crate::report::{Event, Reporter};
-use crate::superseded;
+use crate::run::Session;
+use crate::run::target::{Dependency, Target};
 use crate::tree::manifest::KernelManifest;
 use crate::tree::record::{Outcome, Record};
 
@@ -39,7 +39,7 @@ pub fn work(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Resu
 /// The state of a package that somebody names.
 pub fn state_of(ctx: &Context, package: &Package, kernel: &Kernel) -> State {
     let installed = install::is_installed(ctx, package, kernel);
-    if superseded::is_outdated(ctx, package, kernel) {
+    if superseded_mark::is_outdated(ctx, package, kernel) {
         State::Stale { why: Stale::Source, installed }
     } else if installed {
         State::Installed
@@ -92,7 +92,7 @@ fn try_work(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Resu
         };
         // Without private mounts all builds of a package happen in one directory, one after the other.
         let _alone = if ctx.world.has_private_mounts() { None } else { Some(ctx.lock_build(package, &on_wait)?) };
-        build::build(ctx, &target, &signing, &session.budget, reporter)?;
+        compile::build(ctx, &target, &signing, &session.budget, reporter)?;
     }
     if action == Action::BuildOnly {
         return Ok(Done::Built);
@@ -173,11 +173,7 @@ fn missing_dependencies(session: &Session<'_>, kernel: &Kernel, evaluated: &Eval
 }
 
 /// The installed dependencies, with their versions and, where they export symbols, the file that lists them.
-fn dependencies(
-    session: &Session<'_>,
-    kernel: &Kernel,
-    evaluated: &Evaluated,
-) -> Result<Vec<build::target::Dependency>, Error> {
+fn dependencies(session: &Session<'_>, kernel: &Kernel, evaluated: &Evaluated) -> Result<Vec<Dependency>, Error> {
     let trees = &session.ctx.trees;
     let mut found = Vec::new();
     let beside = KernelManifest::beside(trees, &kernel.release).map_err(JournalError::File)?.unwrap_or_default();
@@ -185,7 +181,7 @@ fn dependencies(
         let Ok(name) = Name::new(name.as_str()) else { continue };
         let version = installed_version(session.ctx, &beside, &name, kernel);
         let symvers = trees.active_link(&name, kernel).join("module/Module.symvers");
-        found.push(build::target::Dependency { name, version, symvers: symvers.is_file().then_some(symvers) });
+        found.push(Dependency { name, version, symvers: symvers.is_file().then_some(symvers) });
     }
     Ok(found)
 }

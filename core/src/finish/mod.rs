@@ -1,19 +1,12 @@
 //! From built modules to a finished artefact: strip, sign, compress, manifest.
 
-pub mod resign;
-pub mod signing;
 pub mod strip;
-pub mod trust;
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use crate::beneath::Beneath;
-use crate::build::log::Log;
-use crate::build::target::Target;
-use crate::build::workdir as build;
 use crate::compress::{self, compress};
 use crate::conf::recipe::Module;
 use crate::context::Context;
@@ -21,15 +14,20 @@ use crate::digest::Digest;
 use crate::durable;
 use crate::elf;
 use crate::error::Error;
-use crate::handover::{self, Contents};
-use crate::install::artefact::relative;
 use crate::journal::{self, Swap, WorkDir, swap_in};
-use crate::process::{self, BuildUser, ProcessError, Task};
+use crate::process::{self, ProcessError, Task};
 use crate::report::Reporter;
+use crate::run::target::Target;
+use crate::sandbox::BuildUser;
+use crate::sandbox::beneath::Beneath;
+use crate::sandbox::handover::{self, Contents};
+use crate::sign::signing::Signing;
 use crate::tree::identity::Identity;
 use crate::tree::manifest::{BuiltModule, Manifest, Signer};
 use crate::tree::paths::MANIFEST;
-use signing::Signing;
+use crate::tree::paths::relative;
+use crate::workdir as build;
+use crate::workdir::build_log::Log;
 
 /// A finished artefact that is not yet in place.
 #[derive(Debug)]

@@ -60,7 +60,7 @@ mod tests {
     use crate::elf::Module;
 
     fn here(argv: Vec<OsString>) -> Result<End, ProcessError> {
-        let environment = [("PATH".into(), crate::world::DEFAULT_PATH.into())].into();
+        let environment = [("PATH".into(), crate::process::DEFAULT_PATH.into())].into();
         crate::process::run(crate::process::Task::new(argv, Path::new("/"), &environment))
     }
 

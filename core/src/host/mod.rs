@@ -6,6 +6,7 @@ pub mod dpkg;
 pub mod headers_package;
 pub mod initramfs;
 pub mod owner;
+pub mod rpm_upgrade;
 pub mod tools;
 
 pub use distro::{Distribution, Error};

@@ -1,7 +1,5 @@
 //! What an artefact consists of: from its manifest, or, when the classic made it, from dkms.conf.
 
-use std::path::PathBuf;
-
 use crate::compress::Compression;
 use crate::context::Context;
 use crate::digest::Digest;
@@ -11,6 +9,7 @@ use crate::facts::Evaluated;
 use crate::names::{Kernel, Package};
 use crate::tree::identity::Identity;
 use crate::tree::manifest::{BuiltModule, Manifest};
+use crate::tree::paths::relative;
 
 /// The artefact's manifest; `None` when the classic made it (or replaced one of ours).
 pub fn manifest(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<Option<Manifest>, Error> {
@@ -51,9 +50,4 @@ pub fn modules_by_conf(
         });
     }
     Ok(modules)
-}
-
-/// `/updates/dkms` or `/kernel//drivers/` as a relative path without empty parts.
-pub fn relative(location: &str) -> PathBuf {
-    location.split('/').filter(|part| !part.is_empty() && *part != "." && *part != "..").collect()
 }

@@ -1,14 +1,14 @@
 //! Putting an artefact's modules into a kernel's module tree, and taking them out.
 
 pub mod artefact;
-pub mod debt;
-pub mod depmod;
 pub mod image_list;
 pub mod modprobe;
 pub mod modprobe_conf;
 pub mod originals;
 pub mod prebuilt;
+pub mod resign;
 pub mod sanity;
+pub mod superseded_mark;
 mod uninstall;
 pub mod weak;
 
@@ -16,16 +16,15 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use crate::build::script;
 use crate::context::Context;
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::execute::Session;
 use crate::facts::{Evaluated, KernelFacts};
 use crate::journal::{Change, JournalError};
 use crate::names::{Kernel, Package};
 use crate::report::{Event, Reporter};
-use crate::superseded;
+use crate::run::Session;
+use crate::run::script;
 use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifest, Manifest};
 use crate::tree::{compare, walk};
 use sanity::Verdict;
@@ -206,7 +205,7 @@ fn put(
             .collect();
         // Its own file, built anew, is not in its way.
         let own = module.location.join(&module.file);
-        let superseded = before.as_ref().is_some_and(|before| superseded::is_marked(&ctx.trees, &before.package));
+        let superseded = before.as_ref().is_some_and(|before| superseded_mark::is_marked(&ctx.trees, &before.package));
         let no_rival =
             |found: &Path| (again && found == own) || (is_own(found) && (first_time || forced.replaces || superseded));
         let rival = found.iter().copied().find(|found| !no_rival(found));
@@ -276,7 +275,7 @@ fn put(
         modprobe_conf::stage(ctx, &mut change, &package.name, evaluated, reporter);
     }
     change.seal(&kernel.release);
-    depmod::commit(ctx, &kernel.release, change).map_err(Error::NotPut)?;
+    crate::run::depmod::commit(ctx, &kernel.release, change).map_err(Error::NotPut)?;
     Ok(dropped)
 }
 

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use super::{
     artefact, digest_of, image_list, is_built, is_installed, modprobe_conf, originals, prebuilt, sanity, weak,
 };
-use crate::build::script;
 use crate::context::Context;
 use crate::elf::Module;
 use crate::error::Error;
@@ -15,6 +14,7 @@ use crate::lock::Holder;
 use crate::names::{Kernel, Package};
 use crate::process::Environment;
 use crate::report::Reporter;
+use crate::run::script;
 use crate::tree::beside;
 use crate::tree::identity::Identity;
 use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifest, Manifest};
@@ -121,7 +121,7 @@ fn take_out(
             change.stage_bytes(beside.to_bytes().map_err(std::io::Error::other)?, 0o644, &path);
         }
     }
-    super::depmod::commit(ctx, &kernel.release, change)?;
+    crate::run::depmod::commit(ctx, &kernel.release, change)?;
     drop(lock);
     weak::removed(ctx, kernel, &entry.paths(), !entry.no_weak_modules, reporter);
     Ok(entry.post_remove)

@@ -1,30 +1,29 @@
 //! The only room that starts programs.
 //!
-//! A [`Task`] says what to run, where and with which environment; [`Runner::run`] runs it to its end.
+//! A [`Task`] says what to run, where and with which environment; [`run`] runs it to its end.
 //! Nothing is inherited by accident: standard input is `/dev/null`, the environment is the task's own,
 //! and file descriptors are close-on-exec. A confined task first goes through this same program
-//! ([`confine`]), which enters the private namespaces and then becomes the program asked for.
+//! (`sandbox::confine`), which enters the private namespaces and then becomes the program asked for.
 
-pub mod confine;
-pub mod user;
 mod wait;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
-
-pub use confine::{Bind, Confinement, Namespaces};
-pub use user::{BuildUser, Demotion};
 
 /// A bare command; every program this project starts begins here.
 #[allow(clippy::disallowed_methods)] // this is the one place
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     Command::new(program)
 }
+
+/// Where programs are, if nothing else says so.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// An environment, as handed to programs.
 pub type Environment = BTreeMap<OsString, OsString>;
@@ -44,6 +43,20 @@ pub enum Output {
     Tee(File),
 }
 
+/// What keeps a task apart from the system: see `sandbox`.
+pub trait Confine: std::fmt::Debug {
+    /// The words that, put in front of a program and its arguments and run in `/`, run it confined in the directory `cwd`
+    /// as it sees it.
+    fn prefix(&self, cwd: &Path) -> Vec<OsString>;
+    /// Makes a descriptor's file the task's own, so that it can open it again by way of `/dev/stderr` and the like
+    /// (proc_pid_fd(5)).
+    fn give(&self, output: BorrowedFd<'_>) -> io::Result<()>;
+    /// Whether everything that it started ends with it.
+    fn ends_as_a_whole(&self) -> bool;
+    /// Ends what it started and left, where that does not end with it.
+    fn end_all(&self);
+}
+
 /// A program to run.
 #[derive(Debug)]
 pub struct Task {
@@ -53,8 +66,8 @@ pub struct Task {
     pub cwd: PathBuf,
     /// Its whole environment.
     pub env: Environment,
-    /// The private world it runs in; `None`: this one.
-    pub confinement: Option<Confinement>,
+    /// What keeps it apart from the system; `None`: it runs as we do.
+    pub confinement: Option<Box<dyn Confine>>,
     /// Where its output goes.
     pub output: Output,
     /// What it finds on standard input; `None`: nothing.
@@ -131,8 +144,10 @@ pub fn run(task: Task) -> Result<End, ProcessError> {
     let program = task.argv.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
     let start = |source| ProcessError::Start { program: program.clone(), source };
     let mut cmd = if let Some(confinement) = &task.confinement {
-        let mut cmd = command("/proc/self/exe");
-        cmd.arg(confine::VERB).arg(confinement.to_argument(&task.cwd)).args(&task.argv).current_dir("/");
+        let prefix = confinement.prefix(&task.cwd);
+        let (first, rest) = prefix.split_first().ok_or_else(|| start(io::ErrorKind::InvalidInput.into()))?;
+        let mut cmd = command(first);
+        cmd.args(rest).args(&task.argv).current_dir("/");
         cmd
     } else {
         let (first, rest) = task.argv.split_first().ok_or_else(|| start(io::ErrorKind::InvalidInput.into()))?;

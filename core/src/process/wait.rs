@@ -11,24 +11,22 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use super::user::end_all;
-use super::{End, Output, ProcessError, Task, read_bounded};
+use super::{Confine, End, Output, ProcessError, Task, read_bounded};
 
 pub(super) fn to_the_end(mut cmd: Command, task: Task, program: &str) -> Result<End, ProcessError> {
     let start = |source| ProcessError::Start { program: program.to_owned(), source };
     let lost = |source| ProcessError::Wait { program: program.to_owned(), source };
     let mut copy = None;
     let mut reader = None;
-    // It opens its output again where a script says `>/dev/stderr` (proc_pid_fd(5)).
-    let user = task.confinement.as_ref().and_then(|confinement| confinement.user);
-    let pids = task.confinement.as_ref().is_some_and(|confinement| confinement.namespaces.pids);
-    let give = |output: &dyn AsFd| user.map_or(Ok(()), |user| user.give(output.as_fd())).map_err(start);
+    let confinement = task.confinement.as_deref();
+    let whole = confinement.is_some_and(Confine::ends_as_a_whole);
+    let give = |output: &dyn AsFd| confinement.map_or(Ok(()), |it| it.give(output.as_fd())).map_err(start);
     match task.output {
         Output::Inherit => {}
         Output::Null => {
             cmd.stdout(Stdio::null()).stderr(Stdio::null());
         }
-        Output::File(log) if !pids => {
+        Output::File(log) if !whole => {
             give(&log)?;
             cmd.stdout(log.try_clone().map_err(start)?).stderr(log);
         }
@@ -65,8 +63,8 @@ pub(super) fn to_the_end(mut cmd: Command, task: Task, program: &str) -> Result<
             }
         }
         child.wait()?;
-        if let Some(user) = user.filter(|_| !pids) {
-            end_all(user);
+        if let Some(confinement) = confinement.filter(|_| !whole) {
+            confinement.end_all();
         }
         match reading.map(std::thread::ScopedJoinHandle::join) {
             Some(Ok(output)) => output,

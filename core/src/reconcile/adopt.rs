@@ -8,12 +8,12 @@ use std::path::PathBuf;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::Session;
 use crate::journal::Change;
 use crate::kernel::installed::{self, Presence};
 use crate::kernel::version;
 use crate::names::{Name, Package, Release};
 use crate::report::{Event, Reporter};
+use crate::run::Session;
 use crate::tree::beside::{self, Files};
 use crate::tree::walk::{self, Filter, Source};
 

@@ -7,9 +7,7 @@ use std::path::Path;
 use super::{Scope, dependants, stale, vanished};
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::Session;
 use crate::facts::KernelFacts;
-use crate::finish::trust;
 use crate::host::headers_package;
 use crate::install::{self, artefact, weak};
 use crate::journal::JournalError;
@@ -18,8 +16,10 @@ use crate::kernel::installed;
 use crate::kernel::version;
 use crate::names::{Kernel, Name, Package, Release};
 use crate::plan::{self, HeadersState, KnownFailure, PackageFacts, Presence, Stale, State, Wish};
+use crate::reconcile::superseded;
+use crate::run::Session;
 use crate::sign::state::{Prospect, Verdict, judge};
-use crate::superseded;
+use crate::sign::will_load;
 use crate::tree::manifest::{Installed, InstalledFile, KernelManifest, Manifest};
 use crate::tree::record::{Outcome, Record};
 use crate::tree::walk::{self, Built, Filter, PackageEntry, Source, Walk};
@@ -378,7 +378,7 @@ impl Looker<'_> {
     /// be made first is no reason: where that fails, it would fail at every look.
     fn signature(&self, known: &Installed) -> Result<Option<String>, Error> {
         if self.prospect.get().is_none() {
-            let _ = self.prospect.set(trust::of_kernel(self.session, &self.facts.kernel)?);
+            let _ = self.prospect.set(will_load::of_kernel(&self.session.facts, &self.facts.kernel)?);
         }
         Ok(match self.prospect.get() {
             Some(prospect @ Prospect::Key { .. }) => match judge(known.signer.as_ref(), prospect) {

@@ -1,17 +1,18 @@
 //! The initramfs step: once for each kernel whose modules changed, where it may matter.
-//! Modules that were taken out while a package manager worked leave a [`debt`]: the image that lists one of them is
+//! Modules that were taken out while a package manager worked leave a note ([`initramfs_pending`]): the image that lists one of them is
 //! renewed, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::Initramfs;
+use super::initramfs_pending;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::Done;
 use crate::host::headers_package::pkgbase;
 use crate::host::initramfs::{Tool, image};
-use crate::install::{debt, image_list};
+use crate::install::image_list;
 use crate::names::Release;
 use crate::plan::{Action, Plan, Reason, Step};
 use crate::process::{self, Output};
@@ -30,7 +31,7 @@ pub(super) fn renew(
     let listed = refresh(ctx, plan);
     if who != Initramfs::Auto {
         if who == Initramfs::Later {
-            plan.steps.iter().for_each(|step| debt::forget(&ctx.trees, &step.kernel.release));
+            plan.steps.iter().for_each(|step| initramfs_pending::forget(&ctx.trees, &step.kernel.release));
         }
         return Vec::new();
     }
@@ -64,17 +65,17 @@ pub fn settle(ctx: &Context, reporter: &dyn Reporter) -> Vec<(Release, String)> 
     make(ctx, &owed(ctx), reporter)
 }
 
-/// The kernels whose image lists what was taken out of them. A debt that is none is forgotten.
+/// The kernels whose image lists what was taken out of them. A note that is out of date is forgotten.
 fn owed(ctx: &Context) -> BTreeSet<Release> {
     let mut owed = BTreeSet::new();
-    for (release, names) in debt::all(&ctx.trees) {
+    for (release, names) in initramfs_pending::all(&ctx.trees) {
         let tool = Tool::of(&ctx.trees.root);
         let image = image_of(ctx, &release);
-        let whatever = names.iter().any(|name| name == debt::WHATEVER);
+        let whatever = names.iter().any(|name| name == initramfs_pending::WHATEVER);
         if tool.zip(image).is_some_and(|(tool, image)| whatever || lists(ctx, tool, &image, &names)) {
             owed.insert(release);
         } else {
-            debt::forget(&ctx.trees, &release);
+            initramfs_pending::forget(&ctx.trees, &release);
         }
     }
     owed
@@ -94,11 +95,11 @@ fn make(ctx: &Context, releases: &BTreeSet<Release>, reporter: &dyn Reporter) ->
         match renew_one(ctx, tool, release, &image) {
             Ok(()) => {
                 reporter.line(&" done.");
-                debt::forget(&ctx.trees, release);
+                initramfs_pending::forget(&ctx.trees, release);
             }
             Err(why) => {
                 reporter.line(&" failed.");
-                debt::owe_anew(&ctx.trees, release);
+                initramfs_pending::note_failure(&ctx.trees, release);
                 failures.push((release.clone(), why));
             }
         }

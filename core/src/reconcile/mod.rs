@@ -7,9 +7,11 @@ pub mod adopt;
 pub mod dependants;
 mod gather;
 pub mod initramfs;
+pub mod initramfs_pending;
 mod orphan;
 pub mod stale;
 pub mod summary;
+pub mod superseded;
 pub mod vanished;
 
 use std::collections::BTreeSet;
@@ -18,16 +20,16 @@ use crate::conf::framework::Policy;
 use crate::conf::typed;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::{self, Done, Results, Session, Voice};
-use crate::finish::resign::{Resigned, resign};
-use crate::finish::trust;
+use crate::execute::{self, Done, Results, Voice};
+use crate::install::resign::{Resigned, resign};
 use crate::install::{self, weak};
 use crate::journal::JournalError;
 use crate::names::{Kernel, Release};
 use crate::plan::{Action, Plan, Reason, Step, plan};
 use crate::policy::{self, Ending};
 use crate::report::Reporter;
-use crate::superseded;
+use crate::run::Session;
+use crate::sign::will_load;
 use crate::tree::record::{Outcome as Recorded, Record};
 
 /// Which kernels.
@@ -185,7 +187,7 @@ pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn 
         .filter(|(_, result)| matches!(result, Some(Ok(Done::Installed))))
         .map(|(step, _)| step.kernel.clone())
         .collect();
-    let trust = trust::advice(session, &kernels.into_iter().collect::<Vec<_>>())?;
+    let trust = will_load::advice(&session.facts, &kernels.into_iter().collect::<Vec<_>>())?;
     Ok(Outcome { plan, results, broken: gathered.broken, changed, initramfs_failures: failures, trust })
 }
 

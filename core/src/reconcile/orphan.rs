@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::Session;
 use crate::install::{self, weak};
 use crate::journal::{Change, JournalError};
 use crate::names::{Kernel, Package, Release};
 use crate::plan::Step;
 use crate::report::{Event, Reporter};
+use crate::run::Session;
 use crate::tree::manifest::KernelManifest;
 use crate::tree::walk::{self, Filter};
 

@@ -5,12 +5,12 @@
 use super::orphan;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::Session;
 use crate::install::{self, artefact};
 use crate::journal::JournalError;
 use crate::names::{Kernel, Package};
+use crate::reconcile::superseded;
 use crate::report::{Buffer, Event, Reporter};
-use crate::superseded;
+use crate::run::Session;
 use crate::tree::beside;
 use crate::tree::manifest::KernelManifest;
 use crate::tree::walk::{self, Filter, PackageEntry, Source};

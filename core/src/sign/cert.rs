@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ring::digest;
 
-use super::der::{BIT_STRING, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, SET, Tlv};
-use super::{SignError, pem, pkcs7, read_small};
+use super::der::{self, BIT_STRING, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, SET, Tlv};
+use super::{SignError, pem, read_small};
 
 /// A certificate, parsed. Nothing in it is secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Certificate {
         let not_after = time(validity.any()?.body)?;
         let subject = tbs.take(SEQUENCE)?.whole.to_vec();
         let mut key = tbs.enter(SEQUENCE)?;
-        let is_rsa = key.enter(SEQUENCE)?.take(OID)?.body == pkcs7::RSA;
+        let is_rsa = key.enter(SEQUENCE)?.take(OID)?.body == der::RSA;
         // The first content byte of a BIT STRING counts unused bits.
         let public_key = key.take(BIT_STRING)?.body.get(1..)?.to_vec();
         let key_id = extension(tbs, &[0x55, 0x1d, 0x0e])
@@ -92,7 +92,7 @@ impl Certificate {
 
     /// The serial number as `0A:1B:…`.
     pub fn serial_text(&self) -> String {
-        pkcs7::colons(&self.serial)
+        der::colons(&self.serial)
     }
 
     /// As manifests record who signed; `hash` is the kernel's word.
@@ -233,7 +233,7 @@ mod tests {
             .output()
             .unwrap();
         let text = String::from_utf8(openssl.stdout).unwrap();
-        assert!(text.contains(&pkcs7::colons(&der.sha1())), "{text}");
+        assert!(text.contains(&der::colons(&der.sha1())), "{text}");
         assert!(text.contains(&der.serial_text().replace(':', "")), "{text}");
     }
 

@@ -14,6 +14,8 @@ pub(super) const SEQUENCE: u8 = 0x30;
 pub(super) const SET: u8 = 0x31;
 /// A whole NULL.
 pub(super) const NULL: [u8; 2] = [0x05, 0x00];
+/// 1.2.840.113549.1.1.1, rsaEncryption.
+pub(super) const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 
 /// One value: its tag, its content, and both with the length as they stood in the input.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +90,12 @@ pub(super) fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
         out.extend_from_slice(part);
     }
     out
+}
+
+/// Bytes as upper-case hexadecimal pairs joined by colons.
+pub fn colons(bytes: &[u8]) -> String {
+    let pairs: Vec<String> = bytes.iter().map(|b| format!("{b:02X}")).collect();
+    pairs.join(":")
 }
 
 #[cfg(test)]

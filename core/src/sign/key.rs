@@ -5,8 +5,8 @@ use std::path::Path;
 
 use ring::rsa::KeyPair;
 
-use super::der::{INTEGER, OCTET_STRING, OID, Reader, SEQUENCE};
-use super::{SignError, pem, pkcs7, read_small};
+use super::der::{self, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE};
+use super::{SignError, pem, read_small};
 
 /// Reads the RSA key in `path`: PEM or DER, PKCS#8 or PKCS#1; a PEM file may hold a certificate
 /// too. Keys that this process can't use give [`SignError::NeedsProgram`].
@@ -104,7 +104,7 @@ fn kind(der: &[u8]) -> Found {
     match key.any() {
         Some(next) if next.tag == SEQUENCE => {
             let algorithm = Reader(next.body).take(OID).map(|oid| oid.body);
-            if algorithm == Some(pkcs7::RSA) { Found::Pkcs8 } else { Found::OtherKind }
+            if algorithm == Some(der::RSA) { Found::Pkcs8 } else { Found::OtherKind }
         }
         Some(next) if next.tag == INTEGER => Found::Pkcs1,
         Some(next) if next.tag == OCTET_STRING => Found::OtherKind, // RFC 5915, elliptic curve

@@ -19,14 +19,17 @@ pub mod chroot;
 pub mod mok;
 pub mod policy;
 pub mod program;
+pub mod signing;
 pub mod state;
 pub mod trust;
+pub mod will_load;
 
 pub use append::{MAGIC, Split, split, strip_signature};
 pub use cert::Certificate;
+pub use der::colons;
 pub use error::SignError;
 pub use hash::Hash;
-pub use pkcs7::{Message, SignerId, colons};
+pub use pkcs7::{Message, SignerId};
 pub use signer::Signer;
 pub use verify::{Untrusted, facts, verify};
 

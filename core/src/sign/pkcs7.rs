@@ -4,15 +4,13 @@
 //! serial number, no certificates, no attributes, the content left out.
 
 use super::cert::{Certificate, common_name};
-use super::der::{self, INTEGER, NULL, OCTET_STRING, OID, Reader, SEQUENCE, SET, tlv};
+use super::der::{self, INTEGER, NULL, OCTET_STRING, OID, RSA, Reader, SEQUENCE, SET, colons, tlv};
 use super::hash::{Hash, name_of_oid};
 
 /// 1.2.840.113549.1.7.2, signedData.
 const SIGNED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
 /// 1.2.840.113549.1.7.1, data.
 const DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x01];
-/// 1.2.840.113549.1.1.1, rsaEncryption.
-pub(super) const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 
 /// Context tag 0, constructed.
 const CONTEXT_0: u8 = 0xa0;
@@ -132,10 +130,4 @@ impl Message {
             SignerId::IssuerSerial { serial: id, .. } | SignerId::KeyId(id) => colons(id),
         }
     }
-}
-
-/// Bytes as upper-case hexadecimal pairs joined by colons.
-pub fn colons(bytes: &[u8]) -> String {
-    let pairs: Vec<String> = bytes.iter().map(|b| format!("{b:02X}")).collect();
-    pairs.join(":")
 }

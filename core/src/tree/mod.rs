@@ -2,6 +2,7 @@
 
 pub mod beside;
 pub mod compare;
+pub mod fallback;
 pub mod glob;
 pub mod identity;
 pub mod manifest;

@@ -214,3 +214,8 @@ impl Trees {
         self.root.inside(outer).unwrap_or_else(|| outer.to_owned())
     }
 }
+
+/// `/updates/dkms` or `/kernel//drivers/` as a relative path without empty parts.
+pub fn relative(location: &str) -> PathBuf {
+    location.split('/').filter(|part| !part.is_empty() && *part != "." && *part != "..").collect()
+}

@@ -6,10 +6,10 @@ mod packages;
 use std::process::ExitCode;
 
 use dkms_core::error::Error;
-use dkms_core::execute::Session;
-use dkms_core::process::confine;
 use dkms_core::report::{Event, Reporter};
 use dkms_core::root::Root;
+use dkms_core::run::Session;
+use dkms_core::sandbox::confine;
 use dkms_hooks_pacman::core;
 use dkms_hooks_pacman::launcher::REFUSES;
 use dkms_hooks_pacman::localdb::Places;

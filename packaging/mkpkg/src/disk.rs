@@ -9,7 +9,8 @@ use dkms_mkpkg::driverdisk::{self, Update};
 use dkms_mkpkg::{Family, binary, write};
 use fs_err as fs;
 
-use crate::program::{Error, Job};
+use crate::error::Error;
+use crate::job::Job;
 
 /// Where disks go in the package's directory, as with the classic.
 const PLACE: &str = "driver_disk";

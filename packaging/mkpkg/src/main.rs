@@ -2,22 +2,24 @@
 
 use std::process::ExitCode;
 
-use dkms_core::cli::{args::Args, edge};
-use dkms_core::process::confine;
+use dkms_core::cli::{args::Args, surroundings};
 use dkms_core::report::{Console, Event, Reporter};
+use dkms_core::sandbox::confine;
 
 mod about;
 mod disk;
+mod error;
+mod job;
 mod program;
 mod template;
 
 fn main() -> ExitCode {
-    let words = edge::words();
+    let words = surroundings::words();
     if let Some(code) = confine::stage(&words) {
         return code;
     }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let console = |quiet| Console::new(edge::is_terminal(), edge::wants_colour(), quiet);
+    let console = |quiet| Console::new(surroundings::is_terminal(), surroundings::wants_colour(), quiet);
     let failed = |error: &dyn std::fmt::Display, code| {
         console(false).report(Event::Error(error.to_string().lines().map(str::to_owned).collect()));
         ExitCode::from(code)
@@ -26,7 +28,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return failed(&error, 2),
     };
-    let ctx = match edge::context(&args) {
+    let ctx = match surroundings::context(&args) {
         Ok(ctx) => ctx,
         Err(error) => return failed(&error, error.code()),
     };

@@ -8,65 +8,18 @@ use dkms_core::context::Context;
 use dkms_core::digest::Digest;
 use dkms_core::durable;
 use dkms_core::error::Error as CoreError;
-use dkms_core::execute::Session;
-use dkms_core::finish::signing;
 use dkms_core::install;
-use dkms_core::names::{Kernel, Package};
+use dkms_core::names::Kernel;
 use dkms_core::report::Reporter;
-use dkms_core::tree::walk::{self, Filter, PackageEntry, Source};
-use dkms_mkpkg::source::About;
-use dkms_mkpkg::{Family, PackageError, Plan, binary, source};
+use dkms_core::run::Session;
+use dkms_core::sign::signing;
+use dkms_core::tree::walk::{self, Filter, Source};
+use dkms_mkpkg::{Family, Plan, binary, source};
 use fs_err as fs;
 
+use crate::error::Error;
+use crate::job::Job;
 use crate::{about, disk, template};
-
-/// Why no package was made.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The tree, the words or dkms.conf.
-    #[error(transparent)]
-    Core(#[from] CoreError),
-    /// The package itself.
-    #[error(transparent)]
-    Package(#[from] PackageError),
-    /// A template that can't be followed.
-    #[error("{}: {why}", file.display())]
-    Template {
-        /// The template.
-        file: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A file operation.
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
-    /// Something asked for that there is not.
-    #[error("{0}")]
-    Usage(String),
-}
-
-impl Error {
-    /// The exit code: that of the core, 2 for wrong words, 6 as mktarball's for the rest.
-    pub fn code(&self) -> u8 {
-        match self {
-            Self::Core(error) => error.code(),
-            Self::Usage(_) => 2,
-            _ => 6,
-        }
-    }
-}
-
-/// What the verbs work with.
-pub(crate) struct Job<'a> {
-    pub ctx: &'a Context,
-    pub args: &'a Args,
-    pub package: Package,
-    entry: PackageEntry,
-    /// The source directory itself.
-    tree: PathBuf,
-    pub about: About,
-    forbidden: Vec<Digest>,
-}
 
 /// Runs the verb that `args` name.
 pub fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<(), Error> {
@@ -79,7 +32,7 @@ pub fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<(), Er
     let tree = fs::canonicalize(ctx.trees.source_of(&package))?;
     let session = Session::new(ctx)?;
     let kernels: Vec<Kernel> = entry.built.iter().map(|built| built.kernel.clone()).collect();
-    let keys = signing::private_keys(&session, &kernels);
+    let keys = signing::private_keys(&session.facts, &kernels);
     let forbidden = keys.iter().filter_map(|key| Digest::of_file(key).ok()).collect();
     let about = about::of(ctx, args, &tree);
     let job = Job { ctx, args, package, entry, tree, about, forbidden };

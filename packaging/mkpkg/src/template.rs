@@ -15,7 +15,7 @@ use dkms_core::context::Context;
 use dkms_core::names::{Kernel, Package};
 use dkms_mkpkg::{Family, Plan};
 
-use crate::program::Error;
+use crate::error::Error;
 
 /// Lays the template of the family, if there is one, over `plan`.
 pub fn apply(

@@ -199,8 +199,8 @@ fn take_away(ctx: &Context, links: &[(WeakLink, String)], reporter: &dyn Reporte
         }
     }
     for release in changed {
-        match crate::install::depmod::run(ctx, &release) {
-            Ok(crate::install::depmod::Depmod::Failed(why)) => {
+        match crate::run::depmod::run(ctx, &release) {
+            Ok(crate::run::depmod::Depmod::Failed(why)) => {
                 reporter.warning(&[&format!("depmod failed for kernel {release}: {why}")]);
             }
             Ok(_) => {}

@@ -9,7 +9,6 @@
 
 pub mod links;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +18,7 @@ use crate::kernel::version;
 use crate::names::Kernel;
 use crate::process;
 use crate::report::Reporter;
+use crate::run::session::WeakModules;
 
 /// Where SUSE keeps its program (suse-module-tools).
 const SUSE: [&str; 2] = ["/usr/lib/module-init-tools/weak-modules2", "/usr/sbin/weak-modules2"];
@@ -38,12 +38,9 @@ enum What {
     Remove,
 }
 
-/// Files (below the kernel's directory) that were installed in one run, by kernel.
-pub type Pending = BTreeMap<Kernel, Vec<PathBuf>>;
-
 /// Tells the vendor's program of the modules that a run has installed, once for each kernel, the oldest first: what
 /// comes last counts. Then the links that policy does not allow are taken away.
-pub fn added(ctx: &Context, pending: Pending, reporter: &dyn Reporter) {
+pub fn added(ctx: &Context, pending: WeakModules, reporter: &dyn Reporter) {
     let mut kernels: Vec<_> = pending.into_iter().collect();
     kernels.sort_by(|(a, _), (b, _)| version::by_age(a.release.as_str(), b.release.as_str()));
     let mut told = false;

@@ -21,7 +21,7 @@ class Dkms(dnf.Plugin):
         self._said = []
 
     def _serves(self):
-        # dkms looks at this machine's own root: another one's transaction is none of its business.
+        # dkms checks this machine's own root only, not a transaction on another one.
         return self.base.conf.installroot == "/" and os.access(PROGRAM, os.X_OK)
 
     def _look(self):
@@ -33,7 +33,7 @@ class Dkms(dnf.Plugin):
             location = ""
             if direction == "IN":
                 try:
-                    # Where the file is, or will be when it has been downloaded.
+                    # Where the file is, or will be after the download.
                     location = package.localPkg()
                 except Exception:  # a package without a repository of its own: its name has to do
                     pass
@@ -48,7 +48,7 @@ class Dkms(dnf.Plugin):
                                     stdout=subprocess.PIPE, check=True)
             answer = json.loads(answer.stdout.decode() or "{}")
         except (OSError, ValueError, subprocess.CalledProcessError):
-            # A preflight that can't be made stops nothing.
+            # A failing check stops nothing.
             return
         self._said = answer.get("said", [])
         if answer.get("stop"):
@@ -58,7 +58,7 @@ class Dkms(dnf.Plugin):
         self._look()
 
     def pre_transaction(self):
-        # Everything has been downloaded, and can be looked into; nothing has been changed.
+        # All packages have been downloaded and can be read; nothing has been changed yet.
         self._look()
 
     def transaction(self):

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use crate::conf::framework::{self, TrySign};
 use crate::context::Context;
 use crate::error::Error;
-use crate::facts::KernelFacts;
+use crate::facts::{Facts, KernelFacts};
 use crate::process::{self, Output};
 use crate::report::{Event, Reporter};
 use crate::sign::policy::{self, Decided, Decision, How, Look, Maker, Plan};
@@ -290,16 +290,16 @@ fn look<T>(ctx: &Context, kernel: &KernelFacts, with: impl FnOnce(Look<'_>) -> T
 
 /// Where private signing keys may be, as outer paths: what must never get into an archive. The
 /// configured ones as they stand in general and for each of `kernels`, and everybody's usual places.
-pub fn private_keys(session: &crate::execute::Session<'_>, kernels: &[crate::names::Kernel]) -> Vec<PathBuf> {
-    let ctx = session.ctx;
+pub fn private_keys(facts: &Facts<'_>, kernels: &[crate::names::Kernel]) -> Vec<PathBuf> {
+    let ctx = facts.ctx;
     let mut keys: Vec<PathBuf> = policy::USUAL_KEYS.iter().map(PathBuf::from).collect();
     keys.push(ctx.trees.dkms.inside.join("mok.key"));
     keys.extend(ctx.framework.signing.key.as_ref().map(PathBuf::from));
     keys.extend(ctx.environment.get(OsStr::new("MODULES_SIGN_KEY")).map(PathBuf::from));
     for kernel in kernels {
-        let Ok(facts) = session.facts.kernel(kernel) else { continue };
-        if let Ok(options) = session.facts.signing_options(&facts) {
-            keys.push(self::keys(ctx, &facts, &options).key);
+        let Ok(kernel) = facts.kernel(kernel) else { continue };
+        if let Ok(options) = facts.signing_options(&kernel) {
+            keys.push(self::keys(ctx, &kernel, &options).key);
         }
     }
     keys.into_iter().map(|key| ctx.trees.outer(key)).collect()

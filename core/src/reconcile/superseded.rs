@@ -9,50 +9,23 @@
 //! goes there); the package that it came with is there as it was (nothing goes) or not any more (this version goes
 //! everywhere). The same version may also arrive anew ([`adopt`]).
 
-use std::path::{Path, PathBuf};
-
-use fs_err as fs;
-use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 use crate::context::Context;
-use crate::digest::Digest;
 use crate::durable::{self, NEW};
 use crate::error::Error;
-use crate::execute::Session;
 use crate::files::copy_tree;
 use crate::host::owner::{Fate, Owner, Signs};
 use crate::install;
+use crate::install::superseded_mark::{all, load, to_bytes};
 use crate::journal::{Change, JournalError, WorkDir};
 use crate::names::{Kernel, Package};
 use crate::report::Reporter;
-use crate::tree::Trees;
-use crate::tree::manifest::{KernelManifest, Manifest};
+use crate::run::Session;
 use crate::tree::walk::{self, Built, Filter};
+use fs_err as fs;
 
-/// A version that waits for its successor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
-    /// The version.
-    pub package: Package,
-    /// The package that it came with.
-    pub owner: Owner,
-    /// Where `source` led before, as an inside path.
-    pub source: PathBuf,
-    /// The same version has arrived anew: it is valid again, but what was built of it may be of its old source.
-    #[serde(default)]
-    pub renewed: bool,
-}
-
-/// The marks that count: of versions that nobody wants any more once there is something better. The planner takes these
-/// versions for not registered, except that nothing takes them out.
-pub fn list(trees: &Trees) -> Vec<Mark> {
-    all(trees).into_iter().filter(|mark| !mark.renewed).collect()
-}
-
-/// Whether `package` waits for its successor.
-pub fn is_marked(trees: &Trees, package: &Package) -> bool {
-    load(trees, package).is_some_and(|mark| !mark.renewed)
-}
+pub use crate::install::superseded_mark::{Mark, is_marked, is_outdated, list};
 
 /// `owner` brought files for `package`, which is registered already: its source may be another.
 pub fn renew(ctx: &Context, package: &Package, owner: Owner) -> Result<(), Error> {
@@ -118,23 +91,6 @@ pub fn adopt(ctx: &Context, package: &Package, source: &Path) -> Result<bool, Er
     change.remove_dir_all(&trees.superseded(package).join("source"));
     change.commit()?;
     Ok(true)
-}
-
-/// Whether `package` arrived anew and what is built or installed of it for `kernel` is of another source.
-pub fn is_outdated(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
-    let trees = &ctx.trees;
-    if load(trees, package).is_none_or(|mark| !mark.renewed) {
-        return false;
-    }
-    let Ok(source) = Digest::of_tree(&trees.source_of(package)) else { return false };
-    let built = Manifest::load(&trees.manifest(package, kernel)).ok().flatten().map(|manifest| manifest.source_digest);
-    let installed = KernelManifest::beside(trees, &kernel.release)
-        .ok()
-        .flatten()
-        .and_then(|beside| beside.find(package, &kernel.arch).and_then(|entry| entry.source_digest.clone()));
-    let same = |digest: &Option<Digest>| digest.as_ref() == Some(&source);
-    let is_installed = install::is_installed(ctx, package, kernel);
-    install::is_built(ctx, package, kernel) && (!same(&built) || (is_installed && !same(&installed)))
 }
 
 /// Ends the marks that can end. The caller holds no lock and runs depmod for the kernels touched. Gives true if anything
@@ -213,7 +169,7 @@ fn take_out(session: &Session<'_>, package: &Package, kernel: &Kernel, reporter:
         session.facts.evaluate(package, &facts, None, false)
     };
     if install::is_installed(ctx, package, kernel) || ctx.machine.maintainer_script.is_some() {
-        install::debt::owe(ctx, package, kernel)?;
+        super::initramfs_pending::note(ctx, package, kernel)?;
     }
     // Nobody asked for these words: the successor's are enough.
     let quiet = crate::report::Buffer::default();
@@ -275,33 +231,4 @@ pub fn outdated(ctx: &Context) -> Vec<(Package, Kernel)> {
 /// Ends the mark of a version that was just removed for good.
 pub fn forget(ctx: &Context, package: &Package) -> Result<(), Error> {
     drop_mark(ctx, package)
-}
-
-fn load(trees: &Trees, package: &Package) -> Option<Mark> {
-    let bytes = durable::read(&trees.superseded(package).join("mark.json")).ok().flatten()?;
-    serde_json::from_slice(&bytes).ok()
-}
-
-fn all(trees: &Trees) -> Vec<Mark> {
-    let names = |dir: &Path| -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
-        let mut names: Vec<String> =
-            entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        names.sort();
-        names
-    };
-    let top = trees.own().join("superseded");
-    let mut marks = Vec::new();
-    for name in names(&top) {
-        for version in names(&top.join(&name)) {
-            if let Ok(package) = Package::new(&name, &version) {
-                marks.extend(load(trees, &package));
-            }
-        }
-    }
-    marks
-}
-
-fn to_bytes(mark: &Mark) -> Result<Vec<u8>, Error> {
-    Ok(serde_json::to_vec(mark).map_err(std::io::Error::other)?)
 }

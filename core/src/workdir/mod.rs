@@ -1,4 +1,7 @@
-//! The private directory a build happens in, and what becomes of it.
+//! The private directory of one build, its log, and the user that it runs as.
+
+pub mod build_log;
+pub mod privilege;
 
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -6,21 +9,21 @@ use std::time::Duration;
 
 use fs_err as fs;
 
-use super::log::Log;
-use super::privilege;
-use crate::beneath::Beneath;
 use crate::context::Context;
 use crate::durable;
 use crate::error::Error;
 use crate::files::copy_tree_for;
-use crate::handover::{self, Contents};
 use crate::journal::{self, JournalError};
 use crate::lock::{self, Lock, Patience};
 use crate::names::Package;
-use crate::process::user::SLOTS;
-use crate::process::{BuildUser, Demotion, Environment};
+use crate::process::Environment;
+use crate::sandbox::beneath::Beneath;
+use crate::sandbox::handover::{self, Contents};
+use crate::sandbox::user::SLOTS;
+use crate::sandbox::{BuildUser, Demotion};
 use crate::tree::Trees;
 use crate::world::Seclusion;
+use build_log::Log;
 
 /// In a room: the copy of the source, the build's home, and its place for temporary files.
 const BUILD: &str = "build";

@@ -14,7 +14,7 @@ use rustix::fs::{
 };
 
 use crate::archive::links;
-use crate::process::BuildUser;
+use crate::sandbox::BuildUser;
 
 /// Directories in directories: more than any source has, and few enough for descriptors and the stack.
 const DEEPEST: usize = 128;

@@ -5,19 +5,19 @@ use std::time::Instant;
 
 use super::command::{MakeLine, make_line};
 use super::diagnostic;
-use super::log::Log;
-use super::privilege;
-use super::script;
-use super::target::Target;
-use super::workdir::WorkDir;
-use crate::beneath::{Beneath, BeneathError};
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::budget::Budget;
-use crate::finish::{self, signing::Signing};
+use crate::finish;
 use crate::process::{self, Environment, Output, Task};
 use crate::report::{Event, Reporter};
+use crate::run::budget::Budget;
+use crate::run::script;
+use crate::run::target::Target;
+use crate::sandbox::beneath::{Beneath, BeneathError};
+use crate::sign::signing::Signing;
 use crate::tree::manifest::Manifest;
+use crate::workdir::build_log::Log;
+use crate::workdir::{WorkDir, privilege};
 
 /// Builds `target` and puts the artefact in place; gives its manifest. The caller holds the pair's lock.
 ///

@@ -15,7 +15,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat, openat2, readlin
 use rustix::io::Errno;
 
 use crate::durable::{NEW, unique};
-use crate::process::BuildUser;
+use crate::sandbox::BuildUser;
 
 /// How many links by the directory's own name are followed for one file.
 const LINKS: u32 = 8;

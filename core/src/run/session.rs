@@ -1,19 +1,22 @@
 //! What the jobs of one run share.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::budget::Budget;
+use super::depmod;
 use crate::context::Context;
 use crate::error::Error;
 use crate::facts::{Facts, KernelFacts};
-use crate::finish::signing::Signing;
-use crate::install::{depmod, weak};
 use crate::journal;
 use crate::names::{Kernel, Release};
 use crate::report::Reporter;
+use crate::sign::signing::Signing;
+
+/// Files below the kernels' directories that were installed in this run and may serve other kernels, too.
+pub type WeakModules = BTreeMap<Kernel, Vec<PathBuf>>;
 
 /// One run's shared state.
 #[derive(Debug)]
@@ -29,7 +32,7 @@ pub struct Session<'a> {
     /// Kernels beside whose modules something changed.
     changed: Mutex<BTreeSet<Release>>,
     /// What the vendor's program for weak modules is still to be told of.
-    weak: Mutex<weak::Pending>,
+    weak: Mutex<WeakModules>,
 }
 
 impl<'a> Session<'a> {
@@ -100,7 +103,7 @@ impl<'a> Session<'a> {
     }
 
     /// What was noted of such files, which is then forgotten.
-    pub fn take_weak(&self) -> weak::Pending {
+    pub fn take_weak(&self) -> WeakModules {
         std::mem::take(&mut self.weak.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

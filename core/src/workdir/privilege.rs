@@ -4,12 +4,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
-use super::target::Target;
 use crate::conf::framework::BuildAs;
 use crate::context::Context;
 use crate::names::Name;
-use crate::process::{Demotion, Environment};
+use crate::process::Environment;
 use crate::report::Reporter;
+use crate::run::target::Target;
+use crate::sandbox::Demotion;
 use crate::world::SHARED;
 
 /// How the build of `target` is kept from being root. Whoever is not root builds as who they are.

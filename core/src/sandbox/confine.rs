@@ -7,7 +7,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,8 +22,8 @@ use rustix::process::{Signal, chdir, chroot, fchdir, getppid, pivot_root, set_pa
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 use serde::{Deserialize, Serialize};
 
-use super::command;
-use super::user::{self, BuildUser, Talk};
+use super::user::{self, BuildUser, IdMapper};
+use crate::process::{Confine, command};
 
 /// The hidden verb that enters the namespaces.
 pub const VERB: &str = "__confine";
@@ -89,15 +89,29 @@ impl Namespaces {
 }
 
 impl Confinement {
-    /// The words that, put in front of a program and its arguments, run it confined, in the directory `cwd`
-    /// as it sees it.
-    pub fn prefix(&self, cwd: &Path) -> Vec<OsString> {
+    pub(super) fn to_argument(&self, cwd: &Path) -> OsString {
+        // Paths that are not UTF-8 can't be passed to the stage; it then answers FAILED.
+        serde_json::to_string(&(self, cwd)).unwrap_or_default().into()
+    }
+}
+
+impl Confine for Confinement {
+    fn prefix(&self, cwd: &Path) -> Vec<OsString> {
         vec!["/proc/self/exe".into(), VERB.into(), self.to_argument(cwd)]
     }
 
-    pub(super) fn to_argument(&self, cwd: &Path) -> OsString {
-        // Paths that are no UTF-8 can't be told to the stage; it then answers FAILED.
-        serde_json::to_string(&(self, cwd)).unwrap_or_default().into()
+    fn give(&self, output: BorrowedFd<'_>) -> io::Result<()> {
+        self.user.map_or(Ok(()), |user| user.give(output))
+    }
+
+    fn ends_as_a_whole(&self) -> bool {
+        self.namespaces.pids
+    }
+
+    fn end_all(&self) {
+        if let Some(user) = self.user {
+            user::end_all(user);
+        }
     }
 }
 
@@ -157,15 +171,15 @@ fn enter(args: &[OsString]) -> io::Result<ExitCode> {
     }
     let mut task = command("/proc/self/exe");
     task.arg(INIT).arg(spec).args(argv);
-    let mut talk = None;
+    let mut mapper = None;
     if let Some(user) = confinement.user {
-        let (near, far) = Talk::new(user)?;
+        let (near, far) = IdMapper::new(user)?;
         task.stdin(OwnedFd::from(far));
-        talk = Some(near);
+        mapper = Some(near);
     }
     let mut child = task.spawn()?;
     drop(task); // our copy of the far end: the task's end is to be seen
-    if let Some(Err(error)) = talk.as_mut().map(|talk| talk.answer(child.id())) {
+    if let Some(Err(error)) = mapper.as_mut().map(|mapper| mapper.answer(child.id())) {
         let _ = child.kill();
         child.wait()?;
         return Err(error);

@@ -1,4 +1,4 @@
-//! The edge: the one place that reads this process's environment, the machine and the clock, and makes
+//! The one place that reads this process's environment, the machine and the clock, and makes
 //! of them, and of the command line, what the rest works with.
 
 use std::ffi::{OsStr, OsString};
@@ -13,10 +13,11 @@ use crate::host::Distribution;
 use crate::host::caller::{MaintainerScript, RpmScriptlet};
 use crate::lock;
 use crate::names::Release;
-use crate::process::{Environment, Namespaces};
+use crate::process::Environment;
 use crate::root::Root;
+use crate::sandbox::Namespaces;
 use crate::sign::chroot::in_chroot;
-use crate::tree::{Place, Trees};
+use crate::tree::{Place, Trees, fallback};
 use crate::world::{World, clean_environment};
 
 /// How much memory a compiler of kernel modules may need, in bytes: a job more than fits is one too many.
@@ -41,13 +42,13 @@ pub fn context(args: &Args) -> Result<Context, Error> {
     let world = World::of(&trees.root, environment.clone(), namespaces);
     let framework = framework(&trees, &world)?;
     place_trees(&mut trees, args, &framework)?;
-    let refuge_from = if trees.is_another { None } else { super::refuge::place(&mut trees) };
+    let fallback_from = if trees.is_another { None } else { fallback::place(&mut trees) };
     let now = now();
     Ok(Context {
         machine: machine(&trees, args, &caller, &framework),
         options: options(args, &framework)?,
         trees,
-        refuge_from,
+        fallback_from,
         distribution,
         framework,
         world,

@@ -8,7 +8,7 @@ use super::signing::prospect;
 use crate::compress;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::Session;
+use crate::facts::Facts as RunFacts;
 use crate::names::Kernel;
 use crate::sign::advice::{self, Key};
 use crate::sign::state::Prospect;
@@ -23,12 +23,12 @@ pub fn machine(ctx: &Context) -> Option<Facts> {
 
 /// What to tell a user whose modules for `kernels` this machine would refuse; `None` in all other cases. Costs next to
 /// nothing where nothing is enforced. For the end of `install`, `status --long` and the summary of a transaction.
-pub fn advice(session: &Session<'_>, kernels: &[Kernel]) -> Result<Option<Vec<String>>, Error> {
-    let Some(facts) = machine(session.ctx).filter(Facts::enforced) else { return Ok(None) };
+pub fn advice(run: &RunFacts<'_>, kernels: &[Kernel]) -> Result<Option<Vec<String>>, Error> {
+    let Some(facts) = machine(run.ctx).filter(Facts::enforced) else { return Ok(None) };
     let mut unsigned = None;
     let mut keys: Vec<(std::path::PathBuf, Certificate)> = Vec::new();
     for kernel in kernels {
-        match of_kernel(session, kernel)? {
+        match of_kernel(run, kernel)? {
             Prospect::Unsigned(why) => unsigned = Some(why),
             Prospect::Key { certificate, path, .. } if !keys.iter().any(|(known, _)| *known == path) => {
                 keys.push((path, *certificate));
@@ -46,9 +46,9 @@ pub fn advice(session: &Session<'_>, kernels: &[Kernel]) -> Result<Option<Vec<St
 }
 
 /// What signing for `kernel` means now.
-pub fn of_kernel(session: &Session<'_>, kernel: &Kernel) -> Result<Prospect, Error> {
-    let facts = session.facts.kernel(kernel)?;
-    Ok(prospect(session.ctx, &facts, &session.facts.signing_options(&facts)?))
+pub fn of_kernel(run: &RunFacts<'_>, kernel: &Kernel) -> Result<Prospect, Error> {
+    let facts = run.kernel(kernel)?;
+    Ok(prospect(run.ctx, &facts, &run.signing_options(&facts)?))
 }
 
 /// What a module file says of its signature.

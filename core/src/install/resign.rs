@@ -4,17 +4,17 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::signing::Signing;
+use super::{artefact, is_installed};
 use crate::compress::{self, Compression};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
 use crate::error::Error;
-use crate::execute::Session;
-use crate::install::{self, artefact};
 use crate::journal::{Change, JournalError, WorkDir};
 use crate::names::{Kernel, Package};
 use crate::report::Reporter;
+use crate::run::Session;
 use crate::sign;
+use crate::sign::signing::Signing;
 use crate::tree::compare::same_bytes;
 use crate::tree::manifest::{BuiltModule, Installed, KernelManifest, Manifest};
 
@@ -150,7 +150,7 @@ fn put(
     let path = ctx.trees.kernel_manifest(&kernel.release);
     let _lock = ctx.lock_tree()?;
     let mut beside = KernelManifest::load(&path).map_err(JournalError::File)?;
-    let installed = install::is_installed(ctx, package, kernel);
+    let installed = is_installed(ctx, package, kernel);
     let mut entry = beside.as_mut().and_then(|beside| entry_of(beside, package, kernel)).filter(|_| installed);
     let mut change = Change::new(&ctx.trees, format!("sign {package} for {kernel}"));
     let mut updated = manifest;

@@ -18,7 +18,7 @@ use rustix::thread::{UnshareFlags, set_no_new_privs, set_thread_groups, set_thre
 use serde::{Deserialize, Serialize};
 
 use super::confine::{self, Confinement, Namespaces, VERB};
-use super::{Environment, Output, Task};
+use crate::process::{self, DEFAULT_PATH, Environment, Output, Task};
 
 /// The first user and group of builds. 2130706432 to 2139095039 is nobody's: systemd calls all between its containers'
 /// (up to 1879048191) and 2147483647 unused but for 65536 from 2147352576 (systemd.io/UIDS-GIDS), SSSD gives the users
@@ -60,9 +60,9 @@ impl Demotion {
                 let user = Some(BuildUser { base: FIRST, mapped });
                 let mut task =
                     Task::new(["/proc/self/exe", VERB, confine::NOTHING], Path::new("/"), &Environment::new());
-                task.confinement = Some(Confinement { namespaces, user, ..Confinement::default() });
+                task.confinement = Some(Box::new(Confinement { namespaces, user, ..Confinement::default() }));
                 task.output = Output::Null;
-                super::run(task).is_ok_and(|end| end.status.success())
+                process::run(task).is_ok_and(|end| end.status.success())
             };
             if !rustix::process::geteuid().is_root() {
                 Self::None
@@ -99,12 +99,12 @@ impl BuildUser {
 /// outlive it, and could still write to what it has opened.
 pub(super) fn end_all(user: BuildUser) {
     let confinement = Confinement { user: Some(BuildUser { mapped: false, ..user }), ..Confinement::default() };
-    let ended = super::command("/proc/self/exe")
+    let ended = process::command("/proc/self/exe")
         .args([VERB.as_ref(), confinement.to_argument(Path::new("/")).as_os_str()])
         // kill(2): every process that it may signal, but itself.
         .args(["bash", "--norc", "--noprofile", "-c", "kill -KILL -- -1"])
         .env_clear()
-        .env("PATH", crate::world::DEFAULT_PATH)
+        .env("PATH", DEFAULT_PATH)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -114,16 +114,16 @@ pub(super) fn end_all(user: BuildUser) {
     }
 }
 
-/// The near end of what a task's parent and the task say to each other while it becomes who it is to be. The far end
-/// is the task's standard input until then.
+/// Writes the user and group maps of a task's user namespace when the task asks for them over a socket, whose far end is
+/// the task's standard input until then.
 #[derive(Debug)]
-pub(super) struct Talk {
+pub(super) struct IdMapper {
     stream: UnixStream,
     proc: rustix::fd::OwnedFd,
     user: BuildUser,
 }
 
-impl Talk {
+impl IdMapper {
     /// The near and the far end.
     pub fn new(user: BuildUser) -> io::Result<(Self, UnixStream)> {
         let (stream, far) = UnixStream::pair()?;
@@ -149,7 +149,7 @@ impl Talk {
 }
 
 /// Makes this process, which has one thread, the user `user`, for good: no program that it starts gives it more.
-/// `talks`: its standard input is the far end of a [`Talk`].
+/// `talks`: its standard input is the far end of a [`IdMapper`].
 pub(super) fn assume(user: BuildUser, talks: bool, parent: Option<Pid>) -> io::Result<()> {
     // What root may start is no measure for a build (getrlimit(2): root is exempt, and was what builds were).
     // Who may not raise the hard limit (CAP_SYS_RESOURCE) takes all of it.

@@ -1,27 +1,24 @@
-//! Where the tree is while its own place can't be written. In a snapshot of transactional-update (and in image builds
+//! The fallback tree: where the tree is while its own place can't be written. In a snapshot of transactional-update (and in image builds
 //! that keep `/var` out) modules are to be installed, but what belongs to `/var` has no place: it is not part of the
 //! snapshot, and scriptlets must not write there (openSUSE's Packaging_for_transactional-updates). Whatever is installed is
 //! noted beside the kernel's modules; all else may go, and is kept where it does not outlive this system's run.
 
 use std::fs::Metadata;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 use rustix::io::Errno;
 
-use crate::context::Context;
-use crate::error::Error;
-use crate::report::{Event, Reporter};
-use crate::tree::{Place, Trees};
+use super::{Place, Trees};
 
 /// Where such a tree may be: only root can make names there. Every verb reads the tree, and runs what it finds.
 const PLACE: &str = "/run/dkms";
 
 /// The place for the tree, if it is read-only and has nothing in it while the modules' directory can be written. Nothing is
 /// made yet.
-pub(super) fn choose(trees: &Trees) -> Option<Place> {
+fn choose(trees: &Trees) -> Option<Place> {
     if !is_read_only(&trees.dkms.outer) || access(&trees.install.outer, Access::WRITE_OK).is_err() {
         return None;
     }
@@ -72,38 +69,39 @@ fn is_sticky(meta: &Metadata) -> bool {
     meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o1000 != 0
 }
 
-/// Makes the refuge, if there is one, and says so: once.
-pub(crate) fn prepare(ctx: &Context, reporter: &dyn Reporter) -> Result<(), Error> {
-    let Some(own) = &ctx.refuge_from else { return Ok(()) };
-    let dir = &ctx.trees.dkms.outer;
-    let refused = || Error::ReadOnlyTree { tree: own.clone(), advice: None };
+/// What [`make`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// The tree was made.
+    New,
+    /// It was there already.
+    There,
+    /// Somebody else made a directory of that name, or can make names beside it.
+    NotOurs,
+}
+
+/// Makes the fallback tree in the directory `dir` (an outer path).
+pub fn make(dir: &Path) -> io::Result<Made> {
     if let Some(parent) = dir.parent() {
         std::fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
         // Somebody may have been there first, since the place was chosen.
         if !is_ours(&fs_err::symlink_metadata(parent)?) {
-            return Err(refused());
+            return Ok(Made::NotOurs);
         }
     }
     match std::fs::DirBuilder::new().mode(0o755).create(dir) {
-        Ok(()) => reporter.report(Event::Note(format!(
-            "dkms: {} is read-only here: what is installed is noted beside the modules, all else is kept in {}",
-            own.display(),
-            ctx.trees.dkms.inside.display()
-        ))),
+        Ok(()) => Ok(Made::New),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            if !is_ours(&fs_err::symlink_metadata(dir)?) {
-                return Err(refused());
-            }
+            Ok(if is_ours(&fs_err::symlink_metadata(dir)?) { Made::There } else { Made::NotOurs })
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => Err(error),
     }
-    Ok(())
 }
 
-/// The tree's own place, and the refuge's instead, if it needs one.
-pub(super) fn place(trees: &mut Trees) -> Option<PathBuf> {
-    let refuge = choose(trees)?;
-    Some(std::mem::replace(&mut trees.dkms, refuge).inside)
+/// Points `trees` to the fallback tree if the tree needs one; gives the tree's own place (inside the root).
+pub fn place(trees: &mut Trees) -> Option<PathBuf> {
+    let fallback = choose(trees)?;
+    Some(std::mem::replace(&mut trees.dkms, fallback).inside)
 }
 
 #[cfg(test)]
@@ -112,7 +110,7 @@ mod tests {
     use crate::root::Root;
 
     #[test]
-    fn what_can_be_written_needs_no_refuge() {
+    fn what_can_be_written_needs_no_fallback() {
         let tmp = tempfile::tempdir().unwrap();
         let mut trees = Trees::new(Root::at(tmp.path()).unwrap());
         fs_err::create_dir_all(&trees.install.outer).unwrap();
@@ -123,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_can_have_made_is_no_refuge() {
+    fn what_others_can_have_made_is_no_fallback_tree() {
         use std::os::unix::fs::PermissionsExt;
         let tmp = tempfile::tempdir().unwrap();
         let (dkms, tree) = (tmp.path().join("dkms"), tmp.path().join("dkms/tree"));

@@ -17,7 +17,7 @@ use crate::tree::manifest::KernelManifest;
 pub const WHATEVER: &str = "*";
 
 /// Notes that the modules of `package` are about to be taken out of `kernel`.
-pub fn owe(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<(), Error> {
+pub fn note(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<(), Error> {
     let trees = &ctx.trees;
     let beside = KernelManifest::beside(trees, &kernel.release).map_err(JournalError::File)?;
     let mut names: BTreeSet<String> = BTreeSet::new();
@@ -41,7 +41,7 @@ pub fn owe(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<(), Erro
 }
 
 /// Notes that the image of `release` could not be renewed: it is tried again, whatever it lists.
-pub fn owe_anew(trees: &Trees, release: &Release) {
+pub fn note_failure(trees: &Trees, release: &Release) {
     let noted = durable::own_dirs(&dir(trees))
         .and_then(|()| durable::write_atomic(&dir(trees).join(release), WHATEVER.as_bytes(), 0o644));
     if let Err(error) = noted {

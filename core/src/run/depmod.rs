@@ -120,7 +120,7 @@ fn run_now(ctx: &Context, release: &Release) -> Result<Depmod, Error> {
     argv.push(release.as_str().into());
     // Our own depmod serves every root: its files are the same, and a root of another architecture can't run its own.
     let mut env = ctx.world.environment().clone();
-    env.insert("PATH".into(), crate::world::DEFAULT_PATH.into());
+    env.insert("PATH".into(), crate::process::DEFAULT_PATH.into());
     let end = process::run(Task::new(argv, Path::new("/"), &env))?;
     if !end.status.success() {
         let text = end.text();

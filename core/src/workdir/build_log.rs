@@ -7,8 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::beneath;
 use crate::names::{Kernel, Package};
+use crate::sandbox::beneath;
 
 /// How much of a log is looked at for what went wrong.
 const MOST: usize = 64 << 20;

@@ -1,0 +1,105 @@
+//! The `dkms` program: from words to a run, and from its outcome to an exit code.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::cli::args::{self, Args};
+use crate::cli::{surroundings, table};
+use crate::error::{Error, UsageError};
+use crate::report::{Console, Event, Reporter};
+use crate::sandbox::confine;
+use crate::{VERSION, command};
+
+/// The whole `dkms` program.
+pub fn main() -> ExitCode {
+    let words = surroundings::words();
+    if args::asks_for_version(&words) {
+        say(VERSION);
+        return ExitCode::SUCCESS;
+    }
+    confine::stage(&words).unwrap_or_else(|| ExitCode::from(run(words)))
+}
+
+fn run(words: Vec<OsString>) -> u8 {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let args = match Args::parse(words) {
+        Ok(args) => args,
+        Err(error) => {
+            let unknown = matches!(error, UsageError::UnknownOption(_));
+            let error = Error::Usage(error);
+            Console::new(false, surroundings::wants_colour(), false).report(Event::Error(error.lines()));
+            if unknown {
+                say(&usage());
+            }
+            return error.code();
+        }
+    };
+    let reporter = Console::new(surroundings::is_terminal(), surroundings::wants_colour(), args.flag("quiet"));
+    if args.flag("version") {
+        reporter.line(&VERSION);
+        return 0;
+    }
+    if args.flag("help") {
+        reporter.line(&help(&args));
+        return 0;
+    }
+    if args.flag("debug") {
+        env_logger::Builder::new().filter_level(log::LevelFilter::Debug).init();
+    } else {
+        env_logger::Builder::new()
+            .filter_level(log::LevelFilter::Warn)
+            .format(|out, record| writeln!(out, "Warning: {}", record.args()))
+            .init();
+    }
+    for option in &args.deprecated {
+        reporter.report(Event::Deprecated(format!("--{option}")));
+    }
+    for word in &args.unknown {
+        reporter.warning(&[&format!("I do not know how to handle {word}.")]);
+    }
+    if args.verb.is_none() {
+        let lines = match &args.module {
+            Some(word) => vec![format!("{word:?} is no dkms command."), "dkms --help lists them.".to_owned()],
+            None => vec!["No command was given.".to_owned(), "dkms --help lists them.".to_owned()],
+        };
+        reporter.report(Event::Error(lines));
+        return 2;
+    }
+    let ctx = match surroundings::context(&args) {
+        Ok(ctx) => ctx,
+        Err(error) => {
+            reporter.report(Event::Error(error.lines()));
+            return error.code();
+        }
+    };
+    if !ctx.framework.stderr.is_empty() {
+        reporter.report(Event::Note(ctx.framework.stderr.trim_end().to_owned()));
+    }
+    for (name, value) in &ctx.framework.unusable {
+        reporter.warning(&[&format!("framework.conf: {name}={value:?} means nothing to dkms; the default is used.")]);
+    }
+    command::run(&ctx, &args, &reporter)
+}
+
+/// The help of a verb, or of the program.
+fn help(args: &Args) -> String {
+    let mut documentation = table::documentation();
+    documentation.build();
+    let text = match args.verb.and_then(|verb| documentation.find_subcommand_mut(verb.name)) {
+        Some(verb) => verb.render_long_help(),
+        None => documentation.render_long_help(),
+    };
+    text.to_string().trim_end().to_owned()
+}
+
+fn usage() -> String {
+    let mut documentation = table::documentation();
+    documentation.build();
+    documentation.render_usage().to_string()
+}
+
+/// A line on standard output, which may be closed.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}

@@ -1,0 +1,9 @@
+//! What the work of one run shares: its state, its job budget, the packages' scripts, depmod; and the target of one build.
+
+pub mod budget;
+pub mod depmod;
+pub mod script;
+pub mod session;
+pub mod target;
+
+pub use session::Session;

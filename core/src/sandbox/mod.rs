@@ -1,0 +1,9 @@
+//! What keeps a build apart from the system: its user, its namespaces, and how root handles the files that it wrote.
+
+pub mod beneath;
+pub mod confine;
+pub mod handover;
+pub mod user;
+
+pub use confine::{Bind, Confinement, Namespaces};
+pub use user::{BuildUser, Demotion};
