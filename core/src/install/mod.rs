@@ -50,6 +50,13 @@ pub fn install(
     if !dir.is_dir() {
         return Err(Error::NoModulesDir(ctx.trees.shown(&dir)));
     }
+    // Before anything is replaced: without an index nothing would be loaded, and depmod would empty the one there is.
+    if !ctx.options.no_depmod && dir.join("modules.dep").exists() {
+        if let Some(why) = crate::run::depmod::unreadable(ctx, &kernel.release) {
+            let after = "Nothing was changed. Install a kmod that can";
+            return Err(Error::Depmod { release: kernel.release.to_string(), why, after });
+        }
+    }
     let manifest = artefact::manifest(ctx, package, kernel)?;
     let modules = match (&manifest, evaluated) {
         (Some(manifest), _) => manifest.modules.clone(),
