@@ -19,7 +19,8 @@ PROGRAM = target/dkms
 RUST_188 = $(shell [ "$$(printf '%s\n1.88\n' "$$(rustc -V 2>/dev/null | cut -d' ' -f2)" | sort -V | head -n 1)" != 1.88 ] || echo yes)
 # What `dkms mkpkg` runs. It needs Rust 1.88; an older one leaves it out.
 MKPKG = $(dir $(PROGRAM))dkms-mkpkg
-export DKMS_BIN := $(CURDIR)/$(PROGRAM)
+# Where the rules below look for what cargo has built, whatever the caller's own cargo uses.
+export CARGO_TARGET_DIR := $(CURDIR)/target
 
 .PHONY: help
 help:
@@ -34,7 +35,7 @@ help:
 	@echo 'make test-long  also those that take many minutes'
 	@echo 'make bench      measure against the classic and against the floor'
 	@echo 'make arch       the pacman package, in target/packages/arch'
-	@echo 'make lint       format and clippy'
+	@echo 'make lint       format, clippy, links in docstrings, shellcheck'
 
 .PHONY: release
 release:
@@ -220,10 +221,12 @@ demo:
 test:
 	@$(NEED) build test
 	@$(MAKE) --no-print-directory $(PROGRAM)-now $(RPM_HOOKS)-now mkpkg-now target/dkms-alpm-now documents-now
+	@# Packages that can't be made here are not tried as they once were.
+	@rm -rf $(DEB_DIR) $(RPM_OUT)
 	@if command -v dpkg-buildpackage >/dev/null && command -v dh >/dev/null; then $(MAKE) --no-print-directory deb-programs deb-now >target/deb.log 2>&1 || \
 		{ tail -n 40 target/deb.log; exit 1; }; fi
 	@if command -v rpmbuild >/dev/null; then $(MAKE) rpm-prebuilt >target/rpm.log 2>&1 || { tail -n 40 target/rpm.log; exit 1; }; fi
-	@bash tests/scripts/test.sh
+	@DKMS_BIN='$(if $(DKMS_BIN),$(DKMS_BIN),$(CURDIR)/$(PROGRAM))' bash tests/scripts/test.sh
 
 # The unit tests of what must build with Debian 13's compiler.
 .PHONY: test-unit
@@ -243,7 +246,9 @@ bench:
 
 .PHONY: lint
 lint:
-	@$(NEED) build
+	@$(NEED) build lint
+	@bash tests/scripts/lint-shell.sh
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	@[ "$(RUST_188)" != yes ] || { set -x; cargo clippy --locked -p dkms-hooks-dnf -p dkms-tests --features dkms-hooks-dnf/read-rpm,dkms-tests/read-rpm --all-targets -- -D warnings; }
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items

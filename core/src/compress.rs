@@ -7,6 +7,8 @@ use std::process::Stdio;
 
 use liblzma::stream::{Check, Filters, LzmaOptions, Stream};
 
+use crate::durable;
+
 /// No module grows beyond this when decompressed; more is an attack or an accident.
 pub const MAX_SIZE: u64 = 1 << 30;
 
@@ -326,9 +328,10 @@ fn bounded(reader: &mut dyn Read, kind: Compression, limit: u64) -> Result<Vec<u
 /// Reads a module file and decompresses it by its name's suffix.
 pub fn read_module(path: &Path) -> Result<Vec<u8>, CompressError> {
     let kind = Compression::of_file(path).unwrap_or(Compression::None);
-    let file = fs_err::File::open(path).map_err(CompressError::Read)?;
+    let named = durable::named(path);
+    let file = durable::open_regular(path).map_err(&named).map_err(CompressError::Read)?;
     let mut bytes = Vec::new();
-    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(CompressError::Read)?;
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(named).map_err(CompressError::Read)?;
     if bytes.len() as u64 > MAX_SIZE {
         return Err(CompressError::TooLarge { kind });
     }

@@ -96,7 +96,15 @@ pub struct Context {
 /// How long another run of ours is waited for, where it only holds the lock for a moment.
 const TREE_PATIENCE: Duration = Duration::from_secs(120);
 
+/// The file that switches automatic installation off.
+pub const NO_AUTOINSTALL: &str = "/etc/dkms/no-autoinstall";
+
 impl Context {
+    /// Whether the administrator switched automatic installation off.
+    pub fn autoinstall_is_off(&self) -> bool {
+        self.trees.outer(NO_AUTOINSTALL).exists()
+    }
+
     /// `SOURCE_DATE_EPOCH` of the caller: the time of everything that is written to be reproduced
     /// (reproducible-builds.org), in seconds since 1970.
     pub fn source_date_epoch(&self) -> Option<i64> {

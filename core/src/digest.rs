@@ -8,6 +8,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::durable;
+
 /// A SHA-256 digest, written as 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Digest(String);
@@ -67,11 +69,12 @@ impl Digest {
 
     /// The digest of a file's content.
     pub fn of_file(path: &Path) -> io::Result<Self> {
-        let mut file = fs_err::File::open(path)?;
+        let named = durable::named(path);
+        let mut file = durable::open_regular(path).map_err(&named)?;
         let mut hasher = Hasher::default();
         let mut buffer = vec![0; 64 * 1024];
         loop {
-            match file.read(&mut buffer)? {
+            match file.read(&mut buffer).map_err(&named)? {
                 0 => return Ok(hasher.finish()),
                 n => hasher.update(&buffer[..n]),
             }

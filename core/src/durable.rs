@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 /// What begins the name of everything that is being put in place. Readers pass over dot names.
 pub const NEW: &str = ".dkms-new-";
@@ -53,7 +55,7 @@ pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<fs::File, FileE
 
 /// Copies a regular file to a name that does not exist yet, with exactly `mode`, without fsync.
 pub fn copy_new(from: &Path, to: &Path, mode: u32) -> Result<fs::File, FileError> {
-    let mut source = fs::File::open(from).map_err(at("open", from))?;
+    let mut source = open_regular(from).map_err(at("open", from))?;
     let mut file = create(to, mode)?;
     io::copy(&mut source, &mut file).map_err(at("write", to))?;
     Ok(file)
@@ -196,13 +198,43 @@ pub fn missing(error: &io::Error) -> bool {
     error.kind() == ErrorKind::NotFound
 }
 
-/// Reads a file; `None` if it is not there.
+/// No file of ours is longer, in bytes.
+const LONGEST: u64 = 64 << 20;
+
+/// Reads a file; `None` if it is not there. What is no regular file, or is longer than any file of ours, is an error.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
-    match fs::read(path) {
+    match read_at_most(path, LONGEST) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if missing(&error) || error.kind() == ErrorKind::NotADirectory => Ok(None),
         Err(error) => Err(at("read", path)(error)),
     }
+}
+
+/// Gives an error of a file the file's path.
+pub fn named(path: &Path) -> impl Fn(io::Error) -> io::Error {
+    let path = path.to_owned();
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// What is in a regular file of no more than `most` bytes.
+pub fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(ErrorKind::FileTooLarge, format!("it is longer than {most} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Opens a regular file for reading. A pipe does not make us wait for somebody to write to it (open(2), `O_NONBLOCK`),
+/// nor does a device give bytes without end, nor a terminal become ours.
+pub fn open_regular(path: &Path) -> io::Result<fs::File> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
+    let file = fs::OpenOptions::new().read(true).custom_flags(i32::try_from(flags).unwrap_or(0)).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"))
 }
 
 #[cfg(test)]
@@ -218,6 +250,33 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"2");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
         assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 1);
+    }
+
+    /// What somebody else has put where a file of ours should be neither stops us nor fills the memory.
+    #[test]
+    fn only_regular_files_of_some_length_are_read() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = |name: &str| tmp.path().join(name);
+        rustix::fs::mknodat(rustix::fs::CWD, path("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+            .unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path("zero")).unwrap();
+        std::os::unix::fs::symlink(path("pipe"), path("link")).unwrap();
+        fs::create_dir(path("dir")).unwrap();
+        fs::File::create(path("long")).unwrap().set_len(LONGEST + 1).unwrap();
+        for name in ["pipe", "zero", "link", "dir", "long"] {
+            let error = read(&path(name)).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+            if name != "long" {
+                assert!(copy_new(&path(name), &path("copy"), 0o644).is_err(), "{name}");
+                assert!(crate::digest::Digest::of_file(&path(name)).is_err(), "{name}");
+                assert!(crate::compress::read_module(&path(name)).is_err(), "{name}");
+                assert!(crate::tree::compare::same_bytes(&path(name), &path("long")).is_err(), "{name}");
+            }
+        }
+        fs::write(path("file"), "1").unwrap();
+        assert_eq!(read(&path("file")).unwrap().unwrap(), b"1");
+        assert_eq!(read(&path("none")).unwrap(), None);
+        assert_eq!(read(&path("file/none")).unwrap(), None);
     }
 
     #[test]

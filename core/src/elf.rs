@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use object::{Object, ObjectKind, ObjectSection, ObjectSymbol};
+use object::{Object, ObjectKind, ObjectSection};
 
 use crate::compress::{self, CompressError};
 use crate::sign::{self, Message, Untrusted};
@@ -32,6 +32,9 @@ pub enum ElfError {
     },
 }
 
+/// In bytes; amdgpu, which names the most firmware files and devices, has 60,000.
+const LONGEST_MODINFO: usize = 1 << 20;
+
 /// The signature appended to a module, unchecked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signature {
@@ -53,10 +56,6 @@ pub struct Module {
     pub modinfo: Vec<(String, String)>,
     /// Whether there are debug sections.
     pub has_debug: bool,
-    /// Symbols it needs, sorted.
-    pub imports: Vec<String>,
-    /// Symbols it offers to other modules, sorted.
-    pub exports: Vec<String>,
     /// Its appended signature.
     pub signature: Signature,
 }
@@ -83,27 +82,19 @@ impl Module {
         for section in file.sections() {
             let name = section.name_bytes().map_err(damaged)?;
             has_debug |= name.starts_with(b".debug_") || name.starts_with(b".zdebug_");
-            if name == b".modinfo" {
-                modinfo = fields(section.data().map_err(damaged)?);
+            // The first one, as the kernel takes it.
+            if name == b".modinfo" && modinfo.is_empty() {
+                let data = section.data().map_err(damaged)?;
+                if data.len() > LONGEST_MODINFO {
+                    return Err(ElfError::Damaged(format!("its .modinfo has {} bytes", data.len())));
+                }
+                modinfo = fields(data);
             }
         }
-        let (mut imports, mut exports) = (Vec::new(), Vec::new());
-        for symbol in file.symbols() {
-            let name = String::from_utf8_lossy(symbol.name_bytes().map_err(damaged)?);
-            if let Some(exported) = name.strip_prefix("__ksymtab_") {
-                exports.push(exported.to_owned());
-            } else if symbol.is_undefined() && !name.is_empty() {
-                imports.push(name.into_owned());
-            }
-        }
-        imports.sort();
-        exports.sort();
         Ok(Self {
             machine: machine(&file),
             modinfo,
             has_debug,
-            imports,
-            exports,
             signature: match sign::facts(bytes) {
                 Ok(message) => Signature::Signed(message),
                 Err(Untrusted::Unsigned) => Signature::None,
@@ -187,6 +178,7 @@ fn fields(section: &[u8]) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::layout::tests::fake_module;
     use crate::compress::{Compression, Options};
 
     fn fixture(name: &str) -> Vec<u8> {
@@ -206,8 +198,6 @@ mod tests {
         assert_eq!(module.depends(), ["usbcore", "videodev"]);
         assert_eq!(module.field("nothing"), None);
         assert!(module.has_debug);
-        assert_eq!(module.imports, ["_printk"]);
-        assert_eq!(module.exports, ["tiny_answer"]);
         assert_eq!(module.signature, Signature::None);
         assert!(module.runs_on("amd64") && module.runs_on("a-label-of-tomorrow"));
         assert!(!module.runs_on("i686") && !module.runs_on("arm64"));
@@ -225,6 +215,49 @@ mod tests {
         assert_eq!(message.hash, "sha384");
         assert_eq!(message.signer_name().unwrap(), "dkms test rsa4096");
         assert_eq!(module.field("name"), Some("tiny"));
+    }
+
+    /// An ELF file with these sections, each a kind of `sh_type` and its bytes; its section names are empty but for `.modinfo`.
+    fn elf_with(sections: &[(&str, u32, Vec<u8>)]) -> Vec<u8> {
+        let mut elf = fake_module(62, 1, "6.1");
+        let at = usize::try_from(u64::from_le_bytes(elf[40..48].try_into().unwrap())).unwrap();
+        let mut headers = elf.split_off(at);
+        for (name, kind, bytes) in sections {
+            let begin = elf.len() as u64;
+            elf.extend(bytes);
+            let mut header = vec![0_u8; 64];
+            header[..4].copy_from_slice(&u32::from(*name == ".modinfo").to_le_bytes());
+            header[4..8].copy_from_slice(&kind.to_le_bytes());
+            header[24..32].copy_from_slice(&begin.to_le_bytes());
+            header[32..40].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
+            // A table of symbols: its names are in the section after it, each entry has 24 bytes.
+            header[40..44].copy_from_slice(&4_u32.to_le_bytes());
+            header[56..64].copy_from_slice(&24_u64.to_le_bytes());
+            headers.extend(header);
+        }
+        elf.resize(elf.len().div_ceil(8) * 8, 0);
+        let begin = elf.len() as u64;
+        elf[40..48].copy_from_slice(&begin.to_le_bytes());
+        let count = u16::try_from(3 + sections.len()).unwrap();
+        elf[60..62].copy_from_slice(&count.to_le_bytes());
+        elf.extend(headers);
+        elf
+    }
+
+    /// A file of a build's costs no more than its own size, whatever it refers to how often.
+    #[test]
+    fn what_a_module_names_is_bounded() {
+        // 20,000 undefined symbols that share one name of 1 MB: 20 GB, if each is given it.
+        let symbol = [1_u32.to_le_bytes().to_vec(), vec![0; 20]].concat();
+        let names = [vec![0], vec![b'a'; 1 << 20], vec![0]].concat();
+        let many = elf_with(&[("", 2, symbol.repeat(20_000)), ("", 3, names)]);
+        assert_eq!(Module::parse(&many).unwrap().field("license"), Some("GPL"));
+        assert!(object::File::parse(&*many).unwrap().symbols().count() > 10_000, "the symbols are in it");
+        let fields = Module::parse(&elf_with(&[(".modinfo", 1, b"license=X\0".to_vec())])).unwrap();
+        assert_eq!(fields.fields("license").collect::<Vec<_>>(), ["GPL"], "the first one counts");
+        let long = fake_module(62, 1, &"a=\0".repeat(LONGEST_MODINFO / 3));
+        let error = Module::parse(&long).unwrap_err();
+        assert!(error.to_string().contains(".modinfo"), "{error}");
     }
 
     #[test]

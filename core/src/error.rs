@@ -272,7 +272,7 @@ pub enum Error {
         advice: Option<String>,
     },
     /// What a build left in its artefact can't stay there.
-    #[error("The build left something in its artefact that can't be kept; the artefact before is back in place.\n{0}")]
+    #[error("The build left something in its artefact that can't be kept; the previous build was restored.\n{0}")]
     BadArtefact(crate::sandbox::handover::HandoverError),
     /// What a build would have to be given, or to give back, can't be.
     #[error(transparent)]
@@ -300,6 +300,18 @@ pub enum Error {
         module: String,
         /// Where it should be.
         dir: PathBuf,
+        /// The package.
+        package: Package,
+        /// The kernel.
+        kernel: Kernel,
+    },
+    /// A file of the artefact is not what was built.
+    #[error("{} can't be installed: {why}.\nBuild it again: dkms build {package} -k {} --force", file.display(), kernel.release)]
+    DamagedModule {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
         /// The package.
         package: Package,
         /// The kernel.
@@ -386,6 +398,7 @@ impl Error {
             Self::PatchFailed { .. }
             | Self::NoModulesDir(_)
             | Self::MissingModule { .. }
+            | Self::DamagedModule { .. }
             | Self::NothingInstalled(_)
             | Self::NotPut(_)
             | Self::NotLoadable { .. }
@@ -420,9 +433,11 @@ impl Error {
             | Self::BadArtefact(_)
             | Self::NoTool { .. }
             | Self::EmptySource(_) => "build",
-            Self::NoModulesDir(_) | Self::MissingModule { .. } | Self::NothingInstalled(_) | Self::NotPut(_) => {
-                "install"
-            }
+            Self::NoModulesDir(_)
+            | Self::MissingModule { .. }
+            | Self::DamagedModule { .. }
+            | Self::NothingInstalled(_)
+            | Self::NotPut(_) => "install",
             Self::NotSigned(_) => "sign",
             Self::Depmod { .. } => "depmod",
             Self::NotLoadable { .. } => "load",

@@ -54,7 +54,7 @@ fn copy_file_for(from: &Path, to: &Path, owner: Option<BuildUser>) -> io::Result
         fs::copy(from, to)?;
         let mode = meta.permissions().mode();
         if owner.is_some_and(|owner| !owner.mapped) && mode & 0o600 != 0o600 {
-            // Who is not root, not even in a namespace, would be stopped by what never stopped a build.
+            // An unmapped build user needs owner read and write: as root, builds never depended on file modes.
             fs::set_permissions(to, std::fs::Permissions::from_mode((mode | 0o600) & 0o7777))?;
         }
     } else {

@@ -2,7 +2,11 @@
 //!
 //! `ARCHITECTURE.md` in the project's top directory is the map of these rooms.
 
+#[cfg(test)]
+extern crate self as dkms_core;
+
 pub mod archive;
+pub mod assignments;
 pub mod cli;
 pub mod clock;
 pub mod command;
@@ -27,6 +31,7 @@ pub mod lock;
 pub mod names;
 pub mod plan;
 pub mod policy;
+pub mod preflight;
 pub mod process;
 pub mod program;
 pub mod reconcile;
@@ -35,6 +40,8 @@ pub mod root;
 pub mod run;
 pub mod sandbox;
 pub mod sign;
+#[cfg(test)]
+mod test_support;
 pub mod tree;
 pub mod workdir;
 pub mod world;

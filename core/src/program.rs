@@ -56,12 +56,12 @@ fn run(words: Vec<OsString>) -> u8 {
         reporter.report(Event::Deprecated(format!("--{option}")));
     }
     for word in &args.unknown {
-        reporter.warning(&[&format!("I do not know how to handle {word}.")]);
+        reporter.warning(&[&format!("Unexpected argument: {word}.")]);
     }
     if args.verb.is_none() {
         let lines = match &args.module {
-            Some(word) => vec![format!("{word:?} is no dkms command."), "dkms --help lists them.".to_owned()],
-            None => vec!["No command was given.".to_owned(), "dkms --help lists them.".to_owned()],
+            Some(word) => vec![format!("Unknown command: {word}."), "dkms --help lists all commands.".to_owned()],
+            None => vec!["No command was given.".to_owned(), "dkms --help lists all commands.".to_owned()],
         };
         reporter.report(Event::Error(lines));
         return 2;
@@ -77,7 +77,9 @@ fn run(words: Vec<OsString>) -> u8 {
         reporter.report(Event::Note(ctx.framework.stderr.trim_end().to_owned()));
     }
     for (name, value) in &ctx.framework.unusable {
-        reporter.warning(&[&format!("framework.conf: {name}={value:?} means nothing to dkms; the default is used.")]);
+        reporter.warning(&[&format!(
+            "framework.conf: {name}={value:?} is not valid; the default is used. See dkms-framework.conf(5)."
+        )]);
     }
     command::run(&ctx, &args, &reporter)
 }

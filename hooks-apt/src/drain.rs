@@ -35,7 +35,7 @@ fn try_run(ctx: &Context, reporter: &dyn Reporter) -> Result<(), Error> {
     for release in gone {
         pending::forget(&ctx.trees, &release);
     }
-    if !there.is_empty() && !hooks::is_disabled(ctx) {
+    if !there.is_empty() && !ctx.autoinstall_is_off() {
         let kernels = there.iter().map(|release| core::kernel(ctx, release)).collect::<Result<Vec<_>, _>>()?;
         let how = How { initramfs: Initramfs::Auto, spare_known_failures: true, ..How::default() };
         let done = perform(ctx, &Scope::Kernels(kernels), how, true, reporter)?;

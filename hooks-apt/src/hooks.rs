@@ -83,7 +83,7 @@ pub fn kernel_install(words: &[String]) -> u8 {
 }
 
 fn look(ctx: &Context, release: &Release, initramfs: Initramfs) -> Result<u8, Error> {
-    if is_disabled(ctx) {
+    if ctx.autoinstall_is_off() {
         core::say("dkms: automatic installation of modules has been disabled.");
         return Ok(0);
     }
@@ -110,11 +110,6 @@ fn look(ctx: &Context, release: &Release, initramfs: Initramfs) -> Result<u8, Er
     Ok(done.code)
 }
 
-/// Whether the administrator switched automatic installation off.
-pub fn is_disabled(ctx: &Context) -> bool {
-    ctx.trees.outer("/etc/dkms/no-autoinstall").exists()
-}
-
 /// Whether nothing waits or failed for this kernel.
 pub fn is_settled(ctx: &Context, release: &Release) -> bool {
     Record::list(&ctx.trees, Some(release)).is_ok_and(|records| {
@@ -128,7 +123,7 @@ fn begin(words: &[String], hook: impl FnOnce(&Context, &Release) -> Result<u8, E
         let Some(release) = words.first().or(variable_release().as_ref()).cloned() else { return Ok(0) };
         let release = Release::new(release)?;
         let (ctx, _) = core::context(&["reconcile"])?;
-        if !ctx.machine.root || is_disabled(&ctx) && !ctx.trees.modules_dir(&release).is_dir() {
+        if !ctx.machine.root || ctx.autoinstall_is_off() && !ctx.trees.modules_dir(&release).is_dir() {
             return Ok(0);
         }
         if !pending::is_ready(&ctx.trees) {

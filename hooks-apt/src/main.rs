@@ -21,6 +21,9 @@ mod own_package;
 mod pending;
 mod postinst;
 mod preflight;
+#[cfg(test)]
+#[path = "../../tests/fronts/preflight_table.rs"]
+mod preflight_table;
 mod protocol;
 mod summary;
 

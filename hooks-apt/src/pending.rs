@@ -8,7 +8,7 @@ use dkms_core::names::Release;
 use dkms_core::tree::Trees;
 
 fn dir(trees: &Trees) -> PathBuf {
-    trees.own().join("pending")
+    trees.state("pending")
 }
 
 /// Notes that `release` is to be looked at again.
@@ -59,7 +59,7 @@ pub fn set_ready(trees: &Trees, is_ready: bool) {
 }
 
 fn ready(trees: &Trees) -> PathBuf {
-    trees.own().join("dpkg-configured")
+    trees.state("dpkg-configured")
 }
 
 #[cfg(test)]

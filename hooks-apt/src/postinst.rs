@@ -53,7 +53,7 @@ fn serve(name: &str, version: &str, tarballs: &str, upgrade: bool) -> Result<u8,
     if code != 0 {
         return Ok(code);
     }
-    if hooks::is_disabled(&ctx) {
+    if ctx.autoinstall_is_off() {
         core::say("dkms: automatic installation of modules has been disabled.");
         return Ok(0);
     }

@@ -14,7 +14,7 @@ use dkms_core::tree::Trees;
 use crate::core;
 
 fn path(trees: &Trees) -> PathBuf {
-    trees.own().join("summary.json")
+    trees.state("summary.json")
 }
 
 /// Keeps `summary` until the end, for which the caller asks; outside of dpkg this is the end.

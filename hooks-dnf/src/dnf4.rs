@@ -7,7 +7,6 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::dnf5::stop_message;
 use crate::files;
 use crate::preflight;
 use crate::run::dkms;
@@ -41,13 +40,13 @@ pub fn preflight() -> u8 {
             return 0;
         }
     };
-    let said: Vec<String> = verdict.findings.iter().map(|finding| format!("dkms: {finding}")).collect();
+    let said = preflight::lines(&verdict);
     for line in said.iter().filter(|line| !question.said.contains(line)) {
         say(line);
     }
     let mut answer = json!({"said": said});
-    if verdict.stop {
-        answer["stop"] = stop_message(&verdict).into();
+    if let Some(message) = preflight::stop_message(&verdict) {
+        answer["stop"] = message.into();
     }
     u8::from(writeln!(io::stdout(), "{answer}").is_err())
 }

@@ -5,11 +5,12 @@ use std::io::{self, BufRead, Write};
 use std::path::Path;
 
 use dkms_core::error::Error;
+use dkms_core::preflight::Verdict;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::files;
-use crate::preflight::{self, Verdict};
+use crate::preflight;
 use crate::run::dkms;
 use crate::say;
 use crate::transaction::Package;
@@ -113,7 +114,7 @@ impl<R: BufRead, W: Write> Talk<R, W> {
 
     /// Warns of what has not been said yet, and stops the transaction if that is the verdict.
     fn tell(&mut self, verdict: &Verdict, said: &[String]) -> Result<(), TalkError> {
-        let words: Vec<String> = verdict.findings.iter().map(|finding| format!("dkms: {finding}")).collect();
+        let words = preflight::lines(verdict);
         for line in words.iter().filter(|line| !said.contains(line)) {
             say(line);
             self.ask(&json!({"op": "log", "args": {"level": "WARNING", "message": line}}))?;
@@ -121,17 +122,11 @@ impl<R: BufRead, W: Write> Talk<R, W> {
         if words != said {
             self.remember(&words)?;
         }
-        if verdict.stop {
-            self.send(&json!({"op": "stop", "args": {"message": stop_message(verdict)}}))?;
+        if let Some(message) = preflight::stop_message(verdict) {
+            self.send(&json!({"op": "stop", "args": {"message": message}}))?;
         }
         Ok(())
     }
-}
-
-/// What the user reads when a transaction was stopped: the reasons, and the way out.
-pub fn stop_message(verdict: &Verdict) -> String {
-    let reasons: Vec<String> = verdict.findings.iter().map(ToString::to_string).collect();
-    format!("dkms: {} (stopped by policy=fail or a required package, see dkms-framework.conf(5))", reasons.join("; "))
 }
 
 /// A look at the transaction: warns of what will go wrong, and stops it if policy wants that. It is taken twice: before
@@ -164,10 +159,16 @@ fn give_up(why: &TalkError) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preflight::Finding;
+    use dkms_core::preflight::{Finding, What};
 
-    fn room() -> Finding {
-        Finding::NoRoom { dir: "/var".into(), free: 0, needed: 1 << 24, packages: 0 }
+    fn failed(stop: bool) -> Finding {
+        Finding {
+            what: What::Failed("x".into()),
+            kernel: None,
+            packages: vec!["a/1".into()],
+            mend: None,
+            stops: stop.then(|| "policy=fail".into()),
+        }
     }
 
     #[test]
@@ -210,11 +211,11 @@ mod tests {
     #[test]
     fn stops_only_if_told_to_and_says_nothing_twice() {
         let ok = "{\"op\":\"reply\",\"status\":\"OK\"}\n".repeat(2);
-        let words = [format!("dkms: {}", room())];
+        let words = [format!("dkms: {}", failed(false))];
         // The warning, the memory of it, and the stop, which is not answered.
         for (stop, said, lines) in [(false, &[][..], 2), (true, &[], 3), (false, &words, 0), (true, &words, 1)] {
             let mut sent = Vec::new();
-            let verdict = Verdict { findings: vec![room()], stop };
+            let verdict = Verdict { findings: vec![failed(stop)] };
             Talk { from: ok.as_bytes(), to: &mut sent }.tell(&verdict, said).unwrap();
             let sent = String::from_utf8(sent).unwrap();
             assert_eq!(sent.lines().count(), lines, "{sent}");

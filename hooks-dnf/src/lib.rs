@@ -19,6 +19,9 @@ pub mod files;
 pub mod kernel_install;
 pub mod postinst;
 pub mod preflight;
+#[cfg(test)]
+#[path = "../../tests/fronts/preflight_table.rs"]
+mod preflight_table;
 mod run;
 pub mod transaction;
 pub mod trigger;

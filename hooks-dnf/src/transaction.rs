@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use dkms_core::names;
+use dkms_core::names::Release;
+use dkms_core::preflight::{Incoming, Kernel, Packages};
 use serde::Deserialize;
 
 use crate::contents::Contents;
@@ -49,42 +50,6 @@ impl Package {
     }
 }
 
-/// A kernel that is about to be installed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kernel {
-    /// Its release, as `uname -r` will say it.
-    pub release: String,
-    /// The package that brings its headers, as a package manager is told: name, version, release.
-    pub headers_package: String,
-    /// Whether they come in the same transaction.
-    pub with_headers: bool,
-}
-
-/// What a transaction brings.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Coming {
-    /// Kernels, each once.
-    pub kernels: Vec<Kernel>,
-    /// Module packages. Only files tell.
-    pub sources: BTreeSet<names::Package>,
-    /// Names of the packages that come and were not looked into: what they bring is not known yet, or never.
-    pub unread: BTreeSet<String>,
-    /// Names of the packages that go, and do not come anew.
-    pub going: BTreeSet<String>,
-    /// How much more of the disk is taken after it, in bytes.
-    pub bytes: u64,
-}
-
-/// Whether the package `name` brings the source of the module package `module`, going by its name: `zfs-dkms`,
-/// `dkms-zfs`, `kmod-zfs-dkms`, `zfs`.
-fn named_for(name: &str, module: &str) -> bool {
-    let bare = name.strip_prefix("dkms-").or_else(|| {
-        let name = name.strip_suffix("-dkms")?;
-        Some(name.strip_prefix("kmod-").unwrap_or(name))
-    });
-    bare.unwrap_or(name) == module
-}
-
 /// Flavours whose name the release ends with, behind a `+` (Fedora's and RHEL's kernel.spec). Others (`uek`, `ml`) name
 /// the kernel in version and release alone.
 const SUFFIXED: [&str; 10] =
@@ -93,52 +58,46 @@ const SUFFIXED: [&str; 10] =
 /// SUSE's flavours: the package bears the kernel itself, and the release ends with the flavour.
 const SUSE: [&str; 7] = ["default", "azure", "rt", "kvmsmall", "longterm", "64kb", "pae"];
 
-impl Coming {
-    /// Sorts what `packages` bring.
-    pub fn of(packages: &[Package]) -> Self {
-        let sizes = |comes: bool| packages.iter().filter(|p| p.comes() == comes).map(|p| p.install_size).sum::<u64>();
-        let names = |comes: bool| packages.iter().filter(move |p| p.comes() == comes).map(|p| &p.name);
-        let come: BTreeSet<&String> = names(true).collect();
-        let mut coming = Self {
+/// What `packages` bring. `last`: it is not looked again.
+pub fn incoming(packages: &[Package], last: bool) -> Incoming {
+    let sizes = |comes: bool| packages.iter().filter(|p| p.comes() == comes).map(|p| p.install_size).sum::<u64>();
+    let names = |comes: bool| packages.iter().filter(move |p| p.comes() == comes).map(|p| &p.name);
+    let come: BTreeSet<&String> = names(true).collect();
+    let mut incoming = Incoming {
+        bytes: sizes(true).saturating_sub(sizes(false)),
+        boot: Some(0),
+        again: !last,
+        packages: Packages {
             unread: packages.iter().filter(|p| p.comes() && p.contents.is_none()).map(|p| p.name.clone()).collect(),
             going: names(false).filter(|name| !come.contains(name)).cloned().collect(),
-            bytes: sizes(true).saturating_sub(sizes(false)),
-            ..Self::default()
-        };
-        for package in packages.iter().filter(|package| package.comes()) {
-            coming.sources.extend(package.contents.iter().flat_map(|contents| contents.sources.iter().cloned()));
-            for release in kernels(package) {
-                if coming.kernels.iter().any(|known| known.release == release) {
-                    continue;
-                }
-                let name = headers_package(&package.name);
-                let unnamed = named(package).as_ref() != Some(&release);
-                let same = |other: &Package| other.version == package.version && other.release == package.release;
-                let brings = |other: &Package| match &other.contents {
-                    Some(contents) => contents.headers.contains(&release),
-                    // Under another name they may be in any package of the vendor's that is still to be downloaded: the
-                    // second look will know.
-                    None => same(other) && (other.name == name || unnamed),
-                };
-                let with_headers = packages.iter().any(|other| other.comes() && brings(other));
-                let headers_package = format!("{name}-{}-{}", package.version, package.release);
-                coming.kernels.push(Kernel { release, headers_package, with_headers });
+            ..Packages::default()
+        },
+        ..Incoming::default()
+    };
+    for package in packages.iter().filter(|package| package.comes()) {
+        incoming.packages.sources.extend(package.contents.iter().flat_map(|contents| contents.sources.iter().cloned()));
+        for text in kernels(package) {
+            let Ok(release) = Release::new(text.as_str()) else { continue };
+            if incoming.kernels.iter().any(|known| known.release == release) {
+                continue;
             }
+            let name = headers_package(&package.name);
+            let unnamed = named(package).as_ref() != Some(&text);
+            let same = |other: &Package| other.version == package.version && other.release == package.release;
+            let brings = |other: &Package| match &other.contents {
+                Some(contents) => contents.headers.contains(&text),
+                // Under another name they may be in any package of the vendor's that is still to be downloaded: the
+                // second look will know.
+                None => same(other) && (other.name == name || unnamed),
+            };
+            if packages.iter().any(|other| other.comes() && brings(other)) {
+                incoming.headers.insert(release.clone());
+            }
+            let headers = Some(format!("dnf install {name}-{}-{}", package.version, package.release));
+            incoming.kernels.push(Kernel { release, headers });
         }
-        coming
     }
-
-    /// Whether another version of the module package `module` may come: one does, or the name of a package that was not
-    /// looked into says so. An akmod makes the old one's account as void.
-    pub fn may_bring(&self, module: &str) -> bool {
-        let by_name = |name: &String| named_for(name.strip_prefix("akmod-").unwrap_or(name), module);
-        self.sources.iter().any(|package| package.name.as_str() == module) || self.unread.iter().any(by_name)
-    }
-
-    /// Whether the module package `module` goes with its rpm package, and nothing comes in its place.
-    pub fn takes_out(&self, module: &str) -> bool {
-        self.going.iter().any(|name| named_for(name, module)) && !self.may_bring(module)
-    }
+    incoming
 }
 
 /// The releases of the kernels in `package`: by what is in it, else by its name.
@@ -188,6 +147,18 @@ mod tests {
         }
     }
 
+    use crate::preflight_table as table;
+
+    #[test]
+    fn the_table_that_is_published() {
+        table::walk(&|_, with_headers| {
+            let names = ["kernel-core", "kernel-devel"];
+            let packages: Vec<_> =
+                names[..1 + usize::from(with_headers)].iter().map(|name| package(name, "7.2", "1", "IN")).collect();
+            incoming(&packages, true)
+        });
+    }
+
     #[test]
     fn releases_and_headers() {
         for (name, version, release, expected) in [
@@ -215,8 +186,10 @@ mod tests {
     }
 
     fn brief(packages: &[Package]) -> Vec<(String, String, bool)> {
-        let kernels = Coming::of(packages).kernels.into_iter();
-        kernels.map(|kernel| (kernel.release, kernel.headers_package, kernel.with_headers)).collect()
+        let incoming = incoming(packages, true);
+        let with = |release: &Release| incoming.headers.contains(release);
+        let kernels = incoming.kernels.iter();
+        kernels.map(|k| (k.release.to_string(), k.headers.clone().unwrap(), with(&k.release))).collect()
     }
 
     #[test]
@@ -228,7 +201,10 @@ mod tests {
             package("kernel-core", "7.3", "1", "IN"),
             package("kernel-devel", "7.3", "1", "OUT"),
         ]);
-        let expected = [("7.2-1.x86_64", "kernel-devel-7.2-1", true), ("7.3-1.x86_64", "kernel-devel-7.3-1", false)];
+        let expected = [
+            ("7.2-1.x86_64", "dnf install kernel-devel-7.2-1", true),
+            ("7.3-1.x86_64", "dnf install kernel-devel-7.3-1", false),
+        ];
         assert_eq!(found, expected.map(|(r, h, with)| (r.to_owned(), h.to_owned(), with)));
     }
 
@@ -236,7 +212,7 @@ mod tests {
     fn a_file_tells_more_than_a_name() {
         let kernel = file("kernel-ml", "IN", &["/lib/modules/9.9-1.elrepo.x86_64/vmlinuz"]);
         let headers = file("kernel-ml-sources", "IN", &["/usr/src/kernels/9.9-1.elrepo.x86_64/Makefile"]);
-        let of = |with| vec![("9.9-1.elrepo.x86_64".to_owned(), "kernel-ml-devel-1-2".to_owned(), with)];
+        let of = |with| vec![("9.9-1.elrepo.x86_64".to_owned(), "dnf install kernel-ml-devel-1-2".to_owned(), with)];
         assert_eq!(brief(&[kernel.clone(), headers.clone()]), of(true));
         assert_eq!(brief(std::slice::from_ref(&kernel)), of(false));
         // Of the same vendor, and not there yet.
@@ -272,8 +248,8 @@ mod tests {
             ("zfs2-dkms", false, false),
         ] {
             let of = |packages: &[Package]| {
-                let coming = Coming::of(packages);
-                (coming.may_bring("zfs"), coming.takes_out("zfs"))
+                let packages = incoming(packages, true).packages;
+                (packages.may_bring("zfs"), packages.takes_out("zfs"))
             };
             assert_eq!(of(&[package(name, "1", "1", "IN")]), (comes, false), "{name} comes");
             assert_eq!(of(&[package(name, "1", "1", "OUT")]), (false, goes), "{name} goes");
@@ -288,12 +264,15 @@ mod tests {
 
     #[test]
     fn sources_and_sizes() {
-        let coming = Coming::of(&[
-            file("a", "IN", &["/usr/src/hello-1/dkms.conf"]),
-            file("b", "IN", &[]),
-            file("c", "OUT", &["/usr/src/gone-1/dkms.conf"]),
-        ]);
+        let coming = incoming(
+            &[
+                file("a", "IN", &["/usr/src/hello-1/dkms.conf"]),
+                file("b", "IN", &[]),
+                file("c", "OUT", &["/usr/src/gone-1/dkms.conf"]),
+            ],
+            true,
+        );
         assert_eq!(coming.bytes, 10);
-        assert_eq!(coming.sources, BTreeSet::from([names::Package::new("hello", "1").unwrap()]));
+        assert_eq!(coming.packages.sources, BTreeSet::from([dkms_core::names::Package::new("hello", "1").unwrap()]));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use dkms_core::context::Context;
+use dkms_core::context::{Context, NO_AUTOINSTALL};
 use dkms_core::digest::Digest;
 use dkms_core::error::Error;
 use dkms_core::install;
@@ -21,14 +21,11 @@ use dkms_core::tree::walk::{PackageEntry, Source};
 use crate::targets::Targets;
 use crate::{core, sources, summary};
 
-/// The file that switches automatic installation off.
-const NO_AUTOINSTALL: &str = "/etc/dkms/no-autoinstall";
-
 /// Does what `targets` call for; gives the exit code by policy. The summary is kept for the last hook.
 pub fn arrive(ctx: &Context, targets: &Targets, reporter: &dyn Reporter) -> Result<u8, Error> {
     let mut code = 0;
     let mut lines = Vec::new();
-    if ctx.trees.outer(NO_AUTOINSTALL).exists() {
+    if ctx.autoinstall_is_off() {
         lines.push(format!("{NO_AUTOINSTALL} exists: no modules are built."));
     } else if !has_proc(ctx) {
         let sources = ctx.trees.source.inside.display();
@@ -228,7 +225,9 @@ fn install_one(
     let code = core::dkms(&words, reporter);
     lines.push(match code {
         0 => format!("{kernel}: installed {package}"),
-        code => format!("{kernel} LACKS {package}: dkms install exited with status {code}; mend it: dkms install {package} -k {release}"),
+        code => format!(
+            "{kernel} LACKS {package}: dkms install exited with status {code}; fix: dkms install {package} -k {release}"
+        ),
     });
     // What failed is told; whether that is a failure of the transaction, the policy has said for what it knows.
     0

@@ -15,9 +15,12 @@ pub mod arrive;
 pub mod core;
 pub mod launcher;
 pub mod leave;
-pub mod localdb;
 pub mod note;
+pub mod places;
 pub mod preflight;
+#[cfg(test)]
+#[path = "../../tests/fronts/preflight_table.rs"]
+mod preflight_table;
 pub mod sources;
 pub mod summary;
 pub mod targets;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use dkms_core::tree::Trees;
 
 fn path(trees: &Trees) -> PathBuf {
-    trees.own().join("alpm-incoming")
+    trees.state("alpm-incoming")
 }
 
 /// Notes that the directories `sources` of `/usr/src` come with the transaction of process `pacman`.

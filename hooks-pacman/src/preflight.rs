@@ -1,16 +1,11 @@
-//! What can be foreseen before a transaction: kernels that come without headers, and modules that are known not to
-//! build for a kernel that comes. Deciding only; the packages are asked through [`Packages`].
+//! What comes with a transaction, for the core's judgement: kernels, headers and module packages. The package manager is
+//! asked through [`Packages`].
 
-use std::collections::BTreeSet;
+use dkms_core::context::Context;
+use dkms_core::names::{Package, Release};
+use dkms_core::preflight::{self, Incoming, Kernel};
+use dkms_core::tree::walk::PackageEntry;
 
-use dkms_core::conf::framework::Policy;
-use dkms_core::error::Error;
-use dkms_core::names::{Arch, Kernel, Release};
-use dkms_core::run::Session;
-use dkms_core::tree::record::{Outcome, Record};
-use dkms_core::tree::walk::Source;
-
-use crate::localdb::LocalDb;
 use crate::sources;
 use crate::targets::Targets;
 
@@ -29,84 +24,46 @@ pub trait Packages {
     fn headers(&self, release: &Release) -> Option<Headers>;
 }
 
-/// Something foreseen, in words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
-    /// What.
-    pub text: String,
-    /// It would leave the kernel without a module that is wanted: policy `fail` refuses the transaction.
-    pub grave: bool,
-}
-
-/// Looks ahead at a transaction that brings `targets`.
-pub fn foresee(session: &Session<'_>, targets: &Targets, packages: &dyn Packages) -> Result<Vec<Warning>, Error> {
-    let ctx = session.ctx;
-    let mut warnings = Vec::new();
-    let there = sources::on_disk(&ctx.trees);
-    if there.is_empty() && targets.sources.is_empty() {
-        return Ok(warnings);
-    }
-    for release in without_headers(targets, &|release| ctx.trees.modules_dir(release).join("build/include").is_dir()) {
-        warnings.push(Warning { text: missing(&release, packages.headers(&release).as_ref()), grave: true });
-    }
-    let db = LocalDb::of(&ctx.trees.root);
-    for release in &targets.kernels {
-        let arch = Arch::new(ctx.distribution.arch_label(release, &ctx.machine.name))?;
-        let kernel = Kernel { release: release.clone(), arch };
-        for (directory, entry) in sources::registered(&ctx.trees) {
-            // What the transaction brings anew may build; what serves no kernel is missed by nobody.
-            let serves = entry.built.iter().any(|built| built.installed);
-            if entry.source != Source::Added || sources::replaces(&targets.sources, &entry.package) {
-                continue;
-            }
-            let from = db.owner(&format!("usr/src/{directory}/dkms.conf"), "dkms");
-            let from = from.map_or(String::new(), |owner| format!(" (package {} {})", owner.name, owner.version));
-            let why = match Record::load(&ctx.trees, &entry.package, &kernel) {
-                Ok(Some(Record { outcome: Outcome::Failed { step, diagnostic, .. }, .. })) => Some(format!(
-                    "failed for it before, in step {step}{}",
-                    diagnostic.map_or(String::new(), |d| format!(": {d}"))
-                )),
-                _ if serves => excluded(session, &entry.package, &kernel),
-                _ => None,
-            };
-            if let Some(why) = why {
-                let text = format!("{}{from} is not expected to work with kernel {release}: {why}", entry.package);
-                warnings.push(Warning { text, grave: true });
-            }
-        }
-    }
-    Ok(warnings)
-}
-
-/// The kernels that come, or are there and come anew, without headers on disk or in the transaction.
-fn without_headers(targets: &Targets, on_disk: &dyn Fn(&Release) -> bool) -> BTreeSet<Release> {
-    targets.kernels.difference(&targets.headers).filter(|release| !on_disk(release)).cloned().collect()
-}
-
-fn missing(release: &Release, headers: Option<&Headers>) -> String {
-    let start = format!("kernel {release} comes without its headers, so no module can be built for it");
-    match headers {
-        Some(Headers { package, installed: None }) => format!("{start}: pacman -S {package}"),
-        Some(Headers { package, installed: Some(version) }) => {
-            format!(
-                "{start}: {package} {version} is installed, which is for another kernel; upgrade both: pacman -Syu {package}"
-            )
-        }
-        None => format!("{start}: install the headers package of this kernel"),
+/// What comes with `targets`, the paths of a transaction's installs and upgrades.
+pub fn incoming(ctx: &Context, targets: &Targets, packages: &dyn Packages) -> Incoming {
+    let registered = sources::registered(&ctx.trees);
+    // What is in the source tree and not registered yet is registered after the transaction, as what comes is.
+    let known = |directory: &str| registered.iter().any(|(known, _)| known == directory);
+    let unknown = sources::on_disk(&ctx.trees).into_iter().filter(|directory| !known(directory));
+    let package = |directory: &String| {
+        let of = |(_, entry): &(String, PackageEntry)| {
+            let name = entry.package.name.as_str();
+            directory.strip_prefix(name)?.strip_prefix('-').map(|version| (name.to_owned(), version.to_owned()))
+        };
+        let words = || directory.rsplit_once('-').map(|(name, version)| (name.to_owned(), version.to_owned()));
+        let (name, version) = registered.iter().find_map(of).or_else(words)?;
+        Package::new(&name, &version).ok()
+    };
+    Incoming {
+        kernels: targets
+            .kernels
+            .iter()
+            .map(|release| Kernel { release: release.clone(), headers: mend(packages.headers(release)) })
+            .collect(),
+        headers: targets.headers.clone(),
+        packages: preflight::Packages {
+            sources: targets.sources.iter().cloned().chain(unknown).filter_map(|name| package(&name)).collect(),
+            ..preflight::Packages::default()
+        },
+        by_hand: true,
+        ..Incoming::default()
     }
 }
 
-/// Why dkms.conf excludes `kernel`, as far as it can be told before the kernel is there.
-fn excluded(session: &Session<'_>, package: &dkms_core::names::Package, kernel: &Kernel) -> Option<String> {
-    let facts = session.facts.kernel(kernel).ok()?;
-    let evaluated = session.facts.evaluate(package, &facts, None, false).ok()?;
-    let reasons: Vec<String> = evaluated.recipe.excluded_wholly.iter().map(ToString::to_string).collect();
-    (!reasons.is_empty()).then(|| reasons.join("; "))
-}
-
-/// Whether `warnings` are a reason to refuse the transaction.
-pub fn refuses(warnings: &[Warning], policy: Policy) -> bool {
-    policy == Policy::Fail && warnings.iter().any(|warning| warning.grave)
+/// What brings the headers that do not come.
+fn mend(headers: Option<Headers>) -> Option<String> {
+    let Headers { package, installed } = headers?;
+    Some(match installed {
+        None => format!("pacman -S {package}"),
+        Some(version) => format!(
+            "{package} {version} is installed, which is for another kernel; upgrade both: pacman -Syu {package}"
+        ),
+    })
 }
 
 /// Which of `names` (packages that hold a kernel) may hold the kernel `release`, given their versions: Arch writes
@@ -138,25 +95,47 @@ mod tests {
         Release::new(text).unwrap()
     }
 
+    use crate::preflight_table as table;
+
+    struct Known(Option<Headers>);
+
+    impl Packages for Known {
+        fn headers(&self, _: &Release) -> Option<Headers> {
+            self.0.clone()
+        }
+    }
+
     #[test]
-    fn headers_count_on_disk_and_in_the_transaction() {
-        let targets = Targets::parse(
-            "usr/lib/modules/1/modules.order\nusr/lib/modules/2/modules.order\nusr/lib/modules/2/build/include/\n\
-             usr/lib/modules/3/modules.order\nusr/lib/modules/4/build/include/\n",
-        );
-        let found = without_headers(&targets, &|release| release.as_str() == "3");
-        assert_eq!(found.into_iter().collect::<Vec<_>>(), [release("1")]);
+    fn the_table_that_is_published() {
+        table::walk(&|ctx, with_headers| {
+            let headers = format!("usr/lib/modules/{}/build/include/\n", table::RELEASE);
+            let kernel = format!("usr/lib/modules/{}/vmlinuz\n", table::RELEASE);
+            let targets = Targets::parse(&[kernel, if with_headers { headers } else { String::new() }].concat());
+            incoming(ctx, &targets, &Known(None))
+        });
+    }
+
+    #[test]
+    fn what_comes_is_named_by_its_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let ctx = table::system(dir.path(), "wanted", "");
+        fs_err::create_dir_all(ctx.trees.outer("/usr/src/other-3")).unwrap();
+        fs_err::write(ctx.trees.outer("/usr/src/other-3/dkms.conf"), "").unwrap();
+        let targets = Targets::parse("usr/src/zfs-2.0-1/dkms.conf\nusr/src/my-hello-1/dkms.conf\n");
+        let found = incoming(&ctx, &targets, &Known(None)).packages.sources;
+        let names: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["my-hello/1", "other/3", "zfs/2.0-1"]);
     }
 
     #[test]
     fn the_command_is_named() {
-        let headers = |installed: Option<&str>| Headers {
-            package: "linux-lts-headers".into(),
-            installed: installed.map(str::to_owned),
+        let headers = |installed: Option<&str>| {
+            mend(Some(Headers { package: "linux-lts-headers".into(), installed: installed.map(str::to_owned) }))
+                .unwrap()
         };
-        assert!(missing(&release("6.1-lts"), Some(&headers(None))).ends_with("pacman -S linux-lts-headers"));
-        assert!(missing(&release("6.1-lts"), Some(&headers(Some("6.0-1")))).contains("6.0-1 is installed"));
-        assert!(missing(&release("6.1-lts"), None).contains("headers package"));
+        assert_eq!(headers(None), "pacman -S linux-lts-headers");
+        assert!(headers(Some("6.0-1")).contains("6.0-1 is installed"));
+        assert_eq!(mend(None), None);
     }
 
     #[test]
@@ -179,13 +158,5 @@ mod tests {
         ] {
             assert_eq!(holders(&release(kernel), &packages), names, "{kernel}");
         }
-    }
-
-    #[test]
-    fn only_policy_refuses() {
-        let grave = [Warning { text: String::new(), grave: true }];
-        assert!(!refuses(&grave, Policy::Warn));
-        assert!(refuses(&grave, Policy::Fail));
-        assert!(!refuses(&[], Policy::Fail));
     }
 }

@@ -7,7 +7,7 @@ use dkms_core::report::{Event, Reporter};
 use dkms_core::tree::Trees;
 
 fn path(trees: &Trees) -> PathBuf {
-    trees.own().join("alpm-summary")
+    trees.state("alpm-summary")
 }
 
 /// Keeps `lines` for [`say`].

@@ -13,12 +13,12 @@ trap 'rm -rf "$stage"' EXIT
 mkdir -p "$out"
 
 if command -v makepkg >/dev/null && [ "$(id -u)" != 0 ]; then
-	preflight=
+	preflight=()
 	if pkg-config --exists libalpm 2>/dev/null; then
-		preflight=$stage/preflight
-		bash "$here/build-preflight.sh" / "$preflight" --release
+		preflight=("$stage/preflight")
+		bash "$here/build-preflight.sh" / "${preflight[0]}" --release
 	fi
-	bash "$here/stage.sh" "$stage/build" "$programs/dkms" "$programs/dkms-alpm" $preflight
+	bash "$here/stage.sh" "$stage/build" "$programs/dkms" "$programs/dkms-alpm" "${preflight[@]}"
 	(cd "$stage/build" && makepkg --repackage --nodeps --force)
 else
 	cache=${DKMS_BED_CACHE:-/var/cache/dkms-tests}/beds

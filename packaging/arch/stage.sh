@@ -6,6 +6,7 @@ set -eu
 out=$1 dkms=$2 alpm=$3 preflight=${4:-}
 top=$(readlink -f "$(dirname "$0")/../..")
 . "$top/packaging/arch/PKGBUILD"
+# shellcheck disable=SC2154 # from the PKGBUILD
 source=$out/src/$pkgname-$pkgver
 mkdir -p "$source/target"
 cp "$top"/packaging/arch/{PKGBUILD,dkms.install} "$out/"

@@ -138,8 +138,8 @@ fn a_full_disk_lets_go() -> Result<()> {
     bed.ok(&fill(
         bed.base(),
         "mount -t tmpfs -o size=24m tmpfs /var/lib/dkms; dkms install hello/1.0 -k {k}
-         ! cat /dev/zero >/var/lib/dkms/filler 2>/dev/null; ! dkms build hello/1.0 -k {k2}
-         dkms remove hello/1.0 --all; [ -z \"$(dkms status)\" ]; [ ! -e /var/lib/dkms/hello ]; ! find /lib/modules -name 'hello.ko*' | grep .",
+         (! cat /dev/zero >/var/lib/dkms/filler 2>/dev/null); (! dkms build hello/1.0 -k {k2})
+         dkms remove hello/1.0 --all; [ -z \"$(dkms status)\" ]; [ ! -e /var/lib/dkms/hello ]; (! find /lib/modules -name 'hello.ko*' | grep .)",
     ))?;
     Ok(())
 }

@@ -167,8 +167,8 @@ fn autopkgtest() -> Result<()> {
                 let end = machine.bed.sh(&format!("cd /root; /usr/lib/dkms/dkms-autopkgtest {package} 2>&1"))?;
                 let name = package.rsplit('/').next().unwrap_or(package).split('_').next().unwrap_or(package);
                 let name = name.trim_end_matches("-dkms");
-                let status = machine.bed.ok(&format!("dkms status | grep '^{name}' || true"))?;
-                Ok(format!("{package}: {} {status}", end.code))
+                let status: Vec<_> = machine.status()?.into_iter().filter(|line| line.starts_with(name)).collect();
+                Ok(format!("{package}: {} {}\n", end.code, status.join("; ")))
             })
             .collect()
     };

@@ -455,7 +455,7 @@ fn main() -> ExitCode {
         .case("prebuilt_steps_aside", prebuilt_steps_aside)
         .case_needing(&[Need::Long], "rpm_of_binaries_with_dnf5", || rpm_of_binaries(Kind::Dnf5, rpm::DNF5))
         .case_needing(&[Need::Long], "rpm_of_binaries_with_rpm", || rpm_of_binaries(Kind::Old, "rpm"))
-        .case_needing(&[Need::Long], "rpm_of_the_source", rpm_of_the_source)
+        .case_needing(&[Need::Long, Need::Beside("dkms-rpm")], "rpm_of_the_source", rpm_of_the_source)
         .case_needing(&[Need::Long], "pacman_packages", pacman_packages)
         .case_needing(&[Need::Long], "checkers", checkers)
         .case_needing(&[Need::Long], "driver_disks", driver_disks)

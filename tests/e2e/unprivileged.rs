@@ -180,7 +180,7 @@ fn post_build() -> Result<()> {
           echo \"$evil\" >/usr/src/bad-1.0/evil; n=$((n + 1))
           code=0; dkms build bad/1.0 -k $k --force >/run/out 2>&1 || code=$?
           [ $code = 7 ] || { echo \"$evil: $code\"; cat /run/out; exit 1; }
-          [ $(grep -c '^Error! ' /run/out) = 1 ]; grep -q 'artefact before is back' /run/out
+          [ $(grep -c '^Error! ' /run/out) = 1 ]; grep -q 'previous build was restored' /run/out
           (cd $d; find . -type f -exec sha256sum {} +) | cmp - /run/before; nothing_left
           dkms status bad | grep -q installed
         done <<'END'
@@ -205,7 +205,7 @@ fn planted() -> Result<()> {
           echo \"$evil\" >/usr/src/planter-1.0/evil
           code=0; timeout 120 dkms build planter/1.0 -k $k >/run/out 2>&1 || code=$?
           [ $code = 7 ] || { echo \"$evil: $code\"; cat /run/out; exit 1; }
-          ! grep -q PRIVATE /run/out; nothing_left; cmp /run/key /var/lib/dkms/mok.key
+          (! grep -q PRIVATE /run/out); nothing_left; cmp /run/key /var/lib/dkms/mok.key
           [ ! -L /var/lib/dkms/planter/1.0/build/make.log ]; grep -q '^DKMS' /var/lib/dkms/planter/1.0/build/make.log
           [ \"$(stat -c %U:%a /var/lib/dkms/mok.key)\" = root:600 ]; [ -z \"$(find /var/lib/dkms -perm /6000)\" ]
         done <<'END'
@@ -253,7 +253,7 @@ fn side_by_side() -> Result<()> {
     let right = package("right").script(
         "PRE_BUILD",
         "read _ other _ < <(timeout 300 cat /run/meet/way); read _ own _ </proc/self/uid_map; echo \"$own and $other\"
-         [ $own != $other ] && [ -n \"$other\" ] && ! ls /var/lib/dkms/.dkms/work",
+         [ $own != $other ] && [ -n \"$other\" ] && (! ls /var/lib/dkms/.dkms/work)",
     );
     let script = "mkdir -m 0777 /run/meet; chmod 0777 /run/meet; mkfifo -m 0666 /run/meet/way; chmod 0666 /run/meet/way
         for p in left right; do dkms add $p/1.0 >/dev/null; done
@@ -274,7 +274,7 @@ fn killed() -> Result<()> {
         exec 4</run/meet/hold; read -r line <&4; [ \"$line\" = in ]
         [ -n \"$(find /proc -maxdepth 1 -name '[0-9]*' -uid +2130706431 2>/dev/null)\" ]
         kill -9 $dkms; cat <&4; wait $dkms || true
-        rm /run/meet/hold; dkms add nothing/1.0 2>/dev/null || true
+        rm /run/meet/hold; (! dkms add nothing/1.0 2>/dev/null)
         dkms build other/1.0 -k $k >/dev/null; nothing_left; find $d | sort | cmp - /run/before
         dkms status stuck/1.0 | grep -q installed; [ -z \"$(ls /var/lib/dkms/.dkms/work /var/lib/dkms/.dkms/journal | grep -v :)\" ]";
     scene(&[package("stuck").script("POST_BUILD", post), package("other")], script)?;

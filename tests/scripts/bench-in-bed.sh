@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # bench-in-bed.sh FLAVOUR ROUNDS PACKAGES KERNEL...     Run by bash inside a bed that holds /usr/sbin/dkms (ours),
 # /root/classic, and hello-1.0 below /usr/src. Prints "CASE PROGRAM MICROSECONDS", a line a measurement; src/bin/bench.rs
 # makes the table. FLAVOUR full: only what a kernel with all its modules changes.
@@ -18,7 +19,8 @@ measure() {
 	end=${EPOCHREALTIME/./}
 	echo "$case $program $((end - start))"
 }
-for_kernels() { local k; for k in "${kernels[@]:0:$1}"; do printf ' -k %s' "$k"; done; }
+# The first $1 kernels as options, in `options`.
+for_kernels() { local k; options=(); for k in "${kernels[@]:0:$1}"; do options+=(-k "$k"); done; }
 
 if [ "$flavour" != full ]; then
 # Start-up.
@@ -66,10 +68,10 @@ autoinstall() {
 	for k in "${kernels[@]:0:$2}"; do "$1" autoinstall -k "$k" $later || return; done
 }
 # The classic leaves the initramfs alone: so does this.
-reconcile() { dkms reconcile --initramfs=never $(for_kernels "$1"); }
+reconcile() { for_kernels "$1"; dkms reconcile --initramfs=never "${options[@]}"; }
 eight_clean() { local m; for m in 1 2 3 4 5 6 7 8; do dkms unbuild "eight$m/1.0" --all; done >/dev/null 2>&1; }
-eight=eight-modules
-[ "$flavour" != full ] || eight=eight-modules-full
+eight="eight-modules"
+[ "$flavour" != full ] || eight="eight-modules-full"
 for n in 1 ${kernels[2]:+3}; do
 	for ((i = 0; i < (rounds + 1) / 2; i++)); do
 		measure "$eight-x$n" make+depmod eight_bare "$n"
@@ -87,7 +89,8 @@ for ((p = 100; p < 100 + packages; p++)); do
 	d=/usr/src/many$p-1.0
 	mkdir "$d"; cp /usr/src/hello-1.0/hello.ko "$d/many$p.ko"; touch "$d/Makefile"
 	printf '%s\n' "PACKAGE_NAME=many$p" PACKAGE_VERSION=1.0 DEST_MODULE_LOCATION=/updates/dkms MAKE=true AUTOINSTALL=yes >"$d/dkms.conf"
-	dkms install --no-depmod "many$p/1.0" $(for_kernels 9) >/dev/null 2>&1 || { echo "many$p can't be installed" >&2; break; }
+	for_kernels 9
+	dkms install --no-depmod "many$p/1.0" "${options[@]}" >/dev/null 2>&1 || { echo "many$p can't be installed" >&2; break; }
 done
 for k in "${kernels[@]}"; do depmod -a "$k"; done
 trees=(/var/lib/dkms)

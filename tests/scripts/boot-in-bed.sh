@@ -23,7 +23,7 @@ case $what in
 initramfs)
 	root=$here/root
 	rm -rf $root
-	mkdir -p $root/{bin,sbin,proc,sys,dev,tmp,etc,var/lib/dkms,lib/modules/$kernel}
+	mkdir -p "$root"/{bin,sbin,proc,sys,dev,tmp,etc,var/lib/dkms,lib/modules/"$kernel"}
 	cp /bin/busybox $root/bin/
 	with_libraries "$(readlink -f /sbin/modprobe)" $root
 	[ -e $root/sbin/modprobe ] || ln -s "$(readlink -f /sbin/modprobe)" $root/sbin/modprobe
@@ -32,9 +32,9 @@ initramfs)
 	with_libraries $here/dkms $root
 	cp /usr/lib/os-release $root/etc/
 	cp /var/lib/dkms/mok.pub $root/var/lib/dkms/
-	cp -a /lib/modules/$kernel/modules.* /lib/modules/$kernel/updates $root/lib/modules/$kernel/
+	cp -a "/lib/modules/$kernel"/modules.* "/lib/modules/$kernel/updates" "$root/lib/modules/$kernel/"
 	# To read the firmware's variables; a module of Debian's own, signed by Debian.
-	efivarfs=$(modinfo -k $kernel -F filename efivarfs)
+	efivarfs=$(modinfo -k "$kernel" -F filename efivarfs)
 	[ ! -f "$efivarfs" ] || install -D -m 644 "$efivarfs" "$root$efivarfs"
 	cat >$root/init <<-'X'
 		#!/bin/busybox sh
@@ -65,7 +65,7 @@ initramfs)
 	;;
 direct)
 	timeout $patience qemu-system-x86_64 -machine q35,accel=tcg -cpu max -m 640 -smp 1 -nographic -no-reboot -nic none \
-		-kernel /boot/vmlinuz-$kernel -initrd $here/initrd.gz -append "console=ttyS0 quiet panic=-1 $*" </dev/null
+		-kernel "/boot/vmlinuz-$kernel" -initrd $here/initrd.gz -append "console=ttyS0 quiet panic=-1 $*" </dev/null
 	;;
 secure)
 	variables=$here/variables.fd
@@ -84,7 +84,7 @@ secure)
 	mcopy -i $disk /usr/lib/shim/shimx64.efi.signed ::/EFI/BOOT/BOOTX64.EFI
 	mcopy -i $disk /usr/lib/shim/mmx64.efi.signed ::/EFI/BOOT/mmx64.efi
 	mcopy -i $disk /usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed ::/EFI/BOOT/grubx64.efi
-	mcopy -i $disk /boot/vmlinuz-$kernel ::/vmlinuz
+	mcopy -i $disk "/boot/vmlinuz-$kernel" ::/vmlinuz
 	mcopy -i $disk $here/initrd.gz ::/initrd.gz
 	printf '%s\n' 'set timeout=0' 'linux /vmlinuz console=ttyS0 quiet panic=-1' 'initrd /initrd.gz' boot >$here/grub.cfg
 	mcopy -i $disk $here/grub.cfg ::/EFI/debian/grub.cfg

@@ -9,7 +9,7 @@ demo=$PWD/target/demo root=$PWD/target/demo/root
 dkms=$PWD/target/dkms
 
 # Bold on a terminal only.
-bold= plain=
+bold='' plain=''
 [ ! -t 1 ] || { bold=$'\033[1m' plain=$'\033[0m'; }
 say() { printf '\n%s\n' "$bold$*$plain"; }
 run() { printf '$ %s\n' "${*//$PWD\//}"; "$@"; }

@@ -41,11 +41,11 @@ $package (1:$version-1) unstable; urgency=low
 END
 override=
 case $style in
-own) cp "$conf" debian/$package.dkms ;;
-version) sed "s/^\(PACKAGE_VERSION=\).*/\1\"#MODULE_VERSION#\"/" "$conf" >debian/$package.dkms ;;
+own) cp "$conf" "debian/$package.dkms" ;;
+version) sed "s/^\(PACKAGE_VERSION=\).*/\1\"#MODULE_VERSION#\"/" "$conf" >"debian/$package.dkms" ;;
 list)
 	cp "$conf" src.conf
-	echo src.conf >debian/$package.dkms
+	echo src.conf >"debian/$package.dkms"
 	;;
 main) cp "$conf" debian/dkms ;;
 words)
@@ -53,7 +53,7 @@ words)
 	override='override_dh_dkms:\n\tdh_dkms -V -- upstream.conf\n'
 	;;
 esac
-(cd src && find . -mindepth 1 -maxdepth 1 -printf "src/%f usr/src/${sources##*/}\n") >debian/$package.install
+(cd src && find . -mindepth 1 -maxdepth 1 -printf "src/%f usr/src/${sources##*/}\n") >"debian/$package.install"
 printf '#!/usr/bin/make -f\n%%:\n\tdh $@\noverride_dh_auto_build override_dh_auto_clean override_dh_auto_install override_dh_auto_test override_dh_auto_configure:\n'"$override" >debian/rules
 chmod 755 debian/rules
 SOURCE_DATE_EPOCH=1795000000 dpkg-buildpackage --build=binary --no-sign -d >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }

@@ -21,9 +21,8 @@ mkdir "$work/root/project"
 git -C "$project" ls-files -z | tar -C "$project" --null -T - -cf - | tar -C "$work/root/project" -xf -
 # What this machine trusts and where it gets crates from, should it sit behind a mirror.
 cp -L /etc/ssl/certs/ca-certificates.crt "$work/root/etc/ssl/certs/ca-certificates.crt"
-for file in "${CARGO_HOME:-$HOME/.cargo}"/config.toml; do
-	[ ! -e "$file" ] || install -D -m 0644 "$file" "$work/root/root/.cargo/config.toml"
-done
+file=${CARGO_HOME:-$HOME/.cargo}/config.toml
+[ ! -e "$file" ] || install -D -m 0644 "$file" "$work/root/root/.cargo/config.toml"
 if [ "$user" = root ]; then
 	"$here/in-bed.sh" "$work/root" make -C /project "$target"
 else

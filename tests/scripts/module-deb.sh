@@ -30,14 +30,14 @@ $name-dkms ($version-$revision) unstable; urgency=low
 
  -- Nobody <nobody@example.org>  Sun, 22 Nov 2026 12:00:00 +0000
 END
-cat >debian/$name-dkms.dkms <<END
+cat >"debian/$name-dkms.dkms" <<END
 PACKAGE_NAME="$name"
 PACKAGE_VERSION="$version"
 BUILT_MODULE_NAME[0]="$name"
 DEST_MODULE_LOCATION[0]="/updates/dkms"
 AUTOINSTALL="yes"
 END
-cat >$name.c <<END
+cat >"$name.c" <<END
 /* revision $revision */
 #include <linux/module.h>
 #include <linux/version.h>
@@ -51,7 +51,7 @@ MODULE_DESCRIPTION("revision $revision");
 $code
 END
 echo "obj-m := $name.o" >Makefile
-echo "$name.c Makefile usr/src/$name-$version" >debian/$name-dkms.install
+echo "$name.c Makefile usr/src/$name-$version" >"debian/$name-dkms.install"
 printf '#!/usr/bin/make -f\n%%:\n\tdh $@\noverride_dh_auto_build override_dh_auto_clean override_dh_auto_install override_dh_auto_test:\n' >debian/rules
 chmod 755 debian/rules
 dpkg-buildpackage --build=binary --no-sign -d >"$work.log" 2>&1 || { cat "$work.log" >&2; exit 1; }

@@ -1,5 +1,5 @@
 #!/bin/bash
-# need.sh WHAT...   (build, deb, demo, rpm, test, unit)
+# need.sh WHAT...   (build, deb, demo, lint, rpm, test, unit)
 #
 # Makes sure that this machine has what the named part of the work takes. Root on a Debian machine gets what is missing
 # from apt, after the list is printed; anybody else is told. Only what `build` needs is an error then: the tests name
@@ -37,6 +37,7 @@ for what; do
 		need pahole pahole
 		essential=1
 		;;
+	lint) need shellcheck shellcheck; essential=1 ;;
 	rpm) need rpmbuild rpm; essential=1 ;;
 	test | unit)
 		need make make; need depmod kmod; need xz xz-utils; need zstd zstd; need patch patch; need openssl openssl

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Says what dkms left behind in a bed. Run by bash inside it.
 # Sections begin with a line "@@ NAME"; src/observe.rs reads them.
 echo "@@ status"

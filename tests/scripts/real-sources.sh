@@ -21,10 +21,10 @@ unpack() {
 
 # assemble NAME: its debian/ from the archive, its sources from its binary package
 assemble() {
-	local archive
-	archive=$(ls "$work"/*.debian.tar.* | head -n 1) && [ -n "$archive" ] || return 1
+	local archives=("$work"/*.debian.tar.*)
+	[ -e "${archives[0]}" ] || return 1
 	mkdir "$work/tree"
-	tar -xf "$archive" -C "$work/tree"
+	tar -xf "${archives[0]}" -C "$work/tree"
 	(cd "$work" && apt-get -q download "${1%-dkms}-dkms" && dpkg-deb -x ./*.deb binary) || return 1
 	rm "$work"/binary/usr/src/*/dkms.conf
 	cp -a "$work"/binary/usr/src/*/. "$work/tree/"

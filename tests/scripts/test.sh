@@ -17,7 +17,7 @@ done
 # What takes the rpm crate.
 features=()
 if [ "$(printf '%s\n1.88\n' "$rust" | sort -V | head -n 1)" = 1.88 ]; then
-	features=(--features dkms-hooks-dnf/read-rpm,dkms-tests/read-rpm)
+	features=(--features "dkms-hooks-dnf/read-rpm dkms-tests/read-rpm")
 else
 	echo "left out: make_rpm, reading packages before a transaction: needs Rust 1.88, this is $rust" | tee -a "$log"
 fi

@@ -46,7 +46,8 @@ case $verb in
 	while read -r module; do
 		[ -n "$module" ] || continue
 		case $module in /lib/modules/*) ;; *) echo "${0##*/}: $module is not where modules are" >&2; exit 1 ;; esac
-		for kernel in $(ls /lib/modules); do
+		for kernel in /lib/modules/*; do
+			kernel=${kernel##*/}
 			takes_part "$kernel" || continue
 			mkdir -p "/lib/modules/$kernel/weak-updates"
 			if [ "$verb" = add-modules ]; then add "$kernel" "$module"; else drop "$kernel" "$module"; fi

@@ -19,7 +19,7 @@ while [ $# -gt 0 ]; do
 	esac
 	shift
 done
-[ -n "$verb" ] && [ $# = 1 ] || { echo "${0##*/}: one verb, and one argument" >&2; exit 1; }
+if [ -z "$verb" ] || [ $# != 1 ]; then echo "${0##*/}: one verb, and one argument" >&2; exit 1; fi
 kernel=$1
 [ -x /usr/sbin/depmod ] || exit 1
 [ -x /usr/bin/lsinitrd ] || { echo "${0##*/}: no lsinitrd" >&2; exit 1; }
@@ -35,7 +35,7 @@ for kmp in $(rpm -qa "*-kmp-${kernel##*-}"); do
 		from=${module#/lib/modules/} from=${from%%/*}
 		[ "$from" != "$kernel" ] || continue
 		taken=$(cd "/lib/modules/$kernel" && find updates extra weak-updates -name "${module##*/}" 2>/dev/null)
-		[ -z "$taken" ] && cmp -s <(symvers "$kernel") <(symvers "$from") || continue
+		if [ -n "$taken" ] || ! cmp -s <(symvers "$kernel") <(symvers "$from"); then continue; fi
 		link=/lib/modules/$kernel/weak-updates/${module#/lib/modules/*/}
 		mkdir -p "${link%/*}"
 		ln -sf "$module" "$link"

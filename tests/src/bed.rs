@@ -86,37 +86,47 @@ impl Base {
         let mut hasher = DefaultHasher::new();
         (kernels, flavour.word(), PACKAGES, extra, FINISH, fs_err::read_to_string(&script)?).hash(&mut hasher);
         let name = format!("{suite}-{:08x}", hasher.finish() >> 32);
-        let beds = settings::cache().join("beds");
-        fs_err::create_dir_all(&beds)?;
-        let root = beds.join(&name);
+        Self::kept(&settings::cache().join("beds"), &name, |new| {
+            let mut make = command("bash");
+            make.arg(&script).arg(suite).arg(new).args([&kernels.to_string(), flavour.word()]);
+            run(make.args(PACKAGES).args(extra), b"")?.ok()?;
+            run(command(in_bed()).arg(new).args(["sh", "-ec", FINISH]), b"")?.ok()?;
+            Ok(())
+        })
+    }
 
+    /// The bed `name` among the `beds` that are kept; if there is none that is fresh, `make` makes it in the directory
+    /// that it is given.
+    ///
+    /// # Errors
+    /// If a bed can't be made. Where the archive can't be reached, a bed that is not much older than it should be
+    /// serves, and the run's list of what it left out says so.
+    pub(crate) fn kept(beds: &Path, name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
+        fs_err::create_dir_all(beds)?;
+        let root = beds.join(name);
         let lock = fs_err::File::create(beds.join(format!("{name}.lock")))?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
-        if !fresh(&root) {
-            match Self::make(&script, suite, &[&kernels.to_string(), flavour.word()], extra, &root) {
-                // Better an old bed than none, say when the archive can't be reached.
-                Err(_) if root.is_dir() => {}
-                made => made.with_context(|| format!("make the bed {name}"))?,
+        if age(&root).is_none_or(|age| age > STALE) {
+            let new = root.with_extension(format!("new-{}", std::process::id()));
+            match make(&new) {
+                Ok(()) => {
+                    if root.exists() {
+                        fs_err::remove_dir_all(&root)?;
+                    }
+                    fs_err::rename(&new, &root)?;
+                    forget_old(beds)?;
+                }
+                Err(error) => {
+                    let _ = fs_err::remove_dir_all(&new);
+                    if age(&root).is_none_or(|age| age > 2 * STALE) {
+                        return Err(error.context(format!("make the bed {name}")));
+                    }
+                    crate::suite::left_out(&format!("a new bed {name}"), &format!("{error:#}"));
+                }
             }
         }
         let kernels = fs_err::read_to_string(root.join("etc/dkms-bed-kernels"))?;
         Ok(Self { root, kernels: kernels.split_whitespace().map(str::to_owned).collect() })
-    }
-
-    fn make(script: &Path, suite: &str, kernels: &[&str], extra: &[&str], root: &Path) -> Result<()> {
-        let new = root.with_extension(format!("new-{}", std::process::id()));
-        let made = run(command("bash").arg(script).arg(suite).arg(&new).args(kernels).args(PACKAGES).args(extra), b"")
-            .and_then(Outcome::ok)
-            .and_then(|_| run(command(in_bed()).arg(&new).args(["sh", "-ec", FINISH]), b"")?.ok());
-        if let Err(error) = made {
-            let _ = fs_err::remove_dir_all(&new);
-            return Err(error);
-        }
-        if root.exists() {
-            fs_err::remove_dir_all(root)?;
-        }
-        fs_err::rename(&new, root)?;
-        forget_old(root)
     }
 
     /// The newest kernel.
@@ -126,19 +136,19 @@ impl Base {
 }
 
 /// Removes the kept beds that nobody has asked for since they went stale: their recipe has changed.
-fn forget_old(newest: &Path) -> Result<()> {
-    for entry in fs_err::read_dir(newest.parent().unwrap_or(newest))? {
+fn forget_old(beds: &Path) -> Result<()> {
+    for entry in fs_err::read_dir(beds)? {
         let bed = entry?.path();
-        if bed.join("etc/dkms-bed-kernels").is_file() && !fresh(&bed) {
+        if age(&bed).is_some_and(|age| age > STALE) {
             fs_err::remove_dir_all(&bed)?;
         }
     }
     Ok(())
 }
 
-fn fresh(root: &Path) -> bool {
-    let stamp = fs_err::metadata(root.join("etc/dkms-bed-kernels")).and_then(|m| m.modified());
-    stamp.is_ok_and(|made| made.elapsed().is_ok_and(|age| age < STALE))
+/// How long ago the bed was made; `None` if there is none.
+fn age(root: &Path) -> Option<Duration> {
+    fs_err::metadata(root.join("etc/dkms-bed-kernels")).and_then(|stamp| stamp.modified()).ok()?.elapsed().ok()
 }
 
 fn in_bed() -> PathBuf {

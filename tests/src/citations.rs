@@ -10,6 +10,7 @@
 //! | `law N`, `contract N.M` | this law, this section |
 //! | a Markdown link to a file, with or without `#heading` | the file, the heading |
 //! | in a Markdown document, a path in backquotes that begins with one of the repository's directories | the file |
+//! | in a Markdown document, `room::file` or `room::function` in backquotes | the module in the core or in this crate; the item in it |
 //!
 //! Outside of Markdown documents the contract and the laws are only cited with a number: a reader must not have to search.
 
@@ -102,6 +103,7 @@ impl Repository {
                 if markdown {
                     wrong.extend(self.wrong_links(path, line));
                     wrong.extend(self.wrong_paths(line));
+                    wrong.extend(self.wrong_modules(line));
                 }
                 broken.extend(wrong.into_iter().map(|what| format!("{}:{}: {what}", path.display(), index + 1)));
             }
@@ -186,6 +188,34 @@ impl Repository {
             .filter(|text| !self.paths.contains(Path::new(text.trim_end_matches('/'))))
             .map(|text| format!("there is no {text}"))
             .collect()
+    }
+
+    fn wrong_modules(&self, line: &str) -> Vec<String> {
+        let quoted = line.split('`').skip(1).step_by(2);
+        quoted
+            .filter(|text| text.contains("::") && text.chars().all(|c| c.is_ascii_lowercase() || "_:".contains(c)))
+            .filter(|text| !["core/src", "tests/src"].into_iter().any(|base| self.has_module(base, text)))
+            .map(|text| format!("there is no {text}"))
+            .collect()
+    }
+
+    /// Whether `a::b` is a file or directory `a/b` below `base`, or a word in the file of `a`.
+    fn has_module(&self, base: &str, name: &str) -> bool {
+        let mut directory = PathBuf::from(base);
+        let mut text = None;
+        for part in name.split("::") {
+            let file = directory.join(format!("{part}.rs"));
+            let module = directory.join(part).join("mod.rs");
+            directory.push(part);
+            match self.texts.get(&file).or_else(|| self.texts.get(&module)) {
+                Some(found) => text = Some(found),
+                None if text.is_some_and(|text: &String| {
+                    text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == part)
+                }) => {}
+                None => return false,
+            }
+        }
+        true
     }
 
     fn is_top_directory(&self, name: &str) -> bool {
@@ -294,7 +324,9 @@ mod tests {
                 .into(),
         );
         repository.add(LAWS.into(), "# Laws\n\n1. **First.** Text.\n2. **Second.** Text.\n\n## Exit codes\n".into());
-        repository.add("core/src/error.rs".into(), String::new());
+        repository.add("core/src/error.rs".into(), "pub fn code(&self) -> u8 {".into());
+        repository.add("core/src/tree/mod.rs".into(), "pub mod walk;".into());
+        repository.add("core/src/tree/walk.rs".into(), String::new());
         repository.add("README.md".into(), String::new());
         for directory in ["docs", "core", "core/src"] {
             repository.paths.insert(directory.into());
@@ -327,7 +359,7 @@ mod tests {
         }
         for text in [
             format!(
-                "[laws](docs/laws{MD}#exit-codes), docs/contract{MD}, `core/src/error.rs`, `core/`, [web](https://x.org/y{MD})"
+                "[laws](docs/laws{MD}#exit-codes), docs/contract{MD}, `core/src/error.rs`, `core/`, `tree::walk`, `error::code`, [web](https://x.org/y{MD})"
             ),
             format!("`core/src/*.rs`, `/core/src/x`, `target/dkms`"),
         ] {
@@ -354,6 +386,9 @@ mod tests {
             ("docs/a.MD", "[x](../../passwd)".into(), "the link to ../../passwd leads nowhere".into()),
             ("a.MD", format!("[x](docs/laws{MD}#exit)"), format!("docs/laws{MD} has no heading exit")),
             ("a.MD", "`core/src/gone.rs`".into(), "there is no core/src/gone.rs".into()),
+            ("a.MD", "`tree::gone`".into(), "there is no tree::gone".into()),
+            ("a.MD", "`gone::walk`".into(), "there is no gone::walk".into()),
+            ("a.MD", "`error::decode`".into(), "there is no error::decode".into()),
         ] {
             let found = planted(&path.replace(".MD", MD), &text);
             assert!(found.iter().any(|f| f.ends_with(&wrong)), "{text}: {found:?}");

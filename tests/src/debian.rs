@@ -1,11 +1,11 @@
 //! Debian roots with real package managers, for the suites of the Debian family.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::bed::{Base, Bed, STALE};
+use crate::bed::{Base, Bed};
 use crate::run::{command, run};
 use crate::settings;
 
@@ -13,51 +13,15 @@ use crate::settings;
 /// first; only the oldest is installed, the others' packages are in apt's cache.
 pub fn base(suite: &str) -> Result<Base> {
     let script = settings::project().join("tests/scripts/make-debian-bed.sh");
-    let beds = settings::cache().join("debian");
-    fs_err::create_dir_all(&beds)?;
     let mut hasher = DefaultHasher::new();
     for script in ["make-debian-bed.sh", "make-bed.sh"] {
         fs_err::read(settings::project().join("tests/scripts").join(script))?.hash(&mut hasher);
     }
     let name = format!("{suite}-{:08x}", hasher.finish() >> 32);
-    let root = beds.join(&name);
-    let lock = fs_err::File::create(beds.join(format!("{name}.lock")))?;
-    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
-    let list = root.join("etc/dkms-bed-kernels");
-    let age = fs_err::metadata(&list).and_then(|m| m.modified()).ok().and_then(|made| made.elapsed().ok());
-    if age.is_none_or(|age| age > STALE) {
-        let new = beds.join(format!("{name}.new-{}", std::process::id()));
-        let made = run(command("bash").arg(&script).arg(suite).arg(&new), b"").and_then(crate::run::Outcome::ok);
-        match made {
-            Ok(_) => {
-                if root.exists() {
-                    fs_err::remove_dir_all(&root)?;
-                }
-                fs_err::rename(&new, &root)?;
-                forget_old(&beds)?;
-            }
-            Err(error) => {
-                let _ = fs_err::remove_dir_all(&new);
-                if !root.is_dir() {
-                    return Err(error.context(format!("make the Debian bed {suite}")));
-                }
-            }
-        }
-    }
-    let kernels = fs_err::read_to_string(list)?;
-    Ok(Base { root, kernels: kernels.split_whitespace().map(str::to_owned).collect() })
-}
-
-/// Removes the beds that nobody has asked for since they went stale: their recipe has changed.
-fn forget_old(beds: &Path) -> Result<()> {
-    for entry in fs_err::read_dir(beds)? {
-        let bed = entry?.path();
-        let list = fs_err::metadata(bed.join("etc/dkms-bed-kernels")).and_then(|list| list.modified());
-        if list.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > STALE)) {
-            fs_err::remove_dir_all(&bed)?;
-        }
-    }
-    Ok(())
+    Base::kept(&settings::cache().join("debian"), &name, |new| {
+        run(command("bash").arg(&script).arg(suite).arg(new), b"")?.ok()?;
+        Ok(())
+    })
 }
 
 /// Our packages, as `make deb` leaves them; `None` if it has not run.

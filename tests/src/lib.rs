@@ -17,6 +17,7 @@
 //! | [`rpm_classic`] | the same with the classic, which ours takes the place of |
 //! | [`observe`] | what a run of dkms left behind, and the difference between two of those |
 //! | [`compare`] | the same steps with the classic and with ours |
+//! | [`programs`] | builds what is tried |
 //! | [`needs`], [`suite`] | cases, what they need, what was left out and why |
 //!
 //! `citations` supports no tests but is one: what the files of this repository cite must exist.
@@ -31,9 +32,12 @@ pub mod compare;
 pub mod debian;
 pub mod debs;
 pub mod hello;
+#[cfg(test)]
+mod honesty;
 pub mod mini_kernel;
 pub mod needs;
 pub mod observe;
+pub mod programs;
 pub mod rpm;
 pub mod rpm_classic;
 pub mod run;

@@ -26,6 +26,17 @@ pub enum Need {
 }
 
 impl Need {
+    /// What the machine lacks for it, whatever has been built; `None` if nothing.
+    pub(crate) fn lacking(self) -> Option<String> {
+        let programs: &[&str] = match self {
+            Need::Packages if !settings::chosen() => &["dpkg-buildpackage", "dh"],
+            Need::Rpms if !settings::chosen() => &["rpmbuild"],
+            Need::Bed | Need::Long | Need::Program(_) => return self.unmet(),
+            _ => &[],
+        };
+        programs.iter().find_map(|name| Need::Program(name).unmet())
+    }
+
     /// Why the machine does not meet the need; `None` if it does.
     pub fn unmet(self) -> Option<String> {
         match self {
@@ -47,6 +58,7 @@ impl Need {
                 Subject::Missing => Need::Subject.unmet(),
             },
             Need::Long => (!settings::long()).then(|| "takes minutes: it is part of `make test-long`".into()),
+            Need::Packages | Need::Rpms if self.lacking().is_some() => self.lacking(),
             Need::Packages => {
                 crate::debian::our_packages().is_none().then(|| "there are no packages of ours: run `make deb`".into())
             }

@@ -5,10 +5,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use tempfile::TempDir;
 
-use crate::bed::{Base, Bed, STALE};
+use crate::bed::{Base, Bed};
 use crate::hello::{self, module};
 use crate::run::{Outcome, command, run};
 use crate::settings::{self, Subject};
@@ -60,44 +60,16 @@ impl Kind {
             fs_err::read_to_string(scripts.join(script))?.hash(&mut hasher);
         }
         self.packages().hash(&mut hasher);
-        let beds = settings::cache().join("beds");
-        fs_err::create_dir_all(&beds)?;
         let name = format!("rpm-{}-{:08x}", self.suite(), hasher.finish() >> 32);
-        let root = beds.join(&name);
-        let lock = fs_err::File::create(beds.join(format!("{name}.lock")))?;
-        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
-        let stamp = fs_err::metadata(root.join("etc/dkms-bed-kernels")).and_then(|meta| meta.modified());
-        let fresh = stamp.is_ok_and(|made| made.elapsed().is_ok_and(|age| age < STALE));
-        if !fresh {
-            match self.make(&scripts, &root) {
-                Err(_) if root.is_dir() => {}
-                made => made.with_context(|| format!("make the bed {name}"))?,
-            }
-        }
-        Ok(Base { root, kernels: KERNELS.iter().rev().map(|version| release(version)).collect() })
-    }
-
-    fn make(self, scripts: &Path, root: &Path) -> Result<()> {
-        let new = root.with_extension(format!("new-{}", std::process::id()));
-        let make_bed = scripts.join("make-bed.sh");
-        let made = run(
-            command("bash").arg(make_bed).arg(self.suite()).arg(&new).args(["1", "cloud"]).args(self.packages()),
-            b"",
-        )
-        .and_then(Outcome::ok)
-        .and_then(|_| {
+        let made = Base::kept(&settings::cache().join("beds"), &name, |new| {
+            let mut make = command("bash");
+            make.arg(scripts.join("make-bed.sh")).arg(self.suite()).arg(new).args(["1", "cloud"]);
+            run(make.args(self.packages()), b"")?.ok()?;
             let mut inside = command(scripts.join("in-bed.sh"));
-            run(inside.arg(&new).args(["bash", "/mnt/rpm-world.sh"]).env("BED_BIND", scripts), b"")?.ok()
-        });
-        if let Err(error) = made {
-            let _ = fs_err::remove_dir_all(&new);
-            return Err(error);
-        }
-        if root.exists() {
-            fs_err::remove_dir_all(root)?;
-        }
-        fs_err::rename(&new, root)?;
-        Ok(())
+            run(inside.arg(new).args(["bash", "/mnt/rpm-world.sh"]).env("BED_BIND", &scripts), b"")?.ok()?;
+            Ok(())
+        })?;
+        Ok(Base { root: made.root, kernels: KERNELS.iter().rev().map(|version| release(version)).collect() })
     }
 }
 
@@ -337,6 +309,50 @@ impl World {
             bail!("{} {words}: exit code {}\n{}", self.tool, outcome.code, outcome.tail());
         }
         Ok(format!("{}\n{}", outcome.stdout, outcome.stderr))
+    }
+
+    /// Fails unless the transaction is stopped by us, with this reason, and has touched nothing.
+    pub fn stopped(&self, words: &str, reason: &str) -> Result<()> {
+        let announced = match self.tool {
+            DNF5 => "Action calls for stop: dkms: ",
+            DNF4 => "Error: dkms: ",
+            other => bail!("{other} is stopped by nothing of ours"),
+        };
+        self.seen()?;
+        let outcome = self.run(words)?;
+        if outcome.code == 0 {
+            bail!("{words} was not stopped: {}", outcome.tail());
+        }
+        for text in [announced, reason] {
+            if !outcome.stderr.contains(text) {
+                bail!("{words}: no {text:?}: {}", outcome.tail());
+            }
+        }
+        if !self.seen()?.is_empty() {
+            bail!("{words}: a scriptlet ran");
+        }
+        Ok(())
+    }
+
+    /// Where there is no room for builds of these kernels: that is reported, as the guess that it is, and stops the
+    /// transaction by no policy.
+    pub fn expect_word_of_little_room(&self, [first, second]: [&str; 2]) -> Result<()> {
+        // 8 MiB are too few for any build.
+        for (policy, version) in [("fail", first), ("warn", second)] {
+            let outcome = self.bed.sh(&format!(
+                "echo policy={policy} >/etc/dkms/framework.conf; cp -a /var/lib/dkms /srv/kept
+                 mount -t tmpfs -o size=8m tmpfs /var/lib/dkms; cp -a /srv/kept/. /var/lib/dkms/; rm -rf /srv/kept
+                 {} install {}",
+                self.tool,
+                Self::kernel(version, true)
+            ))?;
+            let room = "dkms: /var/lib/dkms has 7 MiB free, and building modules takes about 16 MiB";
+            if !outcome.stderr.contains(room) || outcome.stderr.contains("stopped by") {
+                bail!("policy {policy}: exit code {}: {}", outcome.code, outcome.tail());
+            }
+            self.bed.ok(&format!("test -e /lib/modules/{}/vmlinuz", release(version)))?;
+        }
+        Ok(())
     }
 
     /// The words that name a kernel's packages; with its headers if `devel`.

@@ -18,7 +18,13 @@ pub enum Subject {
     Missing,
 }
 
-/// The program to try: `$DKMS_BIN`, or what `make release` made.
+/// True if the caller chose what is tried: `$DKMS_BIN` (as `make test` does, after it has built everything), or the
+/// classic. Else the tests build it: see [`crate::programs`].
+pub fn chosen() -> bool {
+    var("DKMS_BIN").is_some() || var("DKMS_SUBJECT").as_deref() == Some("classic")
+}
+
+/// The program to try: `$DKMS_BIN`, or the one that [`crate::programs`] has built.
 pub fn subject() -> Subject {
     if var("DKMS_SUBJECT").as_deref() == Some("classic") {
         return Subject::Classic;

@@ -1,18 +1,35 @@
 //! One end-to-end program: its cases, and an honest list of those that this machine could not run.
 
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 use crate::needs::Need;
+use crate::programs;
+
+/// A case's work.
+type Body = Box<dyn FnOnce() -> Result<()> + Send>;
+
+struct Case {
+    name: String,
+    needs: Vec<Need>,
+    body: Body,
+}
 
 /// The cases of one program.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Suite {
-    trials: Vec<Trial>,
-    left_out: Vec<(String, String)>,
+    cases: Vec<Case>,
     needs: Vec<Need>,
+}
+
+impl std::fmt::Debug for Suite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.cases.iter().map(|case| (&case.name, &case.needs))).finish()
+    }
 }
 
 impl Suite {
@@ -35,32 +52,81 @@ impl Suite {
         name: impl Into<String>,
         body: impl FnOnce() -> Result<()> + Send + 'static,
     ) -> Self {
-        let name = name.into();
-        match self.needs.iter().chain(needs).find_map(|need| need.unmet()) {
-            Some(reason) => self.left_out.push((name, reason)),
-            None => self.trials.push(Trial::test(name, move || {
-                // The whole chain of causes, as anyhow's alternate form prints it.
-                body().map_err(|error| Failed::from(format!("{error:#}")))
-            })),
-        }
+        let needs = self.needs.iter().chain(needs).copied().collect();
+        self.cases.push(Case { name: name.into(), needs, body: Box::new(body) });
         self
     }
 
-    /// Runs the cases that the command line selects, then lists what was left out.
-    #[allow(clippy::print_stdout)] // this is a test runner
+    /// Builds what is tried, runs the cases that the command line selects, and lists how long each took and which were
+    /// left out, and why.
+    #[allow(clippy::print_stdout, clippy::print_stderr)] // this is a test runner
     pub fn main(self) -> ExitCode {
         let arguments = Arguments::from_args();
-        let listing = arguments.list;
-        let conclusion = libtest_mimic::run(&arguments, self.trials);
-        if !listing {
-            // cargo calls this program `<area>-<digest>`.
-            let program = std::env::current_exe().unwrap_or_default();
-            let area = program.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let area = area.rsplit_once('-').map_or(area.as_str(), |(area, _)| area);
-            for (name, reason) in &self.left_out {
-                println!("left out: {area} {name}: because {reason}");
+        let times = Times::default();
+        if arguments.list {
+            let trials = self.cases.into_iter().map(|case| trial(case, &times)).collect();
+            return libtest_mimic::run(&arguments, trials).exit_code();
+        }
+        let selected: Vec<Case> = self.cases.into_iter().filter(|case| selects(&arguments, &case.name)).collect();
+        // What the machine lacks is known before anything is built, and what could not be built afterwards.
+        let possible = selected.iter().filter(|case| case.needs.iter().all(|need| need.lacking().is_none()));
+        let needs: Vec<Need> = possible.flat_map(|case| case.needs.iter().copied()).collect();
+        if let Err(error) = programs::build(&needs) {
+            eprintln!("{error:#}");
+            return ExitCode::FAILURE;
+        }
+        let mut missing = Vec::new();
+        let mut trials = Vec::new();
+        for case in selected {
+            match case.needs.iter().find_map(|need| need.unmet()) {
+                Some(reason) => missing.push((case.name, reason)),
+                None => trials.push(trial(case, &times)),
             }
+        }
+        let conclusion = libtest_mimic::run(&arguments, trials);
+        // cargo calls this program `<area>-<digest>`.
+        let program = std::env::current_exe().unwrap_or_default();
+        let area = program.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let area = area.rsplit_once('-').map_or(area.as_str(), |(area, _)| area);
+        for (name, time) in times.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            println!("took: {:.1} s: {area} {name}", time.as_secs_f64());
+        }
+        for (name, reason) in &missing {
+            left_out(&format!("{area} {name}"), reason);
+        }
+        for line in LEFT_OUT.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            println!("left out: {line}");
         }
         conclusion.exit_code()
     }
+}
+
+/// What was left out so far, and why.
+static LEFT_OUT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Adds to the list at the end of a run, which `tests/scripts/test.sh` collects: what was left out, and why.
+pub(crate) fn left_out(what: &str, reason: &str) {
+    // One line, whatever a program has printed.
+    let reason = reason.lines().collect::<Vec<_>>().join("; ");
+    LEFT_OUT.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{what}: because {reason}"));
+}
+
+/// How long each case took.
+type Times = Arc<Mutex<Vec<(String, Duration)>>>;
+
+fn trial(case: Case, times: &Times) -> Trial {
+    let (times, name) = (Arc::clone(times), case.name.clone());
+    Trial::test(case.name, move || {
+        let start = Instant::now();
+        let result = (case.body)();
+        times.lock().unwrap_or_else(PoisonError::into_inner).push((name, start.elapsed()));
+        // The whole chain of causes, as anyhow's alternate form prints it.
+        result.map_err(|error| Failed::from(format!("{error:#}")))
+    })
+}
+
+/// Whether the command line asks for the case, by libtest's rules.
+fn selects(arguments: &Arguments, name: &str) -> bool {
+    let matches = |filter: &String| if arguments.exact { name == filter } else { name.contains(filter.as_str()) };
+    arguments.filter.as_ref().is_none_or(matches) && !arguments.skip.iter().any(matches)
 }

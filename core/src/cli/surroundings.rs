@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::args::Args;
+use crate::assignments;
 use crate::conf::{Evaluator, Framework, Launcher};
 use crate::context::{Context, Machine, Options};
 use crate::error::Error;
@@ -239,8 +240,7 @@ pub fn packager() -> PathBuf {
 /// What the file of older Red Hat systems assigns (docs/contract.md 1.7); plain values only.
 fn addon_modules_dir(trees: &Trees) -> Option<String> {
     let text = std::fs::read_to_string(trees.outer("/etc/sysconfig/module-init-tools")).ok()?;
-    let value = text.lines().rev().find_map(|line| line.trim().strip_prefix("ADDON_MODULES_DIR="))?;
-    Some(value.trim_matches(['"', '\'']).to_owned()).filter(|dir| !dir.is_empty())
+    assignments::value(&text, "ADDON_MODULES_DIR").filter(|dir| !dir.is_empty())
 }
 
 /// The variable that tells a dkms which others it was started within: their process ids.

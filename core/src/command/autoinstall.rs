@@ -1,7 +1,7 @@
 //! `dkms autoinstall` and `dkms kernel_postinst`: every package that wants it, on one kernel, in the
 //! classic's words and with its exit codes (docs/contract.md 8).
 
-use super::reconcile::{how, is_disabled, show};
+use super::reconcile::{how, show};
 use super::{check_access, event, kernels, post_transaction};
 use crate::cli::args::Args;
 use crate::context::Context;
@@ -18,7 +18,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     if args.kernels.len() > 1 {
         return Err(Error::OneKernel(args.verb_name()));
     }
-    if is_disabled(ctx) {
+    if ctx.autoinstall_is_off() {
         reporter.line(&"Automatic installation of modules has been disabled.");
         return Ok(0);
     }

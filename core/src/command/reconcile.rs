@@ -16,20 +16,12 @@ use crate::reconcile::{How, Initramfs, Outcome, Scope, adopt, initramfs, preview
 use crate::report::{Event, Reporter};
 use crate::run::Session;
 
-/// The file that switches automatic installation off.
-const NO_AUTOINSTALL: &str = "/etc/dkms/no-autoinstall";
-
-/// Whether the administrator switched automatic installation off.
-pub(super) fn is_disabled(ctx: &Context) -> bool {
-    ctx.trees.outer(NO_AUTOINSTALL).exists()
-}
-
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
     if args.flag("all-kernels") && !args.kernels.is_empty() {
         return Err(Error::Conflict("--all-kernels", "-k", 2));
     }
     let boot = args.value("event") == Some("boot");
-    if is_disabled(ctx) {
+    if ctx.autoinstall_is_off() {
         reporter.line(&"Automatic installation of modules has been disabled.");
         return Ok(0);
     }

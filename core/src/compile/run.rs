@@ -78,7 +78,7 @@ fn steps(
         }
     }
     let finished = finish::finish(ctx, target, work, &contents, signing, reporter)?;
-    let in_place = finished.put(ctx, target)?;
+    let mut in_place = finished.put(ctx, target)?;
     // From here on the artefact is at its place, for the script to add to (zfs does).
     let post_build = target.evaluated.recipe.scripts.post_build.as_deref();
     let added = match work.user().filter(|_| post_build.is_some()) {
@@ -86,7 +86,7 @@ fn steps(
         None => run.script("post_build", post_build),
     };
     match added {
-        Ok(()) => in_place.keep(ctx, target, run.log),
+        Ok(()) => in_place.keep(ctx, target, run.log, reporter),
         Err(error) => {
             in_place.put_back(ctx)?;
             Err(error)
@@ -119,7 +119,7 @@ struct Run<'a> {
     ctx: &'a Context,
     target: &'a Target,
     work: &'a WorkDir,
-    /// The same directory, as what it may have become.
+    /// The same directory, opened for untrusted content.
     contents: &'a Beneath,
     reporter: &'a dyn Reporter,
     budget: &'a Budget,

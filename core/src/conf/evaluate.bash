@@ -1,3 +1,7 @@
+# shellcheck shell=bash
+# Arrays whose names the caller fills in (2154), names that confs read (2034), words that are split on purpose, and
+# array elements named by a variable.
+# shellcheck disable=SC2034,SC2086,SC2154,SC2206,SC1087,SC2128
 # Evaluates dkms.conf and framework.conf files for conf/bash.rs, many requests in one process.
 #
 # $1: the directive names of a package's files, $2: those of the framework's, blank separated.

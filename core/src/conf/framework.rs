@@ -7,6 +7,7 @@ use super::bash::{Evaluator, Kind, Request};
 use super::directive::Raw;
 use super::error::ConfError;
 use super::files::framework_files;
+use crate::assignments;
 use crate::tree::Trees;
 
 /// The options of framework.conf and framework.conf.d (docs/contract.md 5). Defaults are filled in.
@@ -226,26 +227,15 @@ fn is_silent(text: &[u8]) -> bool {
     text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).all(|line| line.is_empty() || line.starts_with(b"#"))
 }
 
-/// Adds the assignments of a file to `raw`; `None` if any line is more than a comment or `name=value`
-/// without a character that is special to a shell.
+/// Adds the assignments of a file to `raw`; `None` if it has anything but plain assignments whose values have no
+/// character that means something to a shell: values are expanded once more, quoted or not.
 fn assign(mut raw: Raw, text: &[u8]) -> Option<Raw> {
-    for line in std::str::from_utf8(text).ok()?.split('\n').map(|line| line.trim_matches([' ', '\t'])) {
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let (name, value) = line.split_once('=')?;
-        let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,+@%".contains(c);
-        let value = if let Some(quoted) = value.strip_prefix('"') {
-            quoted.strip_suffix('"').filter(|text| text.chars().all(|c| plain(c) || c == ' '))?
-        } else {
-            Some(value).filter(|text| text.chars().all(plain))?
-        };
-        if !name.starts_with(|c: char| c.is_ascii_lowercase())
-            || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,+@% ".contains(c);
+    for (name, value) in assignments::all(std::str::from_utf8(text).ok()?)? {
+        if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !value.chars().all(plain) {
             return None;
         }
-        raw.set(name, 0, value);
+        raw.set(&name, 0, &value);
     }
     Some(raw)
 }
@@ -322,27 +312,15 @@ mod tests {
     /// What is read without bash is what bash reads.
     #[test]
     fn plain_assignments_need_no_bash() {
-        let plain =
-            "# a comment\n\n  verbose=\"yes\"\nparallel_jobs=3\npost_transaction=\"echo a, b\"\nunknown=1\nverbose=\n";
+        let plain = "# a comment\n\n  verbose=\"yes\" # why\nexport parallel_jobs='3'\ntmp_location=\"/a\"b\npost_transaction=\"echo a, b\"\nunknown=1\nverbose=\n";
         let files = [("framework.conf", plain), ("framework.conf.d/a.conf", "policy=fail\n")];
         let without = framework(&files, &[], "/no/such/bash");
         let more = [files[0], files[1], ("framework.conf.d/b.conf", ":\n")];
         assert_eq!(without, framework(&more, &[], "bash"));
         assert_eq!((without.parallel_jobs, without.policy, without.verbose), (Some(3), Policy::Fail, false));
-        for text in [
-            "a=$b",
-            "a=\"`b`\"",
-            "a=b c",
-            "a=\"b\"c",
-            "a=~",
-            "a=b\\",
-            "a='b'",
-            "a[0]=b",
-            "a=b;c",
-            "export a=b",
-            "a=*",
-            "A=b",
-        ] {
+        for text in
+            ["a=$b", "a=\"`b`\"", "a=b c", "a=~", "a=b\\", "a='$b'", "a[0]=b", "a=b;c", "export a", "a=*", "A=b"]
+        {
             assert!(assign(Raw::default(), text.as_bytes()).is_none(), "{text}");
         }
     }

@@ -14,6 +14,7 @@ pub mod framework;
 pub mod recipe;
 mod session;
 pub mod typed;
+pub mod wish;
 
 pub use bash::{Answer, Evaluator, Kind, Launcher, Request};
 pub use directive::{Directive, Raw};
@@ -23,6 +24,7 @@ pub use files::{Source, package_files, package_request};
 pub use framework::Framework;
 pub use recipe::{MakeCommand, Recipe};
 pub use typed::{Conf, Problem};
+pub use wish::Wish;
 
 #[cfg(test)]
 mod tests;

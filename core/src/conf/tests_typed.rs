@@ -89,7 +89,6 @@ fn conf_is_typed() {
     assert_eq!(conf.build_depends, ["x", "y", "z"]);
     assert!(conf.autoinstall && !conf.no_weak_modules && !conf.build_depends_rebuild);
     assert_eq!(conf.scripts.post_add.as_deref(), Some("add.sh 1 2"));
-    assert_eq!(conf.policy, Some(typed::Wish::Optional));
     assert_eq!(conf.exclusive[&0].max.as_deref(), Some("6.5"));
     let single = "PACKAGE_NAME=t;PACKAGE_VERSION=1;DEST_MODULE_LOCATION=/extra";
     let (conf, _) = Conf::check(&Bench::new().run(&[single]).unwrap(), true).unwrap();

@@ -7,6 +7,7 @@ use super::bash::Answer;
 use super::directive::Raw;
 use super::exclusive::{Conditions, Exclusive, Pattern};
 use super::framework::BuildAs;
+use super::wish::{DKMS_POLICY, Wish};
 
 /// A package's conf. Values that depend on the kernel are those for the request's kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,8 +36,6 @@ pub struct Conf {
     pub exclusive: Exclusive,
     /// OBSOLETE_BY, for the check at installation.
     pub obsolete_by: Option<String>,
-    /// DKMS_POLICY, which is ours.
-    pub policy: Option<Wish>,
     /// All directives as they were set.
     pub raw: Raw,
 }
@@ -93,17 +92,6 @@ pub struct Scripts {
     pub post_install: Option<String>,
     /// POST_REMOVE.
     pub post_remove: Option<String>,
-}
-
-/// How much the administrator cares about a package: `DKMS_POLICY` in `/etc/dkms/<m>.conf`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
-    /// A failure is not worth a warning's exit code.
-    Optional,
-    /// The default.
-    Wanted,
-    /// A failure fails.
-    Required,
 }
 
 /// Something wrong with a conf; displayed as the classic's line (docs/contract.md 4.5).
@@ -168,7 +156,7 @@ impl Conf {
         let autoinstall = yes(raw, "AUTOINSTALL", &mut problems);
         let build_depends_rebuild = yes(raw, "BUILD_DEPENDS_REBUILD", &mut problems);
         let no_weak_modules = yes(raw, "NO_WEAK_MODULES", &mut problems);
-        let policy = policy(raw, &mut problems);
+        check_policy(raw, &mut problems);
         if let Some(other) = raw.text("DKMS_BUILD_AS", 0).filter(|text| BuildAs::parse(text).is_none()) {
             problems.push(Problem::Value("DKMS_BUILD_AS", other.to_owned()));
         }
@@ -203,7 +191,6 @@ impl Conf {
             no_weak_modules,
             exclusive: exclusive(answer),
             obsolete_by: first("OBSOLETE_BY"),
-            policy,
             raw: raw.clone(),
         };
         Ok((conf, problems))
@@ -305,15 +292,10 @@ fn yes(raw: &Raw, name: &'static str, problems: &mut Vec<Problem>) -> bool {
     }
 }
 
-fn policy(raw: &Raw, problems: &mut Vec<Problem>) -> Option<Wish> {
-    match raw.text("DKMS_POLICY", 0)? {
-        "optional" => Some(Wish::Optional),
-        "wanted" => Some(Wish::Wanted),
-        "required" => Some(Wish::Required),
-        other => {
-            problems.push(Problem::Value("DKMS_POLICY", other.to_owned()));
-            None
-        }
+/// Checks DKMS_POLICY, which is ours. What it means is read elsewhere ([`Wish::of`]).
+fn check_policy(raw: &Raw, problems: &mut Vec<Problem>) {
+    if let Some(text) = raw.text(DKMS_POLICY, 0).filter(|text| Wish::parse(text).is_none()) {
+        problems.push(Problem::Value(DKMS_POLICY, text.to_owned()));
     }
 }
 

@@ -41,7 +41,7 @@ pub fn state_of(ctx: &Context, package: &Package, kernel: &Kernel) -> State {
     let installed = install::is_installed(ctx, package, kernel);
     if superseded_mark::is_outdated(ctx, package, kernel) {
         State::Stale { why: Stale::Source, installed }
-    } else if installed {
+    } else if installed && !install::damage::any(ctx, package, kernel) {
         State::Installed
     } else if install::is_built(ctx, package, kernel) {
         State::Built

@@ -1,5 +1,6 @@
 //! From built modules to a finished artefact: strip, sign, compress, manifest.
 
+pub mod fitness;
 pub mod strip;
 
 use std::fmt::Display;
@@ -20,7 +21,8 @@ use crate::report::Reporter;
 use crate::run::target::Target;
 use crate::sandbox::BuildUser;
 use crate::sandbox::beneath::Beneath;
-use crate::sandbox::handover::{self, Contents};
+use crate::sandbox::copy_out::copy_out;
+use crate::sandbox::handover;
 use crate::sign::signing::Signing;
 use crate::tree::identity::Identity;
 use crate::tree::manifest::{BuiltModule, Manifest, Signer};
@@ -28,6 +30,10 @@ use crate::tree::paths::MANIFEST;
 use crate::tree::paths::relative;
 use crate::workdir as build;
 use crate::workdir::build_log::Log;
+use fitness::{Fitness, Wanted};
+
+/// In bytes; the kernel's own list, of all that it exports, has 3 MB.
+const LONGEST_SYMVERS: u64 = 64 << 20;
 
 /// A finished artefact that is not yet in place.
 #[derive(Debug)]
@@ -44,6 +50,8 @@ pub struct InPlace<'a> {
     swap: Swap<'a>,
     manifest: Manifest,
     work: WorkDir,
+    /// A copy of it as the build's script left it, in `work`, if the build could write to it.
+    copy: Option<PathBuf>,
 }
 
 /// Makes an artefact of the modules in the build directory `work`, which has these `contents`: strip, then sign, then
@@ -64,7 +72,7 @@ pub fn finish(
     let unfit =
         |module: &Path, why: &dyn Display| Error::NotAModule { module: module.to_owned(), why: why.to_string() };
     let symvers = Path::new("Module.symvers");
-    match contents.read(symvers) {
+    match contents.read_at_most(symvers, LONGEST_SYMVERS) {
         Ok(Some(bytes)) => fs::write(modules_dir.join(symvers), bytes)?,
         Ok(None) => {}
         // The modules are there all the same.
@@ -98,6 +106,7 @@ pub fn finish(
         }
         signed &= is_signed;
         let facts = elf::Module::parse(&bytes).map_err(|error| unfit(&path, &error))?;
+        check_fitness(target, &path, &facts, reporter)?;
         let compressed = compress(&bytes, target.facts.compression, &options, room.path())
             .map_err(|error| Error::Io(std::io::Error::other(error)))?;
         if let Some(why) = &compressed.fell_back {
@@ -127,6 +136,19 @@ pub fn finish(
         }
     }
     Ok(Finished { manifest: manifest(ctx, target, modules, signing.signer().filter(|_| signed))?, stage, work: room })
+}
+
+/// Whether a module is one for the target's kernel.
+fn check_fitness(target: &Target, path: &Path, module: &elf::Module, reporter: &dyn Reporter) -> Result<(), Error> {
+    let headers = target.facts.headers.as_ref().ok().and_then(|headers| headers.generated().release);
+    let wanted =
+        Wanted { kernel: &target.kernel, headers_release: headers.as_deref(), config: target.facts.config.as_ref() };
+    match wanted.judge(module) {
+        Fitness::Fit => {}
+        Fitness::Headers(why) => reporter.warning(&[&why]),
+        Fitness::Unfit(why) => return Err(Error::NotAModule { module: path.to_owned(), why }),
+    }
+    Ok(())
 }
 
 /// A module's file in the build directory.
@@ -201,14 +223,14 @@ impl Finished {
         let to = ctx.trees.artefact(&target.package, &target.kernel);
         let _lock = ctx.lock_tree()?;
         let swap = swap_in(&ctx.trees, format!("build {} for {}", target.package, target.kernel), &self.stage, &to)?;
-        Ok(InPlace { swap, manifest: self.manifest, work: self.work })
+        Ok(InPlace { swap, manifest: self.manifest, work: self.work, copy: None })
     }
 }
 
 impl InPlace<'_> {
-    /// Lets the build `user` write to it while `script` runs.
+    /// Lets the build `user` write to it while `script` runs. What is kept of it then is a copy that no build has had.
     pub fn lend(
-        &self,
+        &mut self,
         ctx: &Context,
         target: &Target,
         user: BuildUser,
@@ -216,17 +238,27 @@ impl InPlace<'_> {
     ) -> Result<(), Error> {
         let artefact = ctx.trees.artefact(&target.package, &target.kernel);
         handover::give(&artefact, user)?;
-        let done = script();
         // A failed script's artefact is thrown away.
-        done.and_then(|()| handover::take_back(&artefact, user, Contents::Artefact).map_err(Error::BadArtefact))
+        script()?;
+        let copy = self.work.path().join("kept");
+        copy_out(&artefact, user, &copy).map_err(Error::BadArtefact)?;
+        self.copy = Some(copy);
+        Ok(())
     }
 
     /// Keeps it, with the build's log and whatever `POST_BUILD` added or changed.
-    pub fn keep(mut self, ctx: &Context, target: &Target, log: &Log) -> Result<Manifest, Error> {
-        let artefact = ctx.trees.artefact(&target.package, &target.kernel);
-        let copy = ctx.trees.artefact_log(&target.package, &target.kernel);
-        anew(&copy)?;
-        log.copy_to(&copy)?;
+    pub fn keep(
+        mut self,
+        ctx: &Context,
+        target: &Target,
+        log: &Log,
+        reporter: &dyn Reporter,
+    ) -> Result<Manifest, Error> {
+        let place = ctx.trees.artefact(&target.package, &target.kernel);
+        let artefact = self.copy.clone().unwrap_or(place);
+        let log_copy = artefact.join("log/make.log");
+        anew(&log_copy)?;
+        log.copy_to(&log_copy)?;
         if target.evaluated.recipe.scripts.post_build.is_some() {
             for module in &mut self.manifest.modules {
                 let file = artefact.join("module").join(&module.file);
@@ -235,7 +267,14 @@ impl InPlace<'_> {
                     return Err(Error::BadArtefact(handover::HandoverError::Planted { path: file, what }));
                 }
                 if file.is_file() {
-                    module.digest = Digest::of_file(&file)?;
+                    let digest = Digest::of_file(&file)?;
+                    if digest != module.digest {
+                        let path = Path::new(&module.file);
+                        let facts = elf::Module::read(&file)
+                            .map_err(|error| Error::NotAModule { module: path.to_owned(), why: error.to_string() })?;
+                        check_fitness(target, path, &facts, reporter)?;
+                        module.digest = digest;
+                    }
                     module.identity = Identity::of_path(&file).ok();
                 }
             }
@@ -254,7 +293,10 @@ impl InPlace<'_> {
             fs::write(artefact.join(MANIFEST), self.manifest.to_bytes().map_err(std::io::Error::other)?)?;
         }
         let _lock = ctx.lock_tree()?;
-        self.swap.keep()?;
+        match &self.copy {
+            Some(copy) => self.swap.keep_instead(copy)?,
+            None => self.swap.keep()?,
+        }
         self.work.remove().map_err(journal::JournalError::File)?;
         Ok(self.manifest)
     }

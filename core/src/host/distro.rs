@@ -1,9 +1,9 @@
 //! Which distribution a root holds, and what follows from that.
 
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::assignments;
 use crate::names::Release;
 use crate::root::Root;
 
@@ -60,19 +60,13 @@ impl Distribution {
 
     /// Reads the text of an os-release. Nothing in it is executed.
     pub fn parse(text: &str) -> Self {
-        let values: HashMap<&str, String> = text
-            .lines()
-            .filter_map(|line| line.trim().split_once('='))
-            .map(|(name, value)| (name, unquote(value.trim())))
-            .collect();
         // "linux" is the default that os-release(5) names.
-        let id = values.get("ID").cloned().unwrap_or_else(|| "linux".into());
-        let family = match values.get("ID_LIKE") {
-            _ if id == "ubuntu" => id.clone(),
-            Some(like) => like.clone(),
-            None => id.clone(),
+        let id = assignments::value(text, "ID").unwrap_or_else(|| "linux".into());
+        let family = match assignments::value(text, "ID_LIKE") {
+            Some(like) if id != "ubuntu" => like,
+            _ => id.clone(),
         };
-        let version = values.get("VERSION_ID").cloned().unwrap_or_default();
+        let version = assignments::value(text, "VERSION_ID").unwrap_or_default();
         Self { id, version, family }
     }
 
@@ -115,23 +109,6 @@ impl Distribution {
 /// Architectures that rpm's kernels are built for and end their releases with.
 const RPM_ARCHES: [&str; 10] =
     ["x86_64", "aarch64", "ppc64le", "ppc64", "s390x", "riscv64", "i686", "i586", "armv7hl", "loongarch64"];
-
-/// A value as a shell would read it: quotes removed, backslashes honoured outside single ones.
-fn unquote(value: &str) -> String {
-    if let Some(plain) = value.strip_prefix('\'').and_then(|v| v.strip_suffix('\'')) {
-        return plain.to_owned();
-    }
-    let inner = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
-    let mut out = String::new();
-    let mut chars = inner.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => out.extend(chars.next()),
-            other => out.push(other),
-        }
-    }
-    out
-}
 
 #[cfg(test)]
 mod tests {
@@ -197,13 +174,5 @@ mod tests {
         fs_err::create_dir(tmp.path().join("etc/os-release")).unwrap();
         let error = Distribution::of(&root).unwrap_err();
         assert!(matches!(error, Error::Unreadable { .. }), "{error}");
-    }
-
-    #[test]
-    fn quotes() {
-        for (value, text) in [("a", "a"), ("\"a b\"", "a b"), ("'a \\ b'", "a \\ b"), ("\"a\\\"b\"", "a\"b"), ("", "")]
-        {
-            assert_eq!(unquote(value), text);
-        }
     }
 }

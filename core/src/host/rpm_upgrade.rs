@@ -35,5 +35,5 @@ pub fn was_just_added(process: Option<&str>, trees: &Trees, package: &Package) -
 }
 
 fn note(process: Option<&str>, trees: &Trees, package: &Package) -> Option<PathBuf> {
-    Some(trees.own().join("rpm").join(format!("{}@{}@{}", package.name, package.version, process?)))
+    Some(trees.state("rpm").join(format!("{}@{}@{}", package.name, package.version, process?)))
 }

@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::assignments;
 use crate::context::Context;
 use crate::durable;
 use crate::error::Error;
@@ -41,11 +42,10 @@ enum Wanted {
 }
 
 impl Wanted {
-    /// Read as the plain assignment that it is, as [`crate::reconcile::wish`] reads `DKMS_POLICY`.
+    /// Read as the plain assignment that it is: what the machine boots with must not depend on a file that fails.
     fn of(trees: &Trees, name: &Name) -> Self {
         let text = std::fs::read_to_string(trees.outer(format!("/etc/dkms/{name}.conf"))).unwrap_or_default();
-        let value = text.lines().rev().find_map(|line| line.trim().strip_prefix("initramfs="));
-        match value.map(|value| value.trim_matches(['"', '\'', ' '])) {
+        match assignments::value(&text, "initramfs").as_deref() {
             Some("yes") => Self::All,
             Some("no") => Self::None,
             _ => Self::Auto,

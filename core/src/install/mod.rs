@@ -1,6 +1,7 @@
 //! Putting an artefact's modules into a kernel's module tree, and taking them out.
 
 pub mod artefact;
+pub mod damage;
 pub mod image_list;
 pub mod modprobe;
 pub mod modprobe_conf;
@@ -58,12 +59,13 @@ pub fn install(
         }
     }
     let manifest = artefact::manifest(ctx, package, kernel)?;
-    let modules = match (&manifest, evaluated) {
+    let mut modules = match (&manifest, evaluated) {
         (Some(manifest), _) => manifest.modules.clone(),
         (None, Some(evaluated)) => artefact::modules_by_conf(ctx, package, kernel, evaluated)?,
         (None, None) => Vec::new(),
     };
     check_present(ctx, package, kernel, &modules, evaluated)?;
+    damage::check(ctx, package, kernel, &mut modules, manifest.is_some(), forced.force, reporter)?;
     let scripts = evaluated.map(|evaluated| &evaluated.recipe.scripts);
     let mut environment = script::environment(package, kernel);
     environment.extend(facts.toolchain_environment());

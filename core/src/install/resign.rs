@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::{artefact, is_installed};
-use crate::compress::{self, Compression};
+use crate::compress::{self, CompressError, Compression};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
 use crate::error::Error;
@@ -59,6 +59,7 @@ pub fn resign(
         .map(|module| one(ctx, package, kernel, module, manifest.is_some(), &signing, work.path(), reporter))
         .collect::<Result<Vec<_>, _>>();
     let made = made.and_then(|made| {
+        let made = catch_up(ctx, package, kernel, &modules, made)?;
         let done = made.iter().filter(|made| matches!(made, Made::Signed(_))).count();
         if done > 0 {
             let whole = !made.contains(&Made::Refused);
@@ -84,6 +85,62 @@ enum Made {
     Refused,
     /// The new file's bytes, compressed like the old one.
     Signed(Vec<u8>),
+}
+
+/// Of modules that are signed in the tree, and installed as they were before that, signs what is installed, too: an earlier
+/// run was stopped half way.
+fn catch_up(
+    ctx: &Context,
+    package: &Package,
+    kernel: &Kernel,
+    modules: &[BuiltModule],
+    mut made: Vec<Made>,
+) -> Result<Vec<Made>, Error> {
+    if !is_installed(ctx, package, kernel) {
+        return Ok(made);
+    }
+    let dir = ctx.trees.modules_dir(&kernel.release);
+    let beside = KernelManifest::beside(&ctx.trees, &kernel.release).map_err(JournalError::File)?;
+    let entry = beside.as_ref().and_then(|beside| beside.find(package, &kernel.arch));
+    for (module, made) in modules.iter().zip(&mut made).filter(|(_, made)| **made == Made::Already) {
+        let file = entry.and_then(|entry| entry.files.iter().find(|file| file.file == module.file && !file.symlink));
+        let Some(path) = file.map(|file| file.outer(&dir)) else { continue };
+        let built = ctx.trees.artefact_modules(package, kernel).join(&module.file);
+        if comparison(&path, &built)? == Comparison::OtherSignature {
+            *made = Made::Signed(fs::read(&built)?);
+        }
+    }
+    Ok(made)
+}
+
+/// What an installed module is, beside the built one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Comparison {
+    /// The same bytes.
+    Same,
+    /// The same module, with another signature or none.
+    OtherSignature,
+    /// Something else, or nothing.
+    Other,
+}
+
+/// An error means that a file can't be read: that is no answer.
+fn comparison(installed: &Path, built: &Path) -> Result<Comparison, Error> {
+    if std::fs::symlink_metadata(installed).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        return Ok(Comparison::Other);
+    }
+    if same_bytes(installed, built)? {
+        return Ok(Comparison::Same);
+    }
+    let read = |path: &Path| match compress::read_module(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(CompressError::Read(error)) => Err(error),
+        // It is no module any more.
+        Err(_) => Ok(None),
+    };
+    let (Some(one), Some(other)) = (read(installed)?, read(built)?) else { return Ok(Comparison::Other) };
+    let same = sign::strip_signature(&one) == sign::strip_signature(&other);
+    Ok(if same { Comparison::OtherSignature } else { Comparison::Other })
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -169,18 +226,17 @@ fn put(
                 .find(|path| path.is_file() && !path.is_symlink()),
             None => None,
         };
-        let put = put.filter(|path| {
-            // Before anything changes, it is what was built: by bytes.
-            let same = same_bytes(path, &in_tree).unwrap_or(false);
-            if !same {
-                let shown = ctx.trees.shown(path);
-                reporter.warning(&[
-                    &format!("{} is not what was built; it is left as it is.", shown.display()),
-                    &format!("Put the built one back: dkms install --force {package} -k {}", kernel.release),
-                ]);
-            }
-            same
-        });
+        // Before anything changes, it is what was built.
+        let is_ours =
+            put.as_ref().map(|path| comparison(path, &in_tree)).transpose()?.map(|is| is != Comparison::Other);
+        if let (Some(path), Some(false)) = (&put, is_ours) {
+            let shown = ctx.trees.shown(path);
+            reporter.warning(&[
+                &format!("{} is not what was built; it is left as it is.", shown.display()),
+                &format!("Put the built one back: dkms install --force {package} -k {}", kernel.release),
+            ]);
+        }
+        let put = put.filter(|_| is_ours == Some(true));
         if let Some(file) = file {
             if put.is_some() || file.symlink {
                 file.digest = digest.clone();
@@ -219,4 +275,41 @@ fn put(
 
 fn entry_of<'a>(beside: &'a mut KernelManifest, package: &Package, kernel: &Kernel) -> Option<&'a mut Installed> {
     beside.installed.iter_mut().find(|entry| entry.package == *package && entry.arch == kernel.arch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compress::Options;
+
+    /// What can't be read is an error, and not "somebody has changed it".
+    #[test]
+    fn what_is_installed_is_compared_or_it_is_an_error() {
+        let tmp = tempfile::tempdir().unwrap();
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sign");
+        let unsigned = fs::read(data.join("module.ko")).unwrap();
+        let signed = fs::read(data.join("rsa4096.sha384.signed")).unwrap();
+        let put = |name: &str, bytes: &[u8]| {
+            let kind = Compression::of_file(Path::new(name)).unwrap();
+            let path = tmp.path().join(name);
+            let packed = compress::compress(bytes, kind, &Options::default(), tmp.path()).unwrap();
+            fs::write(&path, packed.bytes).unwrap();
+            path
+        };
+        let built = put("built.ko.xz", &signed);
+        assert_eq!(comparison(&put("same.ko.xz", &signed), &built).unwrap(), Comparison::Same);
+        assert_eq!(comparison(&put("unsigned.ko.xz", &unsigned), &built).unwrap(), Comparison::OtherSignature);
+        assert_eq!(comparison(&put("plain.ko", &unsigned), &built).unwrap(), Comparison::OtherSignature);
+        assert_eq!(comparison(&put("else.ko", b"else"), &built).unwrap(), Comparison::Other);
+        assert_eq!(comparison(&tmp.path().join("none.ko"), &built).unwrap(), Comparison::Other);
+        let torn = tmp.path().join("torn.ko.xz");
+        fs::write(&torn, &fs::read(&built).unwrap()[..100]).unwrap();
+        assert_eq!(comparison(&torn, &built).unwrap(), Comparison::Other);
+        // As a disk that answers with EIO, for whoever runs this: what is there and can't be read.
+        fs::create_dir(tmp.path().join("dir.ko")).unwrap();
+        for (one, other) in [(&tmp.path().join("dir.ko"), &built), (&built, &tmp.path().join("dir.ko"))] {
+            let error = comparison(one, other).unwrap_err();
+            assert!(error.to_string().contains("dir.ko"), "{error}");
+        }
+    }
 }

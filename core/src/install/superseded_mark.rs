@@ -69,7 +69,7 @@ pub fn all(trees: &Trees) -> Vec<Mark> {
         names.sort();
         names
     };
-    let top = trees.own().join("superseded");
+    let top = trees.state("superseded");
     let mut marks = Vec::new();
     for name in names(&top) {
         for version in names(&top.join(&name)) {

@@ -42,9 +42,9 @@ pub fn uninstall(
         return Ok(false);
     }
     reporter.line(&format!("Module {package} for kernel {kernel}:"));
-    // The tree's link is older than what is installed: a snapshot's run could not write it. Nothing there is of this version.
+    // The tree's link is older than the installation: a run in a snapshot could not write it. No file there is of this version.
     if let Some(successor) = beside::successor(&ctx.trees, package, kernel) {
-        reporter.line(&format!("{successor} has its place there, and stays."));
+        reporter.line(&format!("{successor} is installed there instead and is left in place."));
         let _lock = ctx.lock_tree()?;
         let mut change = Change::new(&ctx.trees, format!("unlink {package} from {kernel}"));
         change.remove_file(&ctx.trees.active_link(&package.name, kernel));

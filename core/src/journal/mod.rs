@@ -11,7 +11,7 @@
 //! 5. The directories are fsynced and the manifest beside the modules is sealed.
 //! 6. What was moved aside is deleted, and the journal last.
 //!
-//! An error in 2 or 4 undoes everything. A run that finds a journal ([`recover`]) does what it says.
+//! An error in 2 or 4 undoes everything. A run that finds a journal ([`recover()`]) does what it says.
 //! All steps are idempotent and recognise their objects by kind, inode, size and modification time
 //! (not by device: its number changes from boot to boot), so doing them again is always right.
 //! The caller holds the tree lock throughout.
@@ -145,10 +145,11 @@ impl<'a> Change<'a> {
 
     /// Removes a file or link: the one that is there now, and no other that comes meanwhile.
     pub fn remove_file(&mut self, path: &Path) -> &mut Self {
-        match object_at(path) {
+        let path = self.trees.settled(path);
+        match object_at(&path) {
             Ok(Some(object)) => {
-                let aside = self.beside(path, OLD, self.takes.len());
-                self.takes.push(Take { path: path.to_owned(), aside, object });
+                let aside = self.beside(&path, OLD, self.takes.len());
+                self.takes.push(Take { path, aside, object });
             }
             Ok(None) => {}
             Err(error) => self.error = Some(error),
@@ -174,7 +175,7 @@ impl<'a> Change<'a> {
 
     /// At the end, removes `path` and the directories above it while they are empty, below `up_to`.
     pub fn prune_empty_dirs(&mut self, path: &Path, up_to: &Path) -> &mut Self {
-        self.prunes.push((path.to_owned(), up_to.to_owned()));
+        self.prunes.push((self.trees.settled(path), self.trees.settled(up_to)));
         self
     }
 
@@ -232,9 +233,10 @@ impl<'a> Change<'a> {
     }
 
     fn put(&mut self, source: Source, to: &Path) -> &mut Self {
-        let temp = self.beside(to, NEW, self.puts.len());
+        let to = self.trees.settled(to);
+        let temp = self.beside(&to, NEW, self.puts.len());
         self.sources.push(source);
-        self.puts.push(Put { temp, to: to.to_owned(), owned: true, new: None, old: None });
+        self.puts.push(Put { temp, to, owned: true, new: None, old: None });
         self
     }
 

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::durable::{self, FileError, at};
+use crate::durable::{self, FileError, NEW, OLD, at};
 use crate::names::Release;
 use crate::tree::Trees;
+use crate::tree::below;
 use crate::tree::manifest::{self, KernelManifest};
 
 use super::JournalError;
@@ -58,10 +59,32 @@ impl Journal {
     /// Parses a journal file; the error says what is wrong with it.
     pub fn parse(bytes: &[u8], trees: &Trees) -> Result<Self, String> {
         let journal: Self = manifest::from_bytes(bytes)?;
+        journal.check(trees)?;
         Ok(journal.with_paths(|inside| outer(trees, inside)))
     }
 
-    fn with_paths(mut self, f: impl Fn(&Path) -> PathBuf) -> Self {
+    /// What a journal names is moved and deleted: no path of it may lead out of where it seems to be, and what is deleted
+    /// without a look must have a name of ours.
+    fn check(&self, trees: &Trees) -> Result<(), String> {
+        let named =
+            |path: &Path, prefix: &str| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix));
+        let temps = self.puts.iter().filter(|put| put.owned).map(|put| (&put.temp, NEW));
+        let asides = self.puts.iter().filter_map(|put| put.old.as_ref()).map(|(_, aside)| (aside, OLD));
+        let taken = self.takes.iter().map(|take| (&take.aside, OLD));
+        if let Some((path, _)) = temps.chain(asides).chain(taken).find(|(path, prefix)| !named(path, prefix)) {
+            return Err(format!("{} is no name of a temporary file", path.display()));
+        }
+        let mut crooked = None;
+        self.clone().with_paths(|path| {
+            if !is_usable(trees, path) {
+                crooked = Some(path.to_owned());
+            }
+            PathBuf::new()
+        });
+        crooked.map_or(Ok(()), |path| Err(format!("the path {} leads out of its directory", path.display())))
+    }
+
+    fn with_paths(mut self, mut f: impl FnMut(&Path) -> PathBuf) -> Self {
         let puts = self.puts.iter_mut().flat_map(|put| {
             let aside = put.old.as_mut().map(|(_, aside)| aside);
             [&mut put.temp, &mut put.to].into_iter().chain(aside)
@@ -204,14 +227,21 @@ impl Journal {
     }
 }
 
-/// The path of this process for an inside path that [`Trees::shown`] gave.
+/// The path of this process for an inside path that [`Trees::shown`] gave. In another root no link leads out of it.
 fn outer(trees: &Trees, inside: &Path) -> PathBuf {
     for place in [&trees.dkms, &trees.source, &trees.install] {
         if let Ok(rest) = inside.strip_prefix(&place.inside) {
-            return place.outer.join(rest);
+            return trees.settled(&place.outer.join(rest));
         }
     }
     trees.root.outer_nofollow(inside)
+}
+
+/// Whether an inside path leads straight to what it names.
+fn is_usable(trees: &Trees, inside: &Path) -> bool {
+    // The places are the administrator's to name.
+    let rest = [&trees.dkms, &trees.source, &trees.install].map(|place| inside.strip_prefix(&place.inside).ok());
+    rest.into_iter().flatten().next().map_or_else(|| below::is_straight(inside), below::leads_down)
 }
 
 fn seal(trees: &Trees, release: &Release, id: &str, verify: bool) -> Result<(), FileError> {

@@ -10,7 +10,7 @@ use crate::tree::Trees;
 
 use super::state::{Direction, Journal};
 use super::step::{Hands, Put, object_at};
-use super::{JournalError, missing_parents, named, open_to_all};
+use super::{Change, JournalError, missing_parents, named, open_to_all};
 
 /// A directory on probation: kept with [`Swap::keep`]; dropped, or found after a crash, the one
 /// before is put back.
@@ -87,6 +87,18 @@ impl Swap<'_> {
         self.journal.store(self.trees)?;
         self.over = true;
         self.journal.finish(self.trees, &mut Hands::default(), false)
+    }
+
+    /// The directory `fresh`, made by the caller on the same file system, comes in its place; the one on probation goes
+    /// back to where it was staged. The caller holds the tree lock. After an error the directory before is in place.
+    pub fn keep_instead(self, fresh: &Path) -> Result<(), JournalError> {
+        let mut change = Change::new(self.trees, self.journal.what.clone());
+        let to = self.journal.puts.iter().map(|put| put.to.clone()).next();
+        self.put_back()?;
+        if let Some(to) = to {
+            change.replace_dir(fresh, &to);
+        }
+        change.commit()
     }
 
     /// The directory before is put back; the new one is where it was staged.

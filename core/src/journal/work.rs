@@ -10,7 +10,7 @@ use crate::durable::{self, FileError, at};
 use crate::tree::Trees;
 
 /// A private build directory, `<tree>/.dkms/work/<pid>-<random>`. While this lives, a flock on
-/// the directory keeps [`super::recover`] off; then it stays until it is removed or moved.
+/// the directory keeps [`super::recover()`] off; then it stays until it is removed or moved.
 #[derive(Debug)]
 pub struct WorkDir {
     path: PathBuf,

@@ -12,7 +12,7 @@ use crate::tree::identity::Identity;
 use crate::tree::manifest::{InstalledFile, KernelManifest};
 
 use super::index::{self, Index};
-use super::{Facts, File, Why, judge};
+use super::{Facts, File, Why, is_skipped, judge};
 
 /// Where depmod looks for its configuration (depmod.d(5)), the first of one name counts.
 const DEPMOD_D: [&str; 5] =
@@ -99,6 +99,39 @@ impl<'a> Loadable<'a> {
             .collect();
         index::asked(texts.iter().map(|(file, text)| (file.as_path(), text.as_str())), &name.replace('-', "_"))
     }
+}
+
+/// The kernels whose index is not of what lies there: it leaves out a module of ours that depmod would list, or names one that
+/// is gone, which ends dracut without an image. A run that ended between a change and its depmod is one cause, an index that
+/// somebody put back another. No file of a right index is opened.
+pub fn stale(trees: &Trees) -> Vec<Release> {
+    let mut found = Vec::new();
+    if trees.is_another {
+        return found;
+    }
+    let loadable = Loadable::new(trees);
+    for entry in std::fs::read_dir(&trees.install.outer).into_iter().flatten().flatten() {
+        // Another name of a kernel is no other kernel.
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let Some(release) = entry.file_name().to_str().and_then(|name| Release::new(name).ok()) else { continue };
+        let Ok(Some(beside)) = KernelManifest::beside(trees, &release) else { continue };
+        let Some(index) = loadable.index(&release) else { continue };
+        let dir = trees.modules_dir(&release);
+        let unlisted = |file: &InstalledFile| {
+            let path = file.path.join(&file.file);
+            index.path_of(&index::module_name(&path)).is_none()
+                && !is_skipped(&path)
+                && !loadable.asked(&file.name).iter().any(|line| line.contains(": exclude "))
+                && Module::read(&dir.join(path)).is_ok()
+        };
+        let gone = || index.paths().any(|path| !path.starts_with("kernel") && !dir.join(path).exists());
+        if gone() || beside.installed.iter().flat_map(|entry| &entry.files).any(unlisted) {
+            found.push(release);
+        }
+    }
+    found
 }
 
 /// What the file at `path` is, which should be `file`. One that has not been touched since it was put there is read too: what

@@ -39,6 +39,11 @@ impl Index {
         self.files.get(name).map(PathBuf::as_path)
     }
 
+    /// All files that modprobe may take, below the kernel's directory.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.values().map(PathBuf::as_path)
+    }
+
     /// Whether the kernel has `name` built in.
     pub fn is_built_in(&self, name: &str) -> bool {
         self.built_in.contains(name)

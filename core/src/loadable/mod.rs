@@ -94,8 +94,7 @@ pub fn judge(facts: &Facts<'_>) -> Result<(), Why> {
             }
         }
     }
-    let components = || facts.path.parent().into_iter().flat_map(Path::components);
-    if let Some(dir) = SKIPPED.into_iter().find(|dir| components().any(|part| part.as_os_str() == *dir)) {
+    if let Some(dir) = skipped(facts.path) {
         return Err(Why::Skipped(dir));
     }
     let index = facts.index.ok_or(Why::NoIndex)?;
@@ -107,6 +106,17 @@ pub fn judge(facts: &Facts<'_>) -> Result<(), Why> {
         Some(path) => Err(Why::Another { path: path.to_owned(), asked: facts.asked.to_vec() }),
         None => Err(Why::NotListed),
     }
+}
+
+/// The directory on the way to `path` that depmod does not enter.
+fn skipped(path: &Path) -> Option<&'static str> {
+    let components = || path.parent().into_iter().flat_map(Path::components);
+    SKIPPED.into_iter().find(|dir| components().any(|part| part.as_os_str() == *dir))
+}
+
+/// Whether depmod never sees what lies at `path`.
+pub fn is_skipped(path: &Path) -> bool {
+    skipped(path).is_some()
 }
 
 /// The release that `vermagic` names, if the kernel `release` would refuse it. With symbol versions a kernel does not look

@@ -202,6 +202,37 @@ mod on_disk {
         assert_eq!(ask(&trees, &kernel), Err(Why::BuiltIn));
     }
 
+    /// An index of before, or of after, is one that depmod owes; one that only another's rules make differ is not.
+    #[test]
+    fn a_stale_index_is_found() {
+        let (_tmp, trees, kernel) = bed();
+        let dir = trees.modules_dir(&kernel.release);
+        let dep = dir.join("modules.dep");
+        let ours = "updates/dkms/tiny.ko:\n";
+        for (text, is_stale) in [
+            (ours, false),
+            ("", true),
+            ("kernel/other.ko:\n", true),
+            ("kernel/tiny.ko:\n", false),
+            ("updates/dkms/tiny.ko:\nupdates/dkms/gone.ko:\n", true),
+            ("updates/dkms/tiny.ko:\nkernel/gone.ko:\n", false),
+        ] {
+            fs_err::write(&dep, text).unwrap();
+            assert_eq!(gather::stale(&trees) == [kernel.release.clone()], is_stale, "{text:?}");
+        }
+        // Nothing that depmod could mend.
+        fs_err::write(&dep, "").unwrap();
+        let conf = trees.outer("/etc/depmod.d/x.conf");
+        fs_err::create_dir_all(conf.parent().unwrap()).unwrap();
+        fs_err::write(&conf, "exclude dkms\n").unwrap();
+        assert_eq!(gather::stale(&trees), []);
+        fs_err::remove_file(&conf).unwrap();
+        fs_err::write(dir.join("updates/dkms/tiny.ko"), "").unwrap();
+        assert_eq!(gather::stale(&trees), []);
+        fs_err::remove_file(&dep).unwrap();
+        assert_eq!(gather::stale(&trees), []);
+    }
+
     #[test]
     fn nothing_is_said_of_what_nobody_knows() {
         let (_tmp, trees, kernel) = bed();

@@ -283,13 +283,15 @@ impl fmt::Display for Reason {
             Self::Shared(from) => write!(f, "it has no headers, and shares the build for {from}"),
             Self::Excluded(why) => write!(f, "it is not meant for this kernel: {why}"),
             Self::Headers(what) => write!(f, "waiting for headers: {what}"),
-            Self::Dependencies(missing) => write!(f, "it needs {}, which will not be there", names(missing)),
+            Self::Dependencies(missing) => {
+                write!(f, "it needs {}, which is not installed for this kernel", names(missing))
+            }
             Self::Unregistered(missing) => write!(f, "it needs {}, not registered with DKMS yet", names(missing)),
             Self::Cycle(path) => {
                 write!(f, "it needs itself: {}", path.iter().map(ToString::to_string).collect::<Vec<_>>().join(" -> "))
             }
             Self::Unusable(why) => write!(f, "its dkms.conf can't be used: {why}"),
-            Self::KnownFailure(_, why) => write!(f, "the same inputs have failed before: {why}"),
+            Self::KnownFailure(_, why) => write!(f, "it failed before and nothing has changed: {why}"),
         }
     }
 }
@@ -305,8 +307,8 @@ impl fmt::Display for Step {
             Action::Remove => write!(f, "remove {package} from kernel {kernel}: {reason}"),
             Action::Keep => write!(f, "keep {package} for kernel {kernel}: {reason}"),
             Action::Skip => write!(f, "skip {package} for kernel {kernel}: {reason}"),
-            Action::Wait => write!(f, "hold {package} for kernel {kernel} back: {reason}"),
-            Action::Fail => write!(f, "give up {package} for kernel {kernel}: {reason}"),
+            Action::Wait => write!(f, "wait with {package} for kernel {kernel}: {reason}"),
+            Action::Fail => write!(f, "cannot build {package} for kernel {kernel}: {reason}"),
         }
     }
 }

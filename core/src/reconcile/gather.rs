@@ -405,7 +405,7 @@ impl Looker<'_> {
         };
         known.files.iter().all(|file| {
             let path = file.outer(&dir);
-            std::fs::symlink_metadata(&path).is_ok()
+            !install::damage::is_damaged(file, &path)
                 && leads_somewhere(file)
                 && !install::is_replaced_by_the_kernels(file, &path)
         })

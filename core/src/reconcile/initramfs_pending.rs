@@ -65,7 +65,7 @@ pub fn all(trees: &Trees) -> Vec<(Release, Vec<String>)> {
 }
 
 fn dir(trees: &Trees) -> PathBuf {
-    trees.own().join("initramfs")
+    trees.state("initramfs")
 }
 
 fn read(trees: &Trees, release: &Release) -> Vec<String> {

@@ -16,8 +16,8 @@ pub mod vanished;
 
 use std::collections::BTreeSet;
 
+use crate::conf::Wish;
 use crate::conf::framework::Policy;
-use crate::conf::typed;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::{self, Done, Results, Voice};
@@ -107,26 +107,13 @@ impl Outcome {
     /// The exit code by policy.
     pub fn code(&self, ctx: &Context, strict: bool) -> u8 {
         let endings = (0..self.plan.steps.len()).map(|index| {
-            let wish = wish(ctx, &self.plan.steps[index]);
+            let wish = Wish::of(&ctx.trees, &self.plan.steps[index].package.name);
             (wish, self.ending(index))
         });
         // Nobody knows what is lacking of what can't be looked at, nor what the old initramfs holds.
         let others = self.broken.iter().map(|_| 4).chain(self.initramfs_failures.iter().map(|_| 6));
-        let endings = endings.chain(others.map(|code| (typed::Wish::Wanted, Ending::Failed(code))));
+        let endings = endings.chain(others.map(|code| (Wish::Wanted, Ending::Failed(code))));
         policy::exit_code(endings, ctx.framework.policy, strict)
-    }
-}
-
-/// How much the administrator cares about a package: `DKMS_POLICY` in `/etc/dkms/<m>.conf`. Read as the
-/// plain assignment that it is: what decides about a failure must not depend on the file that failed.
-pub fn wish(ctx: &Context, step: &Step) -> typed::Wish {
-    let path = ctx.trees.outer(format!("/etc/dkms/{}.conf", step.package.name));
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let value = text.lines().rev().find_map(|line| line.trim().strip_prefix("DKMS_POLICY="));
-    match value.map(|value| value.trim_matches(['"', '\'', ' '])) {
-        Some("optional") => typed::Wish::Optional,
-        Some("required") => typed::Wish::Required,
-        _ => typed::Wish::Wanted,
     }
 }
 

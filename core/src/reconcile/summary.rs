@@ -124,7 +124,7 @@ fn reason(ctx: &Context, step: &Step) -> String {
         if let Recorded::Failed { step, diagnostic, log, .. } = record.outcome {
             let diagnostic = diagnostic.map(|text| format!(": {text}")).unwrap_or_default();
             let log = log.map(|log| format!(" (log: {})", log.display())).unwrap_or_default();
-            return format!("{step} failed{diagnostic}{log}; not tried again: the same inputs have failed before");
+            return format!("{step} failed{diagnostic}{log}; not tried again: nothing has changed");
         }
     }
     match &step.reason {
@@ -140,7 +140,7 @@ fn lack(ctx: &Context, step: &Step, why: &str, mend: &str) -> Vec<String> {
         lines.push(format!("      {}/{version} stays installed for it", step.package.name));
     }
     if !why.contains(mend) {
-        lines.push(format!("      mend it: {mend}"));
+        lines.push(format!("      fix: {mend}"));
     }
     lines
 }
@@ -185,7 +185,7 @@ fn mend_reason(step: &Step) -> String {
             format!("install {} for this kernel, then: dkms autoinstall -k {}", names.join(", "), step.kernel.release)
         }
         Reason::Cycle(_) | Reason::Unusable(_) => {
-            format!("mend its dkms.conf or ask its author, then: {}", again(step))
+            format!("correct its dkms.conf or ask its author, then: {}", again(step))
         }
         _ => again(step),
     }

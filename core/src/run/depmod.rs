@@ -76,7 +76,7 @@ impl Note {
 }
 
 fn notes_dir(ctx: &Context) -> PathBuf {
-    ctx.trees.own().join("depmod")
+    ctx.trees.state("depmod")
 }
 
 fn notes(ctx: &Context) -> Vec<Note> {

@@ -19,8 +19,8 @@ use crate::sandbox::BuildUser;
 
 /// How many links by the directory's own name are followed for one file.
 const LINKS: u32 = 8;
-/// More than any module or log has.
-const MOST: u64 = 2 << 30;
+/// More than any module has (amdgpu.ko with all its debug sections: 500 MB).
+const MOST: u64 = 1 << 30;
 
 /// Why a file is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +48,8 @@ pub enum BeneathError {
     #[error("{} is not a file of the build's own", .0.display())]
     Foreign(PathBuf),
     /// Nobody builds such a file.
-    #[error("{} is larger than {} MiB", .0.display(), MOST >> 20)]
-    Size(PathBuf),
+    #[error("{} is larger than {} MiB", .0.display(), .1 >> 20)]
+    Size(PathBuf, u64),
 }
 
 /// What a refusal means here.
@@ -94,7 +94,7 @@ impl Beneath {
             return Err(BeneathError::Foreign(path.to_owned()));
         }
         if meta.len() > MOST {
-            return Err(BeneathError::Size(path.to_owned()));
+            return Err(BeneathError::Size(path.to_owned(), MOST));
         }
         Ok(file)
     }
@@ -128,12 +128,18 @@ impl Beneath {
 
     /// What is in the regular file at `path`; `None` if there is nothing of that name.
     pub fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, BeneathError> {
+        self.read_at_most(path, MOST)
+    }
+
+    /// As [`Beneath::read`], of no more than `most` bytes.
+    pub fn read_at_most(&self, path: &Path, most: u64) -> Result<Option<Vec<u8>>, BeneathError> {
         let file = match self.file(path) {
             Err(BeneathError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
         let mut bytes = Vec::new();
-        match file.take(MOST).read_to_end(&mut bytes) {
+        match file.take(most + 1).read_to_end(&mut bytes) {
+            Ok(_) if bytes.len() as u64 > most => Err(BeneathError::Size(path.to_owned(), most)),
             Ok(_) => Ok(Some(bytes)),
             Err(source) => Err(BeneathError::Data { path: path.to_owned(), source }),
         }
@@ -266,7 +272,9 @@ mod tests {
         assert_eq!(beneath.read(Path::new("none/none.ko")).unwrap(), None);
         let huge = File::create(dir.join("huge.ko")).unwrap();
         huge.set_len(MOST + 1).unwrap();
-        assert!(matches!(beneath.read(Path::new("huge.ko")), Err(BeneathError::Size(_))));
+        assert!(matches!(beneath.read(Path::new("huge.ko")), Err(BeneathError::Size(..))));
+        assert!(matches!(beneath.read_at_most(Path::new("sub/good.ko"), 5), Err(BeneathError::Size(_, 5))));
+        assert!(beneath.read_at_most(Path::new("sub/good.ko"), 6).unwrap().is_some());
     }
 
     #[test]
@@ -282,7 +290,7 @@ mod tests {
 
     #[test]
     fn what_is_put_replaces_a_link_and_not_its_target() {
-        if !rustix::process::geteuid().is_root() {
+        if !crate::test_support::is_root() {
             return;
         }
         let (tmp, dir) = hostile();

@@ -52,7 +52,7 @@ pub struct Confinement {
     pub binds: Vec<Bind>,
     /// Which namespaces to enter.
     pub namespaces: Namespaces,
-    /// Who the task is; `None`: who we are. One that is another finds nothing on its standard input.
+    /// The user to run as; `None` keeps the current one. With a user set, standard input is empty.
     pub user: Option<BuildUser>,
 }
 

@@ -1,7 +1,6 @@
 //! Directories that go to a build and come back.
 //!
-//! What comes back is root's again, without anything that would do to root, or to others, what the build could not: no
-//! set-id bits, and in an artefact no links that lead out of it, no pipes and no devices.
+//! What comes back is root's again, without set-id bits and access control lists.
 
 use std::ffi::OsStr;
 use std::io;
@@ -10,14 +9,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fchmod, fchown, fstat, openat, statat, unlinkat,
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Uid, chownat, fchmod, fchown, fremovexattr, fstat, openat,
+    statat, unlinkat,
 };
+use rustix::io::Errno;
 
-use crate::archive::links;
 use crate::sandbox::BuildUser;
 
 /// Directories in directories: more than any source has, and few enough for descriptors and the stack.
-const DEEPEST: usize = 128;
+pub const DEEPEST: usize = 128;
 
 /// Why a directory could not be given, or taken back.
 #[derive(Debug, thiserror::Error)]
@@ -40,15 +40,6 @@ pub enum HandoverError {
     },
 }
 
-/// What may be in a directory that comes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Contents {
-    /// Whatever a build leaves: for somebody to look at.
-    Any,
-    /// An artefact: files and directories, and links among them.
-    Artefact,
-}
-
 /// Makes everything in `dir`, which no build has seen yet, and `dir` itself, the build's.
 pub fn give(dir: &Path, to: BuildUser) -> Result<(), HandoverError> {
     walk(dir, &mut |entry| {
@@ -57,46 +48,18 @@ pub fn give(dir: &Path, to: BuildUser) -> Result<(), HandoverError> {
     })
 }
 
-/// Makes everything in `dir`, and `dir` itself, root's again. The build's processes have ended.
-pub fn take_back(dir: &Path, from: BuildUser, contents: Contents) -> Result<(), HandoverError> {
+/// Makes everything in `dir`, and `dir` itself, root's again. The build's processes have ended. This is for somebody to
+/// look at; what is to be used is copied ([`super::copy_out`]).
+pub fn take_back(dir: &Path, from: BuildUser) -> Result<(), HandoverError> {
     walk(dir, &mut |entry| {
-        let strict = contents == Contents::Artefact;
-        let refuse = |what| Err(HandoverError::Planted { path: entry.path.to_owned(), what });
         let kind = FileType::from_raw_mode(entry.stat.st_mode);
-        if !from.has(entry.stat.st_uid) && kind != FileType::Directory {
-            // Ours, or a second name of somebody else's file, whose owner and mode are not to change.
-            if entry.stat.st_nlink > 1 {
-                return if strict { refuse("not a file of the build's own") } else { entry.unlink() };
-            }
-        }
-        if strict {
-            match kind {
-                // Links are looked at below, when nobody else can change them.
-                FileType::Directory | FileType::RegularFile | FileType::Symlink => {}
-                _ => return refuse("no file, directory or link"),
-            }
+        // A second name of somebody else's file, whose owner and mode are not to change.
+        if !from.has(entry.stat.st_uid) && kind != FileType::Directory && entry.stat.st_nlink > 1 {
+            return entry.unlink();
         }
         entry.own(Uid::ROOT, Gid::ROOT)?;
-        let before = Mode::from_raw_mode(entry.stat.st_mode);
-        let mode = match (kind, strict) {
-            (FileType::Symlink, _) => return Ok(()),
-            (FileType::Directory, true) => Mode::from_raw_mode(0o755),
-            // Others build against what is in it.
-            (_, true) => (before & Mode::from_raw_mode(0o755)) | Mode::from_raw_mode(0o444),
-            (_, false) => before - (Mode::SUID | Mode::SGID),
-        };
-        if mode == before { Ok(()) } else { entry.change_mode(kind, mode) }
-    })?;
-    if contents == Contents::Artefact {
-        let stray = links::first_stray(dir).map_err(|source| HandoverError::Io { path: dir.to_owned(), source })?;
-        if let Some(stray) = stray {
-            return Err(HandoverError::Planted {
-                path: dir.join(stray.link),
-                what: "a link that leads out of the artefact",
-            });
-        }
-    }
-    Ok(())
+        entry.make_plain(kind)
+    })
 }
 
 /// One file, by the directory it is in.
@@ -124,14 +87,25 @@ impl Entry<'_> {
         unlinkat(self.dir, self.name, AtFlags::empty()).map_err(self.failed())
     }
 
-    /// By descriptor: chmod(2) follows links. What is neither file nor directory can't be opened, and keeps its mode.
-    fn change_mode(&self, kind: FileType, mode: Mode) -> Result<(), HandoverError> {
+    /// Takes set-id bits and access control lists away: a default list decides the mode of what root writes in a directory
+    /// (acl(5)). By descriptor: chmod(2) follows links. What is neither file nor directory can't be opened, and is kept.
+    fn make_plain(&self, kind: FileType) -> Result<(), HandoverError> {
         if !matches!(kind, FileType::RegularFile | FileType::Directory) {
             return Ok(());
         }
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = openat(self.dir, self.name, flags, Mode::empty()).map_err(self.failed())?;
-        fchmod(file, mode).map_err(self.failed())
+        for list in ["system.posix_acl_default", "system.posix_acl_access"] {
+            match fremovexattr(&file, list) {
+                // It has none; its file system knows none.
+                Ok(()) | Err(Errno::NODATA | Errno::NOTSUP | Errno::INVAL | Errno::ACCESS) => {}
+                Err(error) => return Err(self.failed()(error)),
+            }
+        }
+        // Taking a list away may have changed the mode.
+        let before = Mode::from_raw_mode(fstat(&file).map_err(self.failed())?.st_mode);
+        let mode = before - (Mode::SUID | Mode::SGID);
+        if mode == before { Ok(()) } else { fchmod(file, mode).map_err(self.failed()) }
     }
 }
 
@@ -205,59 +179,8 @@ mod tests {
     }
 
     #[test]
-    fn an_artefact_comes_back_as_root_s() {
-        if !rustix::process::geteuid().is_root() {
-            return;
-        }
-        let (_tmp, dir) = tree();
-        give(&dir, BUILD).unwrap();
-        assert_eq!(fs_err::symlink_metadata(dir.join("a")).unwrap().uid(), BUILD.base);
-        set(&dir.join("module/a.ko"), 0o6777);
-        set(&dir.join("module"), 0o2770);
-        take_back(&dir, BUILD, Contents::Artefact).unwrap();
-        for (path, mode) in [("module/a.ko", 0o755), ("module", 0o755), (".", 0o755), ("a", 0o777)] {
-            let meta = fs_err::symlink_metadata(dir.join(path)).unwrap();
-            assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (0, 0, mode), "{path}");
-        }
-    }
-
-    #[test]
-    fn what_does_not_belong_in_an_artefact() {
-        if !rustix::process::geteuid().is_root() {
-            return;
-        }
-        type Plant = fn(&Path);
-        let plants: [Plant; 6] = [
-            // By way of another link, which stays inside by itself.
-            |dir| {
-                fs_err::create_dir_all(dir.join("d/e")).unwrap();
-                symlink("../..", dir.join("d/e/up")).unwrap();
-                symlink("../d/e/up/d/e/up/../secret", dir.join("module/x")).unwrap();
-            },
-            |dir| symlink("/etc/shadow", dir.join("x")).unwrap(),
-            |dir| symlink("../../x", dir.join("module/x")).unwrap(),
-            |dir| rustix::fs::mknodat(CWD, dir.join("x"), FileType::Fifo, Mode::RUSR, 0).unwrap(),
-            |dir| fs_err::hard_link(dir.join("../secret"), dir.join("x")).unwrap(),
-            |dir| fs_err::create_dir_all(dir.join("d/".repeat(DEEPEST + 2))).unwrap(),
-        ];
-        for (index, plant) in plants.iter().enumerate() {
-            let (tmp, dir) = tree();
-            let secret = tmp.path().join("secret");
-            fs_err::write(&secret, "s").unwrap();
-            std::os::unix::fs::chown(&secret, Some(7), Some(7)).unwrap();
-            set(&secret, 0o4755);
-            give(&dir, BUILD).unwrap();
-            plant(&dir);
-            let error = take_back(&dir, BUILD, Contents::Artefact).unwrap_err();
-            assert!(matches!(error, HandoverError::Planted { .. }), "{index}: {error}");
-            let meta = fs_err::metadata(&secret).unwrap();
-            assert_eq!((meta.uid(), meta.mode() & 0o7777), (7, 0o4755), "{index}");
-        }
-    }
-
-    #[test]
     fn what_is_left_to_look_at_keeps_its_links() {
-        if !rustix::process::geteuid().is_root() {
+        if !crate::test_support::is_root() {
             return;
         }
         let (tmp, dir) = tree();
@@ -268,7 +191,14 @@ mod tests {
         set(&dir.join("module/a.ko"), 0o4711);
         symlink(&secret, dir.join("x")).unwrap();
         fs_err::hard_link(&secret, dir.join("hard")).unwrap();
-        take_back(&dir, BUILD, Contents::Any).unwrap();
+        // `u::rwx,g::rwx,o::rwx` for all that comes (linux/posix_acl_xattr.h), where the file system has such lists.
+        let entry = |tag: u8| [&[tag, 0, 7, 0][..], &[0xff; 4]].concat();
+        let list = [vec![2, 0, 0, 0], entry(1), entry(4), entry(0x20)].concat();
+        let flags = rustix::fs::XattrFlags::empty();
+        let has_lists = rustix::fs::setxattr(dir.join("module"), "system.posix_acl_default", &list, flags).is_ok();
+        take_back(&dir, BUILD).unwrap();
+        let found = rustix::fs::getxattr(dir.join("module"), "system.posix_acl_default", &mut [0_u8; 64][..]);
+        assert!(found.is_err(), "a list is left ({has_lists})");
         let meta = fs_err::metadata(dir.join("module/a.ko")).unwrap();
         assert_eq!((meta.uid(), meta.mode() & 0o7777), (0, 0o711));
         assert!(dir.join("x").is_symlink() && !dir.join("hard").exists());

@@ -2,6 +2,7 @@
 
 pub mod beneath;
 pub mod confine;
+pub mod copy_out;
 pub mod handover;
 pub mod user;
 

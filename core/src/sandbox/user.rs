@@ -151,8 +151,8 @@ impl IdMapper {
 /// Makes this process, which has one thread, the user `user`, for good: no program that it starts gives it more.
 /// `talks`: its standard input is the far end of a [`IdMapper`].
 pub(super) fn assume(user: BuildUser, talks: bool, parent: Option<Pid>) -> io::Result<()> {
-    // What root may start is no measure for a build (getrlimit(2): root is exempt, and was what builds were).
-    // Who may not raise the hard limit (CAP_SYS_RESOURCE) takes all of it.
+    // Builds had no limit on processes when they were root (getrlimit(2): root is exempt), and get none now.
+    // Without CAP_SYS_RESOURCE the hard limit cannot be raised: use it as the soft limit.
     if rustix::process::setrlimit(Resource::Nproc, Rlimit { current: None, maximum: None }).is_err() {
         let hard = rustix::process::getrlimit(Resource::Nproc).maximum;
         let _ = rustix::process::setrlimit(Resource::Nproc, Rlimit { current: hard, maximum: hard });

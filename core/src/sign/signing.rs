@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::assignments;
 use crate::conf::framework::{self, TrySign};
 use crate::context::Context;
 use crate::error::Error;
@@ -230,14 +231,8 @@ fn make_conf(ctx: &Context, name: &str) -> Option<String> {
         files = std::fs::read_dir(&place).ok()?.flatten().map(|entry| entry.path()).collect();
         files.sort();
     }
-    let value = |line: &str| {
-        let line = line.trim_start();
-        let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
-        let value = line.strip_prefix(name)?.strip_prefix('=')?.trim();
-        Some(value.trim_matches(['"', '\'']).to_owned())
-    };
     let texts = files.iter().filter_map(|file| std::fs::read_to_string(file).ok());
-    texts.filter_map(|text| text.lines().filter_map(value).next_back()).next_back()
+    texts.filter_map(|text| assignments::value(&text, name)).next_back()
 }
 
 fn ask(

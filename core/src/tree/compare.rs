@@ -1,10 +1,11 @@
 //! Whether what is installed is what was built: by stat identity, by bytes where that differs.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
+use crate::durable;
 use crate::names::{Kernel, Package, Release};
 
 use super::identity::Identity;
@@ -111,7 +112,8 @@ fn by_bytes(trees: &Trees, manifest: &Manifest, entry: Option<&Installed>, insta
 
 /// Whether two files have the same content.
 pub fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
-    let (mut one, mut other) = (File::open(one)?, File::open(other)?);
+    let open = |path: &Path| durable::open_regular(path).map_err(durable::named(path));
+    let (mut one, mut other) = (open(one)?, open(other)?);
     if one.metadata()?.len() != other.metadata()?.len() {
         return Ok(false);
     }

@@ -1,6 +1,7 @@
 //! The formats of manifests: what an artefact is made of, and what was put beside a kernel's
 //! modules. One JSON object a file, with `"format": 1`; unknown fields are passed over.
 //!
+//! Paths in them are checked when they are read ([`super::below`]): none leads out of the directory it counts in.
 //! A manifest that can't be understood counts as absent (and a line in the log says so):
 //! it is a cache of what the files say, and whoever needs it looks at the files then.
 
@@ -15,6 +16,7 @@ use crate::durable::{self, FileError};
 use crate::names::Kernel;
 use crate::names::{Arch, Name, Package, Release};
 
+use super::below;
 use super::identity::Identity;
 use super::paths::Trees;
 
@@ -36,12 +38,16 @@ pub struct Signer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuiltModule {
     /// Its name as installed, without `.ko`.
+    #[serde(deserialize_with = "below::name")]
     pub name: String,
     /// Its file name, in `module/` and where it is installed: `hello.ko.xz`.
+    #[serde(deserialize_with = "below::name")]
     pub file: String,
     /// The directory it is to be installed in, below `<install tree>/<K>`: `updates/dkms`.
+    #[serde(deserialize_with = "below::path")]
     pub location: PathBuf,
     /// The directory that dkms.conf's `DEST_MODULE_LOCATION` names, below `<install tree>/<K>`.
+    #[serde(deserialize_with = "below::path")]
     pub own_location: PathBuf,
     /// The digest of the file in `module/`.
     pub digest: Digest,
@@ -107,7 +113,7 @@ pub struct Manifest {
     #[serde(default)]
     pub has_exclusive: bool,
     /// Files that `POST_BUILD` added to the artefact, below its directory.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "below::paths")]
     pub extra_files: Vec<PathBuf>,
     /// When it was built, in seconds since 1970.
     pub built_at: i64,
@@ -120,10 +126,13 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstalledFile {
     /// Its directory, below `<install tree>/<K>`: `updates/dkms`.
+    #[serde(deserialize_with = "below::path")]
     pub path: PathBuf,
     /// The module's name, without `.ko`.
+    #[serde(deserialize_with = "below::name")]
     pub name: String,
     /// The file name, the same in the artefact's `module/`: `hello.ko.xz`.
+    #[serde(deserialize_with = "below::name")]
     pub file: String,
     /// modinfo's `srcversion`: tells our module, even signed anew, from somebody else's.
     #[serde(default)]
@@ -353,5 +362,54 @@ impl InstalledFile {
     /// Its path, given the kernel's modules directory.
     pub fn outer(&self, modules_dir: &Path) -> PathBuf {
         modules_dir.join(&self.path).join(&self.file)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUILT: &str = r#"{"format":1,"package":{"name":"m","version":"1"},"kernel":{"release":"6.1","arch":"x"},
+        "modules":[{"name":"a","file":"a.ko","location":"updates/dkms","own_location":"","digest":"DIGEST"}],
+        "source_digest":"DIGEST","extra_files":["extra/file"],"built_at":1}"#;
+    const INSTALLED: &str = r#"{"format":1,"installed":[{"package":{"name":"m","version":"1"},"arch":"x","installed_at":1,
+        "files":[{"path":"updates/dkms","name":"a","file":"a.ko","digest":"DIGEST"}]}]}"#;
+
+    fn text(form: &str, from: &str, to: &str) -> String {
+        let text = form.replace(from, to);
+        assert!(from == to || text != form, "{from} is not in it");
+        text.replace("DIGEST", &Digest::of(b"x").to_string())
+    }
+
+    /// What can't be understood counts as absent: no word of it is believed.
+    #[test]
+    fn paths_that_lead_out_are_not_understood() {
+        assert!(Manifest::parse(text(BUILT, "", "").as_bytes()).is_ok());
+        assert!(KernelManifest::parse(text(INSTALLED, "", "").as_bytes()).is_ok());
+        for bad in ["../x", "../../../../etc/cron.d", "/etc/cron.d", "a/../../x", ".."] {
+            for (field, from) in [
+                ("location", r#""location":"updates/dkms""#),
+                ("own_location", r#""own_location":"""#),
+                ("file", r#""file":"a.ko""#),
+                ("name", r#""name":"a""#),
+            ] {
+                let built = text(BUILT, from, &format!(r#""{field}":"{bad}""#));
+                assert!(Manifest::parse(built.as_bytes()).is_err(), "{built}");
+            }
+            let built = text(BUILT, "extra/file", bad);
+            assert!(Manifest::parse(built.as_bytes()).is_err(), "{built}");
+            for (from, to) in [
+                (r#""path":"updates/dkms""#, format!(r#""path":"{bad}""#)),
+                (r#""file":"a.ko""#, format!(r#""file":"{bad}""#)),
+                (r#""name":"a""#, format!(r#""name":"{bad}""#)),
+                (r#""arch":"x""#, format!(r#""arch":"{bad}""#)),
+                (r#""name":"m""#, format!(r#""name":"{bad}""#)),
+            ] {
+                let installed = text(INSTALLED, from, &to);
+                assert!(KernelManifest::parse(installed.as_bytes()).is_err(), "{installed}");
+            }
+        }
+        let nested = text(BUILT, r#""file":"a.ko""#, r#""file":"sub/a.ko""#);
+        assert!(Manifest::parse(nested.as_bytes()).is_err(), "a file's name is one word");
     }
 }

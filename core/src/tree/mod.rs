@@ -1,5 +1,6 @@
 //! The DKMS tree: names of paths, what is in it, and how state is written.
 
+pub mod below;
 pub mod beside;
 pub mod compare;
 pub mod fallback;

@@ -62,51 +62,53 @@ impl Trees {
 
     /// `<tree>/.dkms`: our own state, which the classic passes over.
     pub fn own(&self) -> PathBuf {
-        self.dkms.outer.join(".dkms")
+        self.in_place(&self.dkms, Path::new(".dkms"))
+    }
+
+    /// A directory or file of our own state.
+    pub fn state(&self, name: &str) -> PathBuf {
+        self.in_place(&self.dkms, &Path::new(".dkms").join(name))
     }
 
     /// The tree lock's file.
     pub fn lock(&self) -> PathBuf {
-        self.own().join("lock")
+        self.state("lock")
     }
 
     /// The lock file of a package on a kernel.
     pub fn pair_lock(&self, package: &Package, kernel: &Kernel) -> PathBuf {
-        self.own()
-            .join("locks")
-            .join(format!("{}@{}@{}@{}", package.name, package.version, kernel.release, kernel.arch))
+        self.state("locks").join(format!("{}@{}@{}@{}", package.name, package.version, kernel.release, kernel.arch))
     }
 
     /// The lock file of a package's build directory.
     pub fn build_lock(&self, package: &Package) -> PathBuf {
-        self.own().join("locks").join(format!("{}@{}", package.name, package.version))
+        self.state("locks").join(format!("{}@{}", package.name, package.version))
     }
 
     /// The list of packages whose modules for a kernel are to be looked upon as stale: its package is being
     /// upgraded under the same release.
     pub fn stale_list(&self, kernel: &Kernel) -> PathBuf {
-        self.own().join("stale").join(format!("{}@{}", kernel.release, kernel.arch))
+        self.state("stale").join(format!("{}@{}", kernel.release, kernel.arch))
     }
 
     /// The directory of the journals of changes under way.
     pub fn journals(&self) -> PathBuf {
-        self.own().join("journal")
+        self.state("journal")
     }
 
     /// Space kept back for a full disk.
     pub fn reserve(&self) -> PathBuf {
-        self.own().join("reserve")
+        self.state("reserve")
     }
 
     /// The directory of private build directories, one per build under way.
     pub fn work(&self) -> PathBuf {
-        self.own().join("work")
+        self.state("work")
     }
 
     /// The record of a package on a kernel.
     pub fn record(&self, package: &Package, kernel: &Kernel) -> PathBuf {
-        self.own()
-            .join("records")
+        self.state("records")
             .join(&package.name)
             .join(&package.version)
             .join(&kernel.release)
@@ -120,17 +122,17 @@ impl Trees {
 
     /// What is kept of a version that waits for its successor.
     pub fn superseded(&self, package: &Package) -> PathBuf {
-        self.own().join("superseded").join(&package.name).join(&package.version)
+        self.state("superseded").join(&package.name).join(&package.version)
     }
 
     /// `<tree>/<m>`.
     pub fn name_dir(&self, name: &Name) -> PathBuf {
-        self.dkms.outer.join(name)
+        self.in_place(&self.dkms, name.as_ref())
     }
 
     /// `<tree>/<m>/<v>`.
     pub fn package_dir(&self, package: &Package) -> PathBuf {
-        self.dkms.outer.join(&package.name).join(&package.version)
+        self.in_place(&self.dkms, &Path::new(package.name.as_str()).join(&package.version))
     }
 
     /// `<tree>/<m>/<v>/source`.
@@ -185,7 +187,7 @@ impl Trees {
 
     /// `<install tree>/<K>`, as an outer path.
     pub fn modules_dir(&self, release: &Release) -> PathBuf {
-        self.install.outer.join(release)
+        self.in_place(&self.install, release.as_ref())
     }
 
     /// The manifest of everything installed for a kernel.
@@ -196,6 +198,23 @@ impl Trees {
     /// The list of modules that the kernel's initramfs needs.
     pub fn image_list(&self, release: &Release) -> PathBuf {
         self.modules_dir(release).join(IMAGE_LIST)
+    }
+
+    /// A directory of a place. In another root, a link there leads where it would lead who is chrooted into it.
+    fn in_place(&self, place: &Place, below: &Path) -> PathBuf {
+        if self.root.is_host() {
+            return place.outer.join(below);
+        }
+        self.root.outer(&place.inside.join(below))
+    }
+
+    /// Where `outer`, a path of this process, really is: in another root, no link on the way (the last part of the path
+    /// is not followed) leads out of that root, which may hold anything.
+    pub fn settled(&self, outer: &Path) -> PathBuf {
+        match self.root.inside(outer) {
+            Some(inside) if !self.root.is_host() => self.root.outer_nofollow(&inside),
+            _ => outer.to_owned(),
+        }
     }
 
     /// The outer path of something inside the root (`/etc/dkms/…`).

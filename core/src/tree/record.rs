@@ -157,7 +157,7 @@ impl Record {
 }
 
 fn top(trees: &Trees) -> PathBuf {
-    trees.own().join("records")
+    trees.state("records")
 }
 
 /// The usable names in a directory, sorted; none if it is not there.

@@ -18,7 +18,7 @@ use crate::lock::{self, Lock, Patience};
 use crate::names::Package;
 use crate::process::Environment;
 use crate::sandbox::beneath::Beneath;
-use crate::sandbox::handover::{self, Contents};
+use crate::sandbox::handover;
 use crate::sandbox::user::SLOTS;
 use crate::sandbox::{BuildUser, Demotion};
 use crate::tree::Trees;
@@ -50,8 +50,8 @@ pub struct WorkDir {
 
 impl WorkDir {
     /// Makes the directory: private when this system allows it, else the build directory itself (the
-    /// caller then holds the package's lock, so that no other build of it runs). With a `demotion`, it is for a build
-    /// that is somebody else, whom no other build is.
+    /// caller then holds the package's lock, so that no other build of it runs). With a `demotion`, the build
+    /// gets a user of its own, shared with no other build.
     /// `own_tmp`: what it needs to see is not among others' temporary files.
     pub fn make(ctx: &Context, package: &Package, demotion: Demotion, own_tmp: bool) -> Result<Self, Error> {
         let trees = &ctx.trees;
@@ -201,7 +201,7 @@ impl WorkDir {
 
     fn give_back(&self, log: Option<&Log>) -> Result<(), Error> {
         let Some(user) = self.user else { return Ok(()) };
-        handover::take_back(&self.dir, user, Contents::Any)?;
+        handover::take_back(&self.dir, user)?;
         if let Some(log) = log {
             // Whatever the build has put in its place.
             durable::remove_any(log.path()).map_err(JournalError::File)?;

@@ -6,14 +6,14 @@ mod packages;
 use std::process::ExitCode;
 
 use dkms_core::error::Error;
+use dkms_core::preflight;
 use dkms_core::report::{Event, Reporter};
 use dkms_core::root::Root;
-use dkms_core::run::Session;
 use dkms_core::sandbox::confine;
 use dkms_hooks_pacman::core;
 use dkms_hooks_pacman::launcher::REFUSES;
-use dkms_hooks_pacman::localdb::Places;
-use dkms_hooks_pacman::preflight::{self, Headers, Packages};
+use dkms_hooks_pacman::places::Places;
+use dkms_hooks_pacman::preflight::{Headers, Packages, incoming};
 use dkms_hooks_pacman::targets::Targets;
 
 fn main() -> ExitCode {
@@ -38,7 +38,6 @@ fn run(reporter: &dyn Reporter) -> Result<u8, Error> {
         return Ok(0);
     }
     let ctx = core::context(&["status"])?;
-    let session = Session::new(&ctx)?;
     let places = Places::of(&Root::host());
     let databases = packages::Databases::open(&places.db.to_string_lossy(), &places.caches);
     let unknown: &dyn Packages = &Unknown;
@@ -49,15 +48,12 @@ fn run(reporter: &dyn Reporter) -> Result<u8, Error> {
             unknown
         }
     };
-    let warnings = preflight::foresee(&session, &targets, packages)?;
-    for warning in &warnings {
-        reporter.warning(&[&warning.text]);
+    let verdict = preflight::look(&ctx, &incoming(&ctx, &targets, packages))?;
+    for finding in &verdict.findings {
+        reporter.warning(&[finding]);
     }
-    if preflight::refuses(&warnings, ctx.framework.policy) {
-        reporter.report(Event::Error(vec![
-            "DKMS refuses this transaction, since it would leave a kernel without modules.".to_owned(),
-            "To go on all the same, set policy=warn in /etc/dkms/framework.conf.".to_owned(),
-        ]));
+    if let Some(reason) = verdict.stop() {
+        reporter.report(Event::Error(vec![format!("DKMS refuses this transaction: {reason}.")]));
         return Ok(REFUSES);
     }
     Ok(0)

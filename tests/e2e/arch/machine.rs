@@ -94,7 +94,7 @@ impl Arch {
 
     /// What the hooks of other packages saw since the last time.
     pub fn observed(&self) -> Result<String> {
-        self.0.ok("cat /var/log/observed 2>/dev/null || true; rm -f /var/log/observed")
+        self.0.ok("[ ! -e /var/log/observed ] || cat /var/log/observed; rm -f /var/log/observed")
     }
 }
 

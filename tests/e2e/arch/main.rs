@@ -54,18 +54,47 @@ fn packaged(arch: &Arch) -> Result<()> {
     Ok(())
 }
 
-/// Installation, kernel upgrade, module upgrade, both, a module that fails, downgrade, renaming, removal.
+/// A step of [`life`].
+type Step = (&'static str, fn(&Arch) -> Result<()>);
+
+/// The life of one machine, a transaction after the other: each step finds what those before it left.
+const LIFE: [Step; 9] = [
+    ("installation", installation),
+    ("kernel upgrade", kernel_upgrade),
+    ("module upgrade", module_upgrade),
+    ("another kernel and a repackaged module", another_kernel_and_a_repackaged_module),
+    ("a module that fails", a_module_that_fails),
+    ("downgrade", downgrade),
+    ("a kernel of another name", a_kernel_of_another_name),
+    ("a kernel goes", a_kernel_goes),
+    ("everything goes", everything_goes),
+];
+
 fn life(suite: &'static str) -> Result<()> {
     let arch = Arch::ours(suite)?;
-    packaged(&arch)?;
-    with_real(&arch, &format!("{BASE} hello-dkms-1.0-1 bad-dkms-1.0-1"))?;
+    for (name, step) in LIFE {
+        step(&arch).with_context(|| format!("in the step \"{name}\""))?;
+    }
+    Ok(())
+}
+
+fn on_both(hello: &str) -> [(&str, &str); 6] {
+    [(NEW, hello), (LTS, hello), (NEW, "acpi_call"), (LTS, "acpi_call"), (NEW, "bbswitch"), (LTS, "bbswitch")]
+}
+
+fn installation(arch: &Arch) -> Result<()> {
+    packaged(arch)?;
+    with_real(arch, &format!("{BASE} hello-dkms-1.0-1 bad-dkms-1.0-1"))?;
     let said = arch.pacman("-Sy linux linux-headers hello-dkms acpi-call-dkms bbswitch-dkms")?;
     arch.has(&[(OLD, "hello 1.0"), (OLD, "acpi_call"), (OLD, "bbswitch")])?;
     says(&said, &["DKMS summary", "installed"])?;
     says(&arch.observed()?, &[&format!("90 {OLD} hello 1.0"), &format!("90 {OLD} acpi_call")])?;
+    Ok(())
+}
 
-    // A new release of the kernel: the old one's modules stay until the end, then nothing is left of it.
-    with_real(&arch, &format!("{NEXT} hello-dkms-1.0-1 bad-dkms-1.0-1"))?;
+/// A new release of the kernel: the old one's modules stay until the end, then nothing is left of it.
+fn kernel_upgrade(arch: &Arch) -> Result<()> {
+    with_real(arch, &format!("{NEXT} hello-dkms-1.0-1 bad-dkms-1.0-1"))?;
     let said = arch.pacman("-Syu")?;
     arch.has(&[(NEW, "hello 1.0"), (NEW, "acpi_call"), (NEW, "bbswitch")])?;
     let observed = arch.observed()?;
@@ -82,29 +111,35 @@ fn life(suite: &'static str) -> Result<()> {
     silent(&observed, &[&format!("90 {OLD}"), &format!("dracut {OLD}"), "unknown-to-depmod"])?;
     silent(&arch.0.ok("ls /usr/lib/modules; dkms status")?, &[OLD])?;
     silent(&said, &["LACKS", "running kernel"])?;
+    Ok(())
+}
 
-    // A new version of a module: its predecessor stays until it is in place, then it is forgotten.
-    with_real(&arch, &format!("{NEXT} hello-dkms-2.0-1 bad-dkms-1.0-1"))?;
+/// A new version of a module: its predecessor stays until it is in place, then it is forgotten.
+fn module_upgrade(arch: &Arch) -> Result<()> {
+    with_real(arch, &format!("{NEXT} hello-dkms-2.0-1 bad-dkms-1.0-1"))?;
     silent(&arch.pacman("-Syu")?, &["broken", "LACKS"])?;
     says(&arch.observed()?, &[&format!("pre {NEW} hello 1.0"), &format!("90 {NEW} hello 2.0")])?;
     let status = arch.0.ok("dkms status hello")?;
     ensure!(status == format!("hello/2.0, {NEW}, x86_64: installed\n"), "{status}");
+    Ok(())
+}
 
-    // Another kernel and the same module repackaged, in one transaction.
-    with_real(&arch, &format!("{NEXT} hello-dkms-2.0-2 bad-dkms-1.0-1"))?;
+/// Another kernel and the same module repackaged, in one transaction.
+fn another_kernel_and_a_repackaged_module(arch: &Arch) -> Result<()> {
+    with_real(arch, &format!("{NEXT} hello-dkms-2.0-2 bad-dkms-1.0-1"))?;
     arch.pacman("-Sy linux-lts linux-lts-headers hello-dkms")?;
-    let both = |hello: &'static str| {
-        [(NEW, hello), (LTS, hello), (NEW, "acpi_call"), (LTS, "acpi_call"), (NEW, "bbswitch"), (LTS, "bbswitch")]
-    };
-    arch.has(&both("hello 2.0"))?;
+    arch.has(&on_both("hello 2.0"))?;
     for kernel in [NEW, LTS] {
         says(&arch.0.ok(&format!("modinfo -k {kernel} -F description hello"))?, &["repackaged"])?;
     }
+    Ok(())
+}
 
-    // A module that does not build for one of them: said, recorded, and no hindrance.
+/// A module that does not build for one of them: said, recorded, and no hindrance.
+fn a_module_that_fails(arch: &Arch) -> Result<()> {
     let said = arch.pacman("-S bad-dkms")?;
     says(&said, &[&format!("{NEW} (x86_64) LACKS"), "bad/1.0", "this kernel is too new"])?;
-    let mut modules = both("hello 2.0").to_vec();
+    let mut modules = on_both("hello 2.0").to_vec();
     modules.push((LTS, "bad 1.0"));
     arch.has(&modules)?;
     arch.0.ok(&format!("grep failed /var/lib/dkms/.dkms/records/bad/1.0/{NEW}/x86_64.json"))?;
@@ -112,37 +147,49 @@ fn life(suite: &'static str) -> Result<()> {
     let said = arch.pacman("-S linux")?;
     says(&said, &["bad/1.0 (package bad-dkms 1.0-1) is not expected to work", "this kernel is too new"])?;
     arch.pacman("-R bad-dkms")?;
-    arch.has(&both("hello 2.0"))?;
+    arch.has(&on_both("hello 2.0"))?;
+    Ok(())
+}
 
-    // An older version: it takes the newer one's place.
+/// An older version: it takes the newer one's place.
+fn downgrade(arch: &Arch) -> Result<()> {
     arch.pacman("-U /srv/pool/hello-dkms-1.0-1-x86_64.pkg.tar")?;
-    arch.has(&both("hello 1.0"))?;
+    arch.has(&on_both("hello 1.0"))?;
     ensure!(arch.0.ok("dkms status hello")?.lines().count() == 2, "{}", arch.0.ok("dkms status")?);
+    Ok(())
+}
 
-    // The same kernel and headers from packages of other names.
-    with_real(&arch, &format!("{NEXT} linux-new-7.2.14.arch1-2 linux-new-headers-7.2.14.arch1-2 hello-dkms-1.0-1"))?;
+/// The same kernel and headers from packages of other names.
+fn a_kernel_of_another_name(arch: &Arch) -> Result<()> {
+    with_real(arch, &format!("{NEXT} linux-new-7.2.14.arch1-2 linux-new-headers-7.2.14.arch1-2 hello-dkms-1.0-1"))?;
     arch.observed()?;
     // --noconfirm says no to a replaced package in conflict: --ask says yes (pacman's bit 4).
     arch.pacman("-Syu --ask 4")?;
     ensure!(arch.pacman("-Q linux-new linux-new-headers").is_ok(), "{}", arch.pacman("-Q")?);
-    arch.has(&both("hello 1.0"))?;
+    arch.has(&on_both("hello 1.0"))?;
     says(&arch.observed()?, &[&format!("90 {NEW} hello 1.0"), &format!("90 {LTS} hello 1.0")])?;
+    Ok(())
+}
 
-    // A kernel goes, with everything of ours; its headers may go later.
+/// A kernel goes, with everything of ours; its headers may go later.
+fn a_kernel_goes(arch: &Arch) -> Result<()> {
     let said = arch.pacman("-R linux-lts")?;
     arch.has(&[(NEW, "hello 1.0"), (NEW, "acpi_call"), (NEW, "bbswitch")])?;
     silent(&arch.0.ok("dkms status")?, &[LTS])?;
     silent(&said, &["LACKS"])?;
     arch.pacman("-R linux-lts-headers")?;
     ensure!(arch.0.sh(&format!("test -e /usr/lib/modules/{LTS}"))?.code == 1, "the kernel's directory is left");
+    Ok(())
+}
 
-    // A module goes; then the others, together with dkms.
+/// A module goes; then the others, together with dkms.
+fn everything_goes(arch: &Arch) -> Result<()> {
     arch.pacman("-R hello-dkms")?;
     arch.has(&[(NEW, "acpi_call"), (NEW, "bbswitch")])?;
     arch.pacman("-R acpi-call-dkms bbswitch-dkms dkms")?;
     let left = arch
         .0
-        .ok("find /usr/lib/modules -path '*updates*'; ls -A /var/lib/dkms 2>/dev/null | grep -vE '^([.]dkms|mok[.].*)$' || true")?;
+        .ok("find /usr/lib/modules -path '*updates*'; ls -A /var/lib/dkms | grep -vE '^([.]dkms|mok[.].*)$' || true")?;
     ensure!(left.is_empty(), "left behind: {left}");
     Ok(())
 }
@@ -237,20 +284,29 @@ fn preflight(suite: &'static str) -> Result<()> {
     arch.has(&[(OLD, "old 1.0"), (OLD, "byhand 1.0")])?;
     arch.archive(&format!("{NEXT} old-dkms-1.0-1 byhand-dkms-1.0-1"))?;
     arch.observed()?;
-    arch.0.write("/etc/dkms/framework.conf.d/policy.conf", "policy=fail\n")?;
+    // Who can't do without a package that is not meant for the kernel says so.
+    arch.0.write("/etc/dkms/old.conf", "DKMS_POLICY=required\n")?;
     let refused = arch.0.sh("pacman --noconfirm -Syu 2>&1")?;
-    says(&refused.stdout, &["old/1.0 (package old-dkms 1.0-1) is not expected to work", "DKMS refuses"])?;
+    says(
+        &refused.stdout,
+        &[
+            "old/1.0 is not meant for kernel",
+            "DKMS refuses this transaction: stopped by DKMS_POLICY=required in /etc/dkms/old.conf",
+        ],
+    )?;
     ensure!(refused.code != 0, "pacman went on:\n{}", refused.stdout);
     arch.has(&[(OLD, "old 1.0"), (OLD, "byhand 1.0")])?;
     // No other hook has run by then: some take away the images of the kernel that is to be replaced.
     ensure!(arch.observed()?.is_empty(), "a hook ran before the transaction was refused");
+    arch.0.ok("rm /etc/dkms/old.conf")?;
+    arch.0.write("/etc/dkms/framework.conf.d/policy.conf", "policy=fail\n")?;
     let refused = arch.0.sh("pacman --noconfirm -S linux-lts 2>&1")?;
-    says(&refused.stdout, &["pacman -S linux-lts-headers", "DKMS refuses"])?;
+    says(&refused.stdout, &["pacman -S linux-lts-headers", "DKMS refuses this transaction: stopped by policy=fail"])?;
     ensure!(refused.code != 0 && arch.0.sh(&format!("test -e /usr/lib/modules/{LTS}"))?.code == 1, "pacman went on");
 
     // Linked to a libalpm that is not there.
     let program = "/usr/lib/dkms/dkms-alpm-preflight";
-    arch.0.ok(&format!("sed -i 's/libalpm[.]so[.]1/libalpm.so.9/' {program}; ! {program} </dev/null 2>/dev/null"))?;
+    arch.0.ok(&format!("sed -i 's/libalpm[.]so[.]1/libalpm.so.9/' {program}; (! {program} </dev/null 2>/dev/null)"))?;
     let said = arch.pacman("-S linux-lts linux-lts-headers")?;
     says(&said, &["DKMS did not check this transaction beforehand"])?;
     arch.has(&[(OLD, "old 1.0"), (OLD, "byhand 1.0"), (LTS, "old 1.0"), (LTS, "byhand 1.0")])?;
@@ -406,7 +462,13 @@ fn as_the_classic(suite: &'static str) -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    let mut suite = Suite::new(&[Need::Bed, Need::Ours, Need::Program("pkg-config"), Need::Program("cargo")]);
+    let mut suite = Suite::new(&[
+        Need::Bed,
+        Need::Ours,
+        Need::Beside("dkms-alpm"),
+        Need::Program("pkg-config"),
+        Need::Program("cargo"),
+    ]);
     type Case = (&'static str, fn(&'static str) -> Result<()>);
     let cases: [Case; 8] = [
         ("life", life),

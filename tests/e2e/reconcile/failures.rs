@@ -31,7 +31,7 @@ pub fn remembered() -> Result<()> {
     tries(boot, 0, "bad full good killed")?;
     // What a compiler refused is not tried again, and is told; everything else may be better now.
     let said = tries(boot, 0, "full killed")?;
-    says(&said, &["the same inputs have failed before", "no_such_thing"])?;
+    says(&said, &["not tried again: nothing has changed", "no_such_thing"])?;
     says(&scene.exits(0, "dkms status --long")?, &["no_such_thing"])?;
     // Only the boot unit is spared.
     tries("dkms autoinstall -k $(uname -r) --initramfs=never", 11, "bad full killed")?;

@@ -139,7 +139,7 @@ pub fn another_root() -> Result<()> {
         [ \"$before\" = \"$(outer)\" ] || { echo the outer system has changed >&2; exit 50; }
         [ $($d status | grep -c ': installed') = 6 ]
         for k in {k} {k2} {k3}; do [ \"$(modinfo -F vermagic /srv/root/lib/modules/$k/updates/dkms/picky.ko.xz | cut -d' ' -f1)\" = $k ]; done
-        ! dkms --root /srv/root reconcile --event boot --dry-run | grep .",
+        (! dkms --root /srv/root reconcile --event boot --dry-run | grep .)",
     )?;
     says(&said, &["hello/1.0, ", "picky/1.0, ", "DKMS summary"])
 }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use dkms_tests::bed::{Base, Bed};
 use dkms_tests::hello::package;
 use dkms_tests::needs::Need;
+use dkms_tests::programs;
 use dkms_tests::run::{command, run};
 
 /// What is measured, against what, and which ratio is promised.
@@ -81,6 +82,7 @@ type Measured = BTreeMap<(String, String), Vec<f64>>;
 
 #[allow(clippy::print_stdout, clippy::print_stderr)] // this is its job
 fn main() -> Result<()> {
+    programs::build(&[Need::Subject])?;
     for need in [Need::Bed, Need::Subject] {
         if let Some(reason) = need.unmet() {
             eprintln!("no bench: {reason}");

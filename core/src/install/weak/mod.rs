@@ -3,7 +3,7 @@
 //! hand it our files, and see to it that no kernel gets a build made for a newer one, which that program would allow:
 //! equal symbols do not make equal structures.
 //!
-//! What the programs are told, and when, is what they read in their own source to want (kmod's `weak-modules` of RHEL 9,
+//! What we pass to these programs, and when, follows from their source (kmod's `weak-modules` of RHEL 9,
 //! suse-module-tools' `weak-modules2`): absolute paths below `/lib/modules`, one a line; new modules when they are in
 //! place, removed ones when they are gone, since a link whose target can still be read is taken for one in use.
 

@@ -259,6 +259,104 @@ fn an_artefact_on_probation_goes_back_unless_it_is_kept() {
     assert_eq!(bed.journals(), 0);
 }
 
+/// A copy that no build has had comes in the place of what one could write to.
+#[test]
+fn another_directory_is_kept_instead() {
+    for first in [false, true] {
+        let bed = bed();
+        let mut expected = bed.snapshot();
+        if first {
+            fs::remove_dir_all(bed.path("var/lib/dkms/a/1/6.1")).unwrap();
+        }
+        let (probation, staged) = swap(&bed);
+        let copy = bed.trees.work().join("2-x");
+        fs::create_dir_all(copy.join("module")).unwrap();
+        plain(&copy.join("module/a.ko.xz"), "copied");
+        probation.keep_instead(&copy).unwrap();
+        expected.insert("var/lib/dkms/a/1/6.1/x/module/a.ko.xz".into(), "644 copied".into());
+        assert_eq!(bed.snapshot(), expected, "{first}");
+        assert_eq!(fs::read(staged.join("module/a.ko.xz")).unwrap(), b"newer");
+        assert!(!copy.exists());
+        assert_eq!(bed.journals(), 0);
+    }
+}
+
+/// What a journal says is done: none may name what is not a change's.
+#[test]
+fn journals_that_lead_elsewhere_are_put_aside() {
+    let object = r#"{"kind":"other","ino":1,"size":6,"mtime_ns":0}"#;
+    let put = |temp: &str, to: &str| {
+        format!(r#""puts":[{{"temp":"{temp}","to":"{to}","owned":true,"new":null,"old":null}}],"takes":[],"prunes":[]"#)
+    };
+    let tree = "/var/lib/dkms/a/1";
+    for body in [
+        put("/var/lib/dkms/../../srv/precious", &format!("{tree}/x")),
+        put("/var/lib/dkms/../../../../../../srv/precious", &format!("{tree}/x")),
+        put("/srv/precious", &format!("{tree}/x")),
+        put(&format!("{tree}/.dkms-new-1"), "/lib/modules/6.1/../../../srv/precious"),
+        put(&format!("{tree}/.dkms-new-1"), "srv/precious"),
+        format!(r#""puts":[],"takes":[{{"path":"{tree}/x","aside":"/srv/precious","object":{object}}}],"prunes":[]"#),
+        format!(
+            r#""puts":[{{"temp":"{tree}/.dkms-new-1","to":"{tree}/x","owned":true,"new":null,"old":[{object},"/srv/precious"]}}],"takes":[],"prunes":[]"#
+        ),
+        r#""puts":[],"takes":[],"prunes":[["/srv/../srv/precious","/srv"]]"#.to_owned(),
+    ] {
+        let bed = bed();
+        bed.file("srv/precious", "data");
+        durable::own_dirs(&bed.trees.journals()).unwrap();
+        let journal = bed.trees.journals().join("1-x.json");
+        let text =
+            format!(r#"{{"format":1,"id":"1-x","what":"harm","direction":"back","made":[],{body},"seal":null}}"#);
+        fs::write(&journal, &text).unwrap();
+        let before = bed.snapshot();
+        assert_eq!(recover(&bed.trees).unwrap(), Recovered::default(), "{text}");
+        assert_eq!(bed.snapshot(), before, "{text}");
+        assert!(journal.with_extension("bad").exists(), "{text}");
+    }
+}
+
+/// Another system's tree may have links to anywhere: they lead where they lead in that system.
+#[test]
+fn changes_in_another_root_stay_there() {
+    let host = tempfile::tempdir().unwrap();
+    fs::write(host.path().join("precious"), "data").unwrap();
+    let outside = host.path().to_str().unwrap().trim_start_matches('/').to_owned();
+    for (link, path) in [
+        ("lib/modules/6.1/updates", "lib/modules/6.1/updates/precious"),
+        ("var/lib/dkms/a/1/link", "var/lib/dkms/a/1/link/precious"),
+    ] {
+        let bed = bed();
+        fs::create_dir_all(bed.path(&outside)).unwrap();
+        symlink(host.path(), bed.path(link)).unwrap();
+        bed.file(&format!("{outside}/precious"), "inner");
+        let mut change = Change::new(&bed.trees, "leave");
+        change.remove_file(&bed.path(path)).stage_bytes(b"new".to_vec(), 0o644, &bed.path(path).with_file_name("new"));
+        change.prune_empty_dirs(&bed.path(path), &bed.path(link));
+        change.commit().unwrap();
+        assert_eq!(fs::read(host.path().join("precious")).unwrap(), b"data", "{link}");
+        assert!(!host.path().join("new").exists(), "{link}");
+        assert!(!bed.path(&format!("{outside}/precious")).exists(), "{link}");
+        assert_eq!(fs::read(bed.path(&format!("{outside}/new"))).unwrap(), b"new", "{link}");
+    }
+    // Nor does our own state.
+    let bed = bed();
+    for own in ["var/lib/dkms/.dkms", "var/lib/dkms/b", "lib/modules/7"] {
+        symlink(host.path(), bed.path(own)).unwrap();
+    }
+    let t = &bed.trees;
+    let b = Package::new("b", "1").unwrap();
+    for path in [
+        t.own(),
+        t.journals(),
+        t.lock(),
+        t.package_dir(&b),
+        t.name_dir(&b.name),
+        t.modules_dir(&Release::new("7").unwrap()),
+    ] {
+        assert!(path.starts_with(&bed.top), "{}", path.display());
+    }
+}
+
 #[test]
 fn a_first_artefact_on_probation_leaves_nothing() {
     let bed = bed();

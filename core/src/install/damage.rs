@@ -1,0 +1,122 @@
+//! Modules that are not what was built: told before they replace anything, and mended where they are in place.
+
+use std::path::Path;
+
+use crate::context::Context;
+use crate::digest::Digest;
+use crate::elf::Module;
+use crate::error::Error;
+use crate::names::{Kernel, Package};
+use crate::report::Reporter;
+use crate::tree::identity::Identity;
+use crate::tree::manifest::{BuiltModule, InstalledFile, KernelManifest};
+
+/// Compares the artefact's files with what was built, before anything that works is replaced by them. `recorded`: their
+/// digests are a manifest's. With `force`, somebody's own change of a module is taken as it is, if it is a module still.
+pub fn check(
+    ctx: &Context,
+    package: &Package,
+    kernel: &Kernel,
+    modules: &mut [BuiltModule],
+    recorded: bool,
+    force: bool,
+    reporter: &dyn Reporter,
+) -> Result<(), Error> {
+    let dir = ctx.trees.artefact_modules(package, kernel);
+    for module in modules {
+        let path = dir.join(&module.file);
+        // What the classic built has no digest: it is to be a module, at least.
+        let found = if recorded { Digest::of_file(&path)? } else { module.digest.clone() };
+        if found == module.digest && (recorded || !is_empty(&path)) {
+            continue;
+        }
+        let damaged = |why: String| Error::DamagedModule {
+            file: ctx.trees.shown(&path),
+            why,
+            package: package.clone(),
+            kernel: kernel.clone(),
+        };
+        match Module::read(&path) {
+            Err(error) => return Err(damaged(format!("it is damaged ({error})"))),
+            Ok(_) if !force => return Err(damaged("somebody has changed it".to_owned())),
+            Ok(_) => {}
+        }
+        let shown = ctx.trees.shown(&path);
+        reporter.warning(&[&format!("{} is not what was built; it is installed as it is.", shown.display())]);
+        module.digest = found;
+    }
+    Ok(())
+}
+
+fn is_empty(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| meta.len() == 0)
+}
+
+/// Whether the installed `file`, which is at `path`, can't be a module any more: it is gone, or torn, or emptied. One that
+/// somebody has changed, to sign it for example, is not damaged.
+pub fn is_damaged(file: &InstalledFile, path: &Path) -> bool {
+    match Identity::of_path(path) {
+        Err(_) => true,
+        Ok(found) if file.symlink || file.identity == Some(found) => false,
+        // The digest is cheaper than decompressing, and right for what was only moved.
+        Ok(_) => !Digest::of_file(path).is_ok_and(|digest| digest == file.digest) && Module::read(path).is_err(),
+    }
+}
+
+/// Whether something of `package` that is installed for `kernel` is damaged.
+pub fn any(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
+    let beside = KernelManifest::beside(&ctx.trees, &kernel.release).unwrap_or_else(|error| {
+        log::warn!("{error}");
+        None
+    });
+    let dir = ctx.trees.modules_dir(&kernel.release);
+    let entry = beside.as_ref().and_then(|beside| beside.find(package, &kernel.arch));
+    entry.is_some_and(|entry| entry.files.iter().any(|file| is_damaged(file, &file.outer(&dir))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::layout::tests::fake_module;
+
+    fn file(bytes: &[u8], path: &Path) -> InstalledFile {
+        InstalledFile {
+            path: "updates".into(),
+            name: "a".into(),
+            file: "a.ko".into(),
+            srcversion: None,
+            digest: Digest::of(bytes),
+            identity: Identity::of_path(path).ok(),
+            tree_identity: None,
+            symlink: false,
+        }
+    }
+
+    #[test]
+    fn torn_files_are_damaged_and_changed_ones_are_not() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("a.ko");
+        let whole = fake_module(62, 1, "6.1");
+        fs_err::write(&path, &whole).unwrap();
+        let known = file(&whole, &path);
+        assert!(!is_damaged(&known, &path));
+        let mut signed = whole.clone();
+        signed.extend(b"a signature");
+        for (what, bytes, damaged) in [
+            ("the same in another file", whole.clone(), false),
+            ("signed anew", signed, false),
+            ("emptied", Vec::new(), true),
+            ("cut", whole[..whole.len() / 2].to_vec(), true),
+            ("zeros", vec![0; whole.len()], true),
+        ] {
+            fs_err::remove_file(&path).unwrap();
+            fs_err::write(&path, bytes).unwrap();
+            assert_eq!(is_damaged(&known, &path), damaged, "{what}");
+        }
+        fs_err::remove_file(&path).unwrap();
+        assert!(is_damaged(&known, &path), "gone");
+        // Nobody who looks is stopped by what is no file.
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        assert!(is_damaged(&known, &path), "a pipe");
+    }
+}
