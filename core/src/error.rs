@@ -17,9 +17,16 @@ pub enum UsageError {
     /// Two verbs.
     #[error("Cannot specify more than one action: {0} and {1}.")]
     TwoVerbs(&'static str, &'static str),
+    /// No verb; the word that stands in its place.
+    #[error("{}\ndkms --help lists all commands.", no_verb(.0.as_ref()))]
+    NoVerb(Option<String>),
     /// A word that is no UTF-8, or a value that is none of those allowed.
     #[error("{0}")]
     BadValue(String),
+}
+
+fn no_verb(word: Option<&String>) -> String {
+    word.map_or_else(|| "No command was given.".to_owned(), |word| format!("Unknown command: {word}."))
 }
 
 /// A diagnostic of the compiler, the linker, modpost or make.

@@ -58,13 +58,10 @@ fn run(words: Vec<OsString>) -> u8 {
     for word in &args.unknown {
         reporter.warning(&[&format!("Unexpected argument: {word}.")]);
     }
-    if args.verb.is_none() {
-        let lines = match &args.module {
-            Some(word) => vec![format!("Unknown command: {word}."), "dkms --help lists all commands.".to_owned()],
-            None => vec!["No command was given.".to_owned(), "dkms --help lists all commands.".to_owned()],
-        };
-        reporter.report(Event::Error(lines));
-        return 2;
+    if let Err(error) = args.entry() {
+        let error = Error::Usage(error);
+        reporter.report(Event::Error(error.lines()));
+        return error.code();
     }
     let ctx = match surroundings::context(&args) {
         Ok(ctx) => ctx,

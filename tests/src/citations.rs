@@ -10,6 +10,7 @@
 //! | `law N`, `contract N.M` | this law, this section |
 //! | a Markdown link to a file, with or without `#heading` | the file, the heading |
 //! | in a Markdown document, a path in backquotes that begins with one of the repository's directories | the file |
+//! | in a Markdown document, `make WORD` in backquotes; every line of `make help` | the target |
 //! | in a Markdown document, `room::file` or `room::function` in backquotes | the module in the core or in this crate; the item in it |
 //!
 //! Outside of Markdown documents the contract and the laws are only cited with a number: a reader must not have to search.
@@ -104,6 +105,7 @@ impl Repository {
                     wrong.extend(self.wrong_links(path, line));
                     wrong.extend(self.wrong_paths(line));
                     wrong.extend(self.wrong_modules(line));
+                    wrong.extend(self.wrong_targets(line));
                 }
                 broken.extend(wrong.into_iter().map(|what| format!("{}:{}: {what}", path.display(), index + 1)));
             }
@@ -197,6 +199,21 @@ impl Repository {
             .filter(|text| !["core/src", "tests/src"].into_iter().any(|base| self.has_module(base, text)))
             .map(|text| format!("there is no {text}"))
             .collect()
+    }
+
+    fn wrong_targets(&self, line: &str) -> Vec<String> {
+        let quoted = line.split('`').skip(1).step_by(2);
+        quoted
+            .filter_map(|text| text.strip_prefix("make "))
+            .map(|words| words.split(' ').next().unwrap_or_default())
+            .filter(|word| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !self.has_target(word))
+            .map(|word| format!("there is no make {word}"))
+            .collect()
+    }
+
+    fn has_target(&self, name: &str) -> bool {
+        let rule = format!("{name}:");
+        self.texts.get(Path::new("Makefile")).is_some_and(|text| text.lines().any(|line| line.starts_with(&rule)))
     }
 
     /// Whether `a::b` is a file or directory `a/b` below `base`, or a word in the file of `a`.
@@ -327,6 +344,7 @@ mod tests {
         repository.add("core/src/error.rs".into(), "pub fn code(&self) -> u8 {".into());
         repository.add("core/src/tree/mod.rs".into(), "pub mod walk;".into());
         repository.add("core/src/tree/walk.rs".into(), String::new());
+        repository.add("Makefile".into(), "lint:\n".into());
         repository.add("README.md".into(), String::new());
         for directory in ["docs", "core", "core/src"] {
             repository.paths.insert(directory.into());
@@ -345,6 +363,22 @@ mod tests {
         assert!(broken.is_empty(), "{}", broken.join("\n"));
     }
 
+    /// The help is printed by a shell, whose quotes an apostrophe can break; and it names targets.
+    #[test]
+    fn make_help_names_targets_that_exist() {
+        let project = crate::settings::project();
+        let help =
+            crate::run::command("make").args(["--no-print-directory", "help"]).current_dir(&project).output().unwrap();
+        assert!(help.status.success(), "{}", String::from_utf8_lossy(&help.stderr));
+        let repository = Repository::read(&project).unwrap();
+        let help = String::from_utf8(help.stdout).unwrap();
+        let named: Vec<&str> = help.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+        assert!(named.len() > 10, "{help}");
+        for name in named {
+            assert!(repository.has_target(name), "there is no make {name}");
+        }
+    }
+
     #[test]
     fn what_exists_may_be_cited() {
         for text in [
@@ -359,7 +393,7 @@ mod tests {
         }
         for text in [
             format!(
-                "[laws](docs/laws{MD}#exit-codes), docs/contract{MD}, `core/src/error.rs`, `core/`, `tree::walk`, `error::code`, [web](https://x.org/y{MD})"
+                "[laws](docs/laws{MD}#exit-codes), docs/contract{MD}, `core/src/error.rs`, `core/`, `tree::walk`, `error::code`, `make lint`, [web](https://x.org/y{MD})"
             ),
             format!("`core/src/*.rs`, `/core/src/x`, `target/dkms`"),
         ] {
@@ -387,6 +421,7 @@ mod tests {
             ("a.MD", format!("[x](docs/laws{MD}#exit)"), format!("docs/laws{MD} has no heading exit")),
             ("a.MD", "`core/src/gone.rs`".into(), "there is no core/src/gone.rs".into()),
             ("a.MD", "`tree::gone`".into(), "there is no tree::gone".into()),
+            ("a.MD", "`make gone`".into(), "there is no make gone".into()),
             ("a.MD", "`gone::walk`".into(), "there is no gone::walk".into()),
             ("a.MD", "`error::decode`".into(), "there is no error::decode".into()),
         ] {

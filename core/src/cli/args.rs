@@ -6,22 +6,21 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue};
 
+use super::table::{self, Entry, OPTIONS};
 use crate::error::UsageError;
-
-use super::table::{self, OPTIONS, Verb};
 
 /// The command line, taken apart.
 #[derive(Debug, Clone, Default)]
 pub struct Args {
-    /// The verb.
-    pub verb: Option<&'static Verb>,
+    /// The verb, as the table has it.
+    pub verb: Option<&'static Entry>,
     /// A word that stands where a verb was expected, when there is none.
     pub module: Option<String>,
     /// The version given.
     pub version: Option<String>,
     /// A source directory to add.
     pub source: Option<PathBuf>,
-    /// A file that is to be loaded.
+    /// A file that is to be loaded or, with `--archive`, written.
     pub archive: Option<PathBuf>,
     /// Kernel releases, in order.
     pub kernels: Vec<String>,
@@ -63,6 +62,11 @@ impl Args {
         self.verb.map_or("", |verb| verb.name)
     }
 
+    /// The verb, as the table has it.
+    pub fn entry(&self) -> Result<&'static Entry, UsageError> {
+        self.verb.ok_or_else(|| UsageError::NoVerb(self.module.clone()))
+    }
+
     /// Takes `words` (without the program's name) apart.
     pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, UsageError> {
         let mut texts = Vec::new();
@@ -79,6 +83,7 @@ impl Args {
         for word in words {
             args.take_word(word)?;
         }
+        args.archive = args.path("archive").or(args.archive);
         args.check_values()?;
         Ok(args)
     }

@@ -3,3 +3,4 @@
 pub mod args;
 pub mod surroundings;
 pub mod table;
+pub(crate) mod verb;

@@ -90,9 +90,37 @@ pub const OPTIONS: &[Opt] = &[
     flag("help", "Print this, or the help of a command").short('h'),
 ];
 
+/// The name of a verb: [`super::verb::Verb`] has its options, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // VERBS describes them
+pub enum Id {
+    Add,
+    Build,
+    Install,
+    Uninstall,
+    Unbuild,
+    Remove,
+    Autoinstall,
+    Reconcile,
+    Match,
+    KernelPreinst,
+    KernelPostinst,
+    KernelPrerm,
+    Mktarball,
+    Ldtarball,
+    /// All that `dkms-mkpkg` does.
+    Mkpkg,
+    Status,
+    GenerateMok,
+    Mok,
+    Sign,
+}
+
 /// A command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verb {
+pub struct Entry {
+    /// The verb.
+    pub id: Id,
     /// Its name.
     pub name: &'static str,
     /// One line that says what it does.
@@ -105,7 +133,7 @@ pub struct Verb {
     pub rules: Rules,
 }
 
-impl Verb {
+impl Entry {
     /// Whether `word` is one that its operands spell out: `mok status` names no second verb.
     pub fn names_word(&self, word: &str) -> bool {
         let plain = word.bytes().all(|byte| byte.is_ascii_lowercase());
@@ -193,57 +221,65 @@ const INSTALLING: &[&str] = &[
 const AUTO: &[&str] = &["kernelver", "arch", "initramfs", "jobs", "dry-run", "format", "long"];
 
 /// Every verb.
-pub const VERBS: &[Verb] = &[
-    Verb {
+pub const VERBS: &[Entry] = &[
+    Entry {
+        id: Id::Add,
         name: "add",
         about: "Register a package's source",
         operands: SOURCE,
         options: &["conf", "force", "rpm_safe_upgrade", "dry-run"],
         rules: WRITES,
     },
-    Verb {
+    Entry {
+        id: Id::Build,
         name: "build",
         about: "Build a package's modules for a kernel",
         operands: SOURCE,
         options: BUILDING,
         rules: WRITES,
     },
-    Verb {
+    Entry {
+        id: Id::Install,
         name: "install",
         about: "Put a package's modules into a kernel's module tree",
         operands: SOURCE,
         options: INSTALLING,
         rules: Rules { root: true, ..WRITES },
     },
-    Verb {
+    Entry {
+        id: Id::Uninstall,
         name: "uninstall",
         about: "Take a package's modules out of a kernel's module tree",
         operands: PACKAGE,
         options: &["kernelver", "arch", "all", "no-depmod", "dry-run"],
         rules: Rules { root: true, all: true, ..WRITES },
     },
-    Verb {
+    Entry {
+        id: Id::Unbuild,
         name: "unbuild",
         about: "Uninstall, and delete what was built",
         operands: PACKAGE,
         options: &["kernelver", "arch", "all", "no-depmod", "dry-run"],
         rules: Rules { all: true, ..WRITES },
     },
-    Verb {
+    Entry {
+        id: Id::Remove,
         name: "remove",
         about: "Unbuild, and forget the package when no kernel is left",
         operands: PACKAGE,
         options: &["kernelver", "arch", "all", "no-depmod", "rpm_safe_upgrade", "dry-run"],
         rules: Rules { all: true, ..WRITES },
     },
-    Verb {
+    Entry {
+        id: Id::Autoinstall,
         name: "autoinstall",
         about: "Install every package that wants it for a kernel",
         operands: "",
         options: AUTO,
         rules: Rules { root: true, ..WRITES },
     },
-    Verb {
+    Entry {
+        id: Id::Reconcile,
         name: "reconcile",
         about: "Make every kernel have the modules that it should have",
         operands: "",
@@ -261,98 +297,112 @@ pub const VERBS: &[Verb] = &[
         ],
         rules: Rules { root: true, classic: false, ..WRITES },
     },
-    Verb {
+    Entry {
+        id: Id::Match,
         name: "match",
         about: "Install for a kernel what another kernel has",
         operands: "[NAME]",
         options: &["templatekernel", "kernelver", "arch", "jobs", "dry-run"],
         rules: Rules { root: true, ..WRITES },
     },
-    Verb {
+    Entry {
+        id: Id::KernelPreinst,
         name: "kernel_preinst",
         about: "A kernel's package is about to be unpacked: its modules become stale",
         operands: "",
         options: &["kernelver", "arch", "dry-run"],
         rules: Rules { root: true, one_kernel: true, ..WRITES },
     },
-    Verb {
+    Entry {
+        id: Id::KernelPostinst,
         name: "kernel_postinst",
         about: "A kernel was installed: install every package that wants it",
         operands: "",
         options: AUTO,
         rules: Rules { root: true, one_kernel: true, ..WRITES },
     },
-    Verb {
+    Entry {
+        id: Id::KernelPrerm,
         name: "kernel_prerm",
         about: "A kernel is about to be removed: take its modules away",
         operands: "",
         options: &["kernelver", "arch", "dry-run"],
         rules: Rules { root: true, one_kernel: true, ..WRITES },
     },
-    Verb {
+    Entry {
+        id: Id::Mktarball,
         name: "mktarball",
         about: "Archive a package's source and built modules",
         operands: PACKAGE,
         options: &["kernelver", "arch", "all", "archive", "binaries-only", "source-only"],
         rules: Rules { all: true, ..PLAIN },
     },
-    Verb {
+    Entry {
+        id: Id::Ldtarball,
         name: "ldtarball",
         about: "Load an archive made by mktarball, or any archive of a source with a dkms.conf",
         operands: "TARBALL",
         options: &["archive", "kernelver", "arch", "force", "dry-run"],
         rules: WRITES,
     },
-    Verb {
+    Entry {
+        id: Id::Mkpkg,
         name: "mkpkg",
         about: "Make a distribution package of a package's source, or of its built modules",
         operands: PACKAGE,
         options: PACKAGING,
         rules: PACKAGER,
     },
-    Verb {
+    Entry {
+        id: Id::Mkpkg,
         name: "mkdeb",
         about: "The same as mkpkg --format deb",
         operands: PACKAGE,
         options: PACKAGING,
         rules: PACKAGER,
     },
-    Verb {
+    Entry {
+        id: Id::Mkpkg,
         name: "mkrpm",
         about: "The same as mkpkg --format rpm",
         operands: PACKAGE,
         options: PACKAGING,
         rules: PACKAGER,
     },
-    Verb {
+    Entry {
+        id: Id::Mkpkg,
         name: "mkdriverdisk",
         about: "Make a driver disk for an installer, of a package's built modules",
         operands: PACKAGE,
         options: DISK,
         rules: PACKAGER,
     },
-    Verb {
+    Entry {
+        id: Id::Status,
         name: "status",
         about: "List packages and what they are built and installed for",
         operands: "[NAME[/VERSION]]",
         options: &["kernelver", "arch", "format", "long"],
         rules: Rules { all: true, ..PLAIN },
     },
-    Verb {
+    Entry {
+        id: Id::GenerateMok,
         name: "generate_mok",
         about: "Make the key that signs modules, if there is none",
         operands: "",
         options: &["kernelver"],
         rules: PLAIN,
     },
-    Verb {
+    Entry {
+        id: Id::Mok,
         name: "mok",
         about: "Show whether this machine trusts the key that signs modules, or enrol it",
         operands: "[status | enroll]",
         options: &["kernelver", "format", "dry-run"],
         rules: Rules { root: true, classic: false, ..PLAIN },
     },
-    Verb {
+    Entry {
+        id: Id::Sign,
         name: "sign",
         about: "Sign built and installed modules with the present key, without building them again",
         operands: "[NAME/VERSION]",
@@ -362,7 +412,7 @@ pub const VERBS: &[Verb] = &[
 ];
 
 /// The verb called `name`.
-pub fn verb(name: &str) -> Option<&'static Verb> {
+pub fn verb(name: &str) -> Option<&'static Entry> {
     VERBS.iter().find(|verb| verb.name == name)
 }
 

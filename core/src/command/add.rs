@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::stage::Staged;
-use super::{check_access, default_kernel, ldtarball, package, source_dir, source_state};
+use super::{check_access, default_kernel, ldtarball, package, print, source_dir, source_state};
 use crate::cli::args::Args;
+use crate::cli::table::Id;
 use crate::context::Context;
 use crate::error::Error;
+use crate::facts::Evaluated;
 use crate::host::owner::Owner;
 use crate::journal::{Change, JournalError, WorkDir};
 use crate::names::{Arch, Kernel, Name, Package, Release, Version};
+use crate::plan::{Plan, Registering};
 use crate::process::Environment;
 use crate::reconcile::superseded;
 use crate::report::Reporter;
@@ -22,14 +25,8 @@ use crate::tree::walk::Source;
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
     check_access(ctx, args)?;
     let session = Session::new(ctx)?;
-    if let (Some(archive), true) = (archive(args), ctx.options.dry_run) {
-        reporter.line(&format!("Would load {}.", archive.display()));
-        return Ok(0);
-    }
     if ctx.options.dry_run {
-        let package = resolve_dry(ctx, args, &session)?;
-        reporter.line(&format!("Would add {package}."));
-        return Ok(0);
+        return Ok(print(&preview(ctx, args, &session)?, reporter));
     }
     session.heal(reporter)?;
     if let Some(archive) = archive(args) {
@@ -47,7 +44,7 @@ pub(super) fn archive(args: &Args) -> Option<PathBuf> {
     if args.module.is_some() || args.version.is_some() || args.source.is_some() {
         return None;
     }
-    ldtarball::file(args)
+    args.archive.clone()
 }
 
 /// The package that the words name; a source directory is copied to its place first.
@@ -66,12 +63,68 @@ pub(super) fn resolve(
     }
 }
 
-/// The package that the words name, without touching anything.
-pub(super) fn resolve_dry(ctx: &Context, args: &Args, session: &Session<'_>) -> Result<Package, Error> {
-    match &args.source {
-        Some(source) if args.module.is_none() => named_by(ctx, args, session, source),
-        _ => package(args),
+/// The plan of a run, without a change.
+fn preview(ctx: &Context, args: &Args, session: &Session<'_>) -> Result<Plan, Error> {
+    if let Some(archive) = archive(args) {
+        return Ok(Plan { registering: vec![ldtarball::registering(ctx, &archive)?], ..Plan::default() });
     }
+    let (package, copied) = resolve_dry(ctx, args, session)?;
+    let registering = registering(ctx, args, session, &package, copied.as_ref())?;
+    Ok(Plan { registering: copied.into_iter().chain([registering]).collect(), ..Plan::default() })
+}
+
+/// The package that the words name, and what would be copied, without touching anything.
+pub(super) fn resolve_dry(
+    ctx: &Context,
+    args: &Args,
+    session: &Session<'_>,
+) -> Result<(Package, Option<Registering>), Error> {
+    match &args.source {
+        Some(source) if args.module.is_none() && args.version.is_none() => {
+            let (package, copied) = source_tree(ctx, args, session, source)?;
+            Ok((package, copied.map(|(from, to)| Registering::Copy(from, ctx.trees.shown(&to)))))
+        }
+        _ => Ok((package(args)?, None)),
+    }
+}
+
+/// How `package` would be registered, where `copied` is done; the errors are those of [`add`].
+pub(super) fn registering(
+    ctx: &Context,
+    args: &Args,
+    session: &Session<'_>,
+    package: &Package,
+    copied: Option<&Registering>,
+) -> Result<Registering, Error> {
+    let source = source_dir(ctx, package);
+    let there = ctx.trees.outer(&source).is_dir();
+    if there && superseded::is_marked(&ctx.trees, package) {
+        return Ok(Registering::Again(package.clone(), source));
+    }
+    if source_state(ctx, package) == Source::Added {
+        return Err(Error::AlreadyAdded(package.clone()));
+    }
+    if copied.is_none() {
+        readable(ctx, args, session, package)?;
+    }
+    Ok(Registering::Add(package.clone()))
+}
+
+/// The dkms.conf of a source in its place, read as strictly as can be, and the kernel that it was read for.
+fn readable(
+    ctx: &Context,
+    args: &Args,
+    session: &Session<'_>,
+    package: &Package,
+) -> Result<(Evaluated, Kernel), Error> {
+    let source = source_dir(ctx, package);
+    if !ctx.trees.outer(&source).is_dir() {
+        return Err(Error::NoSource(source));
+    }
+    let kernel = session.facts.kernel(&some_kernel(ctx, args)?)?;
+    let own = source.join("dkms.conf");
+    let conf = Some(own.as_path()).filter(|_| ctx.options.conf.is_none());
+    Ok((session.facts.evaluate(package, &kernel, conf, true)?, kernel.kernel.clone()))
 }
 
 /// Registers `package`, whose source is at its place; gives the exit code: that of POST_ADD.
@@ -95,17 +148,7 @@ pub(super) fn add(
         }
         return Err(Error::AlreadyAdded(package.clone()));
     }
-    if !ctx.trees.outer(&source).is_dir() {
-        return Err(Error::NoSource(source));
-    }
-    let kernel = session.facts.kernel(&some_kernel(ctx, args)?)?;
-    let own = source.join("dkms.conf");
-    let evaluated = session.facts.evaluate(
-        package,
-        &kernel,
-        Some(&own).filter(|_| ctx.options.conf.is_none()).map(PathBuf::as_path),
-        true,
-    )?;
+    let (evaluated, kernel) = readable(ctx, args, session, package)?;
     for event in &evaluated.said {
         reporter.report(event.clone());
     }
@@ -119,7 +162,7 @@ pub(super) fn add(
         fs::create_dir_all(ctx.trees.build_dir(package))?;
     }
     match &evaluated.recipe.scripts.post_add {
-        Some(line) => post_add(ctx, args, package, &kernel.kernel, line, reporter),
+        Some(line) => post_add(ctx, args, package, &kernel, line, reporter),
         None => Ok(0),
     }
 }
@@ -134,7 +177,7 @@ pub(super) fn post_add(
     reporter: &dyn Reporter,
 ) -> Result<u8, Error> {
     // On its own, `add` hands no variables of the package to the script; as a part of build and install it does.
-    let alone = matches!(args.verb_name(), "add" | "ldtarball");
+    let alone = args.verb.is_some_and(|verb| matches!(verb.id, Id::Add | Id::Ldtarball));
     let environment = if alone { Environment::new() } else { script::environment(package, kernel) };
     let code = script::run(ctx, package, "post_add", line, &environment, reporter)?;
     Ok(u8::try_from(code).unwrap_or(1))
@@ -181,6 +224,28 @@ pub(super) fn named_by_conf(ctx: &Context, args: &Args, session: &Session<'_>, c
     Ok(Package { name, version })
 }
 
+/// The package that a source directory is, and from where to where it has to be copied (outer paths); `None` if it is in
+/// its place.
+fn source_tree(
+    ctx: &Context,
+    args: &Args,
+    session: &Session<'_>,
+    source: &Path,
+) -> Result<(Package, Option<(PathBuf, PathBuf)>), Error> {
+    let from = fs::canonicalize(source)?;
+    let package = named_by(ctx, args, session, &from)?;
+    let to = ctx.trees.outer(source_dir(ctx, &package));
+    let in_place = [to.clone(), ctx.trees.source_of(&package), ctx.trees.build_dir(&package)];
+    if in_place.iter().any(|place| std::fs::canonicalize(place).is_ok_and(|place| place == from)) {
+        return Ok((package, None));
+    }
+    // Before anything is written: a second add must not overwrite the source of the first.
+    if source_state(ctx, &package) == Source::Added && !ctx.options.force {
+        return Err(Error::AlreadyAdded(package));
+    }
+    Ok((package, Some((from, to))))
+}
+
 /// Copies a source directory to `<source tree>/<m>-<v>`, as one change; gives the package it is.
 fn add_source_tree(
     ctx: &Context,
@@ -192,18 +257,8 @@ fn add_source_tree(
     if !ctx.machine.root && ctx.trees.root.is_host() {
         return Err(Error::NotRoot);
     }
-    let from = fs::canonicalize(source)?;
-    let package = named_by(ctx, args, session, &from)?;
-    let inside = source_dir(ctx, &package);
-    let to = ctx.trees.outer(&inside);
-    let in_place = [to.clone(), ctx.trees.source_of(&package), ctx.trees.build_dir(&package)];
-    if in_place.iter().any(|place| std::fs::canonicalize(place).is_ok_and(|place| place == from)) {
-        return Ok(package);
-    }
-    // Before anything is written: a second add must not overwrite the source of the first.
-    if source_state(ctx, &package) == Source::Added && !ctx.options.force {
-        return Err(Error::AlreadyAdded(package));
-    }
+    let (package, copied) = source_tree(ctx, args, session, source)?;
+    let Some((from, to)) = copied else { return Ok(package) };
     if to.exists() && ctx.options.force {
         reporter.line(&format!("Forcing install of {package}"));
     }

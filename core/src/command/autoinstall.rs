@@ -1,46 +1,77 @@
 //! `dkms autoinstall` and `dkms kernel_postinst`: every package that wants it, on one kernel, in the
 //! classic's words and with its exit codes (docs/contract.md 8).
 
-use super::reconcile::{how, show};
+use super::reconcile::print;
 use super::{check_access, event, kernels, post_transaction};
 use crate::cli::args::Args;
+use crate::cli::verb::Show;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::Done;
 use crate::names::Kernel;
 use crate::plan::{Action, Reason, Step};
 use crate::policy::{Ending, FAILED};
-use crate::reconcile::{How, Outcome, Scope, preview, reconcile};
+use crate::reconcile::{How, Initramfs, Outcome, Scope, preview, reconcile};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
 
-pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+pub(super) fn run(
+    ctx: &Context,
+    args: &Args,
+    initramfs: Initramfs,
+    show: Show,
+    reporter: &dyn Reporter,
+) -> Result<u8, Error> {
+    let session = Session::new(ctx)?;
+    let (code, installed) = install(&session, args, initramfs, show, reporter)?;
+    if let Some(kernel) = installed {
+        post_transaction(&session, Some(&kernel), reporter)?;
+    }
+    Ok(code)
+}
+
+/// `kernel_postinst`: the kernel's own package goes on after us, and no transaction ends here.
+pub(super) fn postinst(
+    ctx: &Context,
+    args: &Args,
+    initramfs: Initramfs,
+    show: Show,
+    reporter: &dyn Reporter,
+) -> Result<u8, Error> {
+    Ok(install(&Session::new(ctx)?, args, initramfs, show, reporter)?.0)
+}
+
+/// Gives the exit code, and the kernel if something was installed for it.
+fn install(
+    session: &Session<'_>,
+    args: &Args,
+    initramfs: Initramfs,
+    show: Show,
+    reporter: &dyn Reporter,
+) -> Result<(u8, Option<Kernel>), Error> {
+    let ctx = session.ctx;
     if args.kernels.len() > 1 {
         return Err(Error::OneKernel(args.verb_name()));
     }
     if ctx.autoinstall_is_off() {
         reporter.line(&"Automatic installation of modules has been disabled.");
-        return Ok(0);
+        return Ok((0, None));
     }
     let kernel = kernels(ctx, args)?.remove(0);
     let scope = Scope::Kernels(vec![kernel.clone()]);
-    let how = How { announce: true, ..how(args) };
-    let session = Session::new(ctx)?;
+    let how = How { announce: true, initramfs, ..How::default() };
     if ctx.options.dry_run {
-        let (plan, broken) = preview(&session, &scope, how)?;
-        return show(args, &plan, &broken, reporter);
+        let (plan, broken) = preview(session, &scope, how)?;
+        return Ok((print(show, &plan, &broken, reporter)?, None));
     }
     check_access(ctx, args)?;
-    let outcome = reconcile(&session, &scope, how, reporter)?;
+    let outcome = reconcile(session, &scope, how, reporter)?;
     for broken in &outcome.broken {
         reporter.report(Event::Error(vec![broken.clone()]));
     }
-    let code = conclude(&session, &kernel, &outcome, reporter)?;
+    let code = conclude(session, &kernel, &outcome, reporter)?;
     let installed = outcome.results.iter().any(|result| matches!(result, Some(Ok(Done::Installed))));
-    if installed && args.verb_name() == "autoinstall" {
-        post_transaction(&session, Some(&kernel), reporter)?;
-    }
-    Ok(code)
+    Ok((code, installed.then_some(kernel)))
 }
 
 /// The summary lines, and the exit code.

@@ -1,26 +1,27 @@
 //! `dkms build` and `dkms install`: one or more kernels, adding the package first where needed.
 
-use super::{add, check_access, check_not_broken, kernels, ldtarball, post_transaction, source_state, tell_trust};
+use super::{
+    add, check_access, check_not_broken, kernels, ldtarball, post_transaction, print, source_state, tell_trust,
+};
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::work::state_of;
 use crate::execute::{self, Done, Results, Voice};
 use crate::install;
-use crate::names::Kernel;
-use crate::plan::{Step, Want, rebuilt, requested};
+use crate::names::{Kernel, Package};
+use crate::plan::{Plan, Step, Want, rebuilt, requested};
 use crate::reconcile::dependants;
 use crate::reconcile::superseded;
-use crate::report::Reporter;
+use crate::report::{Buffer, Reporter};
 use crate::run::Session;
 use crate::tree::walk::Source;
 
-pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporter) -> Result<u8, Error> {
     check_access(ctx, args)?;
     let session = Session::new(ctx)?;
-    let want = if args.verb_name() == "install" { Want::Installed } else { Want::Built };
     if ctx.options.dry_run {
-        return dry_run(ctx, args, &session, want, reporter);
+        return Ok(print(&preview(ctx, args, &session, want)?, reporter));
     }
     session.heal(reporter)?;
     let package = match add::archive(args) {
@@ -37,19 +38,14 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     };
     check_not_broken(ctx, &package)?;
     let kernels = kernels(ctx, args)?;
-    // Built already, it may have come without its source: nothing to add then.
-    let known = source_state(ctx, &package) == Source::Added
-        || kernels.iter().all(|kernel| install::is_built(ctx, &package, kernel));
-    if !known {
+    if !is_known(ctx, &package, &kernels) {
         let code = add::add(ctx, args, &session, &package, reporter)?;
         if code != 0 {
             return Ok(code);
         }
         reporter.line(&"");
     }
-    let force = ctx.options.force || (ctx.options.rpm_safe_upgrade && want == Want::Installed);
-    let asked = |kernel| requested(&package, kernel, &state_of(ctx, &package, kernel), want, force);
-    let mut steps: Vec<Step> = kernels.iter().map(asked).collect();
+    let mut steps = steps(ctx, &package, &kernels, want);
     let mut results = execute::run::without_depmod(&session, &steps, Voice::Asked, reporter);
     if want == Want::Installed && !ctx.options.force {
         dependants(&session, &mut steps, &mut results, reporter)?;
@@ -76,19 +72,9 @@ fn dependants(
     results: &mut Results,
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
-    let mut again: Vec<Step> = Vec::new();
-    for (step, _) in steps.iter().zip(results.iter()).filter(|(_, result)| matches!(result, Some(Ok(Done::Installed))))
-    {
-        let found = dependants::find(session.ctx, &step.kernel, std::slice::from_ref(&step.package.name))?;
-        for cycle in &found.cycles {
-            let cycle = cycle.iter().map(ToString::to_string).collect::<Vec<_>>().join(" -> ");
-            reporter.warning(&[&"The following modules could not be rebuilt due to dependency cycles:", &cycle]);
-        }
-        let first = again.len();
-        let mut rebuilt = rebuilt(found.packages, &step.kernel, &step.package.name);
-        rebuilt.iter_mut().flat_map(|step| &mut step.after).for_each(|before| *before += first);
-        again.append(&mut rebuilt);
-    }
+    let done = steps.iter().zip(results.iter());
+    let installed = done.filter(|(_, result)| matches!(result, Some(Ok(Done::Installed)))).map(|(step, _)| step);
+    let again = followers(session.ctx, installed, reporter)?;
     let rebuilt = execute::run::without_depmod(session, &again, Voice::Dependants, reporter);
     for (step, result) in again.iter().zip(&rebuilt) {
         if matches!(result, Some(Err(_))) && install::is_installed(session.ctx, &step.package, &step.kernel) {
@@ -113,33 +99,56 @@ pub(super) fn code(results: &Results) -> u8 {
     if !codes.is_empty() && codes.iter().all(|code| *code == 77) { 77 } else { 0 }
 }
 
-fn dry_run(
+/// Whether nothing has to be added: built already, it may have come without its source.
+fn is_known(ctx: &Context, package: &Package, kernels: &[Kernel]) -> bool {
+    source_state(ctx, package) == Source::Added || kernels.iter().all(|kernel| install::is_built(ctx, package, kernel))
+}
+
+fn steps(ctx: &Context, package: &Package, kernels: &[Kernel], want: Want) -> Vec<Step> {
+    let force = ctx.options.force || (ctx.options.rpm_safe_upgrade && want == Want::Installed);
+    kernels.iter().map(|kernel| requested(package, kernel, &state_of(ctx, package, kernel), want, force)).collect()
+}
+
+/// The steps that rebuild what follows `installed`.
+fn followers<'a>(
     ctx: &Context,
-    args: &Args,
-    session: &Session<'_>,
-    want: Want,
+    installed: impl Iterator<Item = &'a Step>,
     reporter: &dyn Reporter,
-) -> Result<u8, Error> {
+) -> Result<Vec<Step>, Error> {
+    let mut again: Vec<Step> = Vec::new();
+    for step in installed {
+        let found = dependants::find(ctx, &step.kernel, &step.package)?;
+        for cycle in &found.cycles {
+            let cycle = cycle.iter().map(ToString::to_string).collect::<Vec<_>>().join(" -> ");
+            reporter.warning(&[&"The following modules could not be rebuilt due to dependency cycles:", &cycle]);
+        }
+        let first = again.len();
+        let mut rebuilt = rebuilt(found.packages, &step.kernel, &step.package.name);
+        rebuilt.iter_mut().flat_map(|step| &mut step.after).for_each(|before| *before += first);
+        again.append(&mut rebuilt);
+    }
+    Ok(again)
+}
+
+/// The plan of a run, without a change.
+fn preview(ctx: &Context, args: &Args, session: &Session<'_>, want: Want) -> Result<Plan, Error> {
+    let mut plan = Plan::default();
     if let Some(file) = add::archive(args) {
-        reporter.line(&format!("Would load {}.", file.display()));
-        return Ok(0);
+        plan.registering.push(ldtarball::registering(ctx, &file)?);
+        return Ok(plan);
     }
-    let package = add::resolve_dry(ctx, args, session)?;
-    for kernel in kernels(ctx, args)? {
-        let built = install::is_built(ctx, &package, &kernel);
-        if install::is_installed(ctx, &package, &kernel) && !ctx.options.force {
-            reporter.line(&format!("{package} is installed for kernel {kernel} already."));
-            continue;
-        }
-        if source_state(ctx, &package) != Source::Added {
-            reporter.line(&format!("Would add {package}: it is not registered."));
-        }
-        if !built || (want == Want::Built && ctx.options.force) {
-            reporter.line(&format!("Would build {package} for kernel {kernel}."));
-        }
-        if want == Want::Installed {
-            reporter.line(&format!("Would install {package} for kernel {kernel}."));
-        }
+    let (package, copied) = add::resolve_dry(ctx, args, session)?;
+    check_not_broken(ctx, &package)?;
+    let kernels = kernels(ctx, args)?;
+    if !is_known(ctx, &package, &kernels) {
+        let registering = add::registering(ctx, args, session, &package, copied.as_ref())?;
+        plan.registering.extend(copied);
+        plan.registering.push(registering);
     }
-    Ok(0)
+    plan.steps = steps(ctx, &package, &kernels, want);
+    if want == Want::Installed && !ctx.options.force {
+        let followers = followers(ctx, plan.steps.iter().filter(|step| step.installs()), &Buffer::default())?;
+        plan.steps.extend(followers);
+    }
+    Ok(plan)
 }

@@ -1,16 +1,15 @@
 //! `dkms kernel_preinst` and `dkms kernel_prerm`: a kernel's package is about to be upgraded under the same
 //! release, or to be removed (docs/contract.md 2.13).
 
-use super::{check_access, kernels};
+use super::{check_access, kernels, print};
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::run::depmods;
-use crate::reconcile::{kernel_is_coming, kernel_is_going};
+use crate::plan::Plan;
+use crate::reconcile::{kernel_is_coming, kernel_is_going, orphaned, outdated};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
-use crate::tree::beside;
-use crate::tree::walk::{self, Filter};
 
 /// What both return when something could not be done.
 const FAILED: u8 = 14;
@@ -19,8 +18,7 @@ pub(super) fn preinst(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Re
     let kernel = kernels(ctx, args)?.remove(0);
     check_access(ctx, args)?;
     if ctx.options.dry_run {
-        reporter.line(&format!("Would look upon the modules for kernel {kernel} as stale until they are built anew."));
-        return Ok(0);
+        return Ok(print(&Plan { steps: outdated(ctx, &kernel), ..Plan::default() }, reporter));
     }
     let session = Session::new(ctx)?;
     session.heal(reporter)?;
@@ -36,15 +34,7 @@ pub(super) fn prerm(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Resu
     let kernel = kernels(ctx, args)?.remove(0);
     check_access(ctx, args)?;
     if ctx.options.dry_run {
-        let filter = Filter { kernels: vec![(kernel.release.to_string(), None)], ..Filter::default() };
-        let walk = walk::walk(&ctx.trees, &filter);
-        let beside = beside::unknown_to(&ctx.trees, &filter, &walk);
-        let built = walk.packages.iter().filter(|entry| entry.built.iter().any(|built| built.kernel == kernel));
-        let beside = beside.iter().filter(|beside| beside.kernel == kernel).map(|beside| &beside.package);
-        for package in built.map(|entry| &entry.package).chain(beside) {
-            reporter.line(&format!("Would remove {package} from kernel {kernel}."));
-        }
-        return Ok(0);
+        return Ok(print(&Plan { steps: orphaned(ctx, &kernel), ..Plan::default() }, reporter));
     }
     let session = Session::new(ctx)?;
     let failures = kernel_is_going(&session, &kernel, reporter)?;

@@ -6,15 +6,18 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::stage::Staged;
-use super::{add, autoinstall, check_access, source_dir, source_state};
+use super::{add, autoinstall, check_access, print, source_dir, source_state};
 use crate::archive::layout::{self, Binaries, Kind, Layout, MAIN_TREE};
 use crate::archive::reader::{self, Limits};
 use crate::cli::args::Args;
+use crate::cli::verb::Show;
 use crate::context::Context;
 use crate::error::Error;
 use crate::journal::{Change, JournalError, WorkDir};
 use crate::names::Package;
+use crate::plan::{Plan, Registering};
 use crate::process::{self, Output};
+use crate::reconcile::Initramfs;
 use crate::report::Reporter;
 use crate::run::Session;
 use crate::tree::manifest::Manifest;
@@ -30,7 +33,7 @@ pub(super) struct Loaded {
 }
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
-    let Some(archive) = file(args) else {
+    let Some(archive) = args.archive.clone() else {
         let word = args.module.clone().unwrap_or_default();
         return Err(Error::Archive(format!("{word} does not exist."), 2));
     };
@@ -38,21 +41,16 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         return Err(Error::NotRoot);
     }
     check_access(ctx, args)?;
+    if ctx.options.dry_run {
+        let plan = Plan { registering: vec![registering(ctx, &archive)?], ..Plan::default() };
+        return Ok(print(&plan, reporter));
+    }
     if is_rpm(&archive) {
         return install_rpm(ctx, args, &archive, reporter);
-    }
-    if ctx.options.dry_run {
-        reporter.line(&format!("Would load {}.", archive.display()));
-        return Ok(0);
     }
     let session = Session::new(ctx)?;
     session.heal(reporter)?;
     Ok(load(ctx, args, &session, &archive, reporter)?.code)
-}
-
-/// The file that the words name.
-pub(super) fn file(args: &Args) -> Option<PathBuf> {
-    args.path("archive").or_else(|| args.archive.clone())
 }
 
 pub(super) fn is_rpm(file: &Path) -> bool {
@@ -62,23 +60,37 @@ pub(super) fn is_rpm(file: &Path) -> bool {
 /// Has rpm install `file`, then installs what it brought. No lock of ours is held meanwhile: the package's
 /// scriptlets call dkms.
 pub(super) fn install_rpm(ctx: &Context, args: &Args, file: &Path, reporter: &dyn Reporter) -> Result<u8, Error> {
-    let refused = || {
-        let file = file.display();
-        let text =
-            format!("Unable to install {file} using rpm.\nCheck to ensure that your system can install .rpm files.");
-        Error::Archive(text, 9)
-    };
-    let inside = ctx.trees.root.inside(&fs::canonicalize(file).map_err(|_| missing(file))?).ok_or_else(refused)?;
-    if ctx.options.dry_run {
-        reporter.line(&format!("Would install {} using rpm.", inside.display()));
-        return Ok(0);
-    }
+    let refused = || not_by_rpm(file);
+    let inside = inside(ctx, file)?;
     let argv = ["rpm".as_ref(), "-Uvh".as_ref(), inside.as_os_str()];
     let mut task = ctx.world.task(argv, Path::new("/"));
     task.output = Output::Inherit;
     match process::run(task) {
-        Ok(end) if end.status.success() => autoinstall::run(ctx, args, reporter),
+        Ok(end) if end.status.success() => autoinstall::run(ctx, args, Initramfs::Auto, Show::default(), reporter),
         _ => Err(refused()),
+    }
+}
+
+fn not_by_rpm(file: &Path) -> Error {
+    let file = file.display();
+    let text = format!("Unable to install {file} using rpm.\nCheck to ensure that your system can install .rpm files.");
+    Error::Archive(text, 9)
+}
+
+/// What the root's rpm calls `file`.
+fn inside(ctx: &Context, file: &Path) -> Result<PathBuf, Error> {
+    let file = fs::canonicalize(file).map_err(|_| missing(file))?;
+    ctx.trees.root.inside(&file).ok_or_else(|| not_by_rpm(&file))
+}
+
+/// What is to be done with `file`.
+pub(super) fn registering(ctx: &Context, file: &Path) -> Result<Registering, Error> {
+    if is_rpm(file) {
+        Ok(Registering::Rpm(inside(ctx, file)?))
+    } else if file.is_file() {
+        Ok(Registering::Load(file.to_owned()))
+    } else {
+        Err(missing(file))
     }
 }
 

@@ -1,29 +1,28 @@
 //! `dkms match`: install for one kernel what another has (docs/contract.md 2.11).
 
-use super::{check_access, kernels};
+use super::{check_access, kernels, print};
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::work::state_of;
 use crate::execute::{self, Voice};
 use crate::names::{Arch, Kernel, Name, Release};
-use crate::plan::{Step, Want, requested};
+use crate::plan::{Plan, Step, Want, requested};
 use crate::report::Reporter;
 use crate::run::Session;
 use crate::tree::walk::{self, Filter};
 
-pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+pub(super) fn run(ctx: &Context, args: &Args, template: Option<Release>, reporter: &dyn Reporter) -> Result<u8, Error> {
     if args.kernels.len() > 1 {
         return Err(Error::OneKernel("match"));
     }
-    let Some(template) = args.value("templatekernel").filter(|release| !release.is_empty()) else {
+    let Some(template) = template else {
         return Err(Error::Match(
             "Invalid number of parameters passed.\nUsage: match --templatekernel=<kernel> -k <kernel>\n   or: match --templatekernel=<kernel> -k <kernel> <module>".to_owned(),
             1,
         ));
     };
     let kernel = kernels(ctx, args)?.remove(0);
-    let template = Release::new(template)?;
     if template == kernel.release {
         return Err(Error::Match("The templatekernel and the specified kernel version are the same.".to_owned(), 2));
     }
@@ -53,18 +52,17 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     if let Some(error) = session.facts.no_headers(&*session.facts.kernel(&kernel)?) {
         return Err(error);
     }
-    if ctx.options.dry_run {
-        for package in packages {
-            reporter.line(&format!("Would install {package} for kernel {kernel}."));
-        }
-        return Ok(0);
+    if !ctx.options.dry_run {
+        session.heal(reporter)?;
     }
-    session.heal(reporter)?;
     let steps = packages.iter().map(|package| {
         let state = state_of(ctx, package, &kernel);
         requested(package, &kernel, &state, Want::Installed, ctx.options.force)
     });
     let steps = after_dependencies(&session, steps.collect())?;
+    if ctx.options.dry_run {
+        return Ok(print(&Plan { steps, ..Plan::default() }, reporter));
+    }
     Ok(super::build::code(&execute::run(&session, &steps, Voice::Match, reporter)))
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{check_not_broken, kernels, package};
 use crate::archive::writer::{self, Plan, Source};
 use crate::cli::args::Args;
+use crate::cli::verb::{Content, Reach};
 use crate::context::Context;
 use crate::error::Error;
 use crate::install;
@@ -14,17 +15,27 @@ use crate::run::Session;
 use crate::sign::signing;
 use crate::tree::walk::{self, Filter, PackageEntry, Source as Registered};
 
-pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+pub(super) fn run(
+    ctx: &Context,
+    args: &Args,
+    reach: Reach,
+    content: Content,
+    reporter: &dyn Reporter,
+) -> Result<u8, Error> {
     let package = package(args)?;
     check_not_broken(ctx, &package)?;
     let entry = walk::walk(&ctx.trees, &Filter::package(&package)).packages.into_iter().next();
     let entry = entry.ok_or_else(|| Error::NotAdded(package.clone()))?;
     let added = entry.source == Registered::Added;
     // What came as binaries only can be passed on as binaries only.
-    if !added && (entry.built.is_empty() || args.flag("source-only")) {
+    if !added && (entry.built.is_empty() || content == Content::Source) {
         return Err(Error::NotAdded(package));
     }
-    let kernels = chosen(ctx, args, &entry)?;
+    let kernels = match (content, reach) {
+        (Content::Source, _) => Vec::new(),
+        (_, Reach::Named) => kernels(ctx, args)?,
+        (_, Reach::All) => all(&entry)?,
+    };
     let mut artefacts = Vec::new();
     for kernel in kernels {
         if !install::is_built(ctx, &package, &kernel) {
@@ -42,7 +53,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     // Itself, not the link in the tree that leads to it.
     let tree = fs_err::canonicalize(ctx.trees.source_of(&package))?;
     let conf = tree.join("dkms.conf");
-    let source = if !added || args.flag("binaries-only") {
+    let source = if !added || content == Content::Binaries {
         reporter.line(&"Creating tarball structure to specifically accommodate binaries.");
         Source::ConfOnly(&conf)
     } else {
@@ -60,14 +71,8 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     Ok(0)
 }
 
-/// The kernels whose artefacts go in.
-fn chosen(ctx: &Context, args: &Args, entry: &PackageEntry) -> Result<Vec<Kernel>, Error> {
-    if args.flag("source-only") {
-        return Ok(Vec::new());
-    }
-    if !args.flag("all") {
-        return kernels(ctx, args);
-    }
+/// The kernels that something is built for.
+fn all(entry: &PackageEntry) -> Result<Vec<Kernel>, Error> {
     if entry.built.is_empty() {
         let text =
             "No modules built for any kernel.\nModules must already be in the built state before using mktarball.";
@@ -79,8 +84,7 @@ fn chosen(ctx: &Context, args: &Args, entry: &PackageEntry) -> Result<Vec<Kernel
 /// Where the archive goes: `--archive` names a file beside the others, or any place with a directory.
 fn target(ctx: &Context, args: &Args, package: &Package, kernels: &[Kernel]) -> Result<PathBuf, Error> {
     let usual = ctx.trees.package_dir(package).join("tarball");
-    let given = args.path("archive").or_else(|| args.archive.clone());
-    let (dir, name) = match &given {
+    let (dir, name) = match &args.archive {
         None => (usual, writer::file_name(package, kernels)),
         Some(path) => {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned());

@@ -19,10 +19,12 @@ mod status;
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::Args;
+use crate::cli::verb::Verb;
 use crate::context::Context;
 use crate::error::Error;
 use crate::kernel::installed;
 use crate::names::{Arch, Kernel, Package, Release};
+use crate::plan::{Plan, Want};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
 use crate::tree::fallback;
@@ -48,27 +50,28 @@ pub fn event(error: &Error) -> Event {
 }
 
 fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
-    check_words(args)?;
+    let verb = Verb::of(args)?;
     if args.verb.is_some_and(|verb| verb.rules.writes) && !ctx.options.dry_run {
         prepare_fallback_tree(ctx, reporter)?;
     }
-    match args.verb_name() {
-        "add" => add::run(ctx, args, reporter),
-        "build" | "install" => build::run(ctx, args, reporter),
-        "uninstall" | "unbuild" | "remove" => remove::run(ctx, args, reporter),
-        "autoinstall" | "kernel_postinst" => autoinstall::run(ctx, args, reporter),
-        "kernel_preinst" => kernel::preinst(ctx, args, reporter),
-        "kernel_prerm" => kernel::prerm(ctx, args, reporter),
-        "match" => matching::run(ctx, args, reporter),
-        "reconcile" => reconcile::run(ctx, args, reporter),
-        "mktarball" => mktarball::run(ctx, args, reporter),
-        "ldtarball" => ldtarball::run(ctx, args, reporter),
-        "mkpkg" | "mkdeb" | "mkrpm" | "mkdriverdisk" => mkpkg::run(ctx),
-        "status" => status::run(ctx, args, reporter),
-        "generate_mok" => generate_mok::run(ctx, args, reporter),
-        "mok" => mok::run(ctx, args, reporter),
-        "sign" => sign::run(ctx, args, reporter),
-        other => Err(Error::Usage(crate::error::UsageError::BadValue(format!("The action {other:?} is not known.")))),
+    match verb {
+        Verb::Add => add::run(ctx, args, reporter),
+        Verb::Build => build::run(ctx, args, Want::Built, reporter),
+        Verb::Install => build::run(ctx, args, Want::Installed, reporter),
+        Verb::TakeAway(depth, reach) => remove::run(ctx, args, depth, reach, reporter),
+        Verb::Autoinstall(initramfs, show) => autoinstall::run(ctx, args, initramfs, show, reporter),
+        Verb::KernelPostinst(initramfs, show) => autoinstall::postinst(ctx, args, initramfs, show, reporter),
+        Verb::KernelPreinst => kernel::preinst(ctx, args, reporter),
+        Verb::KernelPrerm => kernel::prerm(ctx, args, reporter),
+        Verb::Match(template) => matching::run(ctx, args, template, reporter),
+        Verb::Reconcile(options) => reconcile::run(ctx, args, &options, reporter),
+        Verb::Mktarball(reach, content) => mktarball::run(ctx, args, reach, content, reporter),
+        Verb::Ldtarball => ldtarball::run(ctx, args, reporter),
+        Verb::Mkpkg => mkpkg::run(ctx),
+        Verb::Status(show) => status::run(ctx, args, show, reporter),
+        Verb::GenerateMok => generate_mok::run(ctx, args, reporter),
+        Verb::Mok(what, json) => mok::run(ctx, args, &what, json, reporter),
+        Verb::Sign(reach) => sign::run(ctx, args, reach, reporter),
     }
 }
 
@@ -83,30 +86,6 @@ fn prepare_fallback_tree(ctx: &Context, reporter: &dyn Reporter) -> Result<(), E
         ))),
         fallback::Made::There => {}
         fallback::Made::NotOurs => return Err(Error::ReadOnlyTree { tree: own.clone(), advice: None }),
-    }
-    Ok(())
-}
-
-/// What can be said of the words without looking at anything.
-fn check_words(args: &Args) -> Result<(), Error> {
-    if args.flag("binaries-only") && args.flag("source-only") {
-        return Err(Error::Conflict("--binaries-only", "--source-only", 8));
-    }
-    if args.arches.len() > 1 && args.arches.len() != args.kernels.len() {
-        return Err(Error::ArchCount { arches: args.arches.len(), kernels: args.kernels.len() });
-    }
-    if args.flag("all") && !args.kernels.is_empty() {
-        return Err(Error::Conflict("--all", "-k", 2));
-    }
-    if args.flag("all") && !args.arches.is_empty() {
-        return Err(Error::Conflict("--all", "-a", 3));
-    }
-    let Some(verb) = args.verb else { return Ok(()) };
-    if args.flag("all") && !verb.rules.all {
-        return Err(Error::NoAll(verb.name));
-    }
-    if verb.rules.one_kernel && args.kernels.len() != 1 {
-        return Err(Error::OneKernel(verb.name));
     }
     Ok(())
 }
@@ -225,6 +204,12 @@ fn default_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
         None => Arch::new(ctx.distribution.arch_label(&release, &ctx.machine.name))?,
     };
     Ok(Kernel { release, arch })
+}
+
+/// Prints a plan instead of carrying it out; gives the exit code.
+fn print(plan: &Plan, reporter: &dyn Reporter) -> u8 {
+    plan.promises().iter().for_each(|line| reporter.line(line));
+    0
 }
 
 /// Tells the user if this machine will refuse what was signed for these kernels.

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use serde::Serialize;
 
 use crate::cli::args::Args;
+use crate::cli::verb::Mok;
 use crate::context::Context;
 use crate::error::Error;
 use crate::error::UsageError;
@@ -17,14 +18,14 @@ use crate::sign::trust::{Enrolment, Facts};
 use crate::sign::{Certificate, colons};
 use crate::sign::{signing, will_load};
 
-pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+pub(super) fn run(ctx: &Context, args: &Args, what: &Mok, json: bool, reporter: &dyn Reporter) -> Result<u8, Error> {
     let session = Session::new(ctx)?;
     let kernel = session.facts.kernel(&super::add::some_kernel(ctx, args)?)?;
     let keys = signing::keys(ctx, &kernel, &session.facts.signing_options(&kernel)?);
-    match args.module.as_deref() {
-        None | Some("status") => status(ctx, args, &keys, reporter),
-        Some("enroll") => enroll(ctx, args, &keys, reporter),
-        Some(other) => {
+    match what {
+        Mok::Status => status(ctx, json, &keys, reporter),
+        Mok::Enroll => enroll(ctx, args, &keys, reporter),
+        Mok::Other(other) => {
             Err(Error::Usage(UsageError::BadValue(format!("dkms mok knows status and enroll, not {other:?}."))))
         }
     }
@@ -62,7 +63,7 @@ struct Machine {
     refuses_untrusted: bool,
 }
 
-fn status(ctx: &Context, args: &Args, keys: &signing::Keys, reporter: &dyn Reporter) -> Result<u8, Error> {
+fn status(ctx: &Context, json: bool, keys: &signing::Keys, reporter: &dyn Reporter) -> Result<u8, Error> {
     let facts = will_load::machine(ctx);
     let file = ctx.trees.outer(&keys.certificate);
     let cert = Certificate::load(&file);
@@ -92,7 +93,7 @@ fn status(ctx: &Context, args: &Args, keys: &signing::Keys, reporter: &dyn Repor
         trust: will_load::word(now),
         next_boot: next,
     };
-    if args.value("format") == Some("json") {
+    if json {
         reporter.line(&serde_json::to_string_pretty(&state).map_err(std::io::Error::other)?);
         return Ok(0);
     }

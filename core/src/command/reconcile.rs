@@ -3,52 +3,42 @@
 
 use super::kernels;
 use crate::cli::args::Args;
+use crate::cli::verb::{Reconciling, Show};
 use crate::conf::framework::Policy;
 use crate::context::Context;
 use crate::error::Error;
-use crate::execute::run::depmods;
 use crate::kernel::installed;
 use crate::names::{Arch, Kernel};
 use crate::plan::{Action, Plan};
-use crate::reconcile::summary::{self, Summary};
-use crate::reconcile::superseded;
-use crate::reconcile::{How, Initramfs, Outcome, Scope, adopt, initramfs, preview, reconcile, stale, vanished};
+use crate::reconcile::summary::Summary;
+use crate::reconcile::{How, Outcome, Scope, preview, reconcile};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
 
-pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
-    if args.flag("all-kernels") && !args.kernels.is_empty() {
-        return Err(Error::Conflict("--all-kernels", "-k", 2));
-    }
-    let boot = args.value("event") == Some("boot");
+pub(super) fn run(ctx: &Context, args: &Args, options: &Reconciling, reporter: &dyn Reporter) -> Result<u8, Error> {
+    let event = options.event.as_deref();
+    let boot = event == Some("boot");
     if ctx.autoinstall_is_off() {
         reporter.line(&"Automatic installation of modules has been disabled.");
         return Ok(0);
     }
     let Some(scope) = scope(ctx, args, boot)? else { return Ok(0) };
-    let how = How { spare_known_failures: boot, ..how(args) };
+    let Reconciling { initramfs, strict, show, .. } = *options;
+    let how = How { initramfs, spare_known_failures: boot, strict, ..How::default() };
     if ctx.options.dry_run {
         let (plan, broken) = preview(&Session::new(ctx)?, &scope, how)?;
-        let in_words = args.value("format") != Some("json");
-        for package in if in_words { vanished::vanished(ctx)? } else { Vec::new() } {
-            reporter.line(&format!("Would forget {package}, whose source and modules are gone."));
-        }
-        for (package, source) in if in_words { adopt::forgotten(ctx)? } else { Vec::new() } {
-            reporter.line(&format!("Would register {package} again, with its source at {}.", source.display()));
-        }
-        return show(args, &plan, &broken, reporter);
+        return print(show, &plan, &broken, reporter);
     }
     match super::check_access(ctx, args) {
         // A package manager's run in a system without /var: that modules are lacking is policy's business, as ever.
-        Err(error @ Error::ReadOnlyTree { .. }) if args.value("event").is_some() && !must_succeed(ctx, how) => {
+        Err(error @ Error::ReadOnlyTree { .. }) if event.is_some() && !must_succeed(ctx, how) => {
             reporter.warning(&[&error]);
             return Ok(0);
         }
         checked => checked?,
     }
     // rpm's file triggers are scriptlets, too, but come when all files are in their places.
-    let over =
-        ctx.machine.rpm_scriptlet.is_none() || matches!(args.value("event"), Some("files-changed" | "transaction-end"));
+    let over = ctx.machine.rpm_scriptlet.is_none() || matches!(event, Some("files-changed" | "transaction-end"));
     let done = perform(ctx, &scope, how, over, reporter)?;
     let lines = done.summary.lines();
     if !lines.is_empty() {
@@ -84,21 +74,9 @@ pub fn perform(
     reporter: &dyn Reporter,
 ) -> Result<Performed, Error> {
     let session = Session::new(ctx)?;
-    superseded::settle_at(&session, over, reporter)?;
-    for (package, kernel) in superseded::outdated(ctx) {
-        let _lock = ctx.lock_tree()?;
-        stale::mark(ctx, &kernel, [package])?;
-    }
+    let how = How { over: Some(over), ..how };
     let outcome = reconcile(&session, scope, how, reporter)?;
-    let mut summary = Summary::of(ctx, &outcome);
-    if superseded::settle_at(&session, over, reporter)? {
-        depmods(&session, reporter);
-        if how.initramfs == Initramfs::Auto {
-            for (release, why) in initramfs::settle(ctx, reporter) {
-                summary.note(summary::not_renewed(&release, &why));
-            }
-        }
-    }
+    let summary = Summary::of(ctx, &outcome);
     if !outcome.changed.is_empty() {
         let changed = |step: &&crate::plan::Step| outcome.changed.contains(&step.kernel.release);
         let last = outcome.plan.steps.iter().rev().find(changed).map(|step| &step.kernel);
@@ -106,20 +84,6 @@ pub fn perform(
     }
     let code = outcome.code(ctx, how.strict);
     Ok(Performed { outcome, summary, code })
-}
-
-/// How the words want it.
-pub(super) fn how(args: &Args) -> How {
-    How {
-        initramfs: match args.value("initramfs") {
-            Some("later") => Initramfs::Later,
-            Some("never") => Initramfs::Never,
-            _ => Initramfs::Auto,
-        },
-        spare_known_failures: false,
-        strict: args.flag("strict"),
-        announce: false,
-    }
 }
 
 /// The kernels meant; `None`: none of them is in this root.
@@ -142,13 +106,14 @@ fn scope(ctx: &Context, args: &Args, boot: bool) -> Result<Option<Scope>, Error>
 }
 
 /// Prints a plan instead of carrying it out.
-pub(super) fn show(args: &Args, plan: &Plan, broken: &[String], reporter: &dyn Reporter) -> Result<u8, Error> {
-    if args.value("format") == Some("json") {
+pub(super) fn print(show: Show, plan: &Plan, broken: &[String], reporter: &dyn Reporter) -> Result<u8, Error> {
+    if show.json {
         reporter.line(&serde_json::to_string_pretty(plan).map_err(std::io::Error::other)?);
         return Ok(0);
     }
-    let shown = plan.steps.iter().filter(|step| args.flag("long") || step.action != Action::Keep);
-    let mut any = false;
+    plan.registering.iter().for_each(|what| reporter.line(what));
+    let shown = plan.steps.iter().filter(|step| show.long || step.action != Action::Keep);
+    let mut any = !plan.registering.is_empty();
     for step in shown {
         any = true;
         reporter.line(step);

@@ -1,7 +1,8 @@
 //! `dkms uninstall`, `dkms unbuild` and `dkms remove`: three depths of the same.
 
-use super::{check_access, kernels, package, post_transaction, source_state};
+use super::{check_access, kernels, package, post_transaction, print, source_state};
 use crate::cli::args::Args;
+use crate::cli::verb::Reach;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::run::depmods;
@@ -13,76 +14,78 @@ use crate::install;
 use crate::journal::JournalError;
 use crate::lock::Holder;
 use crate::names::{Kernel, Package};
+use crate::plan::{Depth, Plan, Registering, There, taken_away};
 use crate::reconcile::{initramfs_pending, superseded};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
 use crate::tree::beside;
 use crate::tree::walk::{self, Built, Filter, Source};
 
-pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
-    let verb = args.verb_name();
+pub(super) fn run(
+    ctx: &Context,
+    args: &Args,
+    depth: Depth,
+    reach: Reach,
+    reporter: &dyn Reporter,
+) -> Result<u8, Error> {
+    let removes = depth == Depth::Remove;
     let package = package(args)?;
     let built = built_for(ctx, &package);
     // Binaries without source, or whose source has gone, are no less there: the classic could not get rid of them.
-    if source_state(ctx, &package) == Source::Broken && built.is_empty() && verb != "remove" {
+    if source_state(ctx, &package) == Source::Broken && built.is_empty() && !removes {
         return Err(Error::Broken { source_dir: super::source_dir(ctx, &package), package });
     }
     if source_state(ctx, &package) == Source::None && built.is_empty() {
         return Err(Error::NotThere(package));
     }
     check_access(ctx, args)?;
-    let mut kernels = if args.flag("all") { all(&built) } else { kernels(ctx, args)? };
+    let mut kernels = match reach {
+        Reach::All => all(&built),
+        Reach::Named => kernels(ctx, args)?,
+    };
+    let instead = if removes { instead(ctx, &package)? } else { None };
     if ctx.options.dry_run {
-        dry_run(ctx, verb, &package, &kernels, &built, reporter);
-        return Ok(0);
+        let plan = match instead {
+            Some(Instead::Nothing) => Plan::default(),
+            Some(Instead::Wait(_)) => Plan { registering: vec![Registering::Wait(package)], ..Plan::default() },
+            None => plan(ctx, &package, depth, &kernels, &built),
+        };
+        return Ok(print(&plan, reporter));
     }
     let session = Session::new(ctx)?;
     session.heal(reporter)?;
-    if verb == "remove"
-        && rpm_upgrade::was_just_added(ctx.rpm_process(), &ctx.trees, &package).map_err(JournalError::File)?
-    {
+    if removes && rpm_upgrade::was_just_added(ctx.rpm_process(), &ctx.trees, &package).map_err(JournalError::File)? {
         reporter.warning(&[&"Remove cancelled because --rpm_safe_upgrade scenario detected."]);
         return Ok(0);
     }
-    let script = ctx.machine.maintainer_script.as_ref().filter(|_| verb == "remove" && ctx.trees.root.is_host());
-    if script.is_some() {
+    if removes && ctx.machine.maintainer_script.is_some() && ctx.trees.root.is_host() {
         // How dpkg's run ends decides about versions that wait for their successor.
         dpkg::ask_for_drain(&ctx.world);
     }
-    // An upgrade's prerm asks for it, too; the version stays until its successor is there.
-    if let Some(script) = script.filter(|script| script.keeps_package()) {
-        superseded::mark(ctx, &package, Owner::of(&ctx.world, script)?, reporter)?;
-        return Ok(0);
-    }
-    // So does the old %preun of an rpm upgrade, after the new version's %post.
-    let upgraded = ctx.machine.rpm_scriptlet.is_some_and(RpmScriptlet::keeps_package);
-    if verb == "remove" && upgraded && ctx.trees.root.is_host() {
-        match source_state(ctx, &package) {
-            Source::Added => {
-                superseded::mark(ctx, &package, Owner::Rpm, reporter)?;
-                return Ok(0);
-            }
-            // A tree that knows nothing: what lies beside the modules stays until its successor takes its place.
-            Source::None if !ctx.trees.package_dir(&package).exists() => return Ok(0),
-            Source::None | Source::Broken => {}
+    match instead {
+        Some(Instead::Nothing) => return Ok(0),
+        Some(Instead::Wait(owner)) => {
+            superseded::mark(ctx, &package, owner, reporter)?;
+            return Ok(0);
         }
+        None => {}
     }
     loop {
         for (index, kernel) in kernels.iter().enumerate() {
-            if index > 0 && verb != "remove" {
+            if index > 0 && !removes {
                 reporter.line(&"");
             }
-            if take_away(&session, verb, &package, kernel, reporter)? {
+            if take_away(&session, depth, &package, kernel, reporter)? {
                 session.touched(&kernel.release);
             }
             depmods(&session, reporter);
-            if verb == "remove" {
+            if removes {
                 reporter.line(&"");
             }
         }
         // Also for what an earlier run left undone.
         depmods(&session, reporter);
-        if verb != "remove" || !built_for(ctx, &package).is_empty() {
+        if !removes || !built_for(ctx, &package).is_empty() {
             break;
         }
         reporter.line(&format!("Deleting module {package} completely from the DKMS tree."));
@@ -91,7 +94,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
             break;
         }
         // Somebody has built it in the meantime: with --all, that goes, too.
-        if !args.flag("all") {
+        if reach == Reach::Named {
             break;
         }
         kernels = all(&built_for(ctx, &package));
@@ -103,7 +106,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
 /// One kernel's share; says whether its modules changed.
 fn take_away(
     session: &Session<'_>,
-    verb: &str,
+    depth: Depth,
     package: &Package,
     kernel: &Kernel,
     reporter: &dyn Reporter,
@@ -117,12 +120,12 @@ fn take_away(
     // Packages go while their manager works: it has the initramfs looked at once, at the end.
     let managed =
         ctx.trees.root.is_host() && (ctx.machine.maintainer_script.is_some() || ctx.machine.rpm_scriptlet.is_some());
-    if verb == "remove" && managed {
+    if depth == Depth::Remove && managed {
         initramfs_pending::note(ctx, package, kernel)?;
     }
-    match verb {
-        "uninstall" => install::uninstall(ctx, package, kernel, &evaluate, reporter),
-        _ => install::unbuild(ctx, package, kernel, &evaluate, reporter),
+    match depth {
+        Depth::Uninstall => install::uninstall(ctx, package, kernel, &evaluate, reporter),
+        Depth::Unbuild | Depth::Remove => install::unbuild(ctx, package, kernel, &evaluate, reporter),
     }
 }
 
@@ -149,16 +152,45 @@ fn all(built: &[Built]) -> Vec<Kernel> {
     only_built.into_iter().chain(installed).map(|built| built.kernel.clone()).collect()
 }
 
-fn dry_run(ctx: &Context, verb: &str, package: &Package, kernels: &[Kernel], built: &[Built], reporter: &dyn Reporter) {
-    for kernel in kernels {
-        if built.iter().any(|built| built.installed && built.kernel == *kernel) {
-            reporter.line(&format!("Would uninstall {package} from kernel {kernel}."));
-        }
-        if verb != "uninstall" && install::is_built(ctx, package, kernel) {
-            reporter.line(&format!("Would delete what was built of {package} for kernel {kernel}."));
-        }
+/// What happens in place of a removal.
+enum Instead {
+    Nothing,
+    /// It stays until its successor is there.
+    Wait(Owner),
+}
+
+/// What a package manager's script means that asks for a removal although its package stays.
+fn instead(ctx: &Context, package: &Package) -> Result<Option<Instead>, Error> {
+    if rpm_upgrade::is_just_added(ctx.rpm_process(), &ctx.trees, package) {
+        return Ok(Some(Instead::Nothing));
     }
-    if verb == "remove" && built.iter().all(|built| kernels.contains(&built.kernel)) {
-        reporter.line(&format!("Would delete {package} from the DKMS tree."));
+    if !ctx.trees.root.is_host() {
+        return Ok(None);
     }
+    // An upgrade's prerm asks for it, too.
+    if let Some(script) = ctx.machine.maintainer_script.as_ref().filter(|script| script.keeps_package()) {
+        return Ok(Some(Instead::Wait(Owner::of(&ctx.world, script)?)));
+    }
+    // So does the old %preun of an rpm upgrade, after the new version's %post.
+    if !ctx.machine.rpm_scriptlet.is_some_and(RpmScriptlet::keeps_package) {
+        return Ok(None);
+    }
+    Ok(match source_state(ctx, package) {
+        Source::Added => Some(Instead::Wait(Owner::Rpm)),
+        // A tree that knows nothing: what lies beside the modules stays until its successor takes its place.
+        Source::None if !ctx.trees.package_dir(package).exists() => Some(Instead::Nothing),
+        Source::None | Source::Broken => None,
+    })
+}
+
+/// What is to be done for `kernels`, of all that is `built`.
+fn plan(ctx: &Context, package: &Package, depth: Depth, kernels: &[Kernel], built: &[Built]) -> Plan {
+    let step = |kernel: &Kernel| {
+        let installed = built.iter().any(|built| built.installed && built.kernel == *kernel);
+        let there = There { installed, built: ctx.trees.artefact(package, kernel).exists() };
+        taken_away(package, kernel, there, depth)
+    };
+    let ends = depth == Depth::Remove && built.iter().all(|built| kernels.contains(&built.kernel));
+    let registering = if ends { vec![Registering::Forget(package.clone())] } else { Vec::new() };
+    Plan { registering, steps: kernels.iter().map(step).collect() }
 }

@@ -1,24 +1,29 @@
 //! `dkms sign`: sign what is built and installed with the present key, without building it again.
 
-use super::{check_access, kernels, package, post_transaction};
+use super::{check_access, kernels, package, post_transaction, print};
 use crate::cli::args::Args;
+use crate::cli::verb::Reach;
 use crate::context::Context;
 use crate::error::Error;
 use crate::install::resign::{Resigned, resign};
 use crate::names::{Kernel, Package};
+use crate::plan::{Action, Plan, Reason, Stale, Step};
 use crate::report::Reporter;
 use crate::run::Session;
 use crate::sign::state::{Verdict, judge};
 use crate::sign::will_load;
 use crate::tree::walk::{self, Filter};
 
-pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+pub(super) fn run(ctx: &Context, args: &Args, reach: Reach, reporter: &dyn Reporter) -> Result<u8, Error> {
     check_access(ctx, args)?;
     let filter = match (&args.module, &args.version) {
         (None, None) => Filter::default(),
         _ => Filter::package(&package(args)?),
     };
-    let wanted = if args.flag("all") { None } else { Some(kernels(ctx, args)?) };
+    let wanted = match reach {
+        Reach::All => None,
+        Reach::Named => Some(kernels(ctx, args)?),
+    };
     let pairs: Vec<(Package, Kernel)> = walk::walk(&ctx.trees, &filter)
         .packages
         .into_iter()
@@ -31,7 +36,8 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     }
     let session = Session::new(ctx)?;
     if ctx.options.dry_run {
-        return dry_run(&session, &pairs, reporter);
+        let steps = pairs.iter().map(|(package, kernel)| step(&session, package, kernel)).collect::<Result<_, _>>()?;
+        return Ok(print(&Plan { steps, ..Plan::default() }, reporter));
     }
     session.heal(reporter)?;
     let (mut code, mut changed) = (0, false);
@@ -66,13 +72,13 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     Ok(code)
 }
 
-fn dry_run(session: &Session<'_>, pairs: &[(Package, Kernel)], reporter: &dyn Reporter) -> Result<u8, Error> {
-    for (package, kernel) in pairs {
-        let manifest = crate::install::artefact::manifest(session.ctx, package, kernel)?;
-        let prospect = will_load::of_kernel(&session.facts, kernel)?;
-        if let Verdict::Resign(why) = judge(manifest.and_then(|manifest| manifest.signer).as_ref(), &prospect) {
-            reporter.line(&format!("Would sign {package} for kernel {kernel}: {why}."));
-        }
-    }
-    Ok(0)
+/// What is to be done with one pair, as far as its manifest tells; [`resign`] looks at the files.
+fn step(session: &Session<'_>, package: &Package, kernel: &Kernel) -> Result<Step, Error> {
+    let manifest = crate::install::artefact::manifest(session.ctx, package, kernel)?;
+    let signer = manifest.and_then(|manifest| manifest.signer);
+    let (action, reason) = match judge(signer.as_ref(), &will_load::of_kernel(&session.facts, kernel)?) {
+        Verdict::Resign(why) => (Action::Sign, Reason::Stale(Stale::Signature(why))),
+        Verdict::Fine => (Action::Keep, Reason::Requested),
+    };
+    Ok(Step::new(package.clone(), kernel, action, reason))
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::cli::args::Args;
+use crate::cli::verb::Show;
 use crate::compress::Compression;
 use crate::context::Context;
 use crate::error::Error;
@@ -27,7 +28,7 @@ use crate::tree::walk::{self, Built, Filter, PackageEntry, Source};
 const MISSING: &str = "Built modules are missing in the kernel modules folder";
 const DIFFER: &str = "Differences between built and installed modules";
 
-pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
+pub(super) fn run(ctx: &Context, args: &Args, show: Show, reporter: &dyn Reporter) -> Result<u8, Error> {
     let filter = filter(args);
     let walk = walk::walk(&ctx.trees, &filter);
     // Where the tree is empty (/var is not part of every system), what lies beside the modules tells.
@@ -40,7 +41,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         comparer: Comparer::new(&ctx.trees),
         loadable: Loadable::new(&ctx.trees),
         session: OnceCell::new(),
-        long: args.flag("long"),
+        long: show.long,
         records: OnceCell::new(),
         // Links between the system's kernels say nothing of another tree.
         shared: if ctx.trees.is_another { BTreeMap::new() } else { weak::links::shared(&ctx.trees) },
@@ -51,7 +52,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         rows.package(&entry, &beside)?;
         rows.weak(&entry.package, &filter);
     }
-    if args.value("format") == Some("json") {
+    if show.json {
         reporter.line(&serde_json::to_string_pretty(&rows.found).map_err(std::io::Error::other)?);
     } else {
         for row in &rows.found {

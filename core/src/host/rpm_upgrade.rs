@@ -27,7 +27,12 @@ pub fn leave(process: Option<&str>, trees: &Trees, package: &Package) -> Result<
     durable::write_atomic(&path, b"", 0o600)
 }
 
-/// Whether the process that calls for the removal of `package` has just added it. The note is then taken away.
+/// Whether the process that calls for the removal of `package` has just added it.
+pub fn is_just_added(process: Option<&str>, trees: &Trees, package: &Package) -> bool {
+    note(process, trees, package).is_some_and(|path| path.exists())
+}
+
+/// The same; the note is then taken away.
 pub fn was_just_added(process: Option<&str>, trees: &Trees, package: &Package) -> Result<bool, FileError> {
     let Some(path) = note(process, trees, package).filter(|path| path.exists()) else { return Ok(false) };
     durable::remove_any(&path)?;

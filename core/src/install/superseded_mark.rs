@@ -39,11 +39,14 @@ pub fn is_marked(trees: &Trees, package: &Package) -> bool {
 
 /// Whether `package` arrived anew and what is built or installed of it for `kernel` is of another source.
 pub fn is_outdated(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
+    let is_renewed = load(&ctx.trees, package).is_some_and(|mark| mark.renewed);
+    is_renewed && is_of_other(ctx, package, kernel, &ctx.trees.source_of(package))
+}
+
+/// Whether what is built or installed of `package` for `kernel` is of another source than that at `source` (an outer path).
+pub fn is_of_other(ctx: &Context, package: &Package, kernel: &Kernel, source: &Path) -> bool {
     let trees = &ctx.trees;
-    if load(trees, package).is_none_or(|mark| !mark.renewed) {
-        return false;
-    }
-    let Ok(source) = Digest::of_tree(&trees.source_of(package)) else { return false };
+    let Ok(source) = Digest::of_tree(source) else { return false };
     let built = Manifest::load(&trees.manifest(package, kernel)).ok().flatten().map(|manifest| manifest.source_digest);
     let installed = KernelManifest::beside(trees, &kernel.release)
         .ok()

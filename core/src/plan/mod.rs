@@ -6,14 +6,15 @@ mod order;
 mod requested;
 #[cfg(test)]
 mod tests;
+mod words;
 
-use std::fmt;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::names::{Kernel, Name, Package, Release, Version};
 
-pub use requested::{Want, rebuilt, requested};
+pub use requested::{Depth, There, Want, rebuilt, requested, taken_away};
 
 /// What is known of the system, as far as a plan depends on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -161,6 +162,13 @@ pub struct Step {
     pub after: Vec<usize>,
 }
 
+impl Step {
+    /// A step that waits for no other.
+    pub fn new(package: Package, kernel: &Kernel, action: Action, reason: Reason) -> Self {
+        Self { package, kernel: kernel.clone(), action, reason, after: Vec::new() }
+    }
+}
+
 /// What a step does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -173,8 +181,14 @@ pub enum Action {
     Install,
     /// Sign what is installed, without building it.
     Sign,
-    /// Remove what is left of it.
+    /// Take what is installed out of the kernel's module tree.
+    Uninstall,
+    /// Delete what is built; nothing of it is installed.
+    Delete,
+    /// Uninstall it, and delete what is built.
     Remove,
+    /// Count it as stale from now on.
+    Outdate,
     /// Nothing, since nothing is to be done.
     Keep,
     /// Nothing, since it is not meant for this kernel.
@@ -201,6 +215,10 @@ pub enum Reason {
     Stale(Stale),
     /// Its kernel was removed.
     Orphaned,
+    /// Nothing of it is there that could be taken away.
+    Gone,
+    /// Its kernel is about to be replaced under the same release.
+    Upgrade,
     /// It is as it should be.
     Present,
     /// It is built, and no more was asked for.
@@ -225,9 +243,34 @@ pub enum Reason {
     KnownFailure(u8, String),
 }
 
+/// What is to be done with a package's registration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Registering {
+    /// Copy its source from a directory to its place.
+    Copy(PathBuf, PathBuf),
+    /// Register it.
+    Add(Package),
+    /// Register it again: its modules are installed, and its source is in this place.
+    Again(Package, PathBuf),
+    /// Load an archive.
+    Load(PathBuf),
+    /// Have rpm install a package file.
+    Rpm(PathBuf),
+    /// Keep it until its successor is installed.
+    Wait(Package),
+    /// Delete it from the tree.
+    Forget(Package),
+    /// The same, since its source and its modules are gone.
+    Vanished(Package),
+}
+
 /// What is to be done, in an order in which it can be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Plan {
+    /// What is done with packages' registrations: before the steps, but for [`Registering::Forget`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub registering: Vec<Registering>,
     /// The steps. A step's `after` are indices smaller than its own.
     pub steps: Vec<Step>,
 }
@@ -235,10 +278,8 @@ pub struct Plan {
 impl Plan {
     /// Whether it changes nothing.
     pub fn is_idle(&self) -> bool {
-        !self
-            .steps
-            .iter()
-            .any(|step| step.installs() || matches!(step.action, Action::BuildOnly | Action::Sign | Action::Remove))
+        let idle = |step: &Step| matches!(step.action, Action::Keep | Action::Skip | Action::Wait | Action::Fail);
+        self.registering.is_empty() && self.steps.iter().all(idle)
     }
 }
 
@@ -247,68 +288,14 @@ pub fn plan(facts: &Facts) -> Plan {
     let mut steps = Vec::new();
     for kernel in &facts.kernels {
         match kernel.presence {
-            Presence::Gone => steps.extend(kernel.leftovers.iter().map(|package| Step {
-                package: package.clone(),
-                kernel: kernel.kernel.clone(),
-                action: Action::Remove,
-                reason: Reason::Orphaned,
-                after: Vec::new(),
-            })),
+            Presence::Gone => steps.extend(
+                kernel
+                    .leftovers
+                    .iter()
+                    .map(|package| Step::new(package.clone(), &kernel.kernel, Action::Remove, Reason::Orphaned)),
+            ),
             Presence::Installed | Presence::Named => order::for_kernel(facts, kernel, &mut steps),
         }
     }
-    Plan { steps }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = |names: &[Name]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        match self {
-            Self::Requested => f.write_str("it was asked for"),
-            Self::Forced => f.write_str("it was asked for with --force"),
-            Self::Missing => f.write_str("it is missing"),
-            Self::Newer(version) => write!(f, "version {version} is installed, this one is newer"),
-            Self::Stale(Stale::Kernel) => f.write_str("the kernel was rebuilt under the same release"),
-            Self::Stale(Stale::Source) => f.write_str("its source has changed"),
-            Self::Stale(Stale::Headers) => f.write_str("the kernel's headers have changed"),
-            Self::Stale(Stale::Dependency(name)) => write!(f, "it depends on {name}, which has changed"),
-            Self::Stale(Stale::Files) => f.write_str("files of it are missing or were changed"),
-            Self::Stale(Stale::Signature(why) | Stale::Unsigned(why)) => {
-                write!(f, "it is not signed as it should be: {why}")
-            }
-            Self::Orphaned => f.write_str("its kernel was removed"),
-            Self::Present => f.write_str("it is as it should be"),
-            Self::Built => f.write_str("it is built"),
-            Self::Manual => f.write_str("it is installed by hand only"),
-            Self::Shared(from) => write!(f, "it has no headers, and shares the build for {from}"),
-            Self::Excluded(why) => write!(f, "it is not meant for this kernel: {why}"),
-            Self::Headers(what) => write!(f, "waiting for headers: {what}"),
-            Self::Dependencies(missing) => {
-                write!(f, "it needs {}, which is not installed for this kernel", names(missing))
-            }
-            Self::Unregistered(missing) => write!(f, "it needs {}, not registered with DKMS yet", names(missing)),
-            Self::Cycle(path) => {
-                write!(f, "it needs itself: {}", path.iter().map(ToString::to_string).collect::<Vec<_>>().join(" -> "))
-            }
-            Self::Unusable(why) => write!(f, "its dkms.conf can't be used: {why}"),
-            Self::KnownFailure(_, why) => write!(f, "it failed before and nothing has changed: {why}"),
-        }
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { package, kernel, reason, .. } = self;
-        match self.action {
-            Action::Build => write!(f, "build and install {package} for kernel {kernel}: {reason}"),
-            Action::BuildOnly => write!(f, "build {package} for kernel {kernel}: {reason}"),
-            Action::Install => write!(f, "install {package} for kernel {kernel}: {reason}"),
-            Action::Sign => write!(f, "sign {package} for kernel {kernel}: {reason}"),
-            Action::Remove => write!(f, "remove {package} from kernel {kernel}: {reason}"),
-            Action::Keep => write!(f, "keep {package} for kernel {kernel}: {reason}"),
-            Action::Skip => write!(f, "skip {package} for kernel {kernel}: {reason}"),
-            Action::Wait => write!(f, "wait with {package} for kernel {kernel}: {reason}"),
-            Action::Fail => write!(f, "cannot build {package} for kernel {kernel}: {reason}"),
-        }
-    }
+    Plan { registering: Vec::new(), steps }
 }

@@ -149,7 +149,7 @@ impl<'a> Sorter<'a> {
                                 Some(State::Installed | State::Shared(_) | State::Stale { installed: true, .. })
                             ) || self.packages.get(name).is_some_and(|package| package.other.is_some())
                         }
-                        Action::Remove => false,
+                        Action::Remove | Action::Uninstall | Action::Delete | Action::Outdate => false,
                     };
                     if !there {
                         failing.push(name.clone());

@@ -13,6 +13,17 @@ pub enum Want {
     Installed,
 }
 
+/// How far a package is taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Out of kernels' module trees.
+    Uninstall,
+    /// What was built of it, too.
+    Unbuild,
+    /// Its registration, too, when nothing is left.
+    Remove,
+}
+
 /// The step that makes `package` what is wanted of it for `kernel`, where it is in `state`. `force`: although it is that
 /// already.
 pub fn requested(package: &Package, kernel: &Kernel, state: &State, want: Want, force: bool) -> Step {
@@ -28,20 +39,38 @@ pub fn requested(package: &Package, kernel: &Kernel, state: &State, want: Want, 
         (State::Installed | State::Built, Want::Built) if !force => (Action::Keep, Reason::Built),
         (State::Absent | State::Shared(_), _) | (State::Installed | State::Built, Want::Built) => (build, asked),
     };
-    Step { package: package.clone(), kernel: kernel.clone(), action, reason, after: Vec::new() }
+    Step::new(package.clone(), kernel, action, reason)
 }
 
 /// The steps that build these packages anew for `kernel`, since `changed` has. Each comes with those (by index) that it
 /// needs.
 pub fn rebuilt(packages: Vec<(Package, Vec<usize>)>, kernel: &Kernel, changed: &Name) -> Vec<Step> {
-    let step = |(package, after)| Step {
-        package,
-        kernel: kernel.clone(),
-        action: Action::Build,
-        reason: Reason::Stale(Stale::Dependency(changed.clone())),
-        after,
-    };
+    let why = || Reason::Stale(Stale::Dependency(changed.clone()));
+    let step = |(package, after)| Step { after, ..Step::new(package, kernel, Action::Build, why()) };
     packages.into_iter().map(step).collect()
+}
+
+/// What there is of a package on a kernel, for those who take it away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct There {
+    /// It is installed.
+    pub installed: bool,
+    /// It has an artefact, or the remains of one.
+    pub built: bool,
+}
+
+/// The step that takes `package` away from `kernel`, of what is `there`.
+pub fn taken_away(package: &Package, kernel: &Kernel, there: There, depth: Depth) -> Step {
+    let action = match (there, depth) {
+        (There { installed: true, .. }, Depth::Uninstall) | (There { installed: true, built: false }, _) => {
+            Action::Uninstall
+        }
+        (There { installed: true, built: true }, Depth::Unbuild | Depth::Remove) => Action::Remove,
+        (There { installed: false, built: true }, Depth::Unbuild | Depth::Remove) => Action::Delete,
+        (There { installed: false, .. }, _) => Action::Keep,
+    };
+    let reason = if action == Action::Keep { Reason::Gone } else { Reason::Requested };
+    Step::new(package.clone(), kernel, action, reason)
 }
 
 impl Step {

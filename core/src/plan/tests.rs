@@ -274,7 +274,9 @@ impl Machine {
                 Action::Remove => {
                     self.installed.remove(&key);
                 }
-                Action::BuildOnly => panic!("a reconciliation installs what it builds"),
+                Action::BuildOnly | Action::Uninstall | Action::Delete | Action::Outdate => {
+                    panic!("a reconciliation does no such thing")
+                }
                 Action::Keep | Action::Sign | Action::Skip | Action::Wait | Action::Fail => {}
             }
         }

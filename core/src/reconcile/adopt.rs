@@ -4,7 +4,7 @@
 //! removes a package clears the manifests, too: what they name is wanted.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::context::Context;
 use crate::error::Error;
@@ -13,16 +13,14 @@ use crate::kernel::installed::{self, Presence};
 use crate::kernel::version;
 use crate::names::{Name, Package, Release};
 use crate::report::{Event, Reporter};
-use crate::run::Session;
 use crate::tree::beside::{self, Files};
-use crate::tree::walk::{self, Filter, Source};
+use crate::tree::walk::{self, Filter, Source, Walk};
 
-/// Such packages, each in its newest version, with the place of the source (inside the root).
-pub fn forgotten(ctx: &Context) -> Result<Vec<(Package, PathBuf)>, Error> {
-    let filter = Filter::default();
-    let walk = walk::walk(&ctx.trees, &filter);
+/// The packages that `walk` (of everything) does not know, each in its newest version, with the place of the source (inside
+/// the root).
+pub(super) fn forgotten(ctx: &Context, walk: &Walk) -> Vec<(Package, PathBuf)> {
     let mut found: BTreeMap<Name, Package> = BTreeMap::new();
-    for known in beside::unknown_to(&ctx.trees, &filter, &walk) {
+    for known in beside::unknown_to(&ctx.trees, &Filter::default(), walk) {
         let Package { name, version } = &known.package;
         // The tree may know an older version, which was upgraded where it could not hear of it.
         let of_tree = walk.packages.iter().filter(|entry| entry.source != Source::None).map(|entry| &entry.package);
@@ -34,34 +32,31 @@ pub fn forgotten(ctx: &Context) -> Result<Vec<(Package, PathBuf)>, Error> {
     }
     let source = |package: &Package| ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version));
     let with_source = found.into_values().map(|package| (source(&package), package));
-    Ok(with_source
+    with_source
         .filter(|(source, _)| ctx.trees.outer(source.join("dkms.conf")).is_file())
         .map(|(source, package)| (package, source))
-        .collect())
+        .collect()
 }
 
-/// Registers them again.
-pub(super) fn adopt(session: &Session<'_>, reporter: &dyn Reporter) -> Result<(), Error> {
-    let ctx = session.ctx;
-    for (package, source) in forgotten(ctx)? {
-        let _lock = ctx.lock_tree()?;
-        let mut change = Change::new(&ctx.trees, format!("take {package} up again"));
-        change.stage_symlink(&source, &ctx.trees.source_link(&package));
-        let filter = Filter::package(&package);
-        let walk = walk::walk(&ctx.trees, &filter);
-        for known in beside::unknown_to(&ctx.trees, &filter, &walk) {
-            // It names the version that was there when this tree last heard of the kernel.
-            let link = ctx.trees.active_link(&package.name, &known.kernel);
-            if link.is_symlink() && !walk::is_active(&ctx.trees, &package, &known.kernel) {
-                change.remove_file(&link);
-            }
+/// Registers one of them again.
+pub(super) fn adopt(ctx: &Context, package: &Package, source: &Path, reporter: &dyn Reporter) -> Result<(), Error> {
+    let _lock = ctx.lock_tree()?;
+    let mut change = Change::new(&ctx.trees, format!("take {package} up again"));
+    change.stage_symlink(source, &ctx.trees.source_link(package));
+    let filter = Filter::package(package);
+    let walk = walk::walk(&ctx.trees, &filter);
+    for known in beside::unknown_to(&ctx.trees, &filter, &walk) {
+        // It names the version that was there when this tree last heard of the kernel.
+        let link = ctx.trees.active_link(&package.name, &known.kernel);
+        if link.is_symlink() && !walk::is_active(&ctx.trees, package, &known.kernel) {
+            change.remove_file(&link);
         }
-        change.commit()?;
-        reporter.report(Event::Note(format!(
-            "dkms: {package} is registered again: its modules are installed, and its source is at {}",
-            source.display()
-        )));
     }
+    change.commit()?;
+    reporter.report(Event::Note(format!(
+        "dkms: {package} is registered again: its modules are installed, and its source is at {}",
+        source.display()
+    )));
     Ok(())
 }
 

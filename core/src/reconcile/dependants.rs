@@ -20,15 +20,15 @@ pub struct Dependants {
     pub cycles: Vec<Vec<Name>>,
 }
 
-/// The packages to be built anew for `kernel`, after those called `installed` were installed.
-pub fn find(ctx: &Context, kernel: &Kernel, installed: &[Name]) -> Result<Dependants, Error> {
+/// The packages to be built anew for `kernel`, after `installed` was installed for it, or as if it were.
+pub fn find(ctx: &Context, kernel: &Kernel, installed: &Package) -> Result<Dependants, Error> {
     let beside = KernelManifest::beside(&ctx.trees, &kernel.release).map_err(JournalError::File)?;
     let beside = beside.unwrap_or_default();
     let mut followers: BTreeMap<Name, Follower> = BTreeMap::new();
     for entry in walk::walk(&ctx.trees, &Filter::default()).packages {
         let name = &entry.package.name;
         let here = entry.built.iter().any(|built| built.kernel == *kernel);
-        if !here || installed.contains(name) {
+        if !here || installed.name == *name {
             continue;
         }
         let Some(manifest) = artefact::manifest(ctx, &entry.package, kernel)? else { continue };
@@ -37,18 +37,21 @@ pub fn find(ctx: &Context, kernel: &Kernel, installed: &[Name]) -> Result<Depend
             continue;
         }
         let needs = manifest.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok()).collect();
-        let outdated = outdated(ctx, &beside, &manifest).is_some();
+        let outdated = outdated(ctx, &beside, &manifest, Some(installed)).is_some();
         followers.insert(name.clone(), Follower { package: entry.package, needs, outdated });
     }
     Ok(order(&followers))
 }
 
-/// The first dependency of an artefact of which another version is installed than the one it was built against.
-pub fn outdated(ctx: &Context, beside: &KernelManifest, manifest: &Manifest) -> Option<Name> {
+/// The first dependency of an artefact of which another version is installed than the one it was built against; `coming`
+/// counts as installed.
+pub fn outdated(ctx: &Context, beside: &KernelManifest, manifest: &Manifest, coming: Option<&Package>) -> Option<Name> {
     let names = manifest.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok());
     names.into_iter().find(|name| {
         let then = manifest.dependency_versions.get(name.as_str());
-        installed_version(ctx, beside, name, &manifest.kernel).is_some_and(|now| Some(&now) != then)
+        let coming = coming.filter(|package| package.name == *name).map(|package| package.version.to_string());
+        let now = coming.or_else(|| installed_version(ctx, beside, name, &manifest.kernel));
+        now.is_some_and(|now| Some(&now) != then)
     })
 }
 

@@ -2,21 +2,22 @@
 //! one manifest a kernel, a few stats; no dkms.conf is evaluated for what is installed and right.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Scope, dependants, stale, vanished};
+use super::{Scope, adopt, dependants, stale, vanished};
 use crate::context::Context;
 use crate::error::Error;
 use crate::facts::KernelFacts;
 use crate::host::headers_package;
+use crate::host::owner::Fate;
 use crate::install::{self, artefact, weak};
 use crate::journal::JournalError;
 use crate::kernel::identity::{Match, headers_match};
 use crate::kernel::installed;
 use crate::kernel::version;
 use crate::names::{Kernel, Name, Package, Release};
-use crate::plan::{self, HeadersState, KnownFailure, PackageFacts, Presence, Stale, State, Wish};
-use crate::reconcile::superseded;
+use crate::plan::{self, HeadersState, KnownFailure, PackageFacts, Presence, Registering, Stale, State, Wish};
+use crate::reconcile::superseded::{self, Mark};
 use crate::run::Session;
 use crate::sign::state::{Prospect, Verdict, judge};
 use crate::sign::will_load;
@@ -27,40 +28,89 @@ use crate::tree::walk::{self, Built, Filter, PackageEntry, Source, Walk};
 /// What was gathered: the facts for the plan, and the entries that could not be read.
 #[derive(Debug)]
 pub(super) struct Gathered {
+    /// As they are when `before` is done.
     pub(super) facts: plan::Facts,
+    pub(super) before: Before,
     /// Packages whose source is gone, and entries that can't be read, in words.
     pub(super) broken: Vec<String>,
     /// Directories of removed kernels that hold nothing but what we and depmod left there.
     pub(super) leftovers: Vec<Release>,
 }
 
+/// What is set right about packages' registrations before anything is built.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    /// Forgotten: source and modules are gone.
+    pub(super) vanished: Vec<PackageEntry>,
+    /// Registered again, with the source at this place (inside the root): only the manifests know them.
+    pub(super) forgotten: Vec<(Package, PathBuf)>,
+    /// Taken up again: they waited for a successor, and have come back.
+    pub(super) revived: Vec<(Mark, Fate)>,
+}
+
+impl Before {
+    pub(super) fn registering(&self) -> Vec<Registering> {
+        let vanished = self.vanished.iter().map(|entry| Registering::Vanished(entry.package.clone()));
+        let again = self.sources().into_iter().map(|(package, source)| Registering::Again(package, source));
+        vanished.chain(again).collect()
+    }
+
+    /// The packages that are registered again, with the place of their source inside the root.
+    fn sources(&self) -> BTreeMap<Package, PathBuf> {
+        let revived = self.revived.iter().map(|(mark, _)| (mark.package.clone(), mark.source.clone()));
+        self.forgotten.iter().cloned().chain(revived).collect()
+    }
+}
+
+/// What is to be set right first, and the walk over the tree as it is then. `over`: all files of the transaction that we are
+/// part of are in their places.
+fn before(ctx: &Context, over: bool) -> Result<(Before, Walk), Error> {
+    let mut walk = walk::walk(&ctx.trees, &Filter::default());
+    let mut before = Before::default();
+    for entry in std::mem::take(&mut walk.packages) {
+        let to = if vanished::has_vanished(ctx, &entry)? { &mut before.vanished } else { &mut walk.packages };
+        to.push(entry);
+    }
+    before.forgotten = adopt::forgotten(ctx, &walk);
+    for (package, _) in &before.forgotten {
+        match walk.packages.iter_mut().find(|entry| entry.package == *package) {
+            Some(entry) => entry.source = Source::Added,
+            None => {
+                let entry = PackageEntry { package: package.clone(), source: Source::Added, built: Vec::new() };
+                walk.packages.push(entry);
+            }
+        }
+    }
+    before.revived = superseded::revivals(ctx, over);
+    Ok((before, walk))
+}
+
 /// Reads the facts for the kernels in `scope`. `spare`: known failures are not tried again.
-pub(super) fn gather(session: &Session<'_>, scope: &Scope, spare: bool) -> Result<Gathered, Error> {
+pub(super) fn gather(session: &Session<'_>, scope: &Scope, spare: bool, over: bool) -> Result<Gathered, Error> {
     let ctx = session.ctx;
-    let walk = walk::walk(&ctx.trees, &Filter::default());
+    let (before, walk) = before(ctx, over)?;
     let mut broken = Vec::new();
     for entry in walk.packages.iter().filter(|entry| entry.source == Source::Broken) {
         let package = &entry.package;
         let source = ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version));
-        // Looked at before anything is done, it is still to be forgotten.
-        if !vanished::has_vanished(ctx, entry)? {
-            broken.push(format!(
-                "{package} is broken: its source is gone. Put it back at {}, or run: dkms remove {package} --all",
-                source.display()
-            ));
-        }
+        broken.push(format!(
+            "{package} is broken: its source is gone. Put it back at {}, or run: dkms remove {package} --all",
+            source.display()
+        ));
     }
     broken.extend(
         walk.unreadable
             .iter()
             .map(|entry| format!("{} was passed over: {}", ctx.trees.shown(&entry.path).display(), entry.why)),
     );
-    let shared = weak::links::shared(&ctx.trees);
+    let sources = before.sources();
+    let shared = weak::links::shared_when_tidy(&ctx.trees);
     let mut gathered = Gathered {
         facts: plan::Facts {
             registered: walk.packages.iter().map(|entry| entry.package.name.clone()).collect(),
             ..plan::Facts::default()
         },
+        before,
         broken,
         leftovers: Vec::new(),
     };
@@ -90,10 +140,11 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, spare: bool) -> Resul
                 .unwrap_or_default(),
             marked: stale::marked(ctx, &kernel),
             shared: &shared,
+            sources: &sources,
             prospect: std::cell::OnceCell::new(),
             spare,
         };
-        for (name, entries) in newest(ctx, &walk) {
+        for (name, entries) in newest(ctx, &walk, &sources) {
             if let Some(package) = looker.package(name, &entries)? {
                 gathered.facts.packages.push(package);
             }
@@ -202,10 +253,17 @@ fn headers(session: &Session<'_>, facts: &KernelFacts) -> HeadersState {
     }
 }
 
-/// Every package's versions, the newest first; not those that only wait for their successor.
-fn newest<'a>(ctx: &Context, walk: &'a Walk) -> BTreeMap<&'a Name, Vec<&'a PackageEntry>> {
+/// Every package's versions, the newest first; not those that only wait for their successor, but those of `sources`.
+fn newest<'a>(
+    ctx: &Context,
+    walk: &'a Walk,
+    sources: &BTreeMap<Package, PathBuf>,
+) -> BTreeMap<&'a Name, Vec<&'a PackageEntry>> {
     let mut packages: BTreeMap<&Name, Vec<&PackageEntry>> = BTreeMap::new();
-    for entry in walk.packages.iter().filter(|entry| !superseded::is_marked(&ctx.trees, &entry.package)) {
+    let counts = |entry: &&PackageEntry| {
+        sources.contains_key(&entry.package) || !superseded::is_marked(&ctx.trees, &entry.package)
+    };
+    for entry in walk.packages.iter().filter(counts) {
         packages.entry(&entry.package.name).or_default().push(entry);
     }
     for entries in packages.values_mut() {
@@ -222,6 +280,8 @@ struct Looker<'a> {
     marked: BTreeSet<Package>,
     /// The kernels that use the build for another, by package.
     shared: &'a BTreeMap<Package, BTreeSet<(Kernel, Release)>>,
+    /// The source, inside the root, of packages that are about to be registered again.
+    sources: &'a BTreeMap<Package, PathBuf>,
     /// How modules for this kernel are signed, once somebody asks.
     prospect: std::cell::OnceCell<Prospect>,
     spare: bool,
@@ -259,7 +319,7 @@ impl Looker<'_> {
                 let manifest = artefact::manifest(self.session.ctx, package, kernel)?;
                 if let Some(manifest) = manifest.filter(|manifest| manifest.build_depends_rebuild) {
                     facts.follows = true;
-                    if let Some(name) = dependants::outdated(self.session.ctx, &self.beside, &manifest) {
+                    if let Some(name) = dependants::outdated(self.session.ctx, &self.beside, &manifest, None) {
                         facts.state = State::Stale { why: Stale::Dependency(name), installed: true };
                     }
                 }
@@ -281,7 +341,8 @@ impl Looker<'_> {
             facts.wish = Wish::Manual;
             return;
         }
-        match self.session.facts.evaluate(&facts.package, self.facts, None, false) {
+        let conf = self.sources.get(&facts.package).map(|source| source.join("dkms.conf"));
+        match self.session.facts.evaluate(&facts.package, self.facts, conf.as_deref(), false) {
             Ok(evaluated) => {
                 let conf = &evaluated.conf;
                 facts.depends = conf.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok()).collect();
@@ -327,7 +388,9 @@ impl Looker<'_> {
             return Ok((state, known));
         };
         let installed = built.installed;
-        if superseded::is_outdated(ctx, package, kernel) {
+        let anew = self.sources.get(package).map(|source| ctx.trees.outer(source));
+        let outdated = anew.is_some_and(|source| superseded::is_of_other(ctx, package, kernel, &source));
+        if outdated || superseded::is_outdated(ctx, package, kernel) {
             return Ok((State::Stale { why: Stale::Source, installed }, known));
         }
         let marked = self.marked.contains(package);

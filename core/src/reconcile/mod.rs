@@ -3,16 +3,16 @@
 //! looks, plans, and does. Looking again finds nothing to do: order, repetition and omission of events are
 //! harmless.
 
-pub mod adopt;
+mod adopt;
 pub mod dependants;
 mod gather;
 pub mod initramfs;
 pub mod initramfs_pending;
 mod orphan;
-pub mod stale;
+mod stale;
 pub mod summary;
 pub mod superseded;
-pub mod vanished;
+mod vanished;
 
 use std::collections::BTreeSet;
 
@@ -30,7 +30,9 @@ use crate::policy::{self, Ending};
 use crate::report::Reporter;
 use crate::run::Session;
 use crate::sign::will_load;
+use crate::tree::beside;
 use crate::tree::record::{Outcome as Recorded, Record};
+use crate::tree::walk::{self, Filter};
 
 /// Which kernels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +65,9 @@ pub struct How {
     pub spare_known_failures: bool,
     /// Any wanted module that is missing is a failure: image builds, CI.
     pub strict: bool,
+    /// All files of the transaction that we are part of are in their places, so that what is not there now will not come.
+    /// `None`: they are, unless a scriptlet of rpm calls.
+    pub over: Option<bool>,
     /// Each package is announced in the classic's words, as `autoinstall` does; else in those of the plan.
     pub announce: bool,
 }
@@ -119,8 +124,15 @@ impl Outcome {
 
 /// The plan for `scope`, without carrying it out; and what could not be looked at.
 pub fn preview(session: &Session<'_>, scope: &Scope, how: How) -> Result<(Plan, Vec<String>), Error> {
-    let gathered = gather::gather(session, scope, how.spare_known_failures)?;
-    Ok((plan(&gathered.facts), gathered.broken))
+    let (plan, gathered) = look(session, scope, how)?;
+    Ok((plan, gathered.broken))
+}
+
+fn look(session: &Session<'_>, scope: &Scope, how: How) -> Result<(Plan, gather::Gathered), Error> {
+    let over = how.over.unwrap_or(session.ctx.machine.rpm_scriptlet.is_none());
+    let gathered = gather::gather(session, scope, how.spare_known_failures, over)?;
+    let plan = Plan { registering: gathered.before.registering(), ..plan(&gathered.facts) };
+    Ok((plan, gathered))
 }
 
 /// Looks, plans and does. Failures of packages are in the outcome; an error means that nothing could be told.
@@ -131,10 +143,8 @@ pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn 
     session.heal(reporter)?;
     // What the vendor's program did when a kernel came, before anything is planned with it.
     weak::links::tidy(session.ctx, reporter);
-    vanished::forget(session, reporter)?;
-    adopt::adopt(session, reporter)?;
-    let gathered = gather::gather(session, scope, how.spare_known_failures)?;
-    let plan = plan(&gathered.facts);
+    let (plan, gathered) = look(session, scope, how)?;
+    register(session, &gathered.before, reporter)?;
     let mut results: Results = plan.steps.iter().map(|_| None).collect();
     for (index, step) in plan.steps.iter().enumerate() {
         match step.action {
@@ -157,7 +167,7 @@ pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn 
     let voice = if how.announce { Voice::Autoinstall } else { Voice::Plan };
     let mut done = execute::run::without_depmod(session, &plan.steps, voice, reporter);
     // Versions that only waited for what is installed now go.
-    superseded::settle(session, reporter)?;
+    superseded::settle_at(session, how.over.unwrap_or(session.ctx.machine.rpm_scriptlet.is_none()), reporter)?;
     execute::run::depmod_once(session, &plan.steps, &mut done, reporter);
     let ours = |result: &Option<Result<Done, Error>>| matches!(result, Some(Ok(Done::Installed)));
     let loadable = plan.steps.iter().zip(&done).filter(|(_, result)| ours(result));
@@ -176,6 +186,15 @@ pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn 
         .collect();
     let trust = will_load::advice(&session.facts, &kernels.into_iter().collect::<Vec<_>>())?;
     Ok(Outcome { plan, results, broken: gathered.broken, changed, initramfs_failures: failures, trust })
+}
+
+/// Sets packages' registrations right, as the plan says.
+fn register(session: &Session<'_>, before: &gather::Before, reporter: &dyn Reporter) -> Result<(), Error> {
+    before.vanished.iter().for_each(|entry| vanished::forget(session, entry, reporter));
+    for (package, source) in &before.forgotten {
+        adopt::adopt(session.ctx, package, source, reporter)?;
+    }
+    before.revived.iter().try_for_each(|(mark, fate)| superseded::revive(session.ctx, mark, *fate))
 }
 
 /// Carries out a `Sign` step. What can't be signed stays as it is, and says so itself.
@@ -228,13 +247,32 @@ fn note(ctx: &Context, plan: &Plan, results: &Results) -> Result<(), Error> {
     Ok(())
 }
 
+/// The steps that count everything built for `kernel` as stale.
+pub fn outdated(ctx: &Context, kernel: &Kernel) -> Vec<Step> {
+    let built = walk::walk(&ctx.trees, &Filter::kernel(kernel)).packages.into_iter();
+    built
+        .filter(|entry| entry.is_built_for(kernel))
+        .map(|entry| Step::new(entry.package, kernel, Action::Outdate, Reason::Upgrade))
+        .collect()
+}
+
+/// The steps that take everything of ours away from `kernel`.
+pub fn orphaned(ctx: &Context, kernel: &Kernel) -> Vec<Step> {
+    let filter = Filter::kernel(kernel);
+    let walk = walk::walk(&ctx.trees, &filter);
+    let beside = beside::unknown_to(&ctx.trees, &filter, &walk).into_iter().filter(|beside| beside.kernel == *kernel);
+    let built = walk.packages.into_iter().filter(|entry| entry.is_built_for(kernel)).map(|entry| entry.package);
+    built
+        .chain(beside.map(|beside| beside.package))
+        .map(|package| Step::new(package, kernel, Action::Remove, Reason::Orphaned))
+        .collect()
+}
+
 /// Marks everything installed for `kernel` as stale: its package is being upgraded under the same release.
 /// Nothing is deleted. Gives the packages that were marked.
 pub fn kernel_is_coming(session: &Session<'_>, kernel: &Kernel) -> Result<Vec<crate::names::Package>, Error> {
     let ctx = session.ctx;
-    let walk = crate::tree::walk::walk(&ctx.trees, &crate::tree::walk::Filter::default());
-    let built = walk.packages.iter().filter(|entry| entry.built.iter().any(|built| built.kernel == *kernel));
-    let packages: Vec<_> = built.map(|entry| entry.package.clone()).collect();
+    let packages: Vec<_> = outdated(ctx, kernel).into_iter().map(|step| step.package).collect();
     if !packages.is_empty() {
         let _lock = ctx.lock_tree()?;
         stale::mark(ctx, kernel, packages.clone())?;

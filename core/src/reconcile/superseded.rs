@@ -25,7 +25,7 @@ use crate::run::Session;
 use crate::tree::walk::{self, Built, Filter};
 use fs_err as fs;
 
-pub use crate::install::superseded_mark::{Mark, is_marked, is_outdated, list};
+pub use crate::install::superseded_mark::{Mark, is_marked, is_of_other, is_outdated, list};
 
 /// `owner` brought files for `package`, which is registered already: its source may be another.
 pub fn renew(ctx: &Context, package: &Package, owner: Owner) -> Result<(), Error> {
@@ -93,6 +93,30 @@ pub fn adopt(ctx: &Context, package: &Package, source: &Path) -> Result<bool, Er
     Ok(true)
 }
 
+/// The marks that end before anything is built: of versions whose package is there as it was, or has brought them anew.
+/// `over`: all files of the transaction that we are part of are in their places.
+pub fn revivals(ctx: &Context, over: bool) -> Vec<(Mark, Fate)> {
+    let marks = list(&ctx.trees).into_iter().map(|mark| {
+        let fate = fate(ctx, &mark, over);
+        (mark, fate)
+    });
+    let source = |mark: &Mark| ctx.trees.outer(&mark.source).is_dir();
+    marks.filter(|(mark, fate)| matches!(fate, Fate::AsItWas | Fate::Anew) && source(mark)).collect()
+}
+
+/// Takes a version up again.
+pub fn revive(ctx: &Context, mark: &Mark, fate: Fate) -> Result<(), Error> {
+    match fate {
+        Fate::Anew => adopt(ctx, &mark.package, &mark.source).map(|_| ()),
+        _ => restore(ctx, mark),
+    }
+}
+
+fn fate(ctx: &Context, mark: &Mark, over: bool) -> Fate {
+    let successor = !others(ctx, &mark.package).is_empty();
+    mark.owner.fate(&ctx.world, Signs { over, successor, source: ctx.trees.outer(&mark.source).is_dir() })
+}
+
 /// Ends the marks that can end. The caller holds no lock and runs depmod for the kernels touched. Gives true if anything
 /// was changed.
 pub fn settle(session: &Session<'_>, reporter: &dyn Reporter) -> Result<bool, Error> {
@@ -122,9 +146,7 @@ fn settle_one(session: &Session<'_>, mark: &Mark, over: bool, reporter: &dyn Rep
         }
         return Ok(false);
     }
-    let signs =
-        Signs { over, successor: !others(ctx, package).is_empty(), source: ctx.trees.outer(&mark.source).is_dir() };
-    match mark.owner.fate(&ctx.world, signs) {
+    match fate(ctx, mark, over) {
         Fate::Undecided => Ok(false),
         Fate::AsItWas => restore(ctx, mark).map(|()| true),
         Fate::Anew => adopt(ctx, package, &mark.source),
@@ -216,16 +238,6 @@ fn drop_mark(ctx: &Context, package: &Package) -> Result<(), Error> {
     durable::remove_any(&dir).map_err(JournalError::File)?;
     durable::prune(&dir, &ctx.trees.own()).map_err(JournalError::File)?;
     Ok(())
-}
-
-/// The packages, with their kernels, whose present modules are of an older source of the same version.
-pub fn outdated(ctx: &Context) -> Vec<(Package, Kernel)> {
-    all(&ctx.trees)
-        .into_iter()
-        .filter(|mark| mark.renewed)
-        .flat_map(|mark| built(ctx, &mark.package).into_iter().map(move |built| (mark.package.clone(), built.kernel)))
-        .filter(|(package, kernel)| is_outdated(ctx, package, kernel))
-        .collect()
 }
 
 /// Ends the mark of a version that was just removed for good.

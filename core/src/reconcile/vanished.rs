@@ -13,18 +13,7 @@ use crate::report::{Buffer, Event, Reporter};
 use crate::run::Session;
 use crate::tree::beside;
 use crate::tree::manifest::KernelManifest;
-use crate::tree::walk::{self, Filter, PackageEntry, Source};
-
-/// Such versions.
-pub fn vanished(ctx: &Context) -> Result<Vec<Package>, Error> {
-    let mut found = Vec::new();
-    for entry in walk::walk(&ctx.trees, &Filter::default()).packages {
-        if has_vanished(ctx, &entry)? {
-            found.push(entry.package);
-        }
-    }
-    Ok(found)
-}
+use crate::tree::walk::{PackageEntry, Source};
 
 /// Whether the kernels bear out that this is no accident of its source: some kernel had it and has it no more, and none has
 /// it still.
@@ -60,23 +49,16 @@ fn is_there(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<bool, E
     Ok(files.iter().any(|file| install::is_ours(file, &file.outer(&dir))))
 }
 
-/// Forgets them. What can't be forgotten now is told, and is looked at again by the next run.
-pub(super) fn forget(session: &Session<'_>, reporter: &dyn Reporter) -> Result<(), Error> {
-    let ctx = session.ctx;
-    for entry in walk::walk(&ctx.trees, &Filter::default()).packages {
-        if !has_vanished(ctx, &entry)? {
-            continue;
-        }
-        match forget_one(session, &entry) {
-            Ok(true) => reporter.report(Event::Note(format!(
-                "dkms: {} is forgotten: its source is gone, and so are its modules",
-                entry.package
-            ))),
-            Ok(false) => {}
-            Err(error) => reporter.report(Event::Error(error.lines())),
-        }
+/// Forgets one of them. If that fails it says so, and the next run looks at it again.
+pub(super) fn forget(session: &Session<'_>, entry: &PackageEntry, reporter: &dyn Reporter) {
+    match forget_one(session, entry) {
+        Ok(true) => reporter.report(Event::Note(format!(
+            "dkms: {} is forgotten: its source is gone, and so are its modules",
+            entry.package
+        ))),
+        Ok(false) => {}
+        Err(error) => reporter.report(Event::Error(error.lines())),
     }
-    Ok(())
 }
 
 fn forget_one(session: &Session<'_>, entry: &PackageEntry) -> Result<bool, Error> {

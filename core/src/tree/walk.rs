@@ -32,6 +32,13 @@ pub struct PackageEntry {
     pub built: Vec<Built>,
 }
 
+impl PackageEntry {
+    /// Whether it is built for `kernel`.
+    pub fn is_built_for(&self, kernel: &Kernel) -> bool {
+        self.built.iter().any(|built| built.kernel == *kernel)
+    }
+}
+
 /// What the `source` of a version directory says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
@@ -90,6 +97,11 @@ impl Filter {
     pub fn package(package: &Package) -> Self {
         // Names can't hold characters that are special in patterns.
         Self { name: Some(package.name.to_string()), version: Some(package.version.to_string()), kernels: Vec::new() }
+    }
+
+    /// Every package, on one kernel.
+    pub fn kernel(kernel: &Kernel) -> Self {
+        Self { kernels: vec![(kernel.release.to_string(), Some(kernel.arch.to_string()))], ..Self::default() }
     }
 
     /// Whether results for a package are wanted.

@@ -115,11 +115,26 @@ impl<'a> Manifests<'a> {
 /// The kernels that use what one of our packages has installed for another, and have nothing of their own of it: which,
 /// and whose.
 pub fn shared(trees: &Trees) -> BTreeMap<Package, BTreeSet<(Kernel, Release)>> {
+    sharing(trees, |_, _, _| true)
+}
+
+/// The same, as it is after [`tidy`].
+pub fn shared_when_tidy(trees: &Trees) -> BTreeMap<Package, BTreeSet<(Kernel, Release)>> {
+    sharing(trees, |manifests, link, owner| refusal(manifests, link, owner).is_none())
+}
+
+fn sharing(
+    trees: &Trees,
+    counts: impl Fn(&mut Manifests<'_>, &WeakLink, &Installed) -> bool,
+) -> BTreeMap<Package, BTreeSet<(Kernel, Release)>> {
     let mut manifests = Manifests::new(trees);
     let mut found: BTreeMap<Package, BTreeSet<(Kernel, Release)>> = BTreeMap::new();
     for link in all(trees) {
         let Some(owner) = manifests.owner(&link) else { continue };
-        if link.leads_somewhere(trees) && !manifests.has_own(&link.kernel, &owner.package.name) {
+        if link.leads_somewhere(trees)
+            && counts(&mut manifests, &link, &owner)
+            && !manifests.has_own(&link.kernel, &owner.package.name)
+        {
             let kernel = Kernel { release: link.kernel, arch: owner.arch };
             found.entry(owner.package).or_default().insert((kernel, link.from));
         }
@@ -144,20 +159,27 @@ pub fn tidy(ctx: &Context, reporter: &dyn Reporter) {
     let mut away = Vec::new();
     for link in all(&ctx.trees) {
         let Some(owner) = manifests.owner(&link) else { continue };
-        let WeakLink { kernel, from, .. } = &link;
-        let package = &owner.package;
-        let why = if version::by_age(kernel.as_str(), from.as_str()).is_lt() {
-            format!("Kernel {kernel} gets no link to {package}: it is older than {from}.")
-        } else if manifests.has_own(kernel, &package.name) {
-            format!("Kernel {kernel} has a build of {} of its own, and needs no link to that for {from}.", package.name)
-        } else if owner.no_weak_modules {
-            format!("Kernel {kernel} gets no link to {package}, which does not want that.")
-        } else {
-            continue;
-        };
-        away.push((link, why));
+        if let Some(why) = refusal(&mut manifests, &link, &owner) {
+            away.push((link, why));
+        }
     }
     take_away(ctx, &away, reporter);
+}
+
+/// Why policy does not allow a link.
+fn refusal(manifests: &mut Manifests<'_>, link: &WeakLink, owner: &Installed) -> Option<String> {
+    let WeakLink { kernel, from, .. } = link;
+    let package = &owner.package;
+    if version::by_age(kernel.as_str(), from.as_str()).is_lt() {
+        Some(format!("Kernel {kernel} gets no link to {package}: it is older than {from}."))
+    } else if manifests.has_own(kernel, &package.name) {
+        let name = &package.name;
+        Some(format!("Kernel {kernel} has a build of {name} of its own, and needs no link to that for {from}."))
+    } else if owner.no_weak_modules {
+        Some(format!("Kernel {kernel} gets no link to {package}, which does not want that."))
+    } else {
+        None
+    }
 }
 
 /// Takes those of `links` away that lead nowhere any more, and tells which kernels have lost a module that they shared.

@@ -1,0 +1,120 @@
+//! A plan in words: what `--dry-run` prints.
+
+use std::fmt;
+
+use super::{Action, Plan, Reason, Registering, Stale, Step};
+use crate::names::Name;
+
+impl Plan {
+    /// What would be changed, a line each, for those who asked for a package by name.
+    pub fn promises(&self) -> Vec<String> {
+        let last = |what: &&Registering| matches!(what, Registering::Forget(_));
+        let first = self.registering.iter().filter(|what| !last(what)).map(ToString::to_string);
+        let steps = self.steps.iter().flat_map(Step::promises);
+        first.chain(steps).chain(self.registering.iter().filter(last).map(ToString::to_string)).collect()
+    }
+}
+
+impl Step {
+    fn promises(&self) -> Vec<String> {
+        let Self { package, kernel, .. } = self;
+        let build = || format!("Would build {package} for kernel {kernel}.");
+        let install = || format!("Would install {package} for kernel {kernel}.");
+        let uninstall = || format!("Would uninstall {package} from kernel {kernel}.");
+        let delete = || format!("Would delete what was built of {package} for kernel {kernel}.");
+        match (self.action, &self.reason) {
+            (Action::Build, _) => vec![build(), install()],
+            (Action::BuildOnly, _) => vec![build()],
+            (Action::Install, _) => vec![install()],
+            (Action::Sign, Reason::Stale(Stale::Signature(why))) => {
+                vec![format!("Would sign {package} for kernel {kernel}: {why}.")]
+            }
+            (Action::Sign, _) => vec![format!("Would sign {package} for kernel {kernel}.")],
+            (Action::Uninstall, _) => vec![uninstall()],
+            (Action::Delete, _) => vec![delete()],
+            (Action::Remove, Reason::Orphaned) => vec![format!("Would remove {package} from kernel {kernel}.")],
+            (Action::Remove, _) => vec![uninstall(), delete()],
+            (Action::Outdate, _) => vec![format!(
+                "Would look upon the modules of {package} for kernel {kernel} as stale until they are built anew."
+            )],
+            (Action::Keep, Reason::Present) => vec![format!("{package} is installed for kernel {kernel} already.")],
+            (Action::Keep, Reason::Built) => vec![format!("{package} is built for kernel {kernel} already.")],
+            (Action::Keep | Action::Skip | Action::Wait | Action::Fail, _) => Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Registering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Copy(from, to) => write!(f, "Would copy {} to {}.", from.display(), to.display()),
+            Self::Add(package) => write!(f, "Would add {package}: it is not registered."),
+            Self::Again(package, source) => {
+                write!(f, "Would register {package} again, with its source at {}.", source.display())
+            }
+            Self::Load(file) => write!(f, "Would load {}.", file.display()),
+            Self::Rpm(file) => write!(f, "Would install {} using rpm.", file.display()),
+            Self::Wait(package) => write!(f, "Would keep {package} until its successor is installed."),
+            Self::Forget(package) => write!(f, "Would delete {package} from the DKMS tree."),
+            Self::Vanished(package) => write!(f, "Would forget {package}, whose source and modules are gone."),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |names: &[Name]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        match self {
+            Self::Requested => f.write_str("it was asked for"),
+            Self::Forced => f.write_str("it was asked for with --force"),
+            Self::Missing => f.write_str("it is missing"),
+            Self::Newer(version) => write!(f, "version {version} is installed, this one is newer"),
+            Self::Stale(Stale::Kernel) => f.write_str("the kernel was rebuilt under the same release"),
+            Self::Stale(Stale::Source) => f.write_str("its source has changed"),
+            Self::Stale(Stale::Headers) => f.write_str("the kernel's headers have changed"),
+            Self::Stale(Stale::Dependency(name)) => write!(f, "it depends on {name}, which has changed"),
+            Self::Stale(Stale::Files) => f.write_str("files of it are missing or were changed"),
+            Self::Stale(Stale::Signature(why) | Stale::Unsigned(why)) => {
+                write!(f, "it is not signed as it should be: {why}")
+            }
+            Self::Orphaned => f.write_str("its kernel was removed"),
+            Self::Present => f.write_str("it is as it should be"),
+            Self::Gone => f.write_str("nothing of it is there"),
+            Self::Upgrade => f.write_str("its kernel is about to be replaced"),
+            Self::Built => f.write_str("it is built"),
+            Self::Manual => f.write_str("it is installed by hand only"),
+            Self::Shared(from) => write!(f, "it has no headers, and shares the build for {from}"),
+            Self::Excluded(why) => write!(f, "it is not meant for this kernel: {why}"),
+            Self::Headers(what) => write!(f, "waiting for headers: {what}"),
+            Self::Dependencies(missing) => {
+                write!(f, "it needs {}, which is not installed for this kernel", names(missing))
+            }
+            Self::Unregistered(missing) => write!(f, "it needs {}, not registered with DKMS yet", names(missing)),
+            Self::Cycle(path) => {
+                write!(f, "it needs itself: {}", path.iter().map(ToString::to_string).collect::<Vec<_>>().join(" -> "))
+            }
+            Self::Unusable(why) => write!(f, "its dkms.conf can't be used: {why}"),
+            Self::KnownFailure(_, why) => write!(f, "it failed before and nothing has changed: {why}"),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { package, kernel, reason, .. } = self;
+        match self.action {
+            Action::Build => write!(f, "build and install {package} for kernel {kernel}: {reason}"),
+            Action::BuildOnly => write!(f, "build {package} for kernel {kernel}: {reason}"),
+            Action::Install => write!(f, "install {package} for kernel {kernel}: {reason}"),
+            Action::Sign => write!(f, "sign {package} for kernel {kernel}: {reason}"),
+            Action::Uninstall => write!(f, "uninstall {package} from kernel {kernel}: {reason}"),
+            Action::Delete => write!(f, "delete what is built of {package} for kernel {kernel}: {reason}"),
+            Action::Outdate => write!(f, "count {package} as stale for kernel {kernel}: {reason}"),
+            Action::Remove => write!(f, "remove {package} from kernel {kernel}: {reason}"),
+            Action::Keep => write!(f, "keep {package} for kernel {kernel}: {reason}"),
+            Action::Skip => write!(f, "skip {package} for kernel {kernel}: {reason}"),
+            Action::Wait => write!(f, "wait with {package} for kernel {kernel}: {reason}"),
+            Action::Fail => write!(f, "cannot build {package} for kernel {kernel}: {reason}"),
+        }
+    }
+}
