@@ -7,7 +7,7 @@ use super::work::{Done, record, work};
 use crate::error::Error;
 use crate::install::weak;
 use crate::loadable::Why;
-use crate::loadable::gather::Loadable;
+use crate::loadable::gather::{self, Loadable};
 use crate::names::Release;
 use crate::plan::{Action, Step};
 use crate::report::{Buffer, Event, Reporter};
@@ -305,8 +305,10 @@ fn lists(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFailure> {
         session.take_touched();
         return failures;
     }
+    let mut owed = session.take_touched();
+    owed.extend(gather::stale(&session.ctx.trees));
     let releases: Vec<Release> =
-        session.take_touched().into_iter().filter(|release| session.ctx.trees.modules_dir(release).is_dir()).collect();
+        owed.into_iter().filter(|release| session.ctx.trees.modules_dir(release).is_dir()).collect();
     for some in releases.chunks(session.budget.total()) {
         reporter.report(Event::Part("Running depmod...".to_owned()));
         let results: Vec<Result<Depmod, String>> = std::thread::scope(|scope| {

@@ -11,7 +11,6 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::facts::{Facts, KernelFacts};
 use crate::journal;
-use crate::loadable;
 use crate::names::{Kernel, Release};
 use crate::report::Reporter;
 use crate::sign::signing::Signing;
@@ -66,7 +65,6 @@ impl<'a> Session<'a> {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         changed.extend(healed.kernels);
         changed.extend(depmod::owed(self.ctx));
-        changed.extend(loadable::gather::stale(&self.ctx.trees));
         Ok(())
     }
 
