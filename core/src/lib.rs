@@ -29,6 +29,7 @@ pub mod install;
 pub mod journal;
 pub mod kernel;
 pub(crate) mod lock;
+pub mod loadable;
 pub mod names;
 pub mod plan;
 pub mod policy;
