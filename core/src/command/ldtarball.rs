@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::stage::Staged;
-use super::{add, autoinstall, check_access, print, source_dir, source_state};
+use super::{autoinstall, check_access, print, source, source_dir, source_state};
 use crate::archive::layout::{self, Binaries, Kind, Layout, MAIN_TREE};
 use crate::archive::reader::{self, Limits};
 use crate::cli::args::Args;
@@ -114,7 +114,7 @@ pub(super) fn load(
     work.remove().map_err(JournalError::File)?;
     let (package, post_add) = loaded?;
     let code = match post_add {
-        Some(line) => add::post_add(ctx, args, &package, &add::some_kernel(ctx, args)?, &line, reporter)?,
+        Some(line) => source::post_add(ctx, args, &package, &source::some_kernel(ctx, args)?, &line, reporter)?,
         None => 0,
     };
     Ok(Loaded { package, code })
@@ -132,7 +132,7 @@ fn load_by(
     let unpacked = reader::unpack(archive, work, &Limits::default())?;
     let layout = layout::understand(unpacked.path())?;
     let package = identify(ctx, args, session, archive, &layout)?;
-    let kernel = session.facts.kernel(&add::some_kernel(ctx, args)?)?;
+    let kernel = session.facts.kernel(&source::some_kernel(ctx, args)?)?;
     let conf = ctx.trees.shown(&layout.conf);
     let evaluated = session.facts.evaluate(&package, &kernel, Some(&conf), true)?;
     for event in &evaluated.said {
@@ -206,7 +206,7 @@ fn identify(
     archive: &Path,
     layout: &Layout,
 ) -> Result<Package, Error> {
-    let package = add::named_by_conf(ctx, args, session, &layout.conf)?;
+    let package = source::named_by_conf(ctx, args, session, &layout.conf)?;
     let mut claims: Vec<&Package> = layout.binaries.iter().filter_map(|b| b.manifest_package.as_ref()).collect();
     if let Kind::BinariesOnly { package } = &layout.kind {
         claims.push(package);
