@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::codec::{self, Format};
+use super::layout;
 use super::links;
 use super::reader::{self, Limits};
 
@@ -118,6 +119,8 @@ fn refusal(bytes: &[u8], limits: &Limits) -> Option<String> {
     let text = match &outcome {
         Ok(unpacked) => {
             assert_eq!(links::first_stray(unpacked.path()).unwrap(), None);
+            // Whatever it holds, looking at it ends.
+            let _ = layout::understand(unpacked.path());
             None
         }
         Err(error) => {
