@@ -114,7 +114,7 @@ pub enum Error {
     #[error("Failed to make tarball.\n{0}")]
     ArchiveWrite(#[from] archive::writer::WriteError),
     /// The program that writes packages is not there.
-    #[error("{} is needed to write packages, but it is not installed.\nInstall the package dkms-mkpkg. Distributions whose Rust is older than 1.88 have none: build it from the source of dkms, or make a tarball (dkms mktarball).", .0.display())]
+    #[error("{} is needed to write packages, but it is not installed.\nInstall the package dkms-mkpkg. If your distribution has none, build it from the source of dkms (Rust 1.88), or make a tarball (dkms mktarball).", .0.display())]
     NoPackager(PathBuf),
     /// The package's registration is damaged.
     #[error(
@@ -346,6 +346,16 @@ pub enum Error {
     /// Every module was refused.
     #[error("Installation aborted.\n{}", .0.join("\n"))]
     NothingInstalled(Vec<String>),
+    /// What was installed would not be loaded.
+    #[error("The modules of {package} are installed for kernel {kernel}, but would not be loaded:\n{}", .lines.join("\n"))]
+    NotLoadable {
+        /// The package.
+        package: Package,
+        /// The kernel.
+        kernel: Kernel,
+        /// Why, a module a line.
+        lines: Vec<String>,
+    },
     /// depmod failed.
     #[error("Problems with depmod detected for kernel {release}: {why}\n{after}")]
     Depmod {
@@ -414,6 +424,7 @@ impl Error {
             | Self::DamagedModule { .. }
             | Self::NothingInstalled(_)
             | Self::NotPut(_)
+            | Self::NotLoadable { .. }
             | Self::ArchiveWrite(_)
             | Self::Depmod { .. } => 6,
             Self::Script { code, .. } => u8::try_from(*code).unwrap_or(1),
@@ -453,6 +464,7 @@ impl Error {
             | Self::NotPut(_) => "install",
             Self::NotSigned(_) => "sign",
             Self::Depmod { .. } => "depmod",
+            Self::NotLoadable { .. } => "load",
             Self::Lock(_) => "lock",
             _ => "prepare",
         }

@@ -27,7 +27,7 @@ pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporte
     let package = match add::archive(args) {
         Some(file) if ldtarball::is_rpm(&file) => return ldtarball::install_rpm(ctx, args, &file, reporter),
         Some(file) => {
-            let loaded = ldtarball::load(ctx, args, &session, &file, reporter)?;
+            let loaded = ldtarball::load(ctx, args, &session, &file, ldtarball::Again::SameSource, reporter)?;
             if loaded.code != 0 {
                 return Ok(loaded.code);
             }
@@ -79,7 +79,7 @@ fn dependants(
     for (step, result) in again.iter().zip(&rebuilt) {
         if matches!(result, Some(Err(_))) && install::is_installed(session.ctx, &step.package, &step.kernel) {
             reporter.warning(&[&format!(
-                "{} could not be built anew for kernel {}: its present modules stay.",
+                "{} could not be rebuilt for kernel {}: its present modules stay.",
                 step.package, step.kernel
             )]);
         }

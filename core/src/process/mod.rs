@@ -5,6 +5,7 @@
 //! and file descriptors are close-on-exec. A confined task first goes through this same program
 //! (`sandbox::confine`), which enters the private namespaces and then becomes the program asked for.
 
+pub mod ancestry;
 mod wait;
 
 use std::collections::BTreeMap;
@@ -130,7 +131,7 @@ pub enum ProcessError {
         source: io::Error,
     },
     /// Its end could not be awaited, or its output not read.
-    #[error("lost track of {program}: {source}")]
+    #[error("cannot wait for {program}: {source}")]
     Wait {
         /// The program.
         program: String,

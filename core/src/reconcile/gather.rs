@@ -101,7 +101,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, spare: bool, over: bo
     broken.extend(
         walk.unreadable
             .iter()
-            .map(|entry| format!("{} was passed over: {}", ctx.trees.shown(&entry.path).display(), entry.why)),
+            .map(|entry| format!("{} was ignored: {}", ctx.trees.shown(&entry.path).display(), entry.why)),
     );
     let sources = before.sources();
     let shared = weak::links::shared_when_tidy(&ctx.trees);
@@ -170,8 +170,7 @@ fn kernels(
         }
     }
     let ours = |release: &Release, path: &Path| {
-        path.ends_with(crate::tree::paths::KERNEL_MANIFEST)
-            || manifests.get(release).is_some_and(|files| files.contains(path))
+        crate::tree::paths::is_note(path) || manifests.get(release).is_some_and(|files| files.contains(path))
     };
     let label = |release: &Release| crate::names::Arch::new(ctx.distribution.arch_label(release, &ctx.machine.name));
     let found = installed::scan(&ctx.trees, &ours)?;
