@@ -347,6 +347,16 @@ pub enum Error {
     /// Every module was refused.
     #[error("Installation aborted.\n{}", .0.join("\n"))]
     NothingInstalled(Vec<String>),
+    /// What was installed would not be loaded.
+    #[error("The modules of {package} are installed for kernel {kernel}, but would not be loaded:\n{}", .lines.join("\n"))]
+    NotLoadable {
+        /// The package.
+        package: Package,
+        /// The kernel.
+        kernel: Kernel,
+        /// Why, a module a line.
+        lines: Vec<String>,
+    },
     /// depmod failed.
     #[error("Problems with depmod detected for kernel {release}: {why}\n{after}")]
     Depmod {
@@ -422,6 +432,7 @@ impl Error {
             | Self::DamagedModule { .. }
             | Self::NothingInstalled(_)
             | Self::NotPut(_)
+            | Self::NotLoadable { .. }
             | Self::ArchiveWrite(_)
             | Self::Depmod { .. } => 6,
             Self::Script { code, .. } => u8::try_from(*code).unwrap_or(1),
@@ -461,6 +472,7 @@ impl Error {
             | Self::NotPut(_) => "install",
             Self::NotSigned(_) => "sign",
             Self::Depmod { .. } => "depmod",
+            Self::NotLoadable { .. } => "load",
             Self::Lock(_) => "lock",
             _ => "prepare",
         }

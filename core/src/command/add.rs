@@ -31,7 +31,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         if ldtarball::is_rpm(&archive) {
             return ldtarball::install_rpm(ctx, args, &archive, reporter);
         }
-        return Ok(ldtarball::load(ctx, args, &session, &archive, reporter)?.code);
+        return Ok(ldtarball::load(ctx, args, &session, &archive, ldtarball::Again::Refused, reporter)?.code);
     }
     let package = resolve(ctx, args, &session, reporter)?;
     add(ctx, args, &session, &package, reporter)

@@ -263,6 +263,12 @@ impl Run<'_> {
 
     /// What to do if it failed for not being root.
     fn advice(&self) -> Result<Option<String>, Error> {
+        // As in a chroot that somebody made by hand, or rpm --root: objtool of Linux 7.2 is one that needs it.
+        if !self.ctx.trees.outer("/proc/self").exists() && !std::path::Path::new("/proc/self").exists() {
+            let text =
+                "/proc is not mounted here. Some kernels can't be built for without it: mount -t proc proc /proc";
+            return Ok(Some(text.to_owned()));
+        }
         let may_be = self.work.user().is_some() && diagnostic::refused(&self.log.last()?);
         Ok(may_be.then(|| privilege::advice(&self.target.package.name)))
     }

@@ -8,6 +8,7 @@ use super::bash::{Evaluator, Kind, Request};
 use super::directive::Raw;
 use super::error::ConfError;
 use super::files::framework_files;
+use super::unknown::{Unknown, unknown};
 use crate::assignments;
 use crate::tree::Trees;
 
@@ -56,6 +57,8 @@ pub struct Framework {
     pub build_time_limit: Option<Duration>,
     /// Options whose value is none of the possible ones: name and value. The default counts.
     pub unusable: Vec<(&'static str, String)>,
+    /// Assignments that no option is meant by.
+    pub unknown: Vec<Unknown>,
     /// What the files said on standard error.
     pub stderr: String,
 }
@@ -131,12 +134,14 @@ impl Framework {
             .map_err(|source| ConfError::Read { file: PathBuf::from("/etc/dkms/framework.conf.d"), source })?;
         let mut speaking = Vec::new();
         let mut literal = Some(Raw::default());
+        let mut texts = Vec::new();
         for file in &files {
             match fs_err::read(&file.outer) {
                 Ok(text) if is_silent(&text) => {}
                 Ok(text) => {
                     literal = literal.and_then(|raw| assign(raw, &text));
                     speaking.push(seen_by_bash(&file.inside));
+                    texts.push((file.inside.as_path(), String::from_utf8_lossy(&text).into_owned()));
                 }
                 Err(source) => {
                     return Err(ConfError::Read { file: file.inside.clone(), source });
@@ -146,12 +151,14 @@ impl Framework {
         if speaking.is_empty() {
             return Ok(Self::default());
         }
+        let texts: Vec<(&Path, &str)> = texts.iter().map(|(file, text)| (*file, text.as_str())).collect();
+        let unknown = unknown(&texts);
         if let Some(raw) = literal {
-            return Ok(Self::from_raw(&raw));
+            return Ok(Self { unknown, ..Self::from_raw(&raw) });
         }
         let answer =
             evaluator.evaluate(&Request { kind: Kind::Framework, files: speaking, variables, ..Request::default() })?;
-        Ok(Self { stderr: answer.stderr, ..Self::from_raw(&answer.raw) })
+        Ok(Self { unknown, stderr: answer.stderr, ..Self::from_raw(&answer.raw) })
     }
 
     /// Types the options; empty text is the default, as in the classic.
@@ -222,6 +229,7 @@ impl Framework {
             build_as,
             build_time_limit,
             unusable,
+            unknown: Vec::new(),
             stderr: String::new(),
         }
     }
