@@ -115,7 +115,7 @@ pub enum Error {
     #[error("Failed to make tarball.\n{0}")]
     ArchiveWrite(#[from] archive::writer::WriteError),
     /// The program that writes packages is not there.
-    #[error("{} is needed to write packages, but it is not installed.\nInstall the package dkms-mkpkg. Distributions whose Rust is older than 1.88 have none: build it from the source of dkms, or make a tarball (dkms mktarball).", .0.display())]
+    #[error("{} is needed to write packages, but it is not installed.\nInstall the package dkms-mkpkg. If your distribution has none, build it from the source of dkms (Rust 1.88), or make a tarball (dkms mktarball).", .0.display())]
     NoPackager(PathBuf),
     /// The package's registration is damaged.
     #[error(

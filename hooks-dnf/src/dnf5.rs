@@ -31,7 +31,7 @@ pub enum TalkError {
     #[error("{}", .0.lines().join(" "))]
     Core(#[from] Error),
     /// dnf5 refuses.
-    #[error("dnf5 refuses to tell: {0}")]
+    #[error("dnf5 reports an error: {0}")]
     Refused(String),
 }
 
@@ -187,7 +187,7 @@ mod tests {
         let reply =
             "{\"op\":\"reply\",\"requested_op\":\"get\",\"domain\":\"x\",\"status\":\"ERROR\",\"message\":\"no\"}\n";
         let error = Talk { from: reply.as_bytes(), to: Vec::new() }.packages().unwrap_err();
-        assert_eq!(error.to_string(), "dnf5 refuses to tell: no");
+        assert_eq!(error.to_string(), "dnf5 reports an error: no");
         let error = Talk { from: &b""[..], to: Vec::new() }.packages().unwrap_err();
         assert!(error.to_string().contains("not understood"), "{error}");
     }

@@ -65,7 +65,7 @@ pub(super) fn run(ctx: &Context, args: &Args, show: Show, reporter: &dyn Reporte
         }
     }
     for entry in &walk.unreadable {
-        reporter.warning(&[&format!("{} was passed over: {}", ctx.trees.shown(&entry.path).display(), entry.why)]);
+        reporter.warning(&[&format!("{} was ignored: {}", ctx.trees.shown(&entry.path).display(), entry.why)]);
     }
     Ok(0)
 }

@@ -324,9 +324,9 @@ fn lists(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFailure> {
                 .iter()
                 .map(|release| Builder::new().spawn_scoped(scope, move || run(release)).map_err(|_| run(release)))
                 .collect();
-            let cut_short = |_| Err("it was cut short".to_owned());
+            let ended_early = |_| Err("it ended unexpectedly".to_owned());
             let ended = runs.into_iter().map(|run| match run {
-                Ok(thread) => thread.join().unwrap_or_else(cut_short),
+                Ok(thread) => thread.join().unwrap_or_else(ended_early),
                 // There was no thread to be had: it was run here.
                 Err(done) => done,
             });

@@ -268,7 +268,7 @@ fn put(
     }
     prebuilt::step_aside(ctx, &mut change, &package.name, kernel, reporter);
     for link in shared {
-        reporter.line(&format!("The link to the build for {} goes: this kernel has its own now", link.from));
+        reporter.line(&format!("Removing the link to the build for {}: this kernel has its own now", link.from));
         change.remove_file(&link.link);
         change.prune_empty_dirs(link.link.parent().unwrap_or(&dir), &dir);
     }

@@ -45,10 +45,10 @@ pub enum JournalError {
     #[error(transparent)]
     File(#[from] FileError),
     /// Somebody else put something where we were about to.
-    #[error("{} was changed by somebody else meanwhile; look at it and try again", .0.display())]
+    #[error("{} was changed by another process; check it and try again", .0.display())]
     Changed(PathBuf),
     /// Something that we had prepared is gone.
-    #[error("{} is gone, somebody else deleted it; try again", .0.display())]
+    #[error("{} was deleted by another process; try again", .0.display())]
     Lost(PathBuf),
     /// A change failed, and so did undoing it.
     #[error("{why}; undoing it failed too ({undo}): the next dkms command will finish this")]

@@ -100,7 +100,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, spare: bool, over: bo
     broken.extend(
         walk.unreadable
             .iter()
-            .map(|entry| format!("{} was passed over: {}", ctx.trees.shown(&entry.path).display(), entry.why)),
+            .map(|entry| format!("{} was ignored: {}", ctx.trees.shown(&entry.path).display(), entry.why)),
     );
     let sources = before.sources();
     let shared = weak::links::shared_when_tidy(&ctx.trees);
