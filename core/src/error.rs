@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::durable::FileError;
 use crate::names::{Kernel, NameError, Package};
 use crate::{archive, conf, host, journal, kernel, lock, process};
 
@@ -387,6 +388,13 @@ pub enum Error {
     /// A file operation failed; the message names it.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+}
+
+impl From<FileError> for Error {
+    /// A file of ours could not be read or written: counts as a change that was not carried out.
+    fn from(error: FileError) -> Self {
+        Self::Journal(journal::JournalError::File(error))
+    }
 }
 
 impl Error {

@@ -63,8 +63,7 @@ pub fn postrm(words: &[String]) -> u8 {
         }
         if !dir.exists() {
             for record in Record::list(&ctx.trees, Some(release)).unwrap_or_default() {
-                Record::remove(&ctx.trees, &record.package, &record.kernel)
-                    .map_err(dkms_core::journal::JournalError::File)?;
+                Record::remove(&ctx.trees, &record.package, &record.kernel)?;
             }
         }
         Ok(0)

@@ -21,7 +21,7 @@ pub use bash::{Answer, Evaluator, Kind, Launcher, Request};
 pub use directive::{Directive, Raw};
 pub use error::ConfError;
 pub use exclusive::{Facts, Lookup, Reason};
-pub use files::{Source, package_files, package_request};
+pub use files::{Source, package_files};
 pub use framework::Framework;
 pub use recipe::{MakeCommand, Recipe};
 pub use typed::{Conf, Problem};

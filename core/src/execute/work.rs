@@ -8,7 +8,6 @@ use crate::error::Error;
 use crate::facts::{Evaluated, KernelFacts};
 use crate::host::tools;
 use crate::install::{self, superseded_mark};
-use crate::journal::JournalError;
 use crate::lock::Holder;
 use crate::names::{Kernel, Name, Package};
 use crate::plan::{Action, Reason, Stale, State, Step};
@@ -176,7 +175,7 @@ fn missing_dependencies(session: &Session<'_>, kernel: &Kernel, evaluated: &Eval
 fn dependencies(session: &Session<'_>, kernel: &Kernel, evaluated: &Evaluated) -> Result<Vec<Dependency>, Error> {
     let trees = &session.ctx.trees;
     let mut found = Vec::new();
-    let beside = KernelManifest::beside(trees, &kernel.release).map_err(JournalError::File)?.unwrap_or_default();
+    let beside = KernelManifest::beside(trees, &kernel.release)?.unwrap_or_default();
     for name in &evaluated.conf.build_depends {
         let Ok(name) = Name::new(name.as_str()) else { continue };
         let version = installed_version(session.ctx, &beside, &name, kernel);

@@ -15,7 +15,7 @@ use crate::digest::Digest;
 use crate::durable;
 use crate::elf;
 use crate::error::Error;
-use crate::journal::{self, Swap, WorkDir, swap_in};
+use crate::journal::{Swap, WorkDir, swap_in};
 use crate::process::{self, ProcessError, Task};
 use crate::report::Reporter;
 use crate::run::target::Target;
@@ -64,7 +64,7 @@ pub fn finish(
     signing: &Signing,
     reporter: &dyn Reporter,
 ) -> Result<Finished, Error> {
-    let room = WorkDir::new(&ctx.trees).map_err(journal::JournalError::File)?;
+    let room = WorkDir::new(&ctx.trees)?;
     let stage = room.path().join("artefact");
     let modules_dir = stage.join("module");
     fs::create_dir_all(&modules_dir)?;
@@ -297,7 +297,7 @@ impl InPlace<'_> {
             Some(copy) => self.swap.keep_instead(copy)?,
             None => self.swap.keep()?,
         }
-        self.work.remove().map_err(journal::JournalError::File)?;
+        self.work.remove()?;
         Ok(self.manifest)
     }
 
@@ -305,15 +305,15 @@ impl InPlace<'_> {
     pub fn put_back(self, ctx: &Context) -> Result<(), Error> {
         let _lock = ctx.lock_tree()?;
         self.swap.put_back()?;
-        Ok(self.work.remove().map_err(journal::JournalError::File)?)
+        Ok(self.work.remove()?)
     }
 }
 
 /// Makes room for a file of ours: a script may have put a link there, or taken the directory away.
 fn anew(path: &Path) -> Result<(), Error> {
-    durable::remove_any(path).map_err(journal::JournalError::File)?;
+    durable::remove_any(path)?;
     if let Some(dir) = path.parent().filter(|dir| !dir.is_dir() || dir.is_symlink()) {
-        durable::remove_any(dir).map_err(journal::JournalError::File)?;
+        durable::remove_any(dir)?;
         fs::create_dir(dir)?;
     }
     Ok(())

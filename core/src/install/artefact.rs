@@ -13,7 +13,7 @@ use crate::tree::paths::relative;
 
 /// The artefact's manifest; `None` when the classic made it (or replaced one of ours).
 pub fn manifest(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<Option<Manifest>, Error> {
-    Ok(Manifest::load(&ctx.trees.manifest(package, kernel)).map_err(crate::journal::JournalError::File)?)
+    Ok(Manifest::load(&ctx.trees.manifest(package, kernel))?)
 }
 
 /// The modules of an artefact without a manifest, by dkms.conf. Those that are missing are left out.

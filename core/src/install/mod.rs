@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::facts::{Evaluated, KernelFacts};
-use crate::journal::{Change, JournalError};
+use crate::journal::Change;
 use crate::names::{Kernel, Package};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
@@ -185,8 +185,7 @@ fn put(
     let built = ctx.trees.artefact_modules(package, kernel);
     let link = ctx.trees.active_link(&package.name, kernel);
     let _lock = ctx.lock_tree()?;
-    let mut beside =
-        KernelManifest::beside(&ctx.trees, &kernel.release).map_err(JournalError::File)?.unwrap_or_default();
+    let mut beside = KernelManifest::beside(&ctx.trees, &kernel.release)?.unwrap_or_default();
     beside.drop_stale(&ctx.trees, &kernel.release);
     let before = beside.find_name(&package.name, &kernel.arch).cloned();
     let first_time = !link.is_symlink();

@@ -61,20 +61,6 @@ impl ModuleIndex {
         self.by_name.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// The files that the kernel takes for the module `name`: as [`ModuleIndex::named`], with `-`
-    /// and `_` the same (modprobe(8)).
-    pub fn same_module(&self, name: &str) -> Vec<&Path> {
-        let wanted = name.replace('-', "_");
-        let mut found: Vec<&Path> = self
-            .by_name
-            .iter()
-            .filter(|(other, _)| other.replace('-', "_") == wanted)
-            .flat_map(|(_, paths)| paths.iter().map(PathBuf::as_path))
-            .collect();
-        found.sort();
-        found
-    }
-
     /// The file that installing `name` at `location` (as `/updates/dkms`) would take the place of,
     /// in the classic's order: directly in `extra/`, in `updates/`, at the location, elsewhere.
     pub fn original(&self, name: &str, location: &str) -> Option<&Path> {
@@ -138,7 +124,6 @@ mod tests {
             let got = index.original(name, "/updates/dkms");
             assert_eq!(got, found.map(Path::new), "{name}");
         }
-        assert_eq!(index.same_module("my_mod").len(), 2);
         assert_eq!(index.named("my_mod").len(), 1);
         let none = ModuleIndex::load(&tmp.path().join("none")).unwrap();
         assert!(none.named("two").is_empty());

@@ -11,7 +11,6 @@ use crate::facts::KernelFacts;
 use crate::host::headers_package;
 use crate::host::owner::Fate;
 use crate::install::{self, artefact, weak};
-use crate::journal::JournalError;
 use crate::kernel::identity::{Match, headers_match};
 use crate::kernel::installed;
 use crate::kernel::version;
@@ -135,9 +134,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, spare: bool, over: bo
         let looker = Looker {
             session,
             facts: &facts,
-            beside: KernelManifest::beside(&ctx.trees, &kernel.release)
-                .map_err(JournalError::File)?
-                .unwrap_or_default(),
+            beside: KernelManifest::beside(&ctx.trees, &kernel.release)?.unwrap_or_default(),
             marked: stale::marked(ctx, &kernel),
             shared: &shared,
             sources: &sources,

@@ -289,8 +289,7 @@ pub fn kernel_is_going(
 ) -> Result<Vec<(crate::names::Package, Error)>, Error> {
     session.heal(reporter)?;
     let failures = orphan::remove_all(session, kernel, reporter)?;
-    Record::list(&session.ctx.trees, Some(&kernel.release))
-        .map_err(JournalError::File)?
+    Record::list(&session.ctx.trees, Some(&kernel.release))?
         .iter()
         .filter(|record| !install::is_built(session.ctx, &record.package, &record.kernel))
         .try_for_each(|record| {

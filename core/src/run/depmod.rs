@@ -99,7 +99,7 @@ pub fn run(ctx: &Context, release: &Release) -> Result<Depmod, Error> {
     let done = run_now(ctx, release)?;
     if !matches!(done, Depmod::Failed(_)) {
         for note in settled {
-            durable::remove_any(&note.path).map_err(JournalError::File)?;
+            durable::remove_any(&note.path)?;
         }
     }
     Ok(done)

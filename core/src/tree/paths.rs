@@ -165,11 +165,6 @@ impl Trees {
         self.artefact(package, kernel).join("module")
     }
 
-    /// The artefact's build log.
-    pub fn artefact_log(&self, package: &Package, kernel: &Kernel) -> PathBuf {
-        self.artefact(package, kernel).join("log/make.log")
-    }
-
     /// The artefact's manifest.
     pub fn manifest(&self, package: &Package, kernel: &Kernel) -> PathBuf {
         self.artefact(package, kernel).join(MANIFEST)

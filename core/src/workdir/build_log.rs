@@ -102,11 +102,6 @@ impl Log {
             "-".repeat(64)
         )
     }
-
-    /// A line of our own.
-    pub fn note(&mut self, text: &str) -> io::Result<()> {
-        writeln!(self.file, "\n{text}")
-    }
 }
 
 #[cfg(test)]
