@@ -247,15 +247,22 @@ fn failure(session: &Session<'_>, package: &Package, kernel: &Kernel, error: &Er
     Outcome::Failed { step: error.step().to_owned(), code: i32::from(error.code()), diagnostic, log, remembered_key }
 }
 
-/// The digest of everything that a build's result follows from: source, overrides, headers, toolchain.
+/// The digest of everything that a build's result follows from: source, overrides, headers, toolchain, dependencies.
 pub fn inputs(session: &Session<'_>, package: &Package, kernel: &Kernel) -> Option<crate::digest::Digest> {
     let ctx = session.ctx;
     let facts = session.facts.kernel(kernel).ok()?;
     let evaluated = session.facts.evaluate(package, &facts, None, false).ok()?;
     let mut hasher = crate::digest::Hasher::default();
     hasher.field(crate::digest::Digest::of_tree(&ctx.trees.source_of(package)).ok()?.to_string().as_bytes());
-    hasher.field(evaluated.overrides.map(|digest| digest.to_string()).unwrap_or_default().as_bytes());
+    hasher.field(evaluated.overrides.as_ref().map(ToString::to_string).unwrap_or_default().as_bytes());
     hasher.field(facts.headers_digest(ctx)?.digest().to_string().as_bytes());
     hasher.field(facts.toolchain.text.as_deref().unwrap_or_default().as_bytes());
+    // What it is compiled and linked against of other packages.
+    for dependency in dependencies(session, kernel, &evaluated).ok()? {
+        hasher.field(dependency.name.as_str().as_bytes());
+        hasher.field(dependency.version.unwrap_or_default().as_bytes());
+        let symvers = dependency.symvers.map(|file| crate::digest::Digest::of_file(&file)).transpose().ok()?;
+        hasher.field(symvers.map(|digest| digest.to_string()).unwrap_or_default().as_bytes());
+    }
     Some(hasher.finish())
 }

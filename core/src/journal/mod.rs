@@ -58,6 +58,11 @@ pub enum JournalError {
         /// What went wrong then.
         undo: Box<JournalError>,
     },
+    /// An earlier change of the same files is still to be carried out.
+    #[error(
+        "an earlier change of the same files ({0}) was interrupted and can't be completed yet: mend what the warning says, and try again"
+    )]
+    Pending(String),
     /// A test stops here as a kill would.
     #[doc(hidden)]
     #[error("stopped by a test")]
@@ -207,6 +212,10 @@ impl<'a> Change<'a> {
         };
         let mut hands = self.hands;
         durable::own_dirs(&self.trees.journals())?;
+        let paths: Vec<&Path> = journal.touched().collect();
+        if let Some(what) = recover::in_the_way(self.trees, &journal.id, &paths)? {
+            return Err(JournalError::Pending(what));
+        }
         reserve::keep(self.trees);
         if takes_away(&self.sources) {
             reserve::spend(self.trees);
