@@ -27,6 +27,7 @@ pub mod host;
 pub mod install;
 pub mod journal;
 pub mod kernel;
+pub mod loadable;
 pub mod lock;
 pub mod names;
 pub mod plan;

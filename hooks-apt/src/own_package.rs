@@ -4,6 +4,7 @@ use crate::{drain, pending, streams};
 use dkms_core::context::Context;
 use dkms_core::event;
 use dkms_core::report::{Event, Reporter};
+use dkms_core::tree::paths::{IMAGE_LIST, KERNEL_MANIFEST};
 
 /// `configure`, `triggered`, `abort-…`: we are in working order, and do what was left. Never fails.
 pub fn postinst(words: &[String]) -> u8 {
@@ -32,9 +33,10 @@ pub fn prerm(words: &[String]) -> u8 {
         if leaving {
             let found = fs_err::read_dir(&ctx.trees.install.outer).into_iter().flatten().flatten();
             for entry in found {
-                let manifest = entry.path().join(dkms_core::tree::paths::KERNEL_MANIFEST);
-                if let Err(error) = dkms_core::durable::remove_any(&manifest) {
-                    log::warn!("{error}");
+                for note in [KERNEL_MANIFEST, IMAGE_LIST] {
+                    if let Err(error) = dkms_core::durable::remove_any(&entry.path().join(note)) {
+                        log::warn!("{error}");
+                    }
                 }
             }
         }

@@ -27,7 +27,7 @@ pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporte
     let package = match add::archive(args) {
         Some(file) if ldtarball::is_rpm(&file) => return ldtarball::install_rpm(ctx, args, &file, reporter),
         Some(file) => {
-            let loaded = ldtarball::load(ctx, args, &session, &file, reporter)?;
+            let loaded = ldtarball::load(ctx, args, &session, &file, ldtarball::Again::SameSource, reporter)?;
             if loaded.code != 0 {
                 return Ok(loaded.code);
             }

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{artefact, digest_of, is_built, is_installed, modprobe_conf, originals, prebuilt, sanity, weak};
+use super::{
+    artefact, digest_of, image_list, is_built, is_installed, modprobe_conf, originals, prebuilt, sanity, weak,
+};
 use crate::context::Context;
 use crate::elf::Module;
 use crate::error::Error;
@@ -102,6 +104,12 @@ fn take_out(
     prebuilt::come_back(ctx, &mut change, &package.name, kernel, reporter);
     change.remove_file(&ctx.trees.active_link(&package.name, kernel));
     modprobe_conf::stage_removal(ctx, &mut change, &package.name, kernel, reporter);
+    let gone: Vec<String> = entry.files.iter().map(|file| file.name.clone()).collect();
+    let mut left = beside.clone().unwrap_or_default();
+    if left.find(package, &kernel.arch).is_some() {
+        left.drop(&package.name, &kernel.arch);
+    }
+    image_list::stage(ctx, &mut change, &kernel.release, &left, &gone, &[]);
     if let Some(mut beside) = beside {
         // That of another version is that one's.
         if beside.find(package, &kernel.arch).is_some() {

@@ -46,6 +46,16 @@ impl ModuleIndex {
         Ok(index)
     }
 
+    /// How many module files there are.
+    pub fn len(&self) -> usize {
+        self.by_name.values().map(Vec::len).sum()
+    }
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
     /// The files named `<name>.ko`, with any suffix, in the order of their paths.
     pub fn named(&self, name: &str) -> &[PathBuf] {
         self.by_name.get(name).map_or(&[], Vec::as_slice)

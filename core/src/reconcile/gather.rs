@@ -171,8 +171,7 @@ fn kernels(
         }
     }
     let ours = |release: &Release, path: &Path| {
-        path.ends_with(crate::tree::paths::KERNEL_MANIFEST)
-            || manifests.get(release).is_some_and(|files| files.contains(path))
+        crate::tree::paths::is_note(path) || manifests.get(release).is_some_and(|files| files.contains(path))
     };
     let label = |release: &Release| crate::names::Arch::new(ctx.distribution.arch_label(release, &ctx.machine.name));
     let found = installed::scan(&ctx.trees, &ours)?;

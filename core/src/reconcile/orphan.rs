@@ -102,6 +102,8 @@ fn forgotten(
         }
         beside.drop(&entry.package.name, &entry.arch);
     }
+    let gone: Vec<String> = here.iter().flat_map(|entry| &entry.files).map(|file| file.name.clone()).collect();
+    install::image_list::stage(ctx, &mut change, &kernel.release, &beside, &gone, &[]);
     if beside.installed.is_empty() {
         change.remove_file(&path);
     } else {
@@ -129,7 +131,7 @@ pub(super) fn forget(session: &Session<'_>, release: &Release, reporter: &dyn Re
 /// Deletes the directory of a removed kernel, of which nothing is left but our manifest and depmod's files.
 pub(super) fn clear(ctx: &Context, release: &Release) -> Result<(), Error> {
     let dir = ctx.trees.modules_dir(release);
-    let ours = |_: &Release, path: &std::path::Path| path.ends_with(crate::tree::paths::KERNEL_MANIFEST);
+    let ours = |_: &Release, path: &std::path::Path| crate::tree::paths::is_note(path);
     let found = crate::kernel::installed::look(&ctx.trees, release.clone(), &ours);
     if !found.is_some_and(|found| found.is_orphan(&ours)) {
         return Ok(());
