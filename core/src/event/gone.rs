@@ -27,7 +27,7 @@ pub(super) fn take_away(
     for event in events {
         match event {
             Event::KernelGoing(release) => {
-                let code = verb(ctx, Args::of("kernel_prerm").kernel(release), reporter);
+                let code = verb(ctx, &Args::of("kernel_prerm").kernel(release), reporter);
                 handled.code = handled.code.max(code);
             }
             Event::KernelGone(release) => kernel_is_gone(ctx, release, ways, handled, reporter)?,
@@ -59,7 +59,7 @@ fn kernel_is_gone(
     let built = |entry: &PackageEntry| entry.built.iter().any(|built| built.kernel.release == *release);
     let any = walk::walk(&ctx.trees, &Filter::default()).packages.iter().any(built)
         || ctx.trees.kernel_manifest(release).exists();
-    handled.code = handled.code.max(verb(ctx, Args::of("kernel_prerm").kernel(release), reporter));
+    handled.code = handled.code.max(verb(ctx, &Args::of("kernel_prerm").kernel(release), reporter));
     if any {
         handled.summary.note(format!("{}: removed, and its modules with it", kernel(ctx, release)?));
     }

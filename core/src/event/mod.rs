@@ -129,9 +129,11 @@ pub fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> u8 {
         .iter()
         .map(|release| Ok(event(Release::new(release.as_str())?)))
         .collect::<Result<Vec<_>, Error>>()
-        .and_then(|events| match events.is_empty() {
-            true => Err(Error::OneKernel("reconcile")),
-            false => handle(ctx, &events, &Ways::default(), reporter),
+        .and_then(|events| {
+            if events.is_empty() {
+                return Err(Error::OneKernel("reconcile"));
+            }
+            handle(ctx, &events, &Ways::default(), reporter)
         });
     match handled {
         Ok(handled) => handled.code,
@@ -220,11 +222,11 @@ pub fn handle(ctx: &Context, events: &[Event], ways: &Ways, reporter: &dyn Repor
     for event in events {
         match event {
             Event::KernelComing(release) if ctx.trees.modules_dir(release).is_dir() => {
-                handled.code = handled.code.max(verb(ctx, Args::of("kernel_preinst").kernel(release), reporter));
+                handled.code = handled.code.max(verb(ctx, &Args::of("kernel_preinst").kernel(release), reporter));
             }
             Event::SourceGoing(package) => {
                 let args = Args::of("remove").package(package).with("all");
-                handled.code = handled.code.max(verb(ctx, args, reporter));
+                handled.code = handled.code.max(verb(ctx, &args, reporter));
             }
             _ => {}
         }
@@ -357,6 +359,6 @@ fn scope(ctx: &Context, events: &[Event], ways: &Ways, arrived: &[Option<Package
 }
 
 /// Runs a verb of the command line, whose errors it reports itself; gives its exit code.
-fn verb(ctx: &Context, args: Args, reporter: &dyn Reporter) -> u8 {
-    command::run(ctx, &args, reporter)
+fn verb(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> u8 {
+    command::run(ctx, args, reporter)
 }

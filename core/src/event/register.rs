@@ -29,7 +29,7 @@ pub(super) fn register(
             let forced = Context { options: Options { force: true, ..ctx.options.clone() }, ..ctx.clone() };
             let mut args = Args::of("ldtarball");
             args.archive = Some(ctx.trees.outer(file));
-            Ok(match verb(&forced, args, reporter) {
+            Ok(match verb(&forced, &args, reporter) {
                 0 => Ok(Some(package.clone())),
                 _ => Err(BAD_TARBALL),
             })
@@ -63,7 +63,7 @@ fn named(ctx: &Context, package: &Package, reporter: &dyn Reporter) -> Result<u8
     if state(ctx, package) == Source::Added {
         return Ok(0);
     }
-    Ok(verb(ctx, Args::of("add").package(package), reporter))
+    Ok(verb(ctx, &Args::of("add").package(package), reporter))
 }
 
 /// Registers the source in `dir`. One that is registered already may be another now, under the same version.
@@ -76,7 +76,7 @@ fn directory(ctx: &Context, dir: &Path, reporter: &dyn Reporter) -> Result<Resul
     }
     let mut args = Args::of("add");
     args.source = Some(ctx.trees.outer(dir));
-    Ok(code_of(verb(ctx, args, reporter)).map(|()| None))
+    Ok(code_of(verb(ctx, &args, reporter)).map(|()| None))
 }
 
 /// Where the source of `package` is (inside the root).

@@ -72,12 +72,11 @@ fn before(ctx: &Context, over: bool) -> Result<(Before, Walk), Error> {
     }
     before.forgotten = adopt::forgotten(ctx, &walk);
     for (package, _) in &before.forgotten {
-        match walk.packages.iter_mut().find(|entry| entry.package == *package) {
-            Some(entry) => entry.source = Source::Added,
-            None => {
-                let entry = PackageEntry { package: package.clone(), source: Source::Added, built: Vec::new() };
-                walk.packages.push(entry);
-            }
+        if let Some(entry) = walk.packages.iter_mut().find(|entry| entry.package == *package) {
+            entry.source = Source::Added;
+        } else {
+            let entry = PackageEntry { package: package.clone(), source: Source::Added, built: Vec::new() };
+            walk.packages.push(entry);
         }
     }
     before.revived = superseded::revivals(ctx, over);
