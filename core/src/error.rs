@@ -283,11 +283,13 @@ pub enum Error {
     },
     /// make succeeded without making a module.
     #[error(
-        "Build of {module} failed for: {kernel}\nmake succeeded, but did not produce it. Make sure the name and location of the generated module are correct,\nor consult {} for more information.{}", log.display(), one_more(advice.as_ref())
+        "Build of {module} failed for: {kernel}\nmake succeeded, but did not produce it. {}\nMake sure the name and location of the generated module are correct,\nor consult {} for more information.{}", instead(produced), log.display(), one_more(advice.as_ref())
     )]
     NotProduced {
         /// The module, relative to the build directory.
         module: String,
+        /// The modules that are there instead, relative to the build directory.
+        produced: Vec<PathBuf>,
         /// The kernel.
         kernel: Kernel,
         /// The log.
@@ -498,8 +500,33 @@ fn one_more(line: Option<&String>) -> String {
     line.map(|line| format!("\n{line}")).unwrap_or_default()
 }
 
+/// What make produced instead of a module that it should have.
+fn instead(produced: &[PathBuf]) -> String {
+    /// More would hide the rest of the message.
+    const SHOWN: usize = 5;
+    if produced.is_empty() {
+        return "It produced no module at all: does its Makefile set obj-m for this kernel?".to_owned();
+    }
+    let names: Vec<String> = produced.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
+    let more = if produced.len() > SHOWN { format!(" and {} more", produced.len() - SHOWN) } else { String::new() };
+    format!(
+        "It produced {}{more}: BUILT_MODULE_NAME and BUILT_MODULE_LOCATION in dkms.conf must say so.",
+        names.join(", ")
+    )
+}
+
 #[cfg(test)]
 mod tests {
+    use super::instead;
+
+    #[test]
+    fn what_make_produced_instead_is_named() {
+        let names = |count: u32| (0..count).map(|n| format!("sub/m{n}.ko").into()).collect::<Vec<std::path::PathBuf>>();
+        assert!(instead(&[]).contains("no module at all"));
+        assert!(instead(&names(2)).starts_with("It produced sub/m0.ko, sub/m1.ko: "));
+        assert!(instead(&names(9)).contains("sub/m4.ko and 4 more: "));
+    }
+
     use std::collections::BTreeSet;
 
     /// Every exit code in the table above, and of the verbs that have their own, is in dkms(8).

@@ -19,6 +19,7 @@ pub mod digest;
 pub mod durable;
 pub mod elf;
 pub mod error;
+pub mod event;
 pub mod execute;
 pub mod facts;
 pub(crate) mod files;

@@ -1,7 +1,8 @@
 //! Our own package's maintainer scripts.
 
-use crate::{core, drain, pending};
+use crate::{drain, pending, streams};
 use dkms_core::context::Context;
+use dkms_core::event;
 use dkms_core::report::{Event, Reporter};
 use dkms_core::tree::paths::{IMAGE_LIST, KERNEL_MANIFEST};
 
@@ -50,9 +51,9 @@ fn is_classic(version: &str) -> bool {
 }
 
 fn with_context(work: impl FnOnce(&Context)) -> u8 {
-    match core::context(&["reconcile"]) {
-        Ok((ctx, _)) => work(&ctx),
-        Err(error) => core::reporter().report(Event::Error(error.lines())),
+    match event::surroundings(true) {
+        Ok(ctx) => work(&ctx),
+        Err(error) => streams::reporter().report(Event::Error(error.lines())),
     }
     0
 }

@@ -5,13 +5,14 @@ use std::io::{self, BufRead, Write};
 use std::path::Path;
 
 use dkms_core::error::Error;
+use dkms_core::event::{Event, Ways};
 use dkms_core::preflight::Verdict;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::files;
 use crate::preflight;
-use crate::run::dkms;
+use crate::run;
 use crate::say;
 use crate::transaction::Package;
 
@@ -147,7 +148,7 @@ pub fn post_transaction() -> u8 {
     if let Err(error) = talk.packages() {
         return give_up(&error);
     }
-    dkms(&["reconcile", "--all-kernels", "--event", "transaction-end"])
+    run::report(&Event::TransactionEnd, &Ways::default())
 }
 
 /// A preflight that can't be made is worth a line, and stops nothing.

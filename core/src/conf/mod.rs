@@ -11,6 +11,7 @@ pub mod error;
 pub mod exclusive;
 pub mod files;
 pub mod framework;
+pub mod misspelt;
 pub mod recipe;
 mod session;
 pub mod typed;
