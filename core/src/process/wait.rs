@@ -153,9 +153,10 @@ fn collect(from: impl Read, copy: Option<(File, bool)>) -> io::Result<Vec<u8>> {
         room -= kept.len() as u64;
         let written = file.write_all(kept).and_then(|()| {
             if cut.is_empty() || told {
-                return Ok(());
+                Ok(())
+            } else {
+                Err(io::Error::other(format!("it is longer than {} MiB", LONGEST_LOG >> 20)))
             }
-            Err(io::Error::other(format!("it is longer than {} MiB", LONGEST_LOG >> 20)))
         });
         // A full disk stops the task itself, if anything has to.
         if let (Err(error), false) = (written, told) {
