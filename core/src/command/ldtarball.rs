@@ -8,7 +8,7 @@ use fs_err as fs;
 use super::stage::Staged;
 use super::{add, autoinstall, check_access, print, source_dir, source_state};
 use crate::archive::layout::{self, Binaries, Kind, Layout, MAIN_TREE};
-use crate::archive::reader::{self, Limits};
+use crate::archive::reader::{self, Limits, Unpacked};
 use crate::cli::args::Args;
 use crate::cli::verb::Show;
 use crate::context::Context;
@@ -42,7 +42,8 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     }
     check_access(ctx, args)?;
     if ctx.options.dry_run {
-        let plan = Plan { registering: vec![registering(ctx, &archive)?], ..Plan::default() };
+        let registering = registering(ctx, args, &Session::new(ctx)?, &archive)?;
+        let plan = Plan { registering: vec![registering], ..Plan::default() };
         return Ok(print(&plan, reporter));
     }
     if is_rpm(&archive) {
@@ -83,14 +84,51 @@ fn inside(ctx: &Context, file: &Path) -> Result<PathBuf, Error> {
     ctx.trees.root.inside(&file).ok_or_else(|| not_by_rpm(&file))
 }
 
-/// What is to be done with `file`.
-pub(super) fn registering(ctx: &Context, file: &Path) -> Result<Registering, Error> {
+/// What is to be done with `file`; the errors are those of loading it.
+pub(super) fn registering(
+    ctx: &Context,
+    args: &Args,
+    session: &Session<'_>,
+    file: &Path,
+) -> Result<Registering, Error> {
     if is_rpm(file) {
-        Ok(Registering::Rpm(inside(ctx, file)?))
-    } else if file.is_file() {
-        Ok(Registering::Load(file.to_owned()))
-    } else {
-        Err(missing(file))
+        return Ok(Registering::Rpm(inside(ctx, file)?));
+    }
+    let aside = tempfile::tempdir()?;
+    Archive::open(ctx, args, session, file, aside.path())?.before(ctx)?;
+    Ok(Registering::Load(file.to_owned()))
+}
+
+/// An archive that was unpacked.
+struct Archive {
+    unpacked: Unpacked,
+    layout: Layout,
+    package: Package,
+}
+
+impl Archive {
+    /// Unpacks `archive` in the directory `work` (an outer path).
+    fn open(ctx: &Context, args: &Args, session: &Session<'_>, archive: &Path, work: &Path) -> Result<Self, Error> {
+        if !archive.is_file() {
+            return Err(missing(archive));
+        }
+        let unpacked = reader::unpack(archive, work, &Limits::default())?;
+        let layout = layout::understand(unpacked.path())?;
+        let package = identify(ctx, args, session, archive, &layout)?;
+        Ok(Self { unpacked, layout, package })
+    }
+
+    /// What the tree has of its package; an error if that is in the way.
+    fn before(&self, ctx: &Context) -> Result<Source, Error> {
+        let package = &self.package;
+        let before = source_state(ctx, package);
+        if before == Source::Added && !ctx.options.force {
+            // An archive of ours and a plain one are refused with the classic's different codes.
+            let ours = self.unpacked.path().join(MAIN_TREE).is_dir();
+            let again = || Error::Archive(format!("{package} is already added!\nAborting."), 8);
+            return Err(if ours { again() } else { Error::AlreadyAdded(package.clone()) });
+        }
+        Ok(before)
     }
 }
 
@@ -106,15 +144,16 @@ pub(super) fn load(
     archive: &Path,
     reporter: &dyn Reporter,
 ) -> Result<Loaded, Error> {
-    if !archive.is_file() {
-        return Err(missing(archive));
-    }
     let work = WorkDir::new(&ctx.trees).map_err(JournalError::File)?;
     let loaded = load_by(ctx, args, session, archive, work.path(), reporter);
     work.remove().map_err(JournalError::File)?;
     let (package, post_add) = loaded?;
     let code = match post_add {
-        Some(line) => add::post_add(ctx, args, &package, &add::some_kernel(ctx, args)?, &line, reporter)?,
+        Some(line) => {
+            let code = add::post_add(ctx, args, &package, &add::some_kernel(ctx, args)?, &line, reporter)?;
+            session.facts.forget(&package);
+            code
+        }
         None => 0,
     };
     Ok(Loaded { package, code })
@@ -129,23 +168,16 @@ fn load_by(
     work: &Path,
     reporter: &dyn Reporter,
 ) -> Result<(Package, Option<String>), Error> {
-    let unpacked = reader::unpack(archive, work, &Limits::default())?;
-    let layout = layout::understand(unpacked.path())?;
-    let package = identify(ctx, args, session, archive, &layout)?;
+    let opened = Archive::open(ctx, args, session, archive, work)?;
+    let Archive { layout, package, .. } = &opened;
     let kernel = session.facts.kernel(&add::some_kernel(ctx, args)?)?;
     let conf = ctx.trees.shown(&layout.conf);
-    let evaluated = session.facts.evaluate(&package, &kernel, Some(&conf), true)?;
+    let evaluated = session.facts.evaluate(package, &kernel, Some(&conf), true)?;
     for event in &evaluated.said {
         reporter.report(event.clone());
     }
-    let before = source_state(ctx, &package);
+    let before = opened.before(ctx)?;
     let force = ctx.options.force;
-    if before == Source::Added && !force {
-        // An archive of ours and a plain one are refused with the classic's different codes.
-        let ours = unpacked.path().join(MAIN_TREE).is_dir();
-        let again = || Error::Archive(format!("{package} is already added!\nAborting."), 8);
-        return Err(if ours { again() } else { Error::AlreadyAdded(package) });
-    }
     // The last thing that can be refused: nothing is outside of the work directory yet.
     for binaries in &layout.binaries {
         adapt(ctx, binaries)?;
@@ -154,8 +186,8 @@ fn load_by(
     reporter.line(&format!("Loading tarball for {package}"));
 
     let mut change = Change::new(&ctx.trees, format!("load {package} from {}", archive.display()));
-    let place = source_dir(ctx, &package);
-    let (link, beside) = (ctx.trees.source_link(&package), ctx.trees.outer(&place));
+    let place = source_dir(ctx, package);
+    let (link, beside) = (ctx.trees.source_link(package), ctx.trees.outer(&place));
     let mut staged = None;
     let registered = match &layout.kind {
         Kind::SourceOnly { source } | Kind::SourceAndBinaries { source } => {
@@ -178,7 +210,7 @@ fn load_by(
         change.replace_dir(&only, &link);
     }
     for binaries in &layout.binaries {
-        let to = ctx.trees.artefact(&package, &binaries.kernel);
+        let to = ctx.trees.artefact(package, &binaries.kernel);
         let shown = ctx.trees.shown(&to);
         if to.exists() && !force {
             reporter.warning(&[&format!("{} already exists. Skipping...", shown.display())]);
@@ -193,9 +225,9 @@ fn load_by(
             Some(staged) => staged.commit(change)?,
             None => change.commit()?,
         }
-        fs::create_dir_all(ctx.trees.build_dir(&package))?;
+        fs::create_dir_all(ctx.trees.build_dir(package))?;
     }
-    Ok((package, evaluated.recipe.scripts.post_add.filter(|_| newly)))
+    Ok((package.clone(), evaluated.recipe.scripts.post_add.filter(|_| newly)))
 }
 
 /// Whose archive it is: everything in it that says so has to agree.
