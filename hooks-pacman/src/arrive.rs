@@ -186,7 +186,7 @@ fn outdated(ctx: &Context, renewed: &[PackageEntry], kernels: &[Kernel]) -> Vec<
         for built in entry.built.iter().filter(|built| kernels.contains(&built.kernel)) {
             let manifest = Manifest::load(&ctx.trees.manifest(&entry.package, &built.kernel)).ok().flatten();
             // The classic left no word of its source: it may be any.
-            if manifest.is_none_or(|manifest| manifest.source_digest != source) {
+            if manifest.is_none_or(|manifest| manifest.provenance.source_digest.as_ref() != Some(&source)) {
                 found.push((entry.package.clone(), built.kernel.clone()));
             }
         }

@@ -143,10 +143,9 @@ fn preview(ctx: &Context, args: &Args, session: &Session<'_>, want: Want) -> Res
     }
     let kernels = kernels(ctx, args)?;
     if !is_known(ctx, &package, &kernels) {
-        let registering = add::registering(ctx, args, session, &package, copied.as_ref())?;
-        plan.registering.extend(copied);
-        plan.registering.push(registering);
+        plan.registering.push(add::registering(ctx, args, session, &package, copied.as_ref())?);
     }
+    plan.registering.splice(..0, copied);
     if want == Want::Installed {
         // Whoever installs settles what waits for a successor.
         let revivals = superseded::revivals(ctx, ctx.machine.rpm_scriptlet.is_none());
