@@ -228,6 +228,7 @@ test:
 .PHONY: test-unit
 test-unit:
 	@$(NEED) build unit
+	rustc --version
 	cargo test --locked -p dkms-core -p dkms-hooks-apt --lib --bins
 
 .PHONY: test-long

@@ -264,6 +264,22 @@ pub enum Error {
         /// What may help, in a line.
         advice: Option<String>,
     },
+    /// A command of a build was ended for taking too long.
+    #[error(
+        "{command} of {package} for kernel {kernel} was ended after {}: it may never end by itself.\nConsult {} for more information. If it needs longer, set build_time_limit in /etc/dkms/framework.conf.", duration(*.limit), log.display()
+    )]
+    TooLong {
+        /// What was done ("Building module(s)").
+        command: String,
+        /// The package.
+        package: Package,
+        /// The kernel.
+        kernel: Kernel,
+        /// How long it was let.
+        limit: std::time::Duration,
+        /// The log.
+        log: PathBuf,
+    },
     /// make succeeded without making a module.
     #[error(
         "Build of {module} failed for: {kernel}\nmake succeeded, but did not produce it. Make sure the name and location of the generated module are correct,\nor consult {} for more information.{}", log.display(), one_more(advice.as_ref())
@@ -402,7 +418,7 @@ impl Error {
             | Self::Depmod { .. } => 6,
             Self::Script { code, .. } => u8::try_from(*code).unwrap_or(1),
             Self::PreInstall => 101,
-            Self::Make { .. } | Self::NoTool { .. } => 10,
+            Self::Make { .. } | Self::TooLong { .. } | Self::NoTool { .. } => 10,
             Self::NotProduced { .. }
             | Self::NotAModule { .. }
             | Self::BadArtefact(_)
@@ -424,6 +440,7 @@ impl Error {
             Self::Script { script, .. } => script,
             Self::PreInstall => "pre_install",
             Self::Make { .. }
+            | Self::TooLong { .. }
             | Self::NotProduced { .. }
             | Self::NotAModule { .. }
             | Self::BadArtefact(_)
@@ -444,6 +461,15 @@ impl Error {
     /// The lines to print: the first follows `Error! `.
     pub fn lines(&self) -> Vec<String> {
         self.to_string().lines().map(str::to_owned).collect()
+    }
+}
+
+/// "3 h", "90 min" or "5 s".
+fn duration(time: std::time::Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds % 3600 == 0 => format!("{} h", seconds / 3600),
+        seconds if seconds % 60 == 0 => format!("{} min", seconds / 60),
+        seconds => format!("{seconds} s"),
     }
 }
 

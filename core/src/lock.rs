@@ -14,6 +14,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use crate::durable;
+use crate::process::ancestry::above;
 
 /// Who holds a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,7 +160,8 @@ fn take(path: &Path, patience: Patience<'_>, how: FlockOperation) -> Result<Lock
         }
         let holder = holder(file);
         if let Some(holder) = &holder {
-            if ancestors().contains(&holder.pid) || STARTED_WITHIN.get().is_some_and(|pids| pids.contains(&holder.pid))
+            if above(Path::new("/proc"), std::process::id()).contains(&holder.pid)
+                || STARTED_WITHIN.get().is_some_and(|pids| pids.contains(&holder.pid))
             {
                 return Err(LockError::Nested { path: path.to_owned(), holder: holder.clone() });
             }
@@ -235,28 +237,6 @@ fn holder(mut file: File) -> Option<Holder> {
     Some(Holder { pid: pid.parse().ok()?, command: command.to_owned() })
 }
 
-/// The processes that started this one, nearest first (proc_pid_stat(5), the field `ppid`).
-fn ancestors() -> Vec<u32> {
-    let mut found = Vec::new();
-    let mut pid = std::process::id();
-    while let Some(parent) = parent(pid) {
-        if parent == 0 || found.contains(&parent) {
-            break;
-        }
-        found.push(parent);
-        pid = parent;
-    }
-    found
-}
-
-fn parent(pid: u32) -> Option<u32> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let stat = String::from_utf8_lossy(&stat);
-    // The command, in parentheses, may hold anything, also parentheses; then come state and ppid.
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(1)?.parse().ok()
-}
-
 fn failure(path: &Path, source: io::Error) -> LockError {
     let path = path.to_owned();
     match source.kind() {
@@ -286,7 +266,7 @@ mod tests {
         let first = lock(&path, QUIET).unwrap();
         let told = RefCell::new(Vec::new());
         let patience =
-            Patience { limit: Some(Duration::from_millis(10)), on_wait: &|holder| told.borrow_mut().push(holder.pid) };
+            Patience { limit: Some(Duration::from_millis(500)), on_wait: &|holder| told.borrow_mut().push(holder.pid) };
         let error = lock(&path, patience).unwrap_err();
         let LockError::Timeout { holder: Some(holder), .. } = error else { unreachable!("{error}") };
         assert_eq!(holder.pid, std::process::id());

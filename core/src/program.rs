@@ -78,6 +78,9 @@ fn run(words: Vec<OsString>) -> u8 {
             "framework.conf: {name}={value:?} is not valid; the default is used. See dkms-framework.conf(5)."
         )]);
     }
+    for unknown in &ctx.framework.unknown {
+        reporter.warning(&[&unknown]);
+    }
     command::run(&ctx, &args, &reporter)
 }
 

@@ -23,14 +23,16 @@ pub mod preflight;
 #[path = "../../tests/fronts/preflight_table.rs"]
 mod preflight_table;
 mod run;
+mod say;
 pub mod transaction;
 pub mod trigger;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use dkms_core::cli::surroundings;
 use dkms_core::sandbox::confine;
+
+use say::say;
 
 /// How this program is used.
 const USAGE: &str = "usage: dkms-rpm kernel-install add|remove KERNEL...
@@ -62,9 +64,4 @@ pub fn main() -> ExitCode {
             2
         }
     })
-}
-
-/// A line on standard error: standard output is a protocol nearly everywhere here.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }

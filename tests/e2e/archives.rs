@@ -158,6 +158,7 @@ fn three_kernels_two_packages() -> Result<()> {
     ends(&maker, 8, "dkms mktarball hello/1.0 -k {k} --binaries-only --source-only")?;
     ends(&maker, 3, "dkms mktarball absent/1.0 -k {k}")?;
     ends(&maker, 2, "dkms ldtarball /nowhere.tar.gz")?;
+    ok(&maker, "dkms ldtarball /nowhere.tar.gz 2>&1 | grep -F '/nowhere.tar.gz does not exist.'")?;
     // The same again, the same bytes.
     ok(
         &maker,
@@ -180,6 +181,12 @@ fn plain_sources() -> Result<()> {
     ok(&bed, "grep changed /usr/src/hello-1.0/hello.c")?;
     ok(&bed, "dkms ldtarball --force /root/p.tgz; (! grep changed /usr/src/hello-1.0/hello.c)")?;
     ok(&bed, "dkms remove hello/1.0 --all; rm -r /usr/src/hello-1.0; dkms install /root/p.tgz -k {k}")?;
+    is(&bed, "hello/1.0, {k}, {a}: installed")?;
+    // Again, with the source that is registered: done. With another: refused, and nothing changes.
+    ok(&bed, "dkms install /root/p.tgz -k {k} && dkms build /root/p.tgz -k {k}")?;
+    ok(&bed, "echo changed >>/usr/src/hello-1.0/hello.c")?;
+    ends(&bed, 3, "dkms install /root/p.tgz -k {k}")?;
+    ok(&bed, "grep changed /usr/src/hello-1.0/hello.c")?;
     is(&bed, "hello/1.0, {k}, {a}: installed")
 }
 

@@ -18,7 +18,7 @@ mount -t overlay overlay -o lowerdir=/,upperdir=/run/u,workdir=/run/w /srv/root
 const BARE: &str = "mkdir -p /run/r /srv/root; mount -t tmpfs -o size=1g tmpfs /srv/root; cd /srv/root
 mkdir -p usr/lib/modules usr/src etc boot; ln -s usr/lib lib
 cp -a /lib/modules/{k} usr/lib/modules/; cp -a /usr/src/. usr/src/; cp -a /usr/lib/linux-kbuild-* usr/lib/
-cp /usr/lib/os-release etc/; cp /boot/System.map-{k} boot/ 2>/dev/null || true; cd /
+cp /usr/lib/os-release etc/; cp /boot/System.map-{k} boot/; cd /
 ";
 
 /// The outer system gets the same kernel with headers that no compiler takes, and a package of the same name.

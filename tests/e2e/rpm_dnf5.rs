@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use dkms_tests::needs::Need;
 use dkms_tests::rpm::{DNF5, Kind, World, release};
 use dkms_tests::rpm_classic;
@@ -99,6 +99,8 @@ fn a_module_that_fails() -> Result<()> {
     let stopped = w.run(&format!("install {}", World::kernel("7.2.15", true)))?;
     let seen = w.seen()?;
     ensure!(!seen.contains("50-dracut add"), "kernel-install went on: {seen}\n{}", stopped.tail());
+    // It was kernel-install that stopped, not the transaction before it.
+    w.bed.ok(&format!("test -d /lib/modules/{}", release("7.2.15"))).with_context(|| stopped.tail())?;
     Ok(())
 }
 

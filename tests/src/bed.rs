@@ -121,7 +121,7 @@ impl Base {
                     if age(&root).is_none_or(|age| age > 2 * STALE) {
                         return Err(error.context(format!("make the bed {name}")));
                     }
-                    crate::suite::left_out(&format!("a new bed {name}"), &format!("{error:#}"));
+                    crate::left_out::left_out(&format!("a new bed {name}"), &format!("{error:#}"));
                 }
             }
         }

@@ -31,9 +31,12 @@ mod citations;
 pub mod compare;
 pub mod debian;
 pub mod debs;
+#[cfg(test)]
+mod floors;
 pub mod hello;
 #[cfg(test)]
 mod honesty;
+mod left_out;
 pub mod mini_kernel;
 pub mod needs;
 pub mod observe;

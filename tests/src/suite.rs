@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
 
+use crate::left_out::{LEFT_OUT, left_out};
 use crate::needs::Need;
 use crate::programs;
 
@@ -99,16 +100,6 @@ impl Suite {
         }
         conclusion.exit_code()
     }
-}
-
-/// What was left out so far, and why.
-static LEFT_OUT: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-/// Adds to the list at the end of a run, which `tests/scripts/test.sh` collects: what was left out, and why.
-pub(crate) fn left_out(what: &str, reason: &str) {
-    // One line, whatever a program has printed.
-    let reason = reason.lines().collect::<Vec<_>>().join("; ");
-    LEFT_OUT.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{what}: because {reason}"));
 }
 
 /// How long each case took.

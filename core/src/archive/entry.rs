@@ -1,5 +1,7 @@
 //! One entry of a tar archive, checked: its header, its name, and what it may be.
 
+use tar::EntryType;
+
 use super::extended::Pending;
 use super::fault::Fault;
 use super::limits::{BLOCK, Limits};
@@ -9,7 +11,8 @@ pub(super) fn bound(size: u64, limit: u64, fault: Fault) -> Result<(), Fault> {
 }
 
 pub(super) fn check_header(block: &[u8; BLOCK]) -> Result<(), Fault> {
-    if &block[257..265] != b"ustar\x0000" && &block[257..265] != b"ustar  \0" {
+    let header = tar::Header::from_byte_slice(block);
+    if header.as_ustar().is_none() && header.as_gnu().is_none() {
         return Err(Fault::NotTar("no magic number in a header"));
     }
     // The checksum counts its own field as blanks.
@@ -22,7 +25,7 @@ pub(super) fn check_header(block: &[u8; BLOCK]) -> Result<(), Fault> {
 }
 
 /// A number of a header: octal digits between optional blanks and a blank or zero byte. The binary form
-/// of GNU tar is for numbers larger than any limit here.
+/// of GNU tar is for numbers larger than any limit here. Not by the crate: it takes that form and signs, too.
 pub(super) fn octal(field: &[u8]) -> Result<u64, Fault> {
     let text = field.split(|b| *b == 0).next().unwrap_or_default();
     let digits = text.trim_ascii();
@@ -56,25 +59,28 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(
-        kind: u8,
         block: &[u8; BLOCK],
         header: &tar::Header,
         said: Pending,
         size: u64,
         limits: &Limits,
     ) -> Result<Self, Fault> {
-        let kind = match kind {
-            b'0' | 0 => Kind::File,
-            b'1' => Kind::HardLink,
-            b'2' => Kind::Symlink,
-            b'5' => Kind::Directory,
-            b'3' | b'4' => return Err(Fault::Kind("a device")),
-            b'6' => return Err(Fault::Kind("a named pipe")),
-            b'7' => return Err(Fault::Kind("a contiguous file")),
-            b'S' => return Err(Fault::Kind("a sparse file")),
-            b'D' => return Err(Fault::Kind("a directory listing of GNU tar")),
-            b'M' | b'V' => return Err(Fault::Kind("a part or label of a multi-volume archive")),
-            _ => return Err(Fault::Kind("of an unknown kind")),
+        let kind = match header.entry_type() {
+            EntryType::Regular => Kind::File,
+            EntryType::Link => Kind::HardLink,
+            EntryType::Symlink => Kind::Symlink,
+            EntryType::Directory => Kind::Directory,
+            EntryType::Char | EntryType::Block => return Err(Fault::Kind("a device")),
+            EntryType::Fifo => return Err(Fault::Kind("a named pipe")),
+            EntryType::Continuous => return Err(Fault::Kind("a contiguous file")),
+            EntryType::GNUSparse => return Err(Fault::Kind("a sparse file")),
+            other => {
+                return Err(Fault::Kind(match other.as_byte() {
+                    b'D' => "a directory listing of GNU tar",
+                    b'M' | b'V' => "a part or label of a multi-volume archive",
+                    _ => "of an unknown kind",
+                }));
+            }
         };
         let raw = said.name.unwrap_or_else(|| header.path_bytes().into_owned());
         let name = checked_name(&raw, kind, limits)?;

@@ -103,7 +103,8 @@ fn seconds(value: &[u8]) -> Result<i64, Fault> {
     whole.parse().map_err(|_| Fault::Pax(format!("the time {text:?}")))
 }
 
-/// Splits `LENGTH KEY=VALUE\n` records.
+/// Splits `LENGTH KEY=VALUE\n` records. Not by the crate's `PaxExtensions`: it ends quietly at an empty line, whatever
+/// follows there, and at a line end inside a value.
 fn records(mut content: &[u8]) -> impl Iterator<Item = Result<(&str, &[u8]), Fault>> {
     std::iter::from_fn(move || {
         if content.is_empty() {

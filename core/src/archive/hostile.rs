@@ -71,7 +71,10 @@ fn hard(name: &str, target: &str) -> Raw {
     Raw::new(b'1', name.as_bytes()).link(target.as_bytes())
 }
 fn pax(records: &[(&str, &str)]) -> Raw {
-    Raw::new(b'x', b"pax").body(&pax_body(records))
+    pax_raw(&pax_body(records))
+}
+fn pax_raw(body: &[u8]) -> Raw {
+    Raw::new(b'x', b"pax").body(body)
 }
 fn pax_body(records: &[(&str, &str)]) -> Vec<u8> {
     let mut body = Vec::new();
@@ -212,6 +215,8 @@ fn hostile_entries_are_refused() {
         ("pax and long name", vec![long(b'L', LONG), pax(&[("path", LONG)]), file("a")], "given twice"),
         ("pax bad record", vec![Raw::new(b'x', b"p").body(b"99 path=a\n"), file("a")], "well-formed"),
         ("pax zero length", vec![Raw::new(b'x', b"p").body(b"0 a=b\n"), file("a")], "well-formed"),
+        ("pax after an empty line", vec![pax_raw(b"11 mtime=1\n\n99 size=0\n"), file("a")], "well-formed"),
+        ("pax signed length", vec![pax_raw(b"+11 mtime=1\n"), file("a")], "well-formed"),
         ("pax for nothing", vec![pax(&[("mtime", "1")])], "no entry follows"),
         ("pax bad time", vec![pax(&[("mtime", "soon")]), file("a")], "the time"),
         (
@@ -220,6 +225,9 @@ fn hostile_entries_are_refused() {
             "for all entries",
         ),
         ("size not octal", vec![file("a").at(124, b"99999999999\0")], "not octal"),
+        ("signed size", vec![file("a").at(124, b"+0000000001\0")], "not octal"),
+        ("signed mode", vec![file("a").at(100, b"+000644\0")], "not octal"),
+        ("binary mode", vec![file("a").at(100, b"\x80\0\0\0\0\0\x01\xa4")], "not octal"),
         ("binary size", vec![file("a").at(124, b"\x80\0\0\0\0\0\0\0\0\0\0\x01")], "not octal"),
         ("size beyond the end", vec![file("a").at(124, b"00000077777\0")], "cut short"),
         ("huge size", vec![file("a").at(124, b"77777777777\0")], "bytes in one file"),

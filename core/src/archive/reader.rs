@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use fs_err as fs;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use tar::EntryType;
 
 use super::codec::{self, Format};
 use super::entry::{Entry, bound, check_header, octal, readable};
@@ -137,24 +138,23 @@ fn read_entries(
         check_header(&block)?;
         *current = Some(readable(pending.name.as_deref().unwrap_or(&header.path_bytes())));
         let size = octal(&block[124..136])?;
-        match block[156] {
-            kind @ (b'L' | b'K') => {
+        match header.entry_type() {
+            kind @ (EntryType::GNULongName | EntryType::GNULongLink) => {
                 bound(size, extended::MAX_NAME, Fault::LongName("it is longer than any path"))?;
                 let content = source.small(size)?;
-                pending.gnu_long(kind == b'K', &content)?;
+                pending.gnu_long(kind.is_gnu_longlink(), &content)?;
             }
-            kind @ (b'x' | b'g') => {
+            EntryType::XHeader => {
                 bound(size, extended::MAX_PAX, Fault::Pax("it is too long".into()))?;
-                let content = source.small(size)?;
-                if kind == b'x' {
-                    pending.pax(&content)?;
-                } else {
-                    extended::check_global(&content)?;
-                }
+                pending.pax(&source.small(size)?)?;
             }
-            kind => {
+            EntryType::XGlobalHeader => {
+                bound(size, extended::MAX_PAX, Fault::Pax("it is too long".into()))?;
+                extended::check_global(&source.small(size)?)?;
+            }
+            _ => {
                 let said = std::mem::take(&mut pending);
-                let entry = Entry::new(kind, &block, header, said, size, limits)?;
+                let entry = Entry::new(&block, header, said, size, limits)?;
                 *current = Some(entry.name.clone());
                 tree.add(&entry, source)?;
             }

@@ -15,6 +15,7 @@ use crate::host::caller::{MaintainerScript, RpmScriptlet};
 use crate::lock;
 use crate::names::Release;
 use crate::process::Environment;
+use crate::process::ancestry::{Stat, above};
 use crate::root::Root;
 use crate::sandbox::Namespaces;
 use crate::sign::chroot::in_chroot;
@@ -118,19 +119,11 @@ fn machine(trees: &Trees, args: &Args, caller: &Environment, framework: &Framewo
     }
 }
 
-/// The process that started the one that started us, and when it began (proc_pid_stat(5), fields 4 and 22): a
-/// number alone would be used again.
+/// The process that started the one that started us, and when it began: a number alone would be used again.
 fn grandparent() -> Option<String> {
-    let stat = |pid: &str| {
-        let text = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The second field, in brackets, may hold anything.
-        let fields: Vec<String> = text.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect();
-        Some((fields.get(1)?.clone(), fields.get(19)?.clone()))
-    };
-    let (parent, _) = stat("self")?;
-    let (pid, _) = stat(&parent)?;
-    let (_, began) = stat(&pid)?;
-    Some(format!("{pid}-{began}"))
+    let proc = Path::new("/proc");
+    let pid = *above(proc, std::process::id()).get(1)?;
+    Some(format!("{pid}-{}", Stat::of(proc, pid)?.began))
 }
 
 /// How many jobs may run at once: what was asked for, or one a processor; never more than memory and file

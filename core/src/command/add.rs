@@ -4,22 +4,20 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
+use super::source::{named_by_conf, post_add, some_kernel};
 use super::stage::Staged;
-use super::{check_access, default_kernel, ldtarball, package, print, source_dir, source_state};
+use super::{check_access, ldtarball, package, print, source_dir, source_state};
 use crate::cli::args::Args;
-use crate::cli::table::Id;
 use crate::context::Context;
 use crate::error::Error;
 use crate::facts::Evaluated;
 use crate::host::owner::Owner;
 use crate::journal::{Change, JournalError, WorkDir};
-use crate::names::{Arch, Kernel, Name, Package, Release, Version};
+use crate::names::{Kernel, Package};
 use crate::plan::{Plan, Registering};
-use crate::process::Environment;
 use crate::reconcile::superseded;
 use crate::report::Reporter;
 use crate::run::Session;
-use crate::run::script;
 use crate::tree::walk::Source;
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
@@ -33,7 +31,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         if ldtarball::is_rpm(&archive) {
             return ldtarball::install_rpm(ctx, args, &archive, reporter);
         }
-        return Ok(ldtarball::load(ctx, args, &session, &archive, reporter)?.code);
+        return Ok(ldtarball::load(ctx, args, &session, &archive, ldtarball::Again::Refused, reporter)?.code);
     }
     let package = resolve(ctx, args, &session, reporter)?;
     add(ctx, args, &session, &package, reporter)
@@ -67,7 +65,7 @@ pub(super) fn resolve(
 fn preview(ctx: &Context, args: &Args, session: &Session<'_>) -> Result<Plan, Error> {
     if let Some(archive) = archive(args) {
         return Ok(Plan {
-            registering: vec![ldtarball::registering(ctx, args, session, &archive)?],
+            registering: vec![ldtarball::registering(ctx, args, session, &archive, ldtarball::Again::Refused)?],
             ..Plan::default()
         });
     }
@@ -174,39 +172,6 @@ pub(super) fn add(
     }
 }
 
-/// Runs POST_ADD; its status is the verb's.
-pub(super) fn post_add(
-    ctx: &Context,
-    args: &Args,
-    package: &Package,
-    kernel: &Kernel,
-    line: &str,
-    reporter: &dyn Reporter,
-) -> Result<u8, Error> {
-    // On its own, `add` hands no variables of the package to the script; as a part of build and install it does.
-    let alone = args.verb.is_some_and(|verb| matches!(verb.id, Id::Add | Id::Ldtarball));
-    let environment = if alone { Environment::new() } else { script::environment(package, kernel) };
-    let code = script::run(ctx, package, "post_add", line, &environment, reporter)?;
-    Ok(u8::try_from(code).unwrap_or(1))
-}
-
-/// Any kernel to read a dkms.conf for, when which one does not matter.
-pub(super) fn some_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
-    if !args.kernels.is_empty() {
-        return Ok(super::kernels(ctx, args)?.remove(0));
-    }
-    if let Ok(kernel) = default_kernel(ctx, args) {
-        return Ok(kernel);
-    }
-    let found = crate::kernel::installed::scan(&ctx.trees, &|_, _| false)?;
-    let release = match crate::kernel::installed::newest(&found) {
-        Some(release) => release.clone(),
-        None => Release::new("0")?,
-    };
-    let arch = Arch::new(ctx.distribution.arch_label(&release, &ctx.machine.name))?;
-    Ok(Kernel { release, arch })
-}
-
 /// The package that a source directory's dkms.conf names.
 fn named_by(ctx: &Context, args: &Args, session: &Session<'_>, source: &Path) -> Result<Package, Error> {
     let conf = source.join("dkms.conf");
@@ -214,21 +179,6 @@ fn named_by(ctx: &Context, args: &Args, session: &Session<'_>, source: &Path) ->
         return Err(Error::NoConf(source.to_owned()));
     }
     named_by_conf(ctx, args, session, &conf)
-}
-
-/// The package that a dkms.conf names.
-pub(super) fn named_by_conf(ctx: &Context, args: &Args, session: &Session<'_>, conf: &Path) -> Result<Package, Error> {
-    // The directory may be anywhere, the root's programs can't see it: it is read outside of them.
-    let nameless = Package::new("unknown", "0")?;
-    let kernel = session.facts.kernel(&some_kernel(ctx, args)?)?;
-    let evaluated = session.facts.evaluate_at(&nameless, &kernel, conf)?;
-    let unusable = |directive: &str, error: &dyn std::fmt::Display| Error::BadConf {
-        file: conf.to_owned(),
-        why: format!("{directive}: {error}"),
-    };
-    let name = Name::new(evaluated.conf.name.as_str()).map_err(|error| unusable("PACKAGE_NAME", &error))?;
-    let version = Version::new(evaluated.conf.version.as_str()).map_err(|error| unusable("PACKAGE_VERSION", &error))?;
-    Ok(Package { name, version })
 }
 
 /// The package that a source directory is, and from where to where it has to be copied (outer paths); `None` if it is in

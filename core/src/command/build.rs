@@ -27,7 +27,7 @@ pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporte
     let package = match add::archive(args) {
         Some(file) if ldtarball::is_rpm(&file) => return ldtarball::install_rpm(ctx, args, &file, reporter),
         Some(file) => {
-            let loaded = ldtarball::load(ctx, args, &session, &file, reporter)?;
+            let loaded = ldtarball::load(ctx, args, &session, &file, ldtarball::Again::SameSource, reporter)?;
             if loaded.code != 0 {
                 return Ok(loaded.code);
             }
@@ -134,7 +134,7 @@ fn followers<'a>(
 fn preview(ctx: &Context, args: &Args, session: &Session<'_>, want: Want) -> Result<Plan, Error> {
     let mut plan = Plan::default();
     if let Some(file) = add::archive(args) {
-        plan.registering.push(ldtarball::registering(ctx, args, session, &file)?);
+        plan.registering.push(ldtarball::registering(ctx, args, session, &file, ldtarball::Again::SameSource)?);
         return Ok(plan);
     }
     let (package, copied) = add::resolve_dry(ctx, args, session)?;

@@ -10,7 +10,7 @@ use crate::sign::signing;
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
     let session = Session::new(ctx)?;
     // Paths of keys may hold ${kernelver}.
-    let kernel = session.facts.kernel(&super::add::some_kernel(ctx, args)?)?;
+    let kernel = session.facts.kernel(&super::source::some_kernel(ctx, args)?)?;
     let options = session.facts.signing_options(&kernel)?;
     let made = signing::make_keys(ctx, &kernel, &options, reporter);
     Ok(u8::from(made.is_none()))

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::stage::Staged;
-use super::{add, autoinstall, check_access, print, source_dir, source_state};
+use super::{autoinstall, check_access, print, source, source_dir, source_state};
 use crate::archive::layout::{self, Binaries, Kind, Layout, MAIN_TREE};
 use crate::archive::reader::{self, Limits, Unpacked};
 use crate::cli::args::Args;
 use crate::cli::verb::Show;
 use crate::context::Context;
+use crate::digest::Digest;
 use crate::error::Error;
 use crate::journal::{Change, JournalError, WorkDir};
 use crate::names::Package;
@@ -34,15 +35,14 @@ pub(super) struct Loaded {
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
     let Some(archive) = args.archive.clone() else {
-        let word = args.module.clone().unwrap_or_default();
-        return Err(Error::Archive(format!("{word} does not exist."), 2));
+        return Err(nothing_named(args));
     };
     if ctx.options.force && !ctx.machine.root && ctx.trees.root.is_host() {
         return Err(Error::NotRoot);
     }
     check_access(ctx, args)?;
     if ctx.options.dry_run {
-        let registering = registering(ctx, args, &Session::new(ctx)?, &archive)?;
+        let registering = registering(ctx, args, &Session::new(ctx)?, &archive, Again::Refused)?;
         let plan = Plan { registering: vec![registering], ..Plan::default() };
         return Ok(print(&plan, reporter));
     }
@@ -51,7 +51,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     }
     let session = Session::new(ctx)?;
     session.heal(reporter)?;
-    Ok(load(ctx, args, &session, &archive, reporter)?.code)
+    Ok(load(ctx, args, &session, &archive, Again::Refused, reporter)?.code)
 }
 
 pub(super) fn is_rpm(file: &Path) -> bool {
@@ -72,6 +72,15 @@ pub(super) fn install_rpm(ctx: &Context, args: &Args, file: &Path, reporter: &dy
     }
 }
 
+/// No word is a file. The words were taken for a package then, which a path is cut in two for.
+fn nothing_named(args: &Args) -> Error {
+    let words: Vec<&str> = [&args.module, &args.version].into_iter().flatten().map(String::as_str).collect();
+    if words.is_empty() {
+        return Error::Archive("No archive is named.\nName one: dkms ldtarball ARCHIVE".to_owned(), 2);
+    }
+    missing(Path::new(&words.join("/")))
+}
+
 fn not_by_rpm(file: &Path) -> Error {
     let file = file.display();
     let text = format!("Unable to install {file} using rpm.\nCheck to ensure that your system can install .rpm files.");
@@ -90,12 +99,13 @@ pub(super) fn registering(
     args: &Args,
     session: &Session<'_>,
     file: &Path,
+    again: Again,
 ) -> Result<Registering, Error> {
     if is_rpm(file) {
         return Ok(Registering::Rpm(inside(ctx, file)?));
     }
     let aside = tempfile::tempdir()?;
-    Archive::open(ctx, args, session, file, aside.path())?.before(ctx)?;
+    Archive::open(ctx, args, session, file, aside.path())?.before(ctx, again)?;
     Ok(Registering::Load(file.to_owned()))
 }
 
@@ -119,10 +129,11 @@ impl Archive {
     }
 
     /// What the tree has of its package; an error if that is in the way.
-    fn before(&self, ctx: &Context) -> Result<Source, Error> {
+    fn before(&self, ctx: &Context, again: Again) -> Result<Source, Error> {
         let package = &self.package;
         let before = source_state(ctx, package);
-        if before == Source::Added && !ctx.options.force {
+        let is_same = || again == Again::SameSource && has_source_of(ctx, &self.layout, package);
+        if before == Source::Added && !ctx.options.force && !is_same() {
             // An archive of ours and a plain one are refused with the classic's different codes.
             let ours = self.unpacked.path().join(MAIN_TREE).is_dir();
             let again = || Error::Archive(format!("{package} is already added!\nAborting."), 8);
@@ -136,21 +147,31 @@ fn missing(file: &Path) -> Error {
     Error::Archive(format!("{} does not exist.", file.display()), 2)
 }
 
+/// What to do with an archive whose package is registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// It is refused.
+    Refused,
+    /// If it has the source that is registered, there is nothing to do for it.
+    SameSource,
+}
+
 /// Loads `archive`. Everything is read, checked and prepared aside; then one journalled change.
 pub(super) fn load(
     ctx: &Context,
     args: &Args,
     session: &Session<'_>,
     archive: &Path,
+    again: Again,
     reporter: &dyn Reporter,
 ) -> Result<Loaded, Error> {
     let work = WorkDir::new(&ctx.trees).map_err(JournalError::File)?;
-    let loaded = load_by(ctx, args, session, archive, work.path(), reporter);
+    let loaded = load_by(ctx, args, session, archive, again, work.path(), reporter);
     work.remove().map_err(JournalError::File)?;
     let (package, post_add) = loaded?;
     let code = match post_add {
         Some(line) => {
-            let code = add::post_add(ctx, args, &package, &add::some_kernel(ctx, args)?, &line, reporter)?;
+            let code = source::post_add(ctx, args, &package, &source::some_kernel(ctx, args)?, &line, reporter)?;
             session.facts.forget(&package);
             code
         }
@@ -165,19 +186,24 @@ fn load_by(
     args: &Args,
     session: &Session<'_>,
     archive: &Path,
+    again: Again,
     work: &Path,
     reporter: &dyn Reporter,
 ) -> Result<(Package, Option<String>), Error> {
     let opened = Archive::open(ctx, args, session, archive, work)?;
     let Archive { layout, package, .. } = &opened;
-    let kernel = session.facts.kernel(&add::some_kernel(ctx, args)?)?;
+    let kernel = session.facts.kernel(&source::some_kernel(ctx, args)?)?;
     let conf = ctx.trees.shown(&layout.conf);
     let evaluated = session.facts.evaluate(package, &kernel, Some(&conf), true)?;
     for event in &evaluated.said {
         reporter.report(event.clone());
     }
-    let before = opened.before(ctx)?;
+    let before = opened.before(ctx, again)?;
     let force = ctx.options.force;
+    let is_same = again == Again::SameSource && before == Source::Added && has_source_of(ctx, layout, package);
+    if is_same && !force && layout.binaries.is_empty() {
+        return Ok((package.clone(), None));
+    }
     // The last thing that can be refused: nothing is outside of the work directory yet.
     for binaries in &layout.binaries {
         adapt(ctx, binaries)?;
@@ -190,6 +216,7 @@ fn load_by(
     let (link, beside) = (ctx.trees.source_link(package), ctx.trees.outer(&place));
     let mut staged = None;
     let registered = match &layout.kind {
+        Kind::SourceOnly { .. } | Kind::SourceAndBinaries { .. } if is_same && !force => true,
         Kind::SourceOnly { source } | Kind::SourceAndBinaries { source } => {
             staged = Some(Staged::new(ctx, source, &beside, work)?);
             true
@@ -230,6 +257,15 @@ fn load_by(
     Ok((package.clone(), evaluated.recipe.scripts.post_add.filter(|_| newly)))
 }
 
+/// Whether the source in an archive is the one that is registered for `package`, file by file.
+fn has_source_of(ctx: &Context, layout: &Layout, package: &Package) -> bool {
+    let (Kind::SourceOnly { source } | Kind::SourceAndBinaries { source }) = &layout.kind else { return false };
+    match (Digest::of_tree(source), Digest::of_tree(&ctx.trees.source_of(package))) {
+        (Ok(new), Ok(registered)) => new == registered,
+        _ => false,
+    }
+}
+
 /// Whose archive it is: everything in it that says so has to agree.
 fn identify(
     ctx: &Context,
@@ -238,7 +274,7 @@ fn identify(
     archive: &Path,
     layout: &Layout,
 ) -> Result<Package, Error> {
-    let package = add::named_by_conf(ctx, args, session, &layout.conf)?;
+    let package = source::named_by_conf(ctx, args, session, &layout.conf)?;
     let mut claims: Vec<&Package> = layout.binaries.iter().filter_map(|b| b.manifest_package.as_ref()).collect();
     if let Kind::BinariesOnly { package } = &layout.kind {
         claims.push(package);
@@ -289,4 +325,22 @@ fn adapt(ctx: &Context, binaries: &Binaries) -> Result<(), Error> {
     }
     manifest.extra_files.clear();
     Ok(fs::write(&path, manifest.to_bytes().map_err(std::io::Error::other)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_there_is_named_as_it_was_written() {
+        for word in ["nosuch.tar", "/root/nosuch.tar", "dir/nosuch.tar.xz", "../a/b/nosuch.tgz", "./nosuch.tar"] {
+            let args = Args::parse(["ldtarball", word].map(Into::into)).unwrap();
+            assert_eq!(args.archive, None);
+            let error = nothing_named(&args);
+            assert_eq!(error.lines()[0], format!("{word} does not exist."));
+            assert_eq!(error.code(), 2);
+        }
+        let error = nothing_named(&Args::parse(["ldtarball".into()]).unwrap());
+        assert!(error.lines()[0].contains("No archive") && error.code() == 2, "{:?}", error.lines());
+    }
 }

@@ -13,6 +13,7 @@ mod mok;
 pub mod reconcile;
 mod remove;
 mod sign;
+mod source;
 mod stage;
 mod status;
 

@@ -20,7 +20,7 @@ use crate::sign::{signing, will_load};
 
 pub(super) fn run(ctx: &Context, args: &Args, what: &Mok, json: bool, reporter: &dyn Reporter) -> Result<u8, Error> {
     let session = Session::new(ctx)?;
-    let kernel = session.facts.kernel(&super::add::some_kernel(ctx, args)?)?;
+    let kernel = session.facts.kernel(&super::source::some_kernel(ctx, args)?)?;
     let keys = signing::keys(ctx, &kernel, &session.facts.signing_options(&kernel)?);
     match what {
         Mok::Status => status(ctx, json, &keys, reporter),

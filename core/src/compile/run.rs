@@ -229,11 +229,22 @@ impl Run<'_> {
         let mut task = Task::new(argv, &build, &self.env);
         self.ctx.world.seclude(&self.ctx.trees, &mut task, &self.work.seclusion(&self.work.tmp()));
         task.jobs = jobs;
+        task.limit = self.ctx.framework.build_time_limit;
         task.output = if verbose { Output::Tee(self.log.handle()?) } else { Output::File(self.log.handle()?) };
         let began = Instant::now();
         let end = process::run(task)?;
         let code = end.code();
         self.log.end(code, began.elapsed())?;
+        if let (true, Some(limit)) = (end.timed_out, self.ctx.framework.build_time_limit) {
+            self.reporter.line(&"(it took too long)");
+            return Err(Error::TooLong {
+                command: description.to_owned(),
+                package: self.target.package.clone(),
+                kernel: self.target.kernel.clone(),
+                limit,
+                log: self.shown_log(),
+            });
+        }
         if code == 0 {
             self.reporter.line(&" done.");
         } else {
@@ -241,7 +252,6 @@ impl Run<'_> {
             if !verbose {
                 self.reporter.line(&format!("Failed command:\n{shown}"));
             }
-            self.budget.make_failed();
         }
         Ok(code)
     }

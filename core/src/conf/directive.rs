@@ -54,7 +54,8 @@ pub const DEPRECATED: &[&str] = &[
     "OBSOLETE_BY",
 ];
 
-/// The options of framework.conf (docs/contract.md 5), and those of ours: `policy`, `modprobe_conf`, `build_as`.
+/// The options of framework.conf (docs/contract.md 5), and those of ours: `policy`, `modprobe_conf`, `build_as`,
+/// `build_time_limit`.
 pub const FRAMEWORK: &[&str] = &[
     "source_tree",
     "dkms_tree",
@@ -78,6 +79,7 @@ pub const FRAMEWORK: &[&str] = &[
     "policy",
     "modprobe_conf",
     "build_as",
+    "build_time_limit",
 ];
 
 /// The values of directives, by name and array index; a plain variable is index 0. Arrays may have holes.

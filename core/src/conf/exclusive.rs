@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::kernel::version::compare;
+
 /// Looks a `CONFIG_…` option of a kernel up: `y`, `m`, or the first character of any other value.
 pub type Lookup<'a> = dyn Fn(&str) -> Option<char> + 'a;
 
@@ -125,12 +127,12 @@ impl Conditions {
             reasons.push(Reason::Arch { arch: facts.arch.to_owned(), pattern: pattern.text.clone() });
         }
         if let Some(min) = &self.min {
-            if order(facts.release, min) == Ordering::Less {
+            if compare(facts.release, min) == Ordering::Less {
                 reasons.push(Reason::Min { release: release(), min: min.clone() });
             }
         }
         if let Some(max) = &self.max {
-            if order(facts.release, max) == Ordering::Greater {
+            if compare(facts.release, max) == Ordering::Greater {
                 reasons.push(Reason::Max { release: release(), max: max.clone() });
             }
         }
@@ -164,47 +166,6 @@ pub fn general(exclusive: &Exclusive, facts: &Facts<'_>) -> Vec<Reason> {
     exclusive.get(&0).map(|conditions| conditions.failing(facts)).unwrap_or_default()
 }
 
-/// Orders two kernel versions for the bounds: runs of digits by their value, everything else byte
-/// by byte, and what goes on is later than what ends. So `5.15.0-999` < `5.15.0-1020`, and, as the
-/// classic documents, `4.12` < `4.12-rc1` (docs/contract.md 4.3, 6.6).
-pub fn order(left: &str, right: &str) -> Ordering {
-    let (mut left, mut right) = (left.as_bytes(), right.as_bytes());
-    loop {
-        let digits = (number(left), number(right));
-        let step = match digits {
-            ((l, l_rest), (r, r_rest)) if !l.is_empty() && !r.is_empty() => {
-                (left, right) = (l_rest, r_rest);
-                let (l, r) = (significant(l), significant(r));
-                l.len().cmp(&r.len()).then_with(|| l.cmp(r))
-            }
-            _ => match (left.split_first(), right.split_first()) {
-                (None, None) => return Ordering::Equal,
-                (None, Some(_)) => return Ordering::Less,
-                (Some(_), None) => return Ordering::Greater,
-                (Some((l, l_rest)), Some((r, r_rest))) => {
-                    (left, right) = (l_rest, r_rest);
-                    l.cmp(r)
-                }
-            },
-        };
-        if step != Ordering::Equal {
-            return step;
-        }
-    }
-}
-
-/// The digits at the beginning, and the rest.
-fn number(text: &[u8]) -> (&[u8], &[u8]) {
-    let length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    text.split_at(length)
-}
-
-/// A number without leading zeros.
-fn significant(digits: &[u8]) -> &[u8] {
-    let zeros = digits.iter().take_while(|byte| **byte == b'0').count();
-    &digits[zeros..]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,11 +183,11 @@ mod tests {
             ("6.12.95+deb13-amd64", "6.12.117+deb13-amd64"),
             ("", "0"),
         ] {
-            assert_eq!(order(less, more), Ordering::Less, "{less} {more}");
-            assert_eq!(order(more, less), Ordering::Greater, "{more} {less}");
+            assert_eq!(compare(less, more), Ordering::Less, "{less} {more}");
+            assert_eq!(compare(more, less), Ordering::Greater, "{more} {less}");
         }
         for (one, other) in [("4.9", "4.09"), ("6.1", "6.1"), ("5.0", "5.00")] {
-            assert_eq!(order(one, other), Ordering::Equal, "{one} {other}");
+            assert_eq!(compare(one, other), Ordering::Equal, "{one} {other}");
         }
     }
 

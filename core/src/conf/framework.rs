@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::bash::{Evaluator, Kind, Request};
 use super::directive::Raw;
 use super::error::ConfError;
 use super::files::framework_files;
+use super::unknown::{Unknown, unknown};
 use crate::assignments;
 use crate::tree::Trees;
 
@@ -51,8 +53,12 @@ pub struct Framework {
     pub policy: Policy,
     /// Who builds are (ours).
     pub build_as: BuildAs,
+    /// How long one command of a build may take; `None`: for ever (ours).
+    pub build_time_limit: Option<Duration>,
     /// Options whose value is none of the possible ones: name and value. The default counts.
     pub unusable: Vec<(&'static str, String)>,
+    /// Assignments that no option is meant by.
+    pub unknown: Vec<Unknown>,
     /// What the files said on standard error.
     pub stderr: String,
 }
@@ -128,12 +134,14 @@ impl Framework {
             .map_err(|source| ConfError::Read { file: PathBuf::from("/etc/dkms/framework.conf.d"), source })?;
         let mut speaking = Vec::new();
         let mut literal = Some(Raw::default());
+        let mut texts = Vec::new();
         for file in &files {
             match fs_err::read(&file.outer) {
                 Ok(text) if is_silent(&text) => {}
                 Ok(text) => {
                     literal = literal.and_then(|raw| assign(raw, &text));
                     speaking.push(seen_by_bash(&file.inside));
+                    texts.push((file.inside.as_path(), String::from_utf8_lossy(&text).into_owned()));
                 }
                 Err(source) => {
                     return Err(ConfError::Read { file: file.inside.clone(), source });
@@ -143,12 +151,14 @@ impl Framework {
         if speaking.is_empty() {
             return Ok(Self::default());
         }
+        let texts: Vec<(&Path, &str)> = texts.iter().map(|(file, text)| (*file, text.as_str())).collect();
+        let unknown = unknown(&texts);
         if let Some(raw) = literal {
-            return Ok(Self::from_raw(&raw));
+            return Ok(Self { unknown, ..Self::from_raw(&raw) });
         }
         let answer =
             evaluator.evaluate(&Request { kind: Kind::Framework, files: speaking, variables, ..Request::default() })?;
-        Ok(Self { stderr: answer.stderr, ..Self::from_raw(&answer.raw) })
+        Ok(Self { unknown, stderr: answer.stderr, ..Self::from_raw(&answer.raw) })
     }
 
     /// Types the options; empty text is the default, as in the classic.
@@ -180,6 +190,13 @@ impl Framework {
             unusable.push(("build_as", raw.text("build_as", 0).unwrap_or_default().to_owned()));
             BuildAs::default()
         });
+        let build_time_limit = match raw.text("build_time_limit", 0) {
+            None => Some(TIME_LIMIT),
+            Some(text) => time(text).unwrap_or_else(|| {
+                unusable.push(("build_time_limit", text.to_owned()));
+                Some(TIME_LIMIT)
+            }),
+        };
         Self {
             source_tree: path("source_tree"),
             dkms_tree: path("dkms_tree"),
@@ -210,7 +227,9 @@ impl Framework {
             },
             policy,
             build_as,
+            build_time_limit,
             unusable,
+            unknown: Vec::new(),
             stderr: String::new(),
         }
     }
@@ -220,6 +239,25 @@ impl Default for Framework {
     fn default() -> Self {
         Self::from_raw(&Raw::default())
     }
+}
+
+/// No package known takes a tenth of it, on any machine that has the memory.
+const TIME_LIMIT: Duration = Duration::from_secs(3 * 60 * 60);
+
+/// A time limit: a number with `s`, `m` or `h` after it, or `none`. The outer `None`: it is neither.
+fn time(text: &str) -> Option<Option<Duration>> {
+    let text = text.trim();
+    if text == "none" {
+        return Some(None);
+    }
+    let unit = match text.chars().last()? {
+        's' => 1,
+        'm' => 60,
+        'h' => 60 * 60,
+        _ => return None,
+    };
+    let number: u64 = text[..text.len() - 1].trim_end().parse().ok().filter(|number| *number > 0)?;
+    Some(Some(Duration::from_secs(number.checked_mul(unit)?)))
 }
 
 /// Whether a file has nothing but comments and blank lines.
@@ -298,6 +336,22 @@ mod tests {
         assert_eq!(signing.sign_file.as_deref(), Some("/s/6.1/sign"));
         assert_eq!(signing.key.as_deref(), Some("/k/6.1"));
         assert_eq!(signing.when, TrySign::Always);
+    }
+
+    #[test]
+    fn times_have_units() {
+        let limit = |text: &str| framework(&[("framework.conf", &format!("build_time_limit={text}\n"))], &[], "bash");
+        for (text, seconds) in [("90s", Some(90)), ("45m", Some(2700)), ("12h", Some(43200)), ("none", None)] {
+            let given = limit(text);
+            assert_eq!(given.build_time_limit, seconds.map(Duration::from_secs), "{text}");
+            assert!(given.unusable.is_empty(), "{text}");
+        }
+        for text in ["90", "h", "-1h", "0m", "1.5h", "forever", "99999999999999999999h", "18446744073709551615h"] {
+            let given = limit(text);
+            assert_eq!(given.build_time_limit, Some(TIME_LIMIT), "{text}");
+            assert_eq!(given.unusable, [("build_time_limit", text.to_owned())], "{text}");
+        }
+        assert_eq!(Framework::default().build_time_limit, Some(TIME_LIMIT));
     }
 
     #[test]

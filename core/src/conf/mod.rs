@@ -14,6 +14,7 @@ pub mod framework;
 pub mod recipe;
 mod session;
 pub mod typed;
+pub mod unknown;
 pub mod wish;
 
 pub use bash::{Answer, Evaluator, Kind, Launcher, Request};

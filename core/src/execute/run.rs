@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread::Builder;
 
 use super::work::{Done, record, work};
 use crate::error::Error;
@@ -103,7 +104,13 @@ pub fn without_depmod(session: &Session<'_>, steps: &[Step], voice: Voice, repor
     } else {
         std::thread::scope(|scope| {
             for _ in 0..workers {
-                scope.spawn(|| worker(&all, &board, &moved, &buffers, &progress));
+                let work = || worker(&all, &board, &moved, &buffers, &progress);
+                // Where the system has no more threads for us, those that there are do it.
+                if let Err(error) = Builder::new().spawn_scoped(scope, work) {
+                    log::warn!("fewer builds run side by side: {error}");
+                    work();
+                    break;
+                }
             }
         });
     }
@@ -261,11 +268,17 @@ fn lists(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFailure> {
     for some in releases.chunks(session.budget.total()) {
         reporter.report(Event::Part("Running depmod...".to_owned()));
         let results: Vec<Result<Depmod, String>> = std::thread::scope(|scope| {
+            let run = |release| depmod::run(session.ctx, release).map_err(|error| error.to_string());
             let runs: Vec<_> = some
                 .iter()
-                .map(|release| scope.spawn(|| depmod::run(session.ctx, release).map_err(|error| error.to_string())))
+                .map(|release| Builder::new().spawn_scoped(scope, move || run(release)).map_err(|_| run(release)))
                 .collect();
-            let ended = runs.into_iter().map(|run| run.join().unwrap_or_else(|_| Err("it was cut short".to_owned())));
+            let cut_short = |_| Err("it was cut short".to_owned());
+            let ended = runs.into_iter().map(|run| match run {
+                Ok(thread) => thread.join().unwrap_or_else(cut_short),
+                // There was no thread to be had: it was run here.
+                Err(done) => done,
+            });
             ended.collect()
         });
         for (index, (release, result)) in some.iter().zip(results).enumerate() {

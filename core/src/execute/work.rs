@@ -233,7 +233,7 @@ fn failure(session: &Session<'_>, package: &Package, kernel: &Kernel, error: &Er
             Some(log.clone()),
             diagnostic.as_ref().is_some_and(|d| d.about_source),
         ),
-        Error::PatchFailed { log, .. } | Error::NotProduced { log, .. } => {
+        Error::PatchFailed { log, .. } | Error::NotProduced { log, .. } | Error::TooLong { log, .. } => {
             (error.lines().first().cloned(), Some(log.clone()), false)
         }
         Error::Script { log, .. } => (error.lines().first().cloned(), log.clone(), false),

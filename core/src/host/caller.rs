@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use crate::process::Environment;
+use crate::process::ancestry::above;
 
 /// How many processes above us are looked at: a script may call us through others.
 const GENERATIONS: usize = 12;
@@ -79,21 +80,14 @@ fn words(proc: &Path, pid: u32, script: &str) -> Option<Vec<String>> {
 
 /// The words behind the script for which `is_script` holds, in the command line of the nearest process that has it.
 fn behind(proc: &Path, pid: u32, is_script: impl Fn(&str) -> bool) -> Option<Vec<String>> {
-    let mut pid = pid;
-    for _ in 0..GENERATIONS {
-        let dir = proc.join(pid.to_string());
-        let line = std::fs::read(dir.join("cmdline")).ok()?;
+    for pid in std::iter::once(pid).chain(above(proc, pid)).take(GENERATIONS) {
+        let line = std::fs::read(proc.join(pid.to_string()).join("cmdline")).ok()?;
         let line: Vec<String> =
             line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
         // The interpreter and its options stand before the script.
         let at = line.iter().take(4).position(|word| is_script(word));
         if let Some(at) = at {
             return Some(line[at + 1..].iter().take_while(|word| !word.is_empty()).cloned().collect());
-        }
-        let status = std::fs::read_to_string(dir.join("status")).ok()?;
-        pid = status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()?;
-        if pid == 0 {
-            return None;
         }
     }
     None
@@ -115,7 +109,7 @@ mod tests {
         fs_err::create_dir_all(&dir).unwrap();
         let line: Vec<u8> = words.iter().flat_map(|word| word.bytes().chain([0])).collect();
         fs_err::write(dir.join("cmdline"), line).unwrap();
-        fs_err::write(dir.join("status"), format!("Name:\tx\nPPid:\t{parent}\n")).unwrap();
+        crate::process::ancestry::tests::stat(proc, pid, "x", parent);
     }
 
     fn environment(name: &str) -> Environment {

@@ -352,7 +352,7 @@ fn entry(
     }
     let built = manifest.map(|manifest| manifest.provenance.clone()).unwrap_or_default();
     // What dkms.conf says now counts, as for what the classic built.
-    let provenance = match evaluated.map(|evaluated| Provenance::of_conf(&evaluated.conf)) {
+    let provenance = match evaluated.map(|evaluated| artefact::provenance(&evaluated.conf)) {
         Some(Provenance { build_depends, post_remove, no_weak_modules, has_exclusive, .. }) => {
             Provenance { build_depends, post_remove, no_weak_modules, has_exclusive, ..built }
         }

@@ -15,7 +15,7 @@ use crate::report::Reporter;
 use crate::run::script;
 use crate::tree::beside;
 use crate::tree::identity::Identity;
-use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifest, Manifest, Provenance};
+use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifest, Manifest};
 use crate::tree::record::Record;
 use crate::tree::walk::{self, Filter};
 
@@ -177,7 +177,7 @@ fn as_classic(
         arch: kernel.arch.clone(),
         files,
         artefact_digest: None,
-        provenance: Provenance::of_conf(&evaluated.conf),
+        provenance: artefact::provenance(&evaluated.conf),
         installed_at: 0,
     };
     Ok((entry, own))

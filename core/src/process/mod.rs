@@ -5,6 +5,7 @@
 //! and file descriptors are close-on-exec. A confined task first goes through this same program
 //! (`sandbox::confine`), which enters the private namespaces and then becomes the program asked for.
 
+pub mod ancestry;
 mod wait;
 
 use std::collections::BTreeMap;

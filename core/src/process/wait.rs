@@ -2,16 +2,24 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 
 use super::{Confine, End, Output, ProcessError, Task, read_bounded};
+
+/// How long nothing may come of a task that has ended before its output counts as ended, too.
+const SILENCE: Duration = Duration::from_millis(500);
+/// How long it may go on at all.
+const LINGERING: Duration = Duration::from_secs(5);
+/// How much of a task's output a log takes, in bytes (V=1 of the largest package known: 40 MB).
+const LONGEST_LOG: u64 = 256 << 20;
 
 pub(super) fn to_the_end(mut cmd: Command, task: Task, program: &str) -> Result<End, ProcessError> {
     let start = |source| ProcessError::Start { program: program.to_owned(), source };
@@ -35,7 +43,7 @@ pub(super) fn to_the_end(mut cmd: Command, task: Task, program: &str) -> Result<
             let (from, to) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| start(error.into()))?;
             give(&to)?;
             cmd.stdout(to.try_clone().map_err(start)?).stderr(to);
-            reader = Some(File::from(from));
+            reader = Some(from);
             match task.output {
                 Output::Tee(log) => copy = Some((log, true)),
                 Output::File(log) => copy = Some((log, false)),
@@ -43,7 +51,8 @@ pub(super) fn to_the_end(mut cmd: Command, task: Task, program: &str) -> Result<
             }
         }
     }
-    if task.limit.is_some() {
+    // What ends with us may have a group of its own; what does not stays where the terminal's keys reach it.
+    if task.limit.is_some() && whole {
         cmd.process_group(0);
     }
     let mut child = cmd.spawn().map_err(start)?;
@@ -51,11 +60,22 @@ pub(super) fn to_the_end(mut cmd: Command, task: Task, program: &str) -> Result<
     let stdin = child.stdin.take();
     let mut timed_out = false;
     let output = std::thread::scope(|scope| -> io::Result<Vec<u8>> {
-        if let (Some(mut stdin), Some(input)) = (stdin, task.input) {
-            // A program that does not read all of its input is not our failure.
-            scope.spawn(move || stdin.write_all(&input).is_ok());
-        }
-        let reading = reader.map(|from| scope.spawn(move || collect(from, copy)));
+        let threads = || -> io::Result<_> {
+            if let (Some(mut stdin), Some(input)) = (stdin, task.input) {
+                // A program that does not read all of its input is not our failure.
+                Builder::new().spawn_scoped(scope, move || stdin.write_all(&input).is_ok())?;
+            }
+            let Some(from) = reader else { return Ok(None) };
+            // Its far end is closed when the task has ended.
+            let (ended, running) = pipe_with(PipeFlags::CLOEXEC)?;
+            let thread = Builder::new().spawn_scoped(scope, move || collect(Patient::new(from, ended), copy))?;
+            Ok(Some((thread, running)))
+        };
+        // Where the system has no more threads for us, the task can't be heard.
+        let reading = threads().inspect_err(|_| {
+            kill_all(&mut child);
+            let _ = child.wait();
+        })?;
         if let Some(limit) = task.limit {
             timed_out = !ends_within(&child, limit)?;
             if timed_out {
@@ -66,25 +86,80 @@ pub(super) fn to_the_end(mut cmd: Command, task: Task, program: &str) -> Result<
         if let Some(confinement) = confinement.filter(|_| !whole) {
             confinement.end_all();
         }
-        match reading.map(std::thread::ScopedJoinHandle::join) {
-            Some(Ok(output)) => output,
-            _ => Ok(Vec::new()),
-        }
+        let Some((thread, running)) = reading else { return Ok(Vec::new()) };
+        drop(running);
+        thread.join().unwrap_or_else(|_| Ok(Vec::new()))
     })
     .map_err(lost)?;
     let status = child.wait().map_err(lost)?;
     Ok(End { status, output, timed_out })
 }
 
+/// The output of a task: what comes until it has ended, and what was on its way then. Somebody who outlives the task may
+/// have its output still (a program that it started, or one that it passed the descriptor to): that is not waited for.
+struct Patient {
+    from: File,
+    /// Its far end is closed when the task has ended.
+    ended: OwnedFd,
+    until: Option<Instant>,
+}
+
+impl Patient {
+    fn new(from: OwnedFd, ended: OwnedFd) -> Self {
+        Self { from: File::from(from), ended, until: None }
+    }
+}
+
+impl Read for Patient {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let now = Instant::now();
+            let timeout = match self.until {
+                None => None,
+                Some(until) if until <= now => return Ok(0),
+                Some(until) => Some(timespec(SILENCE.min(until - now))),
+            };
+            let mut fds = vec![PollFd::new(&self.from, PollFlags::IN)];
+            if self.until.is_none() {
+                fds.push(PollFd::new(&self.ended, PollFlags::IN));
+            }
+            match poll(&mut fds, timeout.as_ref()) {
+                Ok(0) => return Ok(0),
+                Err(rustix::io::Errno::INTR) => continue,
+                other => other?,
+            };
+            let (ready, over) = (!fds[0].revents().is_empty(), fds.get(1).is_some_and(|fd| !fd.revents().is_empty()));
+            if over {
+                self.until = Some(now + LINGERING);
+            }
+            if ready {
+                return self.from.read(buffer);
+            }
+        }
+    }
+}
+
+fn timespec(time: Duration) -> Timespec {
+    Timespec { tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX), tv_nsec: time.subsec_nanos().into() }
+}
+
 /// Reads `from` to its end, and copies it to a file, and to our standard output if that is said.
 fn collect(from: impl Read, copy: Option<(File, bool)>) -> io::Result<Vec<u8>> {
     let Some((mut file, shown)) = copy else { return read_bounded(from, |_| {}) };
     let mut told = false;
+    let mut room = LONGEST_LOG;
     let tee = |bytes: &[u8]| {
+        let (kept, cut) = bytes.split_at(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+        room -= kept.len() as u64;
+        let written = file.write_all(kept).and_then(|()| match cut.is_empty() || told {
+            true => Ok(()),
+            false => Err(io::Error::other(format!("it is longer than {} MiB", LONGEST_LOG >> 20))),
+        });
         // A full disk stops the task itself, if anything has to.
-        if let (Err(error), false) = (file.write_all(bytes), told) {
+        if let (Err(error), false) = (written, told) {
             told = true;
             log::warn!("the log is not complete: {error}");
+            let _ = writeln!(file, "\n# not complete from here on: {error}");
         }
         if shown {
             // A closed terminal must not stop a build.
@@ -104,8 +179,7 @@ fn ends_within(child: &Child, limit: Duration) -> io::Result<bool> {
         if left.is_zero() {
             return Ok(false);
         }
-        let timeout =
-            Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
+        let timeout = timespec(left);
         match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => {}
             Ok(_) => return Ok(true),
@@ -114,9 +188,106 @@ fn ends_within(child: &Child, limit: Duration) -> io::Result<bool> {
     }
 }
 
+/// Kills a task with all its children.
 fn kill_all(child: &mut Child) {
-    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        let _ = kill_process_group(pid, Signal::KILL);
+    let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else { return };
+    // Stopped first, it starts no more of them.
+    let _ = kill_process(pid, Signal::STOP);
+    let mut found = vec![pid];
+    let parents = parents();
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        let children = parents.iter().filter(|(_, of)| *of == parent).map(|(child, _)| *child);
+        let new: Vec<Pid> = children.filter(|child| !found.contains(child)).collect();
+        found.extend(new);
+        next += 1;
+    }
+    let _ = kill_process_group(pid, Signal::KILL);
+    for pid in found.into_iter().skip(1) {
+        let _ = kill_process(pid, Signal::KILL);
     }
     let _ = child.kill();
+}
+
+/// Every process with its parent (proc_pid_stat(5), field 4).
+fn parents() -> Vec<(Pid, Pid)> {
+    let pid = |text: &str| text.parse().ok().and_then(Pid::from_raw);
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes = entries.filter_map(|entry| {
+        let child = pid(entry.file_name().to_str()?)?;
+        let text = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        // The name before it may have anything in it.
+        let parent = text.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+        Some((child, Pid::from_raw(parent)?))
+    });
+    processes.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::process::{Environment, run};
+
+    fn bash(text: &str) -> Task {
+        let environment = Environment::from([("PATH".into(), crate::process::DEFAULT_PATH.into())]);
+        Task::new(["bash", "--norc", "-c", text], Path::new("/"), &environment)
+    }
+
+    /// Somebody who keeps a task's output open, silently or not, is not waited for; what came before the end is there.
+    #[test]
+    fn who_outlives_a_task_is_not_waited_for() {
+        // The second one writes for ever, from when its parent has been waited for.
+        for keeper in ["sleep 600", "(while kill -0 $$; do :; done; exec yes) 2>/dev/null"] {
+            let began = Instant::now();
+            let end = run(bash(&format!("{keeper} & echo $!; printf '%100000s\\n' last"))).unwrap();
+            let text = end.text();
+            let pid: i32 = text.lines().find_map(|line| line.trim().parse().ok()).unwrap();
+            let _ = rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+            assert!(end.status.success() && text.contains("last"), "{keeper}");
+            assert!(began.elapsed() < Duration::from_secs(60), "{keeper}: {:?}", began.elapsed());
+        }
+    }
+
+    /// A task that takes too long is ended with everything that it started, whether it has a group of its own or not.
+    #[test]
+    fn nothing_of_a_task_outlives_its_limit() {
+        let mut task = bash("sleep 600 & echo $!; (exec -a $(printf 'x) y') sleep 600 & echo $!; wait) & wait");
+        task.limit = Some(Duration::from_secs(5));
+        let end = run(task).unwrap();
+        assert!(end.timed_out);
+        let pids: Vec<i32> = end.text().lines().filter_map(|line| line.trim().parse().ok()).collect();
+        assert_eq!(pids.len(), 2);
+        let state = |pid: &i32| {
+            let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            text.rsplit_once(')')?.1.trim().chars().next()
+        };
+        // Reaped by whoever reaps orphans, or about to be; a signal takes its time.
+        let began = Instant::now();
+        while pids.iter().any(|pid| !matches!(state(pid), None | Some('Z' | 'X'))) {
+            assert!(began.elapsed() < Duration::from_secs(60), "{:?}", pids.iter().map(state).collect::<Vec<_>>());
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_log_is_cut_where_it_gets_too_long() {
+        struct Endless(u64);
+        impl Read for Endless {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0 = self.0.saturating_sub(buffer.len() as u64);
+                Ok(if self.0 == 0 { 0 } else { buffer.len() })
+            }
+        }
+        let mut file = tempfile::tempfile().unwrap();
+        collect(Endless(LONGEST_LOG + (1 << 20)), Some((file.try_clone().unwrap(), false))).unwrap();
+        let length = file.metadata().unwrap().len();
+        assert!((LONGEST_LOG..LONGEST_LOG + 200).contains(&length), "{length}");
+        use std::io::Seek;
+        file.seek(io::SeekFrom::Start(LONGEST_LOG)).unwrap();
+        let mut last = String::new();
+        file.read_to_string(&mut last).unwrap();
+        assert!(last.contains("not complete"), "{last}");
+    }
 }

@@ -10,7 +10,8 @@ use crate::error::Error;
 /// itself (make's implicit job, see "POSIX Jobserver Interaction" in the GNU make manual).
 #[derive(Debug)]
 pub struct Budget {
-    client: Client,
+    /// The jobserver of now: a new one whenever no build is left that could have a hand in it.
+    client: Mutex<Client>,
     total: usize,
     /// Two builds that each wait for several tokens must not hold halves: one collects at a time.
     collecting: Mutex<()>,
@@ -25,8 +26,6 @@ struct State {
     running: usize,
     /// A collection is under way.
     collecting: bool,
-    /// A failed make may have taken tokens with it.
-    lost: bool,
     /// The collector is to count.
     recount: bool,
 }
@@ -42,7 +41,8 @@ impl Budget {
     /// A budget of `total` jobs, at least one.
     pub fn new(total: usize) -> Result<Self, Error> {
         let total = total.max(1);
-        Ok(Self { client: Client::new(total)?, total, collecting: Mutex::default(), state: Mutex::default() })
+        let client = Mutex::new(Client::new(total)?);
+        Ok(Self { client, total, collecting: Mutex::default(), state: Mutex::default() })
     }
 
     /// How many jobs may run at once.
@@ -52,17 +52,19 @@ impl Budget {
 
     /// The jobserver for the makes of a build that holds tokens.
     pub fn client(&self) -> Client {
-        self.client.clone()
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits for `count` tokens (no more than there are).
     pub fn acquire(&self, count: usize) -> Result<Tokens<'_>, Error> {
         let _one = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
         self.state().collecting = true;
+        // From now on it stays the one.
+        let client = self.client();
         let mut acquired = Vec::new();
         let mut failure = None;
         while acquired.len() < count.clamp(1, self.total) && failure.is_none() {
-            match self.client.acquire() {
+            match client.acquire() {
                 Ok(token) => acquired.push(token),
                 Err(error) => failure = Some(error),
             }
@@ -79,11 +81,6 @@ impl Budget {
         failure.map_or(Ok(tokens), |error| Err(error.into()))
     }
 
-    /// A make of this run failed or was killed: it may have held tokens, which come back when nothing runs.
-    pub fn make_failed(&self) {
-        self.state().lost = true;
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -93,32 +90,55 @@ impl Budget {
         if !std::mem::take(&mut state.recount) {
             return;
         }
-        let Ok(free) = self.client.available() else { return };
+        let client = self.client();
+        let Ok(free) = client.available() else { return };
         let right = self.total.saturating_sub(state.held);
         for _ in free..right {
-            let _ = self.client.release_raw();
+            let _ = client.release_raw();
         }
         for _ in right..free {
-            let _ = self.client.acquire_raw();
+            let _ = client.acquire_raw();
+        }
+    }
+
+    /// Gives tokens back while other builds run. A build may have filled the pipe with tokens of its own making, and
+    /// another one would make us wait for ever: there are enough then.
+    fn give_back(&self, tokens: Vec<Acquired>) {
+        let client = self.client();
+        for token in tokens {
+            if client.available().is_ok_and(|free| free >= self.total) {
+                token.drop_without_releasing();
+            }
         }
     }
 }
 
 impl Drop for Tokens<'_> {
     fn drop(&mut self) {
-        let mut state = self.budget.state();
+        let budget = self.budget;
+        let mut state = budget.state();
         state.held -= self.acquired.len();
         state.running -= 1;
-        self.acquired.clear();
-        if state.running > 0 || !std::mem::take(&mut state.lost) {
+        let acquired = std::mem::take(&mut self.acquired);
+        if state.running > 0 {
+            budget.give_back(acquired);
             return;
         }
-        state.recount = true;
+        // Nothing runs. Whatever builds have done to the tokens, by dying with them or by taking or making some, is over.
+        acquired.into_iter().for_each(Acquired::drop_without_releasing);
         if state.collecting {
+            state.recount = true;
             // Whether the collector has just got a token, it alone knows: it is woken up, and counts.
-            let _ = self.budget.client.release_raw();
+            let client = budget.client();
+            if client.available().is_ok_and(|free| free == 0) {
+                let _ = client.release_raw();
+            }
+        } else if let Ok(client) = Client::new(budget.total) {
+            // Nor does a descriptor count that somebody still has.
+            *budget.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
         } else {
-            self.budget.recount(&mut state);
+            state.recount = true;
+            budget.recount(&mut state);
         }
     }
 }
@@ -133,7 +153,6 @@ mod tests {
         let held = budget.acquire(1).unwrap();
         // A make takes a token and dies with it.
         budget.client().acquire_raw().unwrap();
-        budget.make_failed();
         assert_eq!(budget.client().available().unwrap(), 1);
         drop(held);
         assert_eq!(budget.client().available().unwrap(), 3);
@@ -158,10 +177,50 @@ mod tests {
             while !budget.state().collecting {
                 std::thread::yield_now();
             }
-            budget.make_failed();
             drop(held);
             assert_eq!(waiting.join().unwrap(), 2);
         });
         assert_eq!(budget.client().available().unwrap(), 2);
+    }
+
+    /// What builds do to the jobserver makes nobody wait for ever, whether they end well or not.
+    #[test]
+    fn builds_that_take_or_make_tokens_stop_nobody() {
+        type Harm = fn(&Client);
+        let harms: [(&str, Harm); 2] = [
+            ("takes all", |client| {
+                while client.available().unwrap() > 0 {
+                    client.acquire_raw().unwrap();
+                }
+            }),
+            ("makes more", |client| (0..100).for_each(|_| client.release_raw().unwrap())),
+        ];
+        for (what, harm) in harms {
+            let budget = Budget::new(4).unwrap();
+            // Alone.
+            let held = budget.acquire(2).unwrap();
+            harm(&budget.client());
+            drop(held);
+            assert_eq!(budget.client().available().unwrap(), 4, "{what}");
+            // Beside another one, which then gets all that there is.
+            let hostile = budget.acquire(1).unwrap();
+            let beside = budget.acquire(1).unwrap();
+            harm(&budget.client());
+            drop(hostile);
+            drop(beside);
+            assert_eq!(budget.acquire(4).unwrap().acquired.len(), 4, "{what}");
+            // And while somebody waits for more than are left.
+            let hostile = budget.acquire(1).unwrap();
+            harm(&budget.client());
+            std::thread::scope(|scope| {
+                let waiting = scope.spawn(|| budget.acquire(4).map(|tokens| tokens.acquired.len()).unwrap());
+                while !waiting.is_finished() && !budget.state().collecting {
+                    std::thread::yield_now();
+                }
+                drop(hostile);
+                assert_eq!(waiting.join().unwrap(), 4, "{what}");
+            });
+            assert_eq!(budget.client().available().unwrap(), 4, "{what}");
+        }
     }
 }

@@ -1,17 +1,16 @@
-//! The private world of a confined task, and the stage of this program that enters it.
+//! The stage of this program that a confined task goes through first.
 //!
 //! `PROGRAM __confine SPEC ARGV…` is how a confined task starts: it enters the namespaces that SPEC
 //! names, binds the work directory over the build directory, changes the root if asked, gives up being root
-//! ([`user`]), and becomes ARGV. A new process-id namespace makes sure that nothing of a build outlives it (its first process
+//! ([`super::user`]), and becomes ARGV. A new process-id namespace makes sure that nothing of a build outlives it (its first process
 //! dies with us by PR_SET_PDEATHSIG, and the kernel then kills all others: pid_namespaces(7)).
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags, fstat, open, stat};
 use rustix::mount::{
@@ -20,100 +19,15 @@ use rustix::mount::{
 };
 use rustix::process::{Signal, chdir, chroot, fchdir, getppid, pivot_root, set_parent_process_death_signal};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
-use serde::{Deserialize, Serialize};
 
-use super::user::{self, BuildUser, IdMapper};
-use crate::process::{Confine, command};
+use super::become_user::{IdMapper, assume, unshare};
+use super::confinement::{Confinement, NOTHING, VERB};
+use crate::process::command;
 
-/// The hidden verb that enters the namespaces.
-pub const VERB: &str = "__confine";
 /// The hidden verb of the first process in a new process-id namespace.
 const INIT: &str = "__confine-init";
-/// What [`VERB`] takes instead of SPEC to do nothing, successfully: a program for those who try what works.
-pub(super) const NOTHING: &str = "nothing";
 /// What the stage answers when it can't do what it was told, so that it is not taken for a compiler's answer.
 pub const FAILED: u8 = 120;
-
-/// One directory shown at another place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bind {
-    /// The directory, as an outer path.
-    pub from: PathBuf,
-    /// Where it appears, as an outer path; must exist.
-    pub to: PathBuf,
-}
-
-/// A private world for one task.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Confinement {
-    /// The directory to make the root; `None`: the present one.
-    pub chroot: Option<PathBuf>,
-    /// What is shown where.
-    pub binds: Vec<Bind>,
-    /// Which namespaces to enter.
-    pub namespaces: Namespaces,
-    /// The user to run as; `None` keeps the current one. With a user set, standard input is empty.
-    pub user: Option<BuildUser>,
-}
-
-/// The namespaces of this system that we may use (namespaces(7)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Namespaces {
-    /// Private mounts.
-    pub mounts: bool,
-    /// Private process ids.
-    pub pids: bool,
-    /// No network.
-    pub network: bool,
-}
-
-impl Namespaces {
-    /// What this process may use; found out once by trying in a child.
-    pub fn available() -> Self {
-        static FOUND: OnceLock<Namespaces> = OnceLock::new();
-        *FOUND.get_or_init(|| {
-            let may = |flag: &str| {
-                command("/proc/self/exe")
-                    .args([VERB, flag])
-                    .env_clear()
-                    .stdin(std::process::Stdio::null())
-                    .stdout(std::process::Stdio::null())
-                    .stderr(std::process::Stdio::null())
-                    .status()
-                    .is_ok_and(|status| status.success())
-            };
-            let mounts = rustix::process::geteuid().is_root() && may("probe");
-            Self { mounts, pids: mounts, network: mounts }
-        })
-    }
-}
-
-impl Confinement {
-    pub(super) fn to_argument(&self, cwd: &Path) -> OsString {
-        // Paths that are not UTF-8 can't be passed to the stage; it then answers FAILED.
-        serde_json::to_string(&(self, cwd)).unwrap_or_default().into()
-    }
-}
-
-impl Confine for Confinement {
-    fn prefix(&self, cwd: &Path) -> Vec<OsString> {
-        vec!["/proc/self/exe".into(), VERB.into(), self.to_argument(cwd)]
-    }
-
-    fn give(&self, output: BorrowedFd<'_>) -> io::Result<()> {
-        self.user.map_or(Ok(()), |user| user.give(output))
-    }
-
-    fn ends_as_a_whole(&self) -> bool {
-        self.namespaces.pids
-    }
-
-    fn end_all(&self) {
-        if let Some(user) = self.user {
-            user::end_all(user);
-        }
-    }
-}
 
 /// Runs the stage if `args` (without the program's name) ask for it. Every binary that uses the core calls
 /// this first. `None`: the arguments are for somebody else.
@@ -212,7 +126,7 @@ fn become_task(args: &[OsString]) -> io::Result<ExitCode> {
     chdir(&cwd).map_err(|error| at(error.into(), "enter", &cwd))?;
     if let Some(user) = confinement.user {
         // The last thing: all before takes root.
-        user::assume(user, confinement.namespaces.pids, parent)
+        assume(user, confinement.namespaces.pids, parent)
             .map_err(|error| io::Error::new(error.kind(), format!("become an unprivileged user: {error}")))?;
     }
     let error = command(program).args(rest).exec();
@@ -250,19 +164,4 @@ fn parse(spec: &OsStr) -> io::Result<(Confinement, PathBuf)> {
 #[allow(clippy::needless_pass_by_value)] // as map_err hands it
 fn at(error: io::Error, action: &str, path: &Path) -> io::Error {
     io::Error::new(error.kind(), format!("{action} {}: {error}", path.display()))
-}
-
-/// Exchanges the caller's session keyring, whose keys anybody who has it can read, for an empty one (keyrings(7),
-/// keyctl_join_session_keyring(3)). Kernels without keyrings have none to leave.
-#[allow(unsafe_code)]
-pub(super) fn leave_session_keyring() {
-    // SAFETY: this operation of keyctl(2), without a name, neither reads nor writes memory of ours.
-    unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, 0_usize) };
-}
-
-#[allow(unsafe_code)]
-pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
-    // SAFETY: unshare(2) is unsafe for UnshareFlags::FILES only (another thread may lose sight of its
-    // descriptors); FILES is never asked for, and this stage has one thread.
-    unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(Into::into)
 }

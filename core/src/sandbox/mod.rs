@@ -1,10 +1,12 @@
 //! What keeps a build apart from the system: its user, its namespaces, and how root handles the files that it wrote.
 
+mod become_user;
 pub mod beneath;
 pub mod confine;
+pub mod confinement;
 pub mod copy_out;
 pub mod handover;
 pub mod user;
 
-pub use confine::{Bind, Confinement, Namespaces};
+pub use confinement::{Bind, Confinement, Namespaces};
 pub use user::{BuildUser, Demotion};

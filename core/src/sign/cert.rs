@@ -3,10 +3,17 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use der::asn1::{ObjectIdentifier, OctetStringRef, SetOfVec};
+use der::{AnyRef, Decode, Encode, Tag, Tagged};
 use ring::digest;
 
-use super::der::{self, BIT_STRING, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, SET, Tlv};
+use super::asn1::{self, Attribute, Name, RSA, SEQUENCE};
 use super::{SignError, pem, read_small};
+
+/// subjectKeyIdentifier (RFC 5280, section 4.2.1.2).
+const SUBJECT_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.14");
+/// commonName (RFC 5280, appendix A).
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
 /// A certificate, parsed. Nothing in it is secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,32 +57,22 @@ impl Certificate {
 
     /// Parses DER; bytes after the certificate are ignored.
     pub fn from_der(bytes: &[u8]) -> Option<Self> {
-        let whole = Reader(bytes).take(SEQUENCE)?;
-        let mut tbs = Reader(whole.body).enter(SEQUENCE)?;
-        tbs.maybe(0xa0); // version
-        let serial = tbs.take(INTEGER)?.body.to_vec();
-        tbs.take(SEQUENCE)?; // signature algorithm
-        let issuer = tbs.take(SEQUENCE)?.whole.to_vec();
-        let mut validity = tbs.enter(SEQUENCE)?;
-        let not_before = time(validity.any()?.body)?;
-        let not_after = time(validity.any()?.body)?;
-        let subject = tbs.take(SEQUENCE)?.whole.to_vec();
-        let mut key = tbs.enter(SEQUENCE)?;
-        let is_rsa = key.enter(SEQUENCE)?.take(OID)?.body == der::RSA;
-        // The first content byte of a BIT STRING counts unused bits.
-        let public_key = key.take(BIT_STRING)?.body.get(1..)?.to_vec();
-        let key_id = extension(tbs, &[0x55, 0x1d, 0x0e])
-            .and_then(|value| Reader(value).take(OCTET_STRING))
-            .map(|id| id.body.to_vec());
+        let (certificate, der) = asn1::first::<asn1::Certificate<'_>>(bytes)?;
+        let body = certificate.body;
+        let mut extensions = body.extensions.iter().flatten();
+        let key_id = extensions
+            .find(|extension| extension.id == SUBJECT_KEY_ID)
+            .and_then(|extension| <&OctetStringRef>::from_der(extension.value.as_bytes()).ok())
+            .map(|id| id.as_bytes().to_vec());
         Some(Self {
-            der: whole.whole.to_vec(),
-            serial,
-            issuer,
-            subject,
-            not_before,
-            not_after,
-            is_rsa,
-            public_key,
+            der: der.to_vec(),
+            serial: body.serial.as_bytes().to_vec(),
+            issuer: body.issuer.to_der().ok()?,
+            subject: body.subject.to_der().ok()?,
+            not_before: body.validity.not_before.seconds(),
+            not_after: body.validity.not_after.seconds(),
+            is_rsa: body.key.algorithm.oid == RSA,
+            public_key: body.key.subject_public_key.raw_bytes().to_vec(),
             key_id,
         })
     }
@@ -92,7 +89,7 @@ impl Certificate {
 
     /// The serial number as `0A:1B:…`.
     pub fn serial_text(&self) -> String {
-        der::colons(&self.serial)
+        asn1::colons(&self.serial)
     }
 
     /// As manifests record who signed; `hash` is the kernel's word.
@@ -134,88 +131,143 @@ fn seconds(now: SystemTime) -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// The value of the extension with this identifier, in what follows the public key.
-fn extension<'a>(mut rest: Reader<'a>, oid: &[u8]) -> Option<&'a [u8]> {
-    rest.maybe(0x81); // issuerUniqueID
-    rest.maybe(0x82); // subjectUniqueID
-    let mut all = rest.enter(0xa3)?.enter(SEQUENCE)?;
-    while let Some(mut one) = all.enter(SEQUENCE) {
-        let found = one.take(OID)?.body == oid;
-        one.maybe(0x01); // critical
-        let value = one.take(OCTET_STRING)?.body;
-        if found {
-            return Some(value);
-        }
-    }
-    None
-}
-
 /// The last common name in a whole DER name.
 pub(super) fn common_name(name: &[u8]) -> Option<String> {
-    let mut sets = Reader(name).enter(SEQUENCE)?;
-    let mut found = None;
-    while let Some(mut set) = sets.enter(SET) {
-        while let Some(mut pair) = set.enter(SEQUENCE) {
-            // 2.5.4.3, commonName
-            if pair.take(OID)?.body == [0x55, 0x04, 0x03] {
-                found = Some(string(pair.any()?));
-            }
-        }
-    }
-    found
+    let sets = Name::from_der(name).ok()?;
+    let attributes = sets.iter().filter_map(|set| set.decode_as::<SetOfVec<Attribute<'_>>>().ok());
+    let names = attributes.flat_map(SetOfVec::into_vec).filter(|attribute| attribute.id == COMMON_NAME);
+    names.last().map(|attribute| string(attribute.value))
 }
 
-/// Tag of BMPString, UTF-16.
-const BMP_STRING: u8 = 0x1e;
-
-fn string(value: Tlv<'_>) -> String {
-    if value.tag == BMP_STRING {
-        let units: Vec<u16> = value.body.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+/// Whatever string type a name is of; what is not a character in it is shown as such.
+fn string(value: AnyRef<'_>) -> String {
+    if value.tag() == Tag::BmpString {
+        let pairs = value.value().chunks_exact(2);
+        let units: Vec<u16> = pairs.map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
         return String::from_utf16_lossy(&units);
     }
-    String::from_utf8_lossy(value.body).into_owned()
-}
-
-/// Seconds since 1970 of a UTCTime (`YYMMDDHHMMSSZ`, years 1950 to 2049) or GeneralizedTime.
-fn time(text: &[u8]) -> Option<i64> {
-    let digits = text.strip_suffix(b"Z")?;
-    if !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let number = |from: usize, to: usize| digits[from..to].iter().fold(0_i64, |n, b| n * 10 + i64::from(b - b'0'));
-    let (year, at) = match digits.len() {
-        12 if number(0, 2) < 50 => (2000 + number(0, 2), 2),
-        12 => (1900 + number(0, 2), 2),
-        14 => (number(0, 4), 4),
-        _ => return None,
-    };
-    let part = |i: usize| number(at + 2 * i, at + 2 * i + 2);
-    // Days since 1970-01-01 in the Gregorian calendar, counting years from March so that the
-    // leap day is the last one.
-    let (month, day) = (part(0), part(1));
-    let from_march = (month + 9) % 12;
-    let year = if month <= 2 { year - 1 } else { year };
-    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100)
-        + year.div_euclid(400)
-        + (from_march * 153 + 2) / 5
-        + day
-        - 719_469;
-    Some(days * 86_400 + part(2) * 3600 + part(3) * 60 + part(4))
+    String::from_utf8_lossy(value.value()).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sign::pkcs7;
     use crate::sign::tests::data;
+
+    /// The parts of a certificate for [`made`], in DER.
+    struct Parts {
+        serial: Vec<u8>,
+        name: Vec<u8>,
+        times: [Vec<u8>; 2],
+    }
+
+    impl Default for Parts {
+        fn default() -> Self {
+            Self {
+                serial: value(2, &[1]),
+                name: value(0x30, &[]),
+                times: [time("700101000000Z"), time("491231235959Z")],
+            }
+        }
+    }
+
+    /// One value of less than 64 KiB.
+    fn value(tag: u8, body: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+        let head = match body.len() {
+            0..0x80 => vec![tag, length[1]],
+            0x80..0x100 => vec![tag, 0x81, length[1]],
+            _ => vec![tag, 0x82, length[0], length[1]],
+        };
+        [&head, body].concat()
+    }
+
+    fn time(text: &str) -> Vec<u8> {
+        value(if text.len() == 13 { 0x17 } else { 0x18 }, text.as_bytes())
+    }
+
+    fn made(parts: &Parts) -> Vec<u8> {
+        let algorithm = value(0x30, &RSA.to_der().unwrap());
+        let key = value(0x30, &[algorithm.clone(), value(3, &[0, 1])].concat());
+        let validity = value(0x30, &parts.times.concat());
+        let body = [&parts.serial, &algorithm, &parts.name, &validity, &parts.name, &key].map(Vec::as_slice).concat();
+        value(0x30, &[value(0x30, &body), algorithm, value(3, &[0, 1])].concat())
+    }
 
     #[test]
     fn times() {
-        assert_eq!(time(b"700101000000Z"), Some(0));
-        assert_eq!(time(b"20000301000000Z"), Some(951_868_800));
-        assert_eq!(time(b"20240229123456Z"), Some(1_709_210_096));
-        assert_eq!(time(b"491231235959Z"), Some(2_524_607_999));
-        assert_eq!(time(b"21260101000000Z"), Some(4_922_899_200));
-        assert_eq!(time(b"2401"), None);
+        for (text, seconds) in [
+            ("700101000000Z", Some(0)),
+            ("20000301000000Z", Some(951_868_800)),
+            ("20240229123456Z", Some(1_709_210_096)),
+            ("491231235959Z", Some(2_524_607_999)),
+            ("21260101000000Z", Some(4_922_899_200)),
+            ("99991231235959Z", Some(253_402_300_799)),
+            ("2401", None),
+            ("20240230000000Z", None),
+            ("241301000000Z", None),
+            ("2401010000000", None),
+            ("2401010000-0Z", None),
+        ] {
+            let parts = Parts { times: [time("700101000000Z"), time(text)], ..Parts::default() };
+            let read = Certificate::from_der(&made(&parts));
+            assert_eq!(read.map(|certificate| certificate.not_after), seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_compares_stays_as_it_came() {
+        let attribute =
+            |arc: u8, tag: u8, text: &[u8]| value(0x30, &[value(6, &[0x55, 4, arc]), value(tag, text)].concat());
+        // An attribute set in the wrong order, and a name in two bytes a character.
+        let (unit, name) = (attribute(11, 0x0c, b"unit"), attribute(3, 0x0c, b"name"));
+        let unsorted = value(0x31, &[unit, name].concat());
+        let wide = value(0x31, &attribute(3, 0x1e, b"\0w\0i\0d\0e"));
+        for (sets, shown) in
+            [(vec![unsorted.clone()], "name"), (vec![wide.clone()], "wide"), (vec![wide, unsorted], "name")]
+        {
+            let parts = Parts { name: value(0x30, &sets.concat()), ..Parts::default() };
+            let read = Certificate::from_der(&made(&parts)).unwrap();
+            assert_eq!((&read.issuer, &read.subject), (&parts.name, &parts.name));
+            assert_eq!(read.subject_name().as_deref(), Some(shown));
+            let message = pkcs7::write(&read, crate::sign::Hash::Sha256, &[1; 256]).unwrap();
+            let message = pkcs7::Message::parse(&message).unwrap();
+            assert!(message.names(&read), "{shown}");
+            assert_eq!(message.signer_name().as_deref(), Some(shown));
+        }
+        for serial in [&[0][..], &[0x7f], &[0, 0x80], &[0x80], &[0xff, 0x7f], &[0x7f; 20], &[0x7f; 40]] {
+            let read = Certificate::from_der(&made(&Parts { serial: value(2, serial), ..Parts::default() })).unwrap();
+            assert_eq!(read.serial, serial);
+            let message = pkcs7::write(&read, crate::sign::Hash::Sha256, &[1; 256]).unwrap();
+            assert!(message.windows(serial.len() + 2).any(|part| part == value(2, serial)), "{serial:?}");
+            assert!(pkcs7::Message::parse(&message).unwrap().names(&read), "{serial:?}");
+        }
+        for serial in [&[][..], &[0, 1], &[0xff, 0xff]] {
+            let parts = Parts { serial: value(2, serial), ..Parts::default() };
+            assert_eq!(Certificate::from_der(&made(&parts)), None, "{serial:?}");
+        }
+    }
+
+    #[test]
+    fn damage_is_none_or_another_certificate_and_no_crash() {
+        let der = Certificate::load(&data("rsa2048.der")).unwrap().der;
+        let mut refused = 0;
+        for at in 0..der.len() {
+            for flip in [1, 0x20, 0x80, 0xff] {
+                let mut bytes = der.clone();
+                bytes[at] ^= flip;
+                match Certificate::from_der(&bytes) {
+                    None => refused += 1,
+                    Some(read) => {
+                        // Whatever it says: it can be shown and compared.
+                        assert!(read.der.len() <= bytes.len());
+                        let _ = (read.subject_name(), read.issuer_name(), read.serial_text());
+                    }
+                }
+            }
+        }
+        assert!(refused > 200, "{refused}");
     }
 
     #[test]
@@ -233,7 +285,7 @@ mod tests {
             .output()
             .unwrap();
         let text = String::from_utf8(openssl.stdout).unwrap();
-        assert!(text.contains(&der::colons(&der.sha1())), "{text}");
+        assert!(text.contains(&asn1::colons(&der.sha1())), "{text}");
         assert!(text.contains(&der.serial_text().replace(':', "")), "{text}");
     }
 

@@ -1,5 +1,6 @@
 //! The hashes that signatures are made with.
 
+use der::asn1::ObjectIdentifier;
 use ring::signature::{self, RsaEncoding, RsaParameters};
 
 /// A hash we can sign with in this process.
@@ -13,8 +14,20 @@ pub enum Hash {
     Sha512,
 }
 
-/// Content of the object identifiers 2.16.840.1.101.3.4.2.N (NIST CSOR), without the last arc.
-const NIST_HASHES: [u8; 8] = [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02];
+/// The object identifiers of hashes (NIST CSOR; SHA-1: RFC 3279) and the kernel's words for them.
+const HASHES: [(ObjectIdentifier, &str); 8] = [
+    (SHA256, "sha256"),
+    (SHA384, "sha384"),
+    (SHA512, "sha512"),
+    (ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.4"), "sha224"),
+    (ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.8"), "sha3-256"),
+    (ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.9"), "sha3-384"),
+    (ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.10"), "sha3-512"),
+    (ObjectIdentifier::new_unwrap("1.3.14.3.2.26"), "sha1"),
+];
+const SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
+const SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.2");
+const SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.3");
 
 impl Hash {
     /// The hash that the kernel configuration calls `name` (CONFIG_MODULE_SIG_HASH); `None` for
@@ -37,15 +50,12 @@ impl Hash {
         }
     }
 
-    pub(super) fn oid(self) -> [u8; 9] {
-        let last = match self {
-            Self::Sha256 => 1,
-            Self::Sha384 => 2,
-            Self::Sha512 => 3,
-        };
-        let mut oid = [last; 9];
-        oid[..8].copy_from_slice(&NIST_HASHES);
-        oid
+    pub(super) fn oid(self) -> ObjectIdentifier {
+        match self {
+            Self::Sha256 => SHA256,
+            Self::Sha384 => SHA384,
+            Self::Sha512 => SHA512,
+        }
     }
 
     pub(super) fn signing(self) -> &'static dyn RsaEncoding {
@@ -65,19 +75,7 @@ impl Hash {
     }
 }
 
-/// The kernel's word for the hash with this object identifier (content bytes); for display.
-pub(super) fn name_of_oid(oid: &[u8]) -> String {
-    let nist = oid.strip_prefix(&NIST_HASHES[..]);
-    match (nist, oid) {
-        (Some([1]), _) => "sha256",
-        (Some([2]), _) => "sha384",
-        (Some([3]), _) => "sha512",
-        (Some([4]), _) => "sha224",
-        (Some([8]), _) => "sha3-256",
-        (Some([9]), _) => "sha3-384",
-        (Some([10]), _) => "sha3-512",
-        (_, [0x2b, 0x0e, 0x03, 0x02, 0x1a]) => "sha1",
-        _ => "unknown",
-    }
-    .to_owned()
+/// The kernel's word for the hash with this object identifier; for display.
+pub(super) fn name_of_oid(oid: ObjectIdentifier) -> String {
+    HASHES.iter().find(|(known, _)| *known == oid).map_or("unknown", |(_, name)| name).to_owned()
 }

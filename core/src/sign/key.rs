@@ -1,11 +1,13 @@
 //! Private keys: finding the RSA key in a file, and knowing which keys are not for us.
 
-use std::hint::black_box;
 use std::path::Path;
 
+use der::{AnyRef, Tag, Tagged};
 use ring::rsa::KeyPair;
+use spki::AlgorithmIdentifierRef;
+use zeroize::Zeroizing;
 
-use super::der::{self, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE};
+use super::asn1::{self, RSA, SEQUENCE};
 use super::{SignError, pem, read_small};
 
 /// Reads the RSA key in `path`: PEM or DER, PKCS#8 or PKCS#1; a PEM file may hold a certificate
@@ -15,25 +17,16 @@ pub(super) fn load(path: &Path) -> Result<KeyPair, SignError> {
     if path.as_os_str().as_encoded_bytes().starts_with(b"pkcs11:") {
         return Err(needs_program("on a PKCS#11 token"));
     }
-    let mut bytes = read_small("signing key", path)?;
-    let mut der = Vec::new();
-    let found = find(&bytes, &mut der);
-    let made = match found {
+    // Wiped when they go; the library keeps its own copy.
+    let bytes = Zeroizing::new(read_small("signing key", path)?);
+    let mut der = Zeroizing::new(Vec::new());
+    match find(&bytes, &mut der) {
         Found::Nothing => Err(SignError::NotAKey { path: path.to_owned() }),
         Found::Encrypted => Err(needs_program("protected by a passphrase")),
         Found::OtherKind => Err(needs_program("not an RSA key")),
         Found::Pkcs8 => KeyPair::from_pkcs8(&der).map_err(|why| rejected(path, &why)),
         Found::Pkcs1 => KeyPair::from_der(&der).map_err(|why| rejected(path, &why)),
-    };
-    wipe(&mut bytes);
-    wipe(&mut der);
-    made
-}
-
-/// Overwrites secret bytes; best effort, the library keeps its own copy.
-fn wipe(bytes: &mut [u8]) {
-    bytes.fill(0);
-    black_box(bytes);
+    }
 }
 
 fn rejected(path: &Path, why: &ring::error::KeyRejected) -> SignError {
@@ -60,13 +53,12 @@ enum Found {
 /// Looks for a private key in `bytes` and copies its DER to `der`.
 fn find(bytes: &[u8], der: &mut Vec<u8>) -> Found {
     if bytes.first() == Some(&SEQUENCE) {
-        if let Some(whole) = Reader(bytes).take(SEQUENCE) {
-            der.extend_from_slice(whole.whole);
+        if let Some((_, whole)) = asn1::first::<AnyRef<'_>>(bytes) {
+            der.extend_from_slice(whole);
         }
         return kind(der);
     }
-    let mut found = Found::Nothing;
-    for mut block in pem::blocks(bytes) {
+    for block in pem::blocks(bytes) {
         let this = match (block.label.as_str(), block.encrypted) {
             ("ENCRYPTED PRIVATE KEY", _) => Found::Encrypted,
             (label, true) if label.ends_with("PRIVATE KEY") => Found::Encrypted,
@@ -75,39 +67,29 @@ fn find(bytes: &[u8], der: &mut Vec<u8>) -> Found {
             _ => continue,
         };
         der.extend_from_slice(&block.bytes);
-        wipe(&mut block.bytes);
-        found = this;
-        break;
+        return this;
     }
-    found
+    Found::Nothing
 }
 
-/// Tells PKCS#8 (RFC 5958), encrypted PKCS#8 and PKCS#1 (RFC 8017) apart.
+/// Tells PKCS#8 (RFC 5958), encrypted PKCS#8 and PKCS#1 (RFC 8017) apart by their first two fields.
 fn kind(der: &[u8]) -> Found {
-    let Some(mut key) = Reader(der).enter(SEQUENCE) else {
-        return Found::Nothing;
-    };
-    let Some(first) = key.any() else {
-        return Found::Nothing;
-    };
-    if first.tag == SEQUENCE {
-        // EncryptedPrivateKeyInfo: an algorithm, then an octet string. (A certificate, too,
-        // begins with a sequence, but goes on with another.)
-        return match key.take(OCTET_STRING) {
-            Some(_) => Found::Encrypted,
-            None => Found::Nothing,
-        };
-    }
-    if first.tag != INTEGER {
-        return Found::Nothing;
-    }
-    match key.any() {
-        Some(next) if next.tag == SEQUENCE => {
-            let algorithm = Reader(next.body).take(OID).map(|oid| oid.body);
-            if algorithm == Some(der::RSA) { Found::Pkcs8 } else { Found::OtherKind }
-        }
-        Some(next) if next.tag == INTEGER => Found::Pkcs1,
-        Some(next) if next.tag == OCTET_STRING => Found::OtherKind, // RFC 5915, elliptic curve
+    let fields = asn1::first::<AnyRef<'_>>(der).filter(|(key, _)| key.tag() == Tag::Sequence).and_then(|(key, _)| {
+        let (one, taken) = asn1::first::<AnyRef<'_>>(key.value())?;
+        let (two, _) = asn1::first::<AnyRef<'_>>(key.value().get(taken.len()..)?)?;
+        Some((one, two))
+    });
+    let Some((one, two)) = fields else { return Found::Nothing };
+    match (one.tag(), two.tag()) {
+        // EncryptedPrivateKeyInfo: an algorithm, then an octet string. (A certificate, too, begins with a sequence, but
+        // goes on with another.)
+        (Tag::Sequence, Tag::OctetString) => Found::Encrypted,
+        (Tag::Integer, Tag::Sequence) => match two.decode_as::<AlgorithmIdentifierRef<'_>>() {
+            Ok(algorithm) if algorithm.oid == RSA => Found::Pkcs8,
+            _ => Found::OtherKind,
+        },
+        (Tag::Integer, Tag::Integer) => Found::Pkcs1,
+        (Tag::Integer, Tag::OctetString) => Found::OtherKind, // RFC 5915, elliptic curve
         _ => Found::Nothing,
     }
 }

@@ -4,8 +4,8 @@
 //! the environment or a log.
 
 mod append;
+mod asn1;
 mod cert;
-mod der;
 mod error;
 mod hash;
 mod key;
@@ -25,8 +25,8 @@ pub mod trust;
 pub mod will_load;
 
 pub use append::{MAGIC, Split, split, strip_signature};
+pub use asn1::colons;
 pub use cert::Certificate;
-pub use der::colons;
 pub use error::SignError;
 pub use hash::Hash;
 pub use pkcs7::{Message, SignerId};

@@ -1,21 +1,26 @@
 //! PEM blocks (RFC 7468, and the older form with headers inside).
+//!
+//! The crate pem-rfc7468 reads files of one block without headers; a file of CONFIG_MODULE_SIG_KEY holds a key and a
+//! certificate, and the older form says in a header that a key is encrypted.
+
+use base64ct::{Base64Unpadded, Encoding};
+use zeroize::Zeroizing;
 
 /// One block: its label, whether it says it is encrypted, and its decoded bytes.
-#[derive(Clone)]
 pub(super) struct Block {
     pub label: String,
     pub encrypted: bool,
-    pub bytes: Vec<u8>,
+    pub bytes: Zeroizing<Vec<u8>>,
 }
 
 /// Every well-formed block of `text`, in order; other text is skipped.
 pub(super) fn blocks(text: &[u8]) -> Vec<Block> {
     let mut found = Vec::new();
-    let mut open: Option<(String, bool, Vec<u8>)> = None;
+    let mut open: Option<(String, bool, Zeroizing<Vec<u8>>)> = None;
     for line in text.split(|b| *b == b'\n') {
         let line = line.trim_ascii();
         if let Some(label) = marker(line, b"-----BEGIN ") {
-            open = Some((label, false, Vec::new()));
+            open = Some((label, false, Zeroizing::default()));
         } else if let Some(label) = marker(line, b"-----END ") {
             if let Some((begun, encrypted, base64)) = open.take() {
                 if begun == label {
@@ -42,29 +47,12 @@ fn marker(line: &[u8], begin: &[u8]) -> Option<String> {
     String::from_utf8(label.to_vec()).ok()
 }
 
-fn decode(base64: &[u8]) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(base64.len() / 4 * 3);
-    let mut bits: u32 = 0;
-    let mut count = 0;
-    for byte in base64.iter().take_while(|b| **b != b'=') {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6) | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            // The upper bits are those of bytes already written.
-            #[allow(clippy::cast_possible_truncation)]
-            out.push((bits >> count) as u8);
-        }
-    }
-    Some(out)
+/// What `base64` encodes, decoded in a time that does not depend on it: it may be a private key.
+fn decode(base64: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    // Not every writer pads.
+    let text = base64.split(|b| *b == b'=').next().unwrap_or_default();
+    let text = std::str::from_utf8(text).ok()?;
+    Base64Unpadded::decode_vec(text).ok().map(Zeroizing::new)
 }
 
 #[cfg(test)]
@@ -78,5 +66,23 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert_eq!((found[0].label.as_str(), &found[0].bytes[..]), ("A", &b"hello"[..]));
         assert!(!found[0].encrypted && found[1].encrypted);
+    }
+
+    #[test]
+    fn base64_of_any_length_and_nothing_else() {
+        for (text, bytes) in [
+            ("", Some(&b""[..])),
+            ("aA", Some(b"h")),
+            ("aA==", Some(b"h")),
+            ("aGU=", Some(b"he")),
+            ("aGVs", Some(b"hel")),
+            ("+/+/", Some(&[0xfb, 0xff, 0xbf])),
+            ("a", None),
+            ("aG s", None),
+            ("aG-_", None),
+            ("aG\u{e9}s", None),
+        ] {
+            assert_eq!(decode(text.as_bytes()).as_deref().map(Vec::as_slice), bytes, "{text:?}");
+        }
     }
 }

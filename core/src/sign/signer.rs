@@ -91,7 +91,7 @@ impl Signer {
         let mut signature = vec![0; self.key.public().modulus_len()];
         // PKCS#1 v1.5 is deterministic; the random numbers only blind the computation.
         self.key.sign(self.hash.signing(), &SystemRandom::new(), payload, &mut signature).map_err(|_| failed())?;
-        let message = pkcs7::write(&self.cert, self.hash, &signature);
+        let message = pkcs7::write(&self.cert, self.hash, &signature).map_err(|_| failed())?;
         append::join(payload, &message).ok_or_else(failed)
     }
 }

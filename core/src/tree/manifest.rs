@@ -95,19 +95,6 @@ pub struct Provenance {
     pub has_exclusive: bool,
 }
 
-impl Provenance {
-    /// What dkms.conf says of it.
-    pub fn of_conf(conf: &crate::conf::Conf) -> Self {
-        Self {
-            build_depends: conf.build_depends.clone(),
-            post_remove: conf.scripts.post_remove.clone(),
-            no_weak_modules: conf.no_weak_modules,
-            has_exclusive: !conf.exclusive.is_empty(),
-            ..Self::default()
-        }
-    }
-}
-
 /// The manifest of an artefact, in `<tree>/<m>/<v>/<K>/<A>/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use dkms_core::archive::codec::{Format, encode};
+use dkms_core::clock;
 
 use crate::payload;
 use crate::plan::{File, Node, PackageError, Plan};
@@ -98,11 +99,11 @@ fn with_documents(plan: &Plan) -> Result<Plan, PackageError> {
         plan.name,
         full_version(&plan),
         plan.maintainer,
-        rfc5322(plan.mtime)
+        clock::rfc5322(plan.mtime)
     );
     let mut copyright = format!(
         "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nCopyright: {} the authors named in the source files\nLicense: {}\n",
-        civil(plan.mtime.div_euclid(86_400)).0,
+        clock::utc(plan.mtime).year(),
         plan.licence
     );
     let file =
@@ -121,44 +122,4 @@ fn with_documents(plan: &Plan) -> Result<Plan, PackageError> {
     }
     plan.file(format!("{directory}/changelog.Debian.gz"), payload::gzip(changelog.as_bytes())?, 0o644);
     Ok(plan)
-}
-
-/// A time as changelogs write it, in UTC: `Tue, 14 Nov 2023 22:13:20 +0000`.
-pub(crate) fn rfc5322(seconds: i64) -> String {
-    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let (year, month, day) = civil(days);
-    let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][usize::try_from(days.rem_euclid(7)).unwrap_or(0)];
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    format!(
-        "{weekday}, {day:02} {} {year} {:02}:{:02}:{:02} +0000",
-        months[usize::try_from(month - 1).unwrap_or(0)],
-        rest / 3600,
-        rest / 60 % 60,
-        rest % 60
-    )
-}
-
-/// The date of a day counted from 1970-01-01, in the Gregorian calendar.
-pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
-    let mut year = 1970 + days.div_euclid(366);
-    let leap = |y: i64| y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
-    let start =
-        |y: i64| (y - 1970) * 365 + (y - 1).div_euclid(4) - (y - 1).div_euclid(100) + (y - 1).div_euclid(400) - 477;
-    while start(year + 1) <= days {
-        year += 1;
-    }
-    let mut left = days - start(year);
-    for month in 1.. {
-        let length = match month {
-            2 if leap(year) => 29,
-            2 => 28,
-            4 | 6 | 9 | 11 => 30,
-            _ => 31,
-        };
-        if left < length || month == 12 {
-            return (year, month, left + 1);
-        }
-        left -= length;
-    }
-    (year, 12, 31)
 }

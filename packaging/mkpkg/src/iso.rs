@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::deb::civil;
+use dkms_core::clock;
+
 use crate::plan::PackageError;
 
 const SECTOR: usize = 2048;
@@ -180,16 +181,11 @@ impl<'a> Disc<'a> {
         let mut record = vec![0, 0];
         record.extend(both32(of.sector));
         record.extend(both32(of.length));
-        let (year, month, day, rest) = self.date();
-        record.extend([
-            byte(year - 1900),
-            byte(month),
-            byte(day),
-            byte(rest / 3600),
-            byte(rest / 60 % 60),
-            byte(rest % 60),
-            0,
-        ]);
+        let [year, rest @ ..] = self.date();
+        record.push(byte(year - 1900));
+        record.extend(rest.map(byte));
+        // Quarters of an hour from UTC.
+        record.push(0);
         record.extend([if of.content.is_none() { 2 } else { 0 }, 0, 0]);
         record.extend(both16(1));
         record.push(byte(plain.len()));
@@ -203,15 +199,17 @@ impl<'a> Disc<'a> {
         record
     }
 
-    fn date(&self) -> (usize, usize, usize, usize) {
-        let (year, month, day) = civil(self.mtime.max(0).div_euclid(86_400));
-        let number = |n: i64| usize::try_from(n).unwrap_or(0);
-        (number(year).min(2155), number(month), number(day), number(self.mtime.max(0) % 86_400))
+    /// Year, month, day, hour, minute, second.
+    fn date(&self) -> [usize; 6] {
+        let at = clock::utc(self.mtime.max(0));
+        let number = |n: i8| usize::try_from(n).unwrap_or(0);
+        let year = usize::try_from(at.year()).unwrap_or(0).min(2155);
+        [year, number(at.month()), number(at.day()), number(at.hour()), number(at.minute()), number(at.second())]
     }
 
     fn descriptor(&self, label: &str, sectors: usize, table_size: usize) -> Vec<u8> {
-        let (year, month, day, rest) = self.date();
-        let date = format!("{year:04}{month:02}{day:02}{:02}{:02}{:02}00\0", rest / 3600, rest / 60 % 60, rest % 60);
+        let [year, month, day, hour, minute, second] = self.date();
+        let date = format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}00\0");
         let mut bytes = b"\x01CD001\x01\0".to_vec();
         bytes.extend(format!("{:<32}{label:<32}", "LINUX").bytes());
         bytes.extend([0; 8]);

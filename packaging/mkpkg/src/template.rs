@@ -11,6 +11,7 @@
 
 use std::path::{Path, PathBuf};
 
+use deb822_fast::{Deb822, Paragraph};
 use dkms_core::context::Context;
 use dkms_core::names::{Kernel, Package};
 use dkms_mkpkg::{Family, Plan};
@@ -67,14 +68,16 @@ fn debian(dir: &Path, package: &Package, kernel: Option<&Kernel>, plan: &mut Pla
         }
     };
     if let Some(control) = read("control")? {
-        for (field, value) in fields(&control) {
-            match field.as_str() {
-                "maintainer" => plan.maintainer = value,
-                "depends" => merge(&mut plan.depends, list(&value)),
-                "conflicts" => merge(&mut plan.conflicts, list(&value)),
-                "provides" => merge(&mut plan.provides, list(&value)),
+        // Of a field that several paragraphs have, the last counts.
+        let paragraphs = paragraphs(&dir.join("control"), &control)?;
+        for (field, value) in paragraphs.iter().flat_map(Paragraph::iter) {
+            match field.to_lowercase().as_str() {
+                "maintainer" => value.trim().clone_into(&mut plan.maintainer),
+                "depends" => merge(&mut plan.depends, list(value)),
+                "conflicts" => merge(&mut plan.conflicts, list(value)),
+                "provides" => merge(&mut plan.provides, list(value)),
                 "description" => {
-                    let (summary, rest) = value.split_once('\n').unwrap_or((&value, ""));
+                    let (summary, rest) = value.split_once('\n').unwrap_or((value, ""));
                     summary.trim().clone_into(&mut plan.summary);
                     if !rest.trim().is_empty() {
                         rest.lines()
@@ -109,20 +112,19 @@ fn debian(dir: &Path, package: &Package, kernel: Option<&Kernel>, plan: &mut Pla
     Ok(())
 }
 
-/// The fields of the paragraphs of a control file, lower case; later ones win (deb-control(5)).
-fn fields(control: &str) -> Vec<(String, String)> {
-    let mut found: Vec<(String, String)> = Vec::new();
-    for line in control.lines().filter(|line| !line.starts_with('#')) {
-        if line.starts_with([' ', '\t']) {
-            if let Some((_, value)) = found.last_mut() {
-                value.push('\n');
-                value.push_str(line);
+/// The paragraphs of a control file (deb-control(5)).
+fn paragraphs(file: &Path, control: &str) -> Result<Deb822, Error> {
+    // Blanks at a line's end mean nothing, and a line of blanks ends a paragraph as an empty one does.
+    let lines: Vec<&str> = control.lines().map(str::trim_end).collect();
+    lines.join("\n").parse().map_err(|error| {
+        let why = match error {
+            deb822_fast::Error::UnexpectedToken(line) => {
+                format!("the line {line:?} belongs to no field; fields are written NAME: VALUE (deb-control(5))")
             }
-        } else if let Some((field, value)) = line.split_once(':') {
-            found.push((field.trim().to_lowercase(), value.trim().to_owned()));
-        }
-    }
-    found
+            other => other.to_string(),
+        };
+        Error::Template { file: file.to_owned(), why }
+    })
 }
 
 /// A list of relations, without the variables that only debhelper can fill.
@@ -247,6 +249,34 @@ mod tests {
         assert_eq!(plan.description, "\nfirst\n\nsecond".trim_start());
         assert_eq!(plan.depends, ["dkms (>= 3.1)", "libc6"]);
         assert_eq!(plan.scripts.post_install, "set -e\necho 1\n");
+    }
+
+    #[test]
+    fn control_files_as_dpkg_reads_them_or_an_error() {
+        let tmp = tempfile::tempdir().unwrap();
+        let package = Package::new("hello", "1").unwrap();
+        let laid = |control: &str| {
+            fs_err::write(tmp.path().join("control"), control).unwrap();
+            let mut plan = plan();
+            debian(tmp.path(), &package, None, &mut plan).map(|()| plan).map_err(|error| error.to_string())
+        };
+        // Comments, DOS line ends, blanks at line ends, lists over lines, a later paragraph, any case of names.
+        for control in [
+            "# first\nMAINTAINER: V <v@x>\n\n\nPackage: a\n# inside\nDepends: libc6,\n libd (>= 2)\nDescription: A\n b\n",
+            "Maintainer: V <v@x>\r\n\r\nPackage: a\r\nDepends:\r\n libc6,\r\n libd (>= 2)\r\nDescription: A\r\n b\r\n",
+            " \n\t\nMaintainer: W <w@x>\n \t\nmaintainer:\tV <v@x>  \nDepends: libc6, libd (>=  2)  \nDescription: A \n\t b",
+        ] {
+            let plan = laid(control).unwrap();
+            assert_eq!(plan.maintainer, "V <v@x>", "{control:?}");
+            assert_eq!(plan.depends, ["dkms (>= 3.0.11)", "libc6", "libd (>= 2)"], "{control:?}");
+            assert_eq!((plan.summary.as_str(), plan.description.as_str()), ("A", "b"), "{control:?}");
+        }
+        assert_eq!(laid("").unwrap(), plan());
+        assert_eq!(laid("\n# nothing\n").unwrap(), plan());
+        for control in ["no field\n", "Package: a\nno field\n", " b\nPackage: a\n", ": value\n", "Package: a\n\n b\n"] {
+            let error = laid(control).unwrap_err();
+            assert!(error.contains("control: the line \"") && error.contains("deb-control(5)"), "{control:?}: {error}");
+        }
     }
 
     #[test]

@@ -194,7 +194,7 @@ fn dates_are_those_of_date() {
         (1_735_689_599, "Tue, 31 Dec 2024 23:59:59 +0000"),
         (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 +0000"),
     ] {
-        assert_eq!(deb::rfc5322(seconds), text);
+        assert_eq!(dkms_core::clock::rfc5322(seconds), text);
     }
 }
 

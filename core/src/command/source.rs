@@ -1,0 +1,62 @@
+//! What `add` and `ldtarball` share: the package that a source is, the kernel to read its dkms.conf for, and POST_ADD.
+
+use std::path::Path;
+
+use super::default_kernel;
+use crate::cli::args::Args;
+use crate::cli::table::Id;
+use crate::context::Context;
+use crate::error::Error;
+use crate::names::{Arch, Kernel, Name, Package, Release, Version};
+use crate::process::Environment;
+use crate::report::Reporter;
+use crate::run::Session;
+use crate::run::script;
+
+/// Runs POST_ADD; its status is the verb's.
+pub(super) fn post_add(
+    ctx: &Context,
+    args: &Args,
+    package: &Package,
+    kernel: &Kernel,
+    line: &str,
+    reporter: &dyn Reporter,
+) -> Result<u8, Error> {
+    // On its own, `add` hands no variables of the package to the script; as a part of build and install it does.
+    let alone = args.verb.is_some_and(|verb| matches!(verb.id, Id::Add | Id::Ldtarball));
+    let environment = if alone { Environment::new() } else { script::environment(package, kernel) };
+    let code = script::run(ctx, package, "post_add", line, &environment, reporter)?;
+    Ok(u8::try_from(code).unwrap_or(1))
+}
+
+/// Any kernel to read a dkms.conf for, when which one does not matter.
+pub(super) fn some_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
+    if !args.kernels.is_empty() {
+        return Ok(super::kernels(ctx, args)?.remove(0));
+    }
+    if let Ok(kernel) = default_kernel(ctx, args) {
+        return Ok(kernel);
+    }
+    let found = crate::kernel::installed::scan(&ctx.trees, &|_, _| false)?;
+    let release = match crate::kernel::installed::newest(&found) {
+        Some(release) => release.clone(),
+        None => Release::new("0")?,
+    };
+    let arch = Arch::new(ctx.distribution.arch_label(&release, &ctx.machine.name))?;
+    Ok(Kernel { release, arch })
+}
+
+/// The package that a dkms.conf names.
+pub(super) fn named_by_conf(ctx: &Context, args: &Args, session: &Session<'_>, conf: &Path) -> Result<Package, Error> {
+    // The directory may be anywhere, the root's programs can't see it: it is read outside of them.
+    let nameless = Package::new("unknown", "0")?;
+    let kernel = session.facts.kernel(&some_kernel(ctx, args)?)?;
+    let evaluated = session.facts.evaluate_at(&nameless, &kernel, conf)?;
+    let unusable = |directive: &str, error: &dyn std::fmt::Display| Error::BadConf {
+        file: conf.to_owned(),
+        why: format!("{directive}: {error}"),
+    };
+    let name = Name::new(evaluated.conf.name.as_str()).map_err(|error| unusable("PACKAGE_NAME", &error))?;
+    let version = Version::new(evaluated.conf.version.as_str()).map_err(|error| unusable("PACKAGE_VERSION", &error))?;
+    Ok(Package { name, version })
+}

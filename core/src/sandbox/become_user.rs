@@ -1,0 +1,106 @@
+//! How a task becomes the user of its build: the last step before its program.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+
+use rustix::fs::{Mode, OFlags, open, openat};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use rustix::process::{Gid, Pid, Resource, Rlimit, Signal, Uid, getppid, set_parent_process_death_signal, setsid};
+use rustix::thread::{UnshareFlags, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use super::user::{BuildUser, WIDTH};
+
+/// Writes the user and group maps of a task's user namespace when the task asks for them over a socket, whose far end is
+/// the task's standard input until then.
+#[derive(Debug)]
+pub(super) struct IdMapper {
+    stream: UnixStream,
+    proc: rustix::fd::OwnedFd,
+    user: BuildUser,
+}
+
+impl IdMapper {
+    /// The near and the far end.
+    pub fn new(user: BuildUser) -> io::Result<(Self, UnixStream)> {
+        let (stream, far) = UnixStream::pair()?;
+        // Opened before the task mounts its own one over it, in which it has another number.
+        let proc = open("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok((Self { stream, proc, user }, far))
+    }
+
+    /// Answers the task with the process number `pid`. It sees that we are alive as long as this exists.
+    pub fn answer(&mut self, pid: u32) -> io::Result<()> {
+        let mut byte = [0];
+        if !self.user.mapped || self.stream.read(&mut byte)? == 0 {
+            // Nothing to do; or it has ended, and says why itself.
+            return Ok(());
+        }
+        let line = format!("0 {} {WIDTH}\n", self.user.base);
+        for map in ["uid_map", "gid_map"] {
+            let file = openat(&self.proc, format!("{pid}/{map}"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+            File::from(file).write_all(line.as_bytes())?;
+        }
+        self.stream.write_all(&byte)
+    }
+}
+
+/// Makes this process, which has one thread, the user `user`, for good: no program that it starts gives it more.
+/// `talks`: its standard input is the far end of a [`IdMapper`].
+pub(super) fn assume(user: BuildUser, talks: bool, parent: Option<Pid>) -> io::Result<()> {
+    // Builds had no limit on processes when they were root (getrlimit(2): root is exempt), and get none now.
+    // Without CAP_SYS_RESOURCE the hard limit cannot be raised: use it as the soft limit.
+    if rustix::process::setrlimit(Resource::Nproc, Rlimit { current: None, maximum: None }).is_err() {
+        let hard = rustix::process::getrlimit(Resource::Nproc).maximum;
+        let _ = rustix::process::setrlimit(Resource::Nproc, Rlimit { current: hard, maximum: hard });
+    }
+    leave_session_keyring();
+    // Before anything is changed: what is standard input in the end.
+    let null = File::open("/dev/null")?;
+    let stdin = rustix::stdio::stdin();
+    if user.mapped {
+        unshare(UnshareFlags::NEWUSER)?;
+        rustix::io::write(stdin, &[1])?;
+        if rustix::io::read(stdin, &mut [0; 1])? != 1 {
+            return Err(io::Error::other("no user namespace could be set up"));
+        }
+    }
+    if talks {
+        // Away from root's terminal, into which it could type (ioctl_tty(2), TIOCSTI). What a key would have stopped
+        // ends with us, in its process-id namespace; where it has none, it stays where the keys reach it.
+        setsid()?;
+    }
+    let number = if user.mapped { 0 } else { user.base };
+    let (me, group) = (Uid::from_raw(number), Gid::from_raw(number));
+    set_thread_groups(&[])?;
+    set_thread_res_gid(group, group, group)?;
+    set_thread_res_uid(me, me, me)?;
+    set_no_new_privs(true)?;
+    // A change of user clears it (PR_SET_PDEATHSIG(2const)): is the parent still there?
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let alive = if talks {
+        rustix::net::recv(stdin, &mut [0; 1], RecvFlags::DONTWAIT) == Err(Errno::AGAIN)
+    } else {
+        getppid() == parent
+    };
+    if !alive {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    }
+    Ok(rustix::stdio::dup2_stdin(null)?)
+}
+
+/// Exchanges the caller's session keyring, whose keys anybody who has it can read, for an empty one (keyrings(7),
+/// keyctl_join_session_keyring(3)). Kernels without keyrings have none to leave.
+#[allow(unsafe_code)]
+fn leave_session_keyring() {
+    // SAFETY: this operation of keyctl(2), without a name, neither reads nor writes memory of ours.
+    unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, 0_usize) };
+}
+
+#[allow(unsafe_code)]
+pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
+    // SAFETY: unshare(2) is unsafe for UnshareFlags::FILES only (another thread may lose sight of its
+    // descriptors); FILES is never asked for, and this stage has one thread.
+    unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(Into::into)
+}
