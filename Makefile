@@ -77,6 +77,8 @@ install:
 	install -D -m 0644 target/completions/dkms.fish $(DESTDIR)$(DATADIR)/fish/vendor_completions.d/dkms.fish
 	[ -e $(DESTDIR)/etc/dkms/framework.conf ] || \
 		install -D -m 0644 hook-files/common/etc/dkms/framework.conf $(DESTDIR)/etc/dkms/framework.conf
+	install -D -m 0755 hook-files/common/usr/lib/dracut/modules.d/90dkms/module-setup.sh \
+		$(DESTDIR)$(PREFIX)/lib/dracut/modules.d/90dkms/module-setup.sh
 	@set -e; for file in $(wildcard packaging/systemd/*.service); do \
 		install -D -m 0644 $$file $(DESTDIR)$(LIBDIR)/systemd/system/$${file##*/}; \
 		sed -i 's,/usr/sbin/dkms,$(SBINDIR)/dkms,' $(DESTDIR)$(LIBDIR)/systemd/system/$${file##*/}; done
@@ -200,6 +202,8 @@ install-arch:
 	install -d -m 0755 $(DESTDIR)$(DATADIR)/libalpm/hooks $(DESTDIR)$(DATADIR)/libalpm/scripts
 	ln -sfn ../../../lib/dkms/dkms-alpm $(DESTDIR)$(DATADIR)/libalpm/scripts/dkms
 	install -m 0644 hook-files/arch/usr/share/libalpm/hooks/*.hook $(DESTDIR)$(DATADIR)/libalpm/hooks/
+	install -D -m 0644 hook-files/arch/usr/lib/initcpio/install/dkms $(DESTDIR)$(PREFIX)/lib/initcpio/install/dkms
+	install -D -m 0644 hook-files/arch/etc/mkinitcpio.conf.d/dkms.conf $(DESTDIR)/etc/mkinitcpio.conf.d/dkms.conf
 
 .PHONY: arch
 arch:
@@ -248,4 +252,5 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	@[ "$(RUST_188)" != yes ] || { set -x; cargo clippy --locked -p dkms-hooks-dnf -p dkms-tests --features dkms-hooks-dnf/read-rpm,dkms-tests/read-rpm --all-targets -- -D warnings; }
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
+	@# Private items are for the same readers: a link to one is no fault.
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' cargo doc --locked --workspace --no-deps --document-private-items

@@ -44,17 +44,6 @@ impl Compression {
             .find(|kind| name.strip_suffix(kind.suffix()).is_some_and(|stem| stem.ends_with(".ko")))
     }
 
-    /// From "", "none", "gzip", "xz", "zstd" or a suffix with or without its dot.
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name.strip_prefix('.').unwrap_or(name) {
-            "" | "none" => Some(Self::None),
-            "gzip" | "gz" => Some(Self::Gzip),
-            "xz" => Some(Self::Xz),
-            "zstd" | "zst" => Some(Self::Zstd),
-            _ => None,
-        }
-    }
-
     /// The program that does the same.
     pub fn program(self) -> Option<&'static str> {
         match self {

@@ -71,7 +71,7 @@ pub struct Options {
 }
 
 /// One run's surroundings.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Context {
     /// The trees.
     pub trees: Trees,

@@ -164,7 +164,8 @@ pub fn own_dirs(path: &Path) -> Result<(), FileError> {
 /// Deletes a file, a link or a whole directory; one that is not there is no error.
 pub fn remove_any(path: &Path) -> Result<(), FileError> {
     let meta = match fs::symlink_metadata(path) {
-        Err(error) if missing(&error) => return Ok(()),
+        // Nor is it there if something above it is no directory.
+        Err(error) if missing(&error) || error.kind() == ErrorKind::NotADirectory => return Ok(()),
         other => other.map_err(at("look at", path))?,
     };
     let gone = if meta.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::durable::FileError;
 use crate::names::{Kernel, NameError, Package};
 use crate::{archive, conf, host, journal, kernel, lock, process};
 
@@ -114,7 +115,7 @@ pub enum Error {
     #[error("Failed to make tarball.\n{0}")]
     ArchiveWrite(#[from] archive::writer::WriteError),
     /// The program that writes packages is not there.
-    #[error("{} is needed to write packages, but it is not installed.\nInstall the package dkms-mkpkg. Distributions whose Rust is older than 1.88 have none: build it from the source of dkms, or make a tarball (dkms mktarball).", .0.display())]
+    #[error("{} is needed to write packages, but it is not installed.\nInstall the package dkms-mkpkg. If your distribution has none, build it from the source of dkms (Rust 1.88), or make a tarball (dkms mktarball).", .0.display())]
     NoPackager(PathBuf),
     /// The package's registration is damaged.
     #[error(
@@ -282,11 +283,13 @@ pub enum Error {
     },
     /// make succeeded without making a module.
     #[error(
-        "Build of {module} failed for: {kernel}\nmake succeeded, but did not produce it. Make sure the name and location of the generated module are correct,\nor consult {} for more information.{}", log.display(), one_more(advice.as_ref())
+        "Build of {module} failed for: {kernel}\nmake succeeded, but did not produce it. {}\nMake sure the name and location of the generated module are correct,\nor consult {} for more information.{}", instead(produced), log.display(), one_more(advice.as_ref())
     )]
     NotProduced {
         /// The module, relative to the build directory.
         module: String,
+        /// The modules that are there instead, relative to the build directory.
+        produced: Vec<PathBuf>,
         /// The kernel.
         kernel: Kernel,
         /// The log.
@@ -346,6 +349,16 @@ pub enum Error {
     /// Every module was refused.
     #[error("Installation aborted.\n{}", .0.join("\n"))]
     NothingInstalled(Vec<String>),
+    /// What was installed would not be loaded.
+    #[error("The modules of {package} are installed for kernel {kernel}, but would not be loaded:\n{}", .lines.join("\n"))]
+    NotLoadable {
+        /// The package.
+        package: Package,
+        /// The kernel.
+        kernel: Kernel,
+        /// Why, a module a line.
+        lines: Vec<String>,
+    },
     /// depmod failed.
     #[error("Problems with depmod detected for kernel {release}: {why}\n{after}")]
     Depmod {
@@ -377,6 +390,13 @@ pub enum Error {
     /// A file operation failed; the message names it.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+}
+
+impl From<FileError> for Error {
+    /// A file of ours could not be read or written: counts as a change that was not carried out.
+    fn from(error: FileError) -> Self {
+        Self::Journal(journal::JournalError::File(error))
+    }
 }
 
 impl Error {
@@ -414,6 +434,7 @@ impl Error {
             | Self::DamagedModule { .. }
             | Self::NothingInstalled(_)
             | Self::NotPut(_)
+            | Self::NotLoadable { .. }
             | Self::ArchiveWrite(_)
             | Self::Depmod { .. } => 6,
             Self::Script { code, .. } => u8::try_from(*code).unwrap_or(1),
@@ -453,6 +474,7 @@ impl Error {
             | Self::NotPut(_) => "install",
             Self::NotSigned(_) => "sign",
             Self::Depmod { .. } => "depmod",
+            Self::NotLoadable { .. } => "load",
             Self::Lock(_) => "lock",
             _ => "prepare",
         }
@@ -478,8 +500,33 @@ fn one_more(line: Option<&String>) -> String {
     line.map(|line| format!("\n{line}")).unwrap_or_default()
 }
 
+/// What make produced instead of a module that it should have.
+fn instead(produced: &[PathBuf]) -> String {
+    /// More would hide the rest of the message.
+    const SHOWN: usize = 5;
+    if produced.is_empty() {
+        return "It produced no module at all: does its Makefile set obj-m for this kernel?".to_owned();
+    }
+    let names: Vec<String> = produced.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
+    let more = if produced.len() > SHOWN { format!(" and {} more", produced.len() - SHOWN) } else { String::new() };
+    format!(
+        "It produced {}{more}: BUILT_MODULE_NAME and BUILT_MODULE_LOCATION in dkms.conf must say so.",
+        names.join(", ")
+    )
+}
+
 #[cfg(test)]
 mod tests {
+    use super::instead;
+
+    #[test]
+    fn what_make_produced_instead_is_named() {
+        let names = |count: u32| (0..count).map(|n| format!("sub/m{n}.ko").into()).collect::<Vec<std::path::PathBuf>>();
+        assert!(instead(&[]).contains("no module at all"));
+        assert!(instead(&names(2)).starts_with("It produced sub/m0.ko, sub/m1.ko: "));
+        assert!(instead(&names(9)).contains("sub/m4.ko and 4 more: "));
+    }
+
     use std::collections::BTreeSet;
 
     /// Every exit code in the table above, and of the verbs that have their own, is in dkms(8).

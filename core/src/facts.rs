@@ -18,6 +18,7 @@ use crate::kernel::find::ModuleIndex;
 use crate::kernel::headers_digest::{HeadersDigest, HeadersStamp};
 use crate::kernel::identity::KernelIdentity;
 use crate::kernel::installed::{self, Presence};
+use crate::kernel::kernelvariables;
 use crate::kernel::{self, Config, Headers, Toolchain, relocate};
 use crate::names::{Kernel, Package, Release};
 use crate::process::{self, Environment, Output};
@@ -479,8 +480,8 @@ fn evaluator(ctx: &Context) -> Evaluator {
 /// What a `.kernelvariables` that is no plain assignment makes of CC, by make itself.
 fn ask_make(ctx: &Context, file: &Path) -> Option<String> {
     let called = ctx.world.called(&ctx.trees, file);
-    let mut task = ctx.world.task(["make", "-s", "-f", "-", "cc"].map(OsString::from), Path::new("/"));
-    task.input = Some(format!("include {}\ncc:\n\t@echo $(CC)\n", called.display()).into_bytes());
+    let mut task = ctx.world.task(kernelvariables::MAKE, Path::new("/"));
+    task.input = Some(kernelvariables::question(&called).into_bytes());
     task.output = Output::Capture;
     let end = process::run(task).ok()?;
     let text = end.text().trim().to_owned();

@@ -36,11 +36,6 @@ pub fn copy_tree_for(from: &Path, to: &Path, owner: Option<BuildUser>) -> io::Re
     keep(&meta, to, owner)
 }
 
-/// Copies one file or symbolic link with its mode, owner and times.
-pub fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
-    copy_file_for(from, to, None)
-}
-
 fn copy_file_for(from: &Path, to: &Path, owner: Option<BuildUser>) -> io::Result<()> {
     let meta = fs::symlink_metadata(from)?;
     if let Err(error) = std::fs::remove_file(to) {

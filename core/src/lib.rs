@@ -1,32 +1,35 @@
 //! Dynamic Kernel Module Support: the shared core.
 //!
-//! `ARCHITECTURE.md` in the project's top directory is the map of these rooms.
+//! `ARCHITECTURE.md` in the project's top directory is the map of these rooms. Rooms that no front needs are private, so that the
+//! compiler reports what nobody uses.
 
 #[cfg(test)]
 extern crate self as dkms_core;
 
 pub mod archive;
-pub mod assignments;
+pub(crate) mod assignments;
 pub mod cli;
 pub mod clock;
 pub mod command;
-pub mod compile;
-pub mod compress;
+pub(crate) mod compile;
+pub(crate) mod compress;
 pub mod conf;
 pub mod context;
 pub mod digest;
 pub mod durable;
 pub mod elf;
 pub mod error;
+pub mod event;
 pub mod execute;
 pub mod facts;
-pub mod files;
-pub mod finish;
+pub(crate) mod files;
+pub(crate) mod finish;
 pub mod host;
 pub mod install;
 pub mod journal;
 pub mod kernel;
-pub mod lock;
+pub mod loadable;
+pub(crate) mod lock;
 pub mod names;
 pub mod plan;
 pub mod policy;
@@ -42,7 +45,7 @@ pub mod sign;
 #[cfg(test)]
 mod test_support;
 pub mod tree;
-pub mod workdir;
+pub(crate) mod workdir;
 pub mod world;
 
 /// What this program calls itself: compared by packages that need `dkms (>= …)`.

@@ -9,7 +9,7 @@ use crate::cli::{surroundings, table};
 use crate::error::{Error, UsageError};
 use crate::report::{Console, Event, Reporter};
 use crate::sandbox::confine;
-use crate::{VERSION, command};
+use crate::{VERSION, event};
 
 /// The whole `dkms` program.
 pub fn main() -> ExitCode {
@@ -81,7 +81,7 @@ fn run(words: Vec<OsString>) -> u8 {
     for unknown in &ctx.framework.unknown {
         reporter.warning(&[&unknown]);
     }
-    command::run(&ctx, &args, &reporter)
+    event::run(&ctx, &args, &reporter)
 }
 
 /// The help of a verb, or of the program.

@@ -13,7 +13,7 @@ use crate::sandbox::{Bind, BuildUser, Confinement, Demotion, Namespaces};
 use crate::tree::Trees;
 
 /// Where everybody may make files, by names of their choice.
-pub const SHARED: [&str; 2] = ["tmp", "var/tmp"];
+pub const SHARED: [&str; 4] = ["tmp", "var/tmp", "dev/shm", "run/lock"];
 
 /// What a build has of its own.
 #[derive(Debug, Clone, Copy)]
@@ -196,6 +196,12 @@ pub fn clean_environment(caller: impl IntoIterator<Item = (OsString, OsString)>)
         "CFLAGS",
         "CXXFLAGS",
         "LDFLAGS",
+        "GNUMAKEFLAGS",
+        "MAKEFILES",
+        "KBUILD_OUTPUT",
+        "KCFLAGS",
+        "KCPPFLAGS",
+        "KAFLAGS",
         // The passphrase of a signing key, for sign-file alone.
         "KBUILD_SIGN_PIN",
         "SHELLOPTS",
@@ -225,6 +231,10 @@ mod tests {
             ("BASH_ENV", "y"),
             ("CC", "z"),
             ("KBUILD_SIGN_PIN", "p"),
+            ("GNUMAKEFLAGS", "-j9"),
+            ("MAKEFILES", "/tmp/x"),
+            ("KBUILD_OUTPUT", "/tmp"),
+            ("KCFLAGS", "-O0"),
             ("HOME", "/root"),
             ("BASH_FUNC_make%%", "()"),
         ];

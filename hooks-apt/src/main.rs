@@ -13,7 +13,6 @@
 //! many of these places, so nothing is ever written there, and standard input is never read but for apt's list.
 
 mod autoinstaller;
-mod core;
 mod drain;
 mod hooks;
 mod kernels;
@@ -25,6 +24,7 @@ mod preflight;
 #[path = "../../tests/fronts/preflight_table.rs"]
 mod preflight_table;
 mod protocol;
+mod streams;
 mod summary;
 
 use std::ffi::OsString;
@@ -55,8 +55,8 @@ fn run(verb: &str, words: &[String]) -> u8 {
     if verb == "apt-preflight" {
         return preflight::run();
     }
-    core::leave_streams_alone();
-    core::log_warnings();
+    streams::leave_alone();
+    streams::log_warnings();
     match verb {
         "kernel-preinst" => hooks::preinst(words),
         "kernel-postinst" => hooks::postinst(words),
@@ -70,7 +70,7 @@ fn run(verb: &str, words: &[String]) -> u8 {
         "dkms_autoinstaller" => autoinstaller::run(words),
         "summary" => summary::run(),
         _ => {
-            core::say("dkms-apt is called by dpkg, apt and kernel packages; there is nothing to be typed.");
+            streams::say("dkms-apt is called by dpkg, apt and kernel packages; there is nothing to be typed.");
             2
         }
     }

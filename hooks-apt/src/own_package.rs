@@ -1,8 +1,10 @@
 //! Our own package's maintainer scripts.
 
-use crate::{core, drain, pending};
+use crate::{drain, pending, streams};
 use dkms_core::context::Context;
+use dkms_core::event;
 use dkms_core::report::{Event, Reporter};
+use dkms_core::tree::paths::{IMAGE_LIST, KERNEL_MANIFEST};
 
 /// `configure`, `triggered`, `abort-…`: we are in working order, and do what was left. Never fails.
 pub fn postinst(words: &[String]) -> u8 {
@@ -31,9 +33,10 @@ pub fn prerm(words: &[String]) -> u8 {
         if leaving {
             let found = fs_err::read_dir(&ctx.trees.install.outer).into_iter().flatten().flatten();
             for entry in found {
-                let manifest = entry.path().join(dkms_core::tree::paths::KERNEL_MANIFEST);
-                if let Err(error) = dkms_core::durable::remove_any(&manifest) {
-                    log::warn!("{error}");
+                for note in [KERNEL_MANIFEST, IMAGE_LIST] {
+                    if let Err(error) = dkms_core::durable::remove_any(&entry.path().join(note)) {
+                        log::warn!("{error}");
+                    }
                 }
             }
         }
@@ -48,9 +51,9 @@ fn is_classic(version: &str) -> bool {
 }
 
 fn with_context(work: impl FnOnce(&Context)) -> u8 {
-    match core::context(&["reconcile"]) {
-        Ok((ctx, _)) => work(&ctx),
-        Err(error) => core::reporter().report(Event::Error(error.lines())),
+    match event::surroundings(true) {
+        Ok(ctx) => work(&ctx),
+        Err(error) => streams::reporter().report(Event::Error(error.lines())),
     }
     0
 }

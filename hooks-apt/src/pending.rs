@@ -3,7 +3,9 @@
 
 use std::path::PathBuf;
 
+use dkms_core::context::Context;
 use dkms_core::durable;
+use dkms_core::host::dpkg;
 use dkms_core::names::Release;
 use dkms_core::tree::Trees;
 
@@ -17,6 +19,13 @@ pub fn note(trees: &Trees, release: &Release) {
     let noted = durable::own_dirs(&dir(trees)).and_then(|()| durable::write_atomic(&path, b"", 0o644));
     if let Err(error) = noted {
         log::warn!("{error}");
+    }
+}
+
+/// Asks dpkg to call our package at the end of its run. Outside of maintainer scripts there is nobody to ask.
+pub fn ask_for_drain(ctx: &Context) {
+    if ctx.machine.maintainer_script.is_some() {
+        dpkg::ask_for_drain(&ctx.world);
     }
 }
 

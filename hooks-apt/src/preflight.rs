@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
 use dkms_core::error::Error;
+use dkms_core::event;
 use dkms_core::names::Release;
 use dkms_core::preflight::{self, Incoming, Kernel, Packages, Verdict};
 
+use crate::pending;
 use crate::protocol::{self, Action, Step};
-use crate::{core, pending};
 
 /// Stop: the only code that apt heeds.
 const STOP: u8 = 10;
@@ -41,7 +42,7 @@ fn look(incoming: &Incoming) -> Result<Verdict, Error> {
     if incoming.kernels.is_empty() {
         return Ok(Verdict::default());
     }
-    let (ctx, _) = core::context(&["status"])?;
+    let ctx = event::surroundings(false)?;
     if pending::is_ready(&ctx.trees) { preflight::look(&ctx, incoming) } else { Ok(Verdict::default()) }
 }
 

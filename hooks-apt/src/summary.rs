@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use dkms_core::context::Context;
 use dkms_core::durable;
+use dkms_core::event;
 use dkms_core::reconcile::summary::Summary;
 use dkms_core::tree::Trees;
 
-use crate::core;
+use crate::streams;
 
 fn path(trees: &Trees) -> PathBuf {
     trees.state("summary.json")
@@ -34,14 +35,14 @@ pub fn keep(ctx: &Context, summary: Summary) {
 /// The end of dpkg's run, unless apt has the last word.
 pub fn end_of_dpkg(ctx: &Context) {
     // apt-pkg sets it for the dpkg that it runs (dpkg(1), "ENVIRONMENT").
-    if core::variable("DPKG_FRONTEND_LOCKED").is_none() {
+    if streams::variable("DPKG_FRONTEND_LOCKED").is_none() {
         say(&ctx.trees);
     }
 }
 
 /// The end of apt's run. Never fails: apt would stop.
 pub fn run() -> u8 {
-    if let Ok((ctx, _)) = core::context(&["status"]) {
+    if let Ok(ctx) = event::surroundings(false) {
         say(&ctx.trees);
     }
     0
@@ -65,7 +66,7 @@ fn say(trees: &Trees) {
 fn print(summary: &Summary) {
     let lines = summary.lines();
     if !lines.is_empty() {
-        core::say(format!("\n{}", lines.join("\n")));
+        streams::say(format!("\n{}", lines.join("\n")));
     }
 }
 

@@ -4,12 +4,13 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use dkms_core::event::{Event, Ways};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::files;
 use crate::preflight;
-use crate::run::dkms;
+use crate::run;
 use crate::say;
 use crate::transaction::Package;
 
@@ -59,7 +60,7 @@ fn are_all_there(packages: &[Package]) -> bool {
 
 /// The last words of a transaction.
 pub fn summary() -> u8 {
-    dkms(&["reconcile", "--all-kernels", "--event", "transaction-end"])
+    run::report(&Event::TransactionEnd, &Ways::default())
 }
 
 #[cfg(test)]

@@ -5,13 +5,14 @@ use std::io::{self, BufRead, Write};
 use std::path::Path;
 
 use dkms_core::error::Error;
+use dkms_core::event::{Event, Ways};
 use dkms_core::preflight::Verdict;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::files;
 use crate::preflight;
-use crate::run::dkms;
+use crate::run;
 use crate::say;
 use crate::transaction::Package;
 
@@ -31,7 +32,7 @@ pub enum TalkError {
     #[error("{}", .0.lines().join(" "))]
     Core(#[from] Error),
     /// dnf5 refuses.
-    #[error("dnf5 refuses to tell: {0}")]
+    #[error("dnf5 reports an error: {0}")]
     Refused(String),
 }
 
@@ -147,7 +148,7 @@ pub fn post_transaction() -> u8 {
     if let Err(error) = talk.packages() {
         return give_up(&error);
     }
-    dkms(&["reconcile", "--all-kernels", "--event", "transaction-end"])
+    run::report(&Event::TransactionEnd, &Ways::default())
 }
 
 /// A preflight that can't be made is worth a line, and stops nothing.
@@ -187,7 +188,7 @@ mod tests {
         let reply =
             "{\"op\":\"reply\",\"requested_op\":\"get\",\"domain\":\"x\",\"status\":\"ERROR\",\"message\":\"no\"}\n";
         let error = Talk { from: reply.as_bytes(), to: Vec::new() }.packages().unwrap_err();
-        assert_eq!(error.to_string(), "dnf5 refuses to tell: no");
+        assert_eq!(error.to_string(), "dnf5 reports an error: no");
         let error = Talk { from: &b""[..], to: Vec::new() }.packages().unwrap_err();
         assert!(error.to_string().contains("not understood"), "{error}");
     }

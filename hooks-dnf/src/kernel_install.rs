@@ -2,64 +2,41 @@
 //! before 50-dracut makes the initramfs.
 
 use dkms_core::cli::surroundings;
+use dkms_core::event::{Event, Ways};
+use dkms_core::names::Release;
+use dkms_core::reconcile::Initramfs;
 
-use crate::run::dkms;
+use crate::run;
 use crate::say;
 
 /// `kernel-install` reads this code as "done, call no further plugin": it would skip the initramfs and the boot entry.
 const STOP_EVERYTHING: u8 = 77;
 
-/// What kernel-install asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Request<'a> {
-    /// A kernel has come.
-    Add(&'a str),
-    /// A kernel is going; its modules are still there.
-    Remove(&'a str),
-    /// Nothing for us (`inspect`, verbs to come).
-    Other,
-}
-
-impl<'a> Request<'a> {
-    /// Reads the plugin's arguments: verb, kernel release, entry directory, image, initrds.
-    pub fn parse(words: &[&'a str]) -> Self {
-        match words {
-            ["add", kernel, ..] if !kernel.is_empty() => Request::Add(kernel),
-            ["remove", kernel, ..] if !kernel.is_empty() => Request::Remove(kernel),
-            _ => Request::Other,
-        }
-    }
-
-    /// The words for `dkms`.
-    fn words(self) -> Option<Vec<&'a str>> {
-        match self {
-            // A later plugin makes the initramfs.
-            Request::Add(kernel) => {
-                Some(vec!["reconcile", "-k", kernel, "--event", "kernel-installed", "--initramfs", "later"])
-            }
-            Request::Remove(kernel) => Some(vec!["kernel_prerm", "-k", kernel]),
-            Request::Other => None,
-        }
+/// What the plugin's arguments report: verb, kernel release, entry directory, image, initrds. `None`: nothing for us
+/// (`inspect`, verbs to come).
+fn event(words: &[&str]) -> Option<Event> {
+    match words {
+        ["add", kernel, ..] => Release::new(*kernel).ok().map(Event::KernelInstalled),
+        ["remove", kernel, ..] => Release::new(*kernel).ok().map(Event::KernelGoing),
+        _ => None,
     }
 }
 
 /// The whole plugin; gives its exit code. What a failed build means, the core's policy has decided: its code is passed
 /// on, except for the one that would stop kernel-install.
 pub fn main(words: &[&str]) -> u8 {
-    let request = Request::parse(words);
-    let Some(mut words) = request.words() else { return 0 };
-    if is_verbose(surroundings::environment().get(std::ffi::OsStr::new("KERNEL_INSTALL_VERBOSE"))) {
-        words.push("--verbose");
-    }
-    let code = dkms(&words);
-    match request {
+    let Some(event) = event(words) else { return 0 };
+    let verbose = is_verbose(surroundings::environment().get(std::ffi::OsStr::new("KERNEL_INSTALL_VERBOSE")));
+    // A later plugin makes the initramfs.
+    let code = run::report(&event, &Ways { initramfs: Initramfs::Later, verbose, ..Ways::default() });
+    match event {
+        Event::KernelInstalled(_) => harmless(code),
         // The kernel goes, whatever we think of it.
-        Request::Remove(kernel) if code != 0 => {
+        Event::KernelGoing(kernel) if code != 0 => {
             say(&format!("dkms: modules of kernel {kernel} may be left behind; dkms reconcile clears them away"));
             0
         }
-        Request::Remove(_) | Request::Other => 0,
-        Request::Add(_) => harmless(code),
+        _ => 0,
     }
 }
 
@@ -78,10 +55,12 @@ mod tests {
 
     #[test]
     fn arguments() {
-        assert_eq!(Request::parse(&["add", "6.1", "/boot/x/6.1", "/lib/modules/6.1/vmlinuz"]), Request::Add("6.1"));
-        assert_eq!(Request::parse(&["remove", "6.1", "/boot/x/6.1"]), Request::Remove("6.1"));
-        for other in [&["inspect"][..], &["add"], &["add", ""], &[]] {
-            assert_eq!(Request::parse(other).words(), None, "{other:?}");
+        let release = || Release::new("6.1").unwrap();
+        let add = event(&["add", "6.1", "/boot/x/6.1", "/lib/modules/6.1/vmlinuz"]);
+        assert_eq!(add, Some(Event::KernelInstalled(release())));
+        assert_eq!(event(&["remove", "6.1", "/boot/x/6.1"]), Some(Event::KernelGoing(release())));
+        for other in [&["inspect"][..], &["add"], &["add", ""], &["add", "../x"], &[]] {
+            assert_eq!(event(other), None, "{other:?}");
         }
     }
 

@@ -3,7 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::run::dkms;
+use dkms_core::event::{Arrival, Event, Ways};
+use dkms_core::names::Package;
+
+use crate::run::{self, dkms};
 use crate::say;
 
 /// The package could not be registered from its tarball (docs/contract.md 9.2).
@@ -13,8 +16,14 @@ const ALREADY: u8 = 3;
 
 /// Registers the package and has every kernel looked at. What a failed build means, the core's policy decides.
 pub fn main(words: &[&str]) -> u8 {
-    let (name, version) = match words {
-        [name, version, ..] if !name.is_empty() && !version.is_empty() => (*name, *version),
+    let (name, version, package) = match words {
+        [name, version, ..] if !name.is_empty() && !version.is_empty() => match Package::new(name, version) {
+            Ok(package) => (*name, *version, package),
+            Err(error) => {
+                say(&format!("common.postinst: {error}"));
+                return 1;
+            }
+        },
         _ => {
             say("common.postinst: the name and the version of a package are needed.");
             return 1;
@@ -31,7 +40,7 @@ pub fn main(words: &[&str]) -> u8 {
             code => return code,
         }
     }
-    dkms(&["reconcile", "--all-kernels", "--event", "package-arrived"])
+    run::report(&Event::SourceArrived(Arrival::Package(package)), &Ways::default())
 }
 
 /// Where a package may have brought its source as a tarball.

@@ -1,12 +1,20 @@
-//! Running `dkms` itself: the one thing that a front does.
+//! Reporting events to `dkms`: a process of its own, since what calls us may be in the middle of replacing our files, and
+//! our standard output may be its protocol.
 
 use dkms_core::cli::surroundings;
+use dkms_core::event::{Event, Ways};
 use dkms_core::process::{self, Output, Task};
 
 use crate::say;
 
 /// Where the program is, should the caller's PATH not have it: a package manager's may be any.
 const PLACES: [&str; 3] = ["/usr/sbin/dkms", "/usr/bin/dkms", "/usr/local/sbin/dkms"];
+
+/// Reports `event`; gives the exit code, which the core's policy has decided.
+pub fn report(event: &Event, ways: &Ways) -> u8 {
+    let words = event.words(ways);
+    dkms(&words.iter().map(String::as_str).collect::<Vec<_>>())
+}
 
 /// Runs `dkms` with `words`, its output on our standard error; gives its exit code. Programs that can't be started
 /// count as failed, with a line that says so.

@@ -4,12 +4,14 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use dkms_core::context::NO_AUTOINSTALL;
 use dkms_core::error::Error;
+use dkms_core::event;
 use dkms_core::process::Environment;
 use dkms_core::report::{Event, Reporter};
 use dkms_core::sandbox::confine;
 use dkms_hooks_pacman::targets::Targets;
-use dkms_hooks_pacman::{arrive, core, launcher, leave, note, summary};
+use dkms_hooks_pacman::{arrive, console, launcher, note, summary};
 
 const USAGE: &str = "\
 Usage: dkms-alpm [-D] preflight | upgrade | remove | install | summary
@@ -31,7 +33,7 @@ fn main() -> ExitCode {
         .init();
     let no_depmod = words.iter().any(|word| word == "-D");
     words.retain(|word| word != "-D");
-    let reporter = core::console();
+    let reporter = console();
     let [moment] = words.as_slice() else {
         reporter.report(Event::Note(USAGE.to_owned()));
         return ExitCode::from(2);
@@ -52,10 +54,11 @@ fn run(moment: &str, no_depmod: bool, environment: &Environment, reporter: &dyn 
     }
     let targets = Targets::read(std::io::stdin())?;
     // Of a verb that changes something: what is built gets a world of its own.
-    let ctx = core::context(&["reconcile"])?;
+    let mut ctx = event::surroundings(true)?;
     if !ctx.machine.root {
         return Err(Error::NotRoot);
     }
+    ctx.options.no_depmod = no_depmod;
     let trees = &ctx.trees;
     let pacman = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
     match moment {
@@ -63,14 +66,24 @@ fn run(moment: &str, no_depmod: bool, environment: &Environment, reporter: &dyn 
             note::write(trees, pacman, &targets.sources)?;
             Ok(0)
         }
-        "remove" => leave::leave(trees, &targets, &note::read(trees, pacman), no_depmod, reporter),
+        "remove" => {
+            let events = arrive::leaving(&ctx, &targets, &note::read(trees, pacman));
+            Ok(event::handle(&ctx, &events, &arrive::ways(&targets), reporter)?.code)
+        }
         "install" => {
             note::forget(trees);
-            arrive::arrive(&ctx, &targets, reporter).inspect_err(|error| {
+            let events = arrive::arrived(&ctx, &targets);
+            let done = event::handle(&ctx, &events, &arrive::ways(&targets), reporter).inspect_err(|error| {
                 // The last word has to say so, too: what is said in between scrolls away.
                 let lines = [vec!["The modules could not be looked after:".to_owned()], error.lines()].concat();
                 let _ = summary::keep(trees, &lines);
-            })
+            })?;
+            let mut lines = done.summary.lines();
+            if ctx.autoinstall_is_off() {
+                lines.push(format!("{NO_AUTOINSTALL} exists: no modules are built."));
+            }
+            summary::keep(trees, &lines)?;
+            Ok(done.code)
         }
         "summary" => {
             summary::say(trees, reporter);

@@ -4,7 +4,6 @@
 use dkms_core::context::Context;
 use dkms_core::names::{Package, Release};
 use dkms_core::preflight::{self, Incoming, Kernel};
-use dkms_core::tree::walk::PackageEntry;
 
 use crate::sources;
 use crate::targets::Targets;
@@ -31,8 +30,8 @@ pub fn incoming(ctx: &Context, targets: &Targets, packages: &dyn Packages) -> In
     let known = |directory: &str| registered.iter().any(|(known, _)| known == directory);
     let unknown = sources::on_disk(&ctx.trees).into_iter().filter(|directory| !known(directory));
     let package = |directory: &String| {
-        let of = |(_, entry): &(String, PackageEntry)| {
-            let name = entry.package.name.as_str();
+        let of = |(_, package): &(String, Package)| {
+            let name = package.name.as_str();
             directory.strip_prefix(name)?.strip_prefix('-').map(|version| (name.to_owned(), version.to_owned()))
         };
         let words = || directory.rsplit_once('-').map(|(name, version)| (name.to_owned(), version.to_owned()));

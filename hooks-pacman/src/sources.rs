@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use dkms_core::names::Package;
 use dkms_core::tree::Trees;
-use dkms_core::tree::walk::{self, Filter, PackageEntry, Source};
+use dkms_core::tree::walk::{self, Filter};
 
 /// The directories of the source tree that hold a dkms.conf, by name.
 pub fn on_disk(trees: &Trees) -> BTreeSet<String> {
@@ -24,12 +24,9 @@ pub fn is_there(trees: &Trees, name: &str) -> bool {
 }
 
 /// The packages that are registered from a directory of the source tree, with its name.
-pub fn registered(trees: &Trees) -> Vec<(String, PackageEntry)> {
-    walk::walk(trees, &Filter::default())
-        .packages
-        .into_iter()
-        .filter_map(|entry| Some((directory(trees, &entry.package)?, entry)))
-        .collect()
+pub fn registered(trees: &Trees) -> Vec<(String, Package)> {
+    let packages = walk::walk(trees, &Filter::default()).packages.into_iter().map(|entry| entry.package);
+    packages.filter_map(|package| Some((directory(trees, &package)?, package))).collect()
 }
 
 /// The directory of the source tree that a package is registered from; `None` if it is elsewhere.
@@ -37,11 +34,6 @@ fn directory(trees: &Trees, package: &Package) -> Option<String> {
     let target: PathBuf = std::fs::read_link(trees.source_link(package)).ok()?;
     let name = target.strip_prefix(&trees.source.inside).ok()?;
     name.to_str().filter(|name| !name.is_empty() && !name.contains('/')).map(str::to_owned)
-}
-
-/// Whether its source has gone from the disk.
-pub fn has_gone(trees: &Trees, directory: &str, entry: &PackageEntry) -> bool {
-    entry.source != Source::Added || !is_there(trees, directory)
 }
 
 /// Whether one of the directories `incoming` may hold another version of `package`.

@@ -54,10 +54,11 @@ fn root() -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    Suite::new(&[Need::Bed, Need::Long])
-        .case("demo", demo)
+    let long = [Need::Long];
+    Suite::new(&[Need::Bed])
         .case("oldest_compiler", oldest_compiler)
-        .case("an_ordinary_user", an_ordinary_user)
-        .case("root", root)
+        .case_needing(&long, "demo", demo)
+        .case_needing(&long, "an_ordinary_user", an_ordinary_user)
+        .case_needing(&long, "root", root)
         .main()
 }

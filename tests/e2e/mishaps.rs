@@ -205,6 +205,63 @@ mv /root/hello.c /usr/src/hello-1.0/; code 0 dkms install hello/1.0 -k $k; [ "$(
 code 0 dkms remove hello/1.0 --all; [ ! -e /var/lib/dkms/.dkms/records/hello ] || fail "records are left"
 "#;
 
+/// What a package's author got wrong: the message says what make did and what was probably meant.
+const AUTHORS: &str = r#"
+cp -a /usr/src/hello-1.0 /srv/good; d=/usr/src/hello-1.0
+anew() { [ ! -e /var/lib/dkms/hello ] || dkms remove hello/1.0 --all >/dev/null; rm -r $d; cp -a /srv/good $d; }
+sed -i 's/^BUILT_MODULE_NAME/BUILT_MODULE_NAM/; s/^DEST_MODULE_LOCATION/DEST_MODUL_LOCATION/' $d/dkms.conf
+code 8 dkms install hello/1.0 -k $k
+has 'BUILT_MODULE_NAM is not a directive: did you mean BUILT_MODULE_NAME?' /tmp/said
+has 'DEST_MODUL_LOCATION is not a directive: did you mean DEST_MODULE_LOCATION?' /tmp/said
+listed "hello/1.0, $k, x86_64" installed && fail "installed without a module"
+anew; sed -i 's/^BUILT_MODULE_NAME.*/BUILT_MODULE_NAME=sub\/hello/' $d/dkms.conf
+code 8 dkms add hello/1.0; has BUILT_MODULE_LOCATION /tmp/said
+anew; echo '# nothing' >$d/Makefile
+code 7 dkms build hello/1.0 -k $k; has 'It produced no module at all' /tmp/said
+anew; sed -i 's/^BUILT_MODULE_NAME.*/BUILT_MODULE_NAME=hullo/' $d/dkms.conf
+code 7 dkms build hello/1.0 -k $k; has 'It produced hello.ko:' /tmp/said
+"#;
+
+/// Scripts are looked for in the source only, and their arguments are what a shell makes of them there.
+const SCRIPT_LINES: &str = r#"
+printf '#!/bin/sh\necho "$@" >/root/arguments\n' >/usr/src/hello-1.0/post.sh; chmod +x /usr/src/hello-1.0/post.sh
+touch /usr/src/hello-1.0/{a,b}.fw
+printf 'POST_ADD="/bin/touch /root/ran"\nPRE_BUILD="/bin/false"\nPRE_INSTALL="/bin/false"\nPOST_INSTALL="/post.sh *.fw no*thing"\n' >>/usr/src/hello-1.0/dkms.conf
+code 0 dkms add hello/1.0; has /usr/src/hello-1.0/bin/touch /tmp/said; [ ! -e /root/ran ] || fail "a program of the system ran"
+code 0 dkms install hello/1.0 -k $k; has bin/false /tmp/said
+has 'a.fw b.fw no*thing' /root/arguments
+"#;
+
+/// Makefiles that are safe in one order only run one job at a time, unless the command is `make` or asks for jobs; the
+/// exports of a module in a subdirectory reach those that depend on it.
+const MAKEFILES: &str = r#"
+cat >/usr/src/hello-1.0/Makefile <<'M'
+ifneq ($(KERNELRELEASE),)
+obj-m := hello.o
+else
+all: ; @echo "FLAGS [$(MAKEFLAGS)]"; $(MAKE) -s -C $(KDIR) M=$(CURDIR) modules
+endif
+M
+for make in "'make'" "cd . \&\& make" "env make" "./build.sh"; do
+	printf '#!/bin/sh\nmake KDIR=$KDIR\n' >/usr/src/hello-1.0/build.sh; chmod +x /usr/src/hello-1.0/build.sh
+	sed -i '/^MAKE/d' /usr/src/hello-1.0/dkms.conf
+	echo "MAKE[0]=\"KDIR=\$kernel_source_dir; export KDIR; ${make//\\/} KDIR=\$kernel_source_dir\"" >>/usr/src/hello-1.0/dkms.conf
+	code 0 dkms build hello/1.0 -k $k --force -j 4
+	log=/var/lib/dkms/hello/1.0/$k/x86_64/log/make.log
+	has 'FLAGS [' $log; hasnt jobserver $log; hasnt '# jobs:' $log
+done
+mkdir /usr/src/other-1.0/sub; mv /usr/src/other-1.0/*.c /usr/src/other-1.0/sub; rm /usr/src/other-1.0/Makefile
+echo 'int other_value(void); int other_value(void) { return 42; } EXPORT_SYMBOL_GPL(other_value);' >>/usr/src/other-1.0/sub/other.c
+echo 'obj-m := other.o' >/usr/src/other-1.0/sub/Makefile
+printf 'BUILT_MODULE_LOCATION[0]=sub\nMAKE[0]="make -C $kernel_source_dir M=$dkms_tree/other/1.0/build/sub modules"\n' >>/usr/src/other-1.0/dkms.conf
+code 0 dkms install other/1.0 -k $k -j 4
+has '# jobs: at most 4' /var/lib/dkms/other/1.0/$k/x86_64/log/make.log
+cp -a /usr/src/hello-1.0 /usr/src/needs-1.0; cd /usr/src/needs-1.0; sed -i '/^MAKE/d; s/hello/needs/' dkms.conf; rm build.sh
+echo 'BUILD_DEPENDS[0]=other' >>dkms.conf; echo 'obj-m := needs.o' >Makefile; sed 's/hello/needs/g' hello.c >needs.c; rm hello.c
+sed -i 's/return 0/return other_value() == 42 ? 0 : -1/; /module.h/a int other_value(void);' needs.c
+code 0 dkms install needs/1.0 -k $k; [ "$(modinfo -k $k -F depends needs)" = other ] || fail "it does not depend on other"
+"#;
+
 /// The prelude's own checks can fail.
 fn the_scripts_notice() -> Result<()> {
     for text in ["code 0 dkms build nothing/1", "echo a >/tmp/x; has b /tmp/x", "echo a >/tmp/x; hasnt a /tmp/x"] {
@@ -214,7 +271,7 @@ fn the_scripts_notice() -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    let cases: [(&str, &'static str); 13] = [
+    let cases: [(&str, &'static str); 16] = [
         ("removed_meanwhile", REMOVED_MEANWHILE),
         ("another_kernel_meanwhile", ANOTHER_KERNEL_MEANWHILE),
         ("within_a_build", WITHIN_A_BUILD),
@@ -228,6 +285,9 @@ fn main() -> ExitCode {
         ("words", WORDS),
         ("on_a_terminal", TERMINAL),
         ("logs_of_failures", LOGS),
+        ("what_authors_get_wrong", AUTHORS),
+        ("lines_of_scripts", SCRIPT_LINES),
+        ("makefiles_in_order", MAKEFILES),
     ];
     cases
         .into_iter()

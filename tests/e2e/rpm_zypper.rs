@@ -229,7 +229,7 @@ fn snapshot_without_var() -> Result<()> {
              [ ! -e /var/lib/dkms/*/original_module ]; [ -e /var/lib/dkms/world/1.0/source/dkms.conf ]
              dkms reconcile --dry-run",
         )?;
-        ensure!(said.ends_with("Nothing is to be done.\n"), "{var}: {said}");
+        ensure!(said.ends_with("Nothing to do.\n"), "{var}: {said}");
         ensure!(!said.contains("Building") && !said.contains("LACKS"), "{var}: {said}");
     }
     expect_there(&w, "own", &all)?;

@@ -32,7 +32,7 @@ pack() {
 		for field; do printf '%s = %s\n' "${field%%=*}" "${field#*=}"; done
 	} >pkg/.PKGINFO
 	# Files of a package come before its directories' contents are listed, .PKGINFO first.
-	(cd pkg && bsdtar -cf - --uid 0 --gid 0 .PKGINFO $(ls)) >"$pool/$name-$version-x86_64.pkg.tar"
+	(cd pkg && shopt -s nullglob && names=(*) && bsdtar -cf - --uid 0 --gid 0 .PKGINFO "${names[@]}") >"$pool/$name-$version-x86_64.pkg.tar"
 	rm -rf pkg
 }
 

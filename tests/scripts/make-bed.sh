@@ -48,7 +48,9 @@ if [ "$kernels" -gt 0 ]; then
 	esac
 	releases=$(echo "$releases" | sort -rV | head -n "$kernels")
 	[ -n "$releases" ] || { echo "make-bed: $suite has no $flavour kernels" >&2; exit 1; }
-	inside apt-get -q -y install $(for k in $releases; do echo "linux-image-$k linux-headers-$k"; done) >/dev/null
+	packages=()
+	for k in $releases; do packages+=("linux-image-$k" "linux-headers-$k"); done
+	inside apt-get -q -y install "${packages[@]}" >/dev/null
 fi
 echo "$releases" >"$dir/etc/dkms-bed-kernels"
 inside apt-get clean

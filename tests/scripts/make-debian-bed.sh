@@ -17,7 +17,8 @@ inside() { "$here/in-bed.sh" "$dir" "$@"; }
 arch=$(inside dpkg --print-architecture)
 kernels=$(inside apt-cache search --names-only "^linux-headers-[0-9].*-cloud-$arch\$" |
 	sed -n "s/^linux-headers-\([0-9][^ ]*-cloud-$arch\) .*/\1/p" | sort -rV | head -n 3)
-set -- $kernels
+mapfile -t kernels <<<"$kernels"
+set -- "${kernels[@]}"
 [ $# = 3 ] || { echo "make-debian-bed: $suite has no three cloud kernels" >&2; exit 1; }
 inside apt-get -q -y install "linux-image-$3" "linux-headers-$3" >/dev/null
 inside apt-get clean
@@ -32,4 +33,4 @@ apt-get -q -y install --download-only --reinstall dkms dh-dkms >/dev/null
 mkdir -p /usr/share/dkms-bed; mv /tmp/classic /usr/share/dkms-bed/classic
 apt-get -q -y install --download-only unattended-upgrades >/dev/null
 '
-printf '%s\n' $kernels >"$dir/etc/dkms-bed-kernels"
+printf '%s\n' "$@" >"$dir/etc/dkms-bed-kernels"

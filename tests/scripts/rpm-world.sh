@@ -144,7 +144,7 @@ build() {
 	rpmbuild -bb --quiet --define "_topdir $top/build" --define "_rpmdir $top/repo" \
 		--define '_binary_payload w.ufdio' --define "_buildhost bed" "$1" >"$1.log" 2>&1 || { tail "$1.log"; exit 1; }
 }
-for spec in $top/specs/*.spec; do build "$spec"; done
+for spec in "$top"/specs/*.spec; do build "$spec"; done
 createrepo_c -q $top/repo
 rm -rf $top/build $top/trees $top/specs
 
@@ -152,7 +152,8 @@ rm -rf $top/build $top/trees $top/specs
 (cd /tmp && apt-get -q download dkms >/dev/null && dpkg-deb -x dkms_*.deb /srv/classic)
 
 # Out of sight: /lib/modules belongs to rpm from here on.
-rm -rf /lib/modules/* /usr/src/linux-* /usr/lib/linux-kbuild-* /boot/* /var/lib/dkms /usr/lib/kernel/install.d/40-dkms.install
+rm -rf /lib/modules/* /usr/src/linux-* /usr/lib/linux-kbuild-* /var/lib/dkms /usr/lib/kernel/install.d/40-dkms.install
+find /boot -mindepth 1 -delete
 printf 'NAME="Fedora Linux"\nID=fedora\nVERSION_ID=99\n' >/etc/os-release.new
 rm -f /etc/os-release && mv /etc/os-release.new /etc/os-release
 systemd-machine-id-setup >/dev/null 2>&1 || echo 0123456789abcdef0123456789abcdef >/etc/machine-id

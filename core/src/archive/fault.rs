@@ -34,7 +34,7 @@ pub enum Fault {
         error: io::Error,
     },
     /// The file ends before its content does.
-    #[error("it is cut short")]
+    #[error("it is truncated")]
     Truncated,
     /// Not a tar archive, or a damaged one.
     #[error("it is not a tar archive, or it is damaged ({0})")]
@@ -43,7 +43,7 @@ pub enum Fault {
     #[error("it is empty")]
     Empty,
     /// Bytes behind the end of the archive.
-    #[error("something follows the end of the archive")]
+    #[error("there is data after the end of the archive")]
     Trailing,
     /// The name is not one.
     #[error("its name {0}")]
@@ -67,7 +67,7 @@ pub enum Fault {
     #[error("it has the special permission bits {0:04o} (setuid, setgid or sticky)")]
     SpecialBits(u32),
     /// A directory or link with a body.
-    #[error("it has content, which its kind can't have")]
+    #[error("it has content, although its type has none")]
     Body,
     /// A symbolic link that leads outside.
     #[error("it is a link to {target:?} and {why}")]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::codec::{self, Format};
+use super::layout;
 use super::links;
 use super::reader::{self, Limits};
 
@@ -118,6 +119,8 @@ fn refusal(bytes: &[u8], limits: &Limits) -> Option<String> {
     let text = match &outcome {
         Ok(unpacked) => {
             assert_eq!(links::first_stray(unpacked.path()).unwrap(), None);
+            // Whatever it holds, looking at it ends.
+            let _ = layout::understand(unpacked.path());
             None
         }
         Err(error) => {
@@ -229,7 +232,7 @@ fn hostile_entries_are_refused() {
         ("signed mode", vec![file("a").at(100, b"+000644\0")], "not octal"),
         ("binary mode", vec![file("a").at(100, b"\x80\0\0\0\0\0\x01\xa4")], "not octal"),
         ("binary size", vec![file("a").at(124, b"\x80\0\0\0\0\0\0\0\0\0\0\x01")], "not octal"),
-        ("size beyond the end", vec![file("a").at(124, b"00000077777\0")], "cut short"),
+        ("size beyond the end", vec![file("a").at(124, b"00000077777\0")], "truncated"),
         ("huge size", vec![file("a").at(124, b"77777777777\0")], "bytes in one file"),
         ("no magic", vec![file("a").at(257, b"\0\0\0\0\0\0\0\0")], "magic"),
     ];
@@ -267,9 +270,9 @@ fn hostile_wholes_are_refused() {
         ("nothing inside", vec![0; 1024], "empty"),
         ("zero header first", [vec![0; 512], good.clone()].concat(), "empty header inside"),
         ("text", b"hello".repeat(1000), "magic"),
-        ("short text", b"hello".to_vec(), "cut short"),
+        ("short text", b"hello".to_vec(), "truncated"),
         ("checksum", noise_tar, "checksum"),
-        ("trailing archive", [good.clone(), good.clone()].concat(), "follows the end"),
+        ("trailing archive", [good.clone(), good.clone()].concat(), "data after the end"),
         ("gzip checksum", damaged, "decompressed"),
         ("gzip then garbage", [pack(Format::Gzip, &good), b"garbage".to_vec()].concat(), ""),
         ("large file", tar(&[Raw::new(b'0', b"f").body(&vec![7; 60_000])]), "bytes in one file"),

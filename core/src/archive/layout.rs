@@ -134,7 +134,7 @@ pub enum LayoutError {
         expected: String,
     },
     /// A manifest that does not say what is there.
-    #[error("{path} does not describe what is beside it: {why}")]
+    #[error("{path} does not match the files beside it: {why}")]
     Manifest {
         /// The manifest.
         path: String,

@@ -58,7 +58,7 @@ pub enum WriteError {
         what: &'static str,
     },
     /// A link that the reader would refuse.
-    #[error("{} is a link to {} and cannot be archived: {why}.\nReplace it by a copy of what it points to.", path.display(), target.display())]
+    #[error("{} is a link to {} and cannot be archived: {why}.\nReplace it with a copy of its target.", path.display(), target.display())]
     Link {
         /// The link.
         path: PathBuf,

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue};
 
-use super::table::{self, Entry, OPTIONS};
+use super::table::{self, EVENTS, Entry, OPTIONS};
 use crate::error::UsageError;
+
+use crate::names::{Package, Release};
 
 /// The command line, taken apart.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +39,33 @@ pub struct Args {
 }
 
 impl Args {
+    /// What typing the verb `name` alone gives: for callers within the program, which have no words.
+    pub fn of(name: &str) -> Self {
+        Self { verb: table::verb(name), ..Self::default() }
+    }
+
+    /// The same with `-k release`.
+    #[must_use]
+    pub fn kernel(mut self, release: &Release) -> Self {
+        self.kernels.push(release.to_string());
+        self
+    }
+
+    /// The same for `package`.
+    #[must_use]
+    pub fn package(mut self, package: &Package) -> Self {
+        self.module = Some(package.name.to_string());
+        self.version = Some(package.version.to_string());
+        self
+    }
+
+    /// The same with the flag `long`.
+    #[must_use]
+    pub fn with(mut self, long: &'static str) -> Self {
+        self.flags.push(long);
+        self
+    }
+
     /// The last value given for the option `long`.
     pub fn value(&self, long: &str) -> Option<&str> {
         self.values.iter().rev().find(|(name, _)| *name == long).map(|(_, value)| value.as_str())
@@ -135,9 +164,12 @@ impl Args {
             _ => &["text", "json"],
         };
         let distributions: &[&str] = &["redhat", "suse", "debian"];
-        for (name, allowed) in
-            [("format", formats), ("distro", distributions), ("initramfs", &["auto", "later", "never"][..])]
-        {
+        for (name, allowed) in [
+            ("format", formats),
+            ("distro", distributions),
+            ("initramfs", &["auto", "later", "never"][..]),
+            ("event", EVENTS),
+        ] {
             if let Some(value) = self.value(name).filter(|value| !allowed.contains(value)) {
                 return Err(UsageError::BadValue(format!(
                     "--{name} takes one of {}, not {value:?}.",

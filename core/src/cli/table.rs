@@ -37,6 +37,23 @@ impl Opt {
     }
 }
 
+/// What `--event` may say has happened.
+pub const EVENTS: &[&str] = &[
+    "boot",
+    "kernel-coming",
+    "kernel-installed",
+    "kernel-going",
+    "kernel-gone",
+    "headers-installed",
+    "headers-gone",
+    "source-arrived",
+    "source-going",
+    "source-upgraded",
+    "files-changed",
+    "transaction-end",
+    "look",
+];
+
 /// Every option. Those with a value stand in the order in which longer spellings are matched against
 /// them (`--kernelversion` is `--kernelver`).
 pub const OPTIONS: &[Opt] = &[
@@ -63,7 +80,7 @@ pub const OPTIONS: &[Opt] = &[
     value("kernel-package", "NAME[=VERSION]", "The package of the kernel that the modules are built for"),
     value("jobs", "N", "The number of jobs that run at the same time").short('j'),
     value("initramfs", "auto|later|never", "Whether to renew the initramfs, or leave it to a later hook"),
-    value("event", "boot|…", "What has happened (boot: does not repeat builds that would fail again)"),
+    value("event", "boot|kernel-installed|…", "What has happened (boot: does not repeat builds that would fail again)"),
     value("package-version", "VERSION", "The version of the package").short('v'),
     value("conf", "FILE", "Use this dkms.conf instead of the package's").short('c'),
     flag("all", "Every kernel that the package is built for"),

@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::facts::Evaluated;
 use crate::host::owner::Owner;
-use crate::journal::{Change, JournalError, WorkDir};
+use crate::journal::{Change, WorkDir};
 use crate::names::{Kernel, Package};
 use crate::plan::{Plan, Registering};
 use crate::reconcile::superseded;
@@ -140,8 +140,7 @@ pub(super) fn add(
     if ctx.trees.outer(&source).is_dir() && superseded::adopt(ctx, package, &source)? {
         return Ok(0);
     }
-    crate::host::rpm_upgrade::leave(ctx.rpm_process(), &ctx.trees, package)
-        .map_err(crate::journal::JournalError::File)?;
+    crate::host::rpm_upgrade::leave(ctx.rpm_process(), &ctx.trees, package)?;
     if source_state(ctx, package) == Source::Added {
         // The %post of an upgrade to the same version, packaged anew: what is built may be of its old source.
         if ctx.machine.rpm_scriptlet.is_some_and(|scriptlet| scriptlet.instances > 1) && ctx.trees.root.is_host() {
@@ -220,13 +219,13 @@ fn add_source_tree(
         reporter.line(&format!("Forcing install of {package}"));
     }
     // The work directory's lock tells a later run that this one is alive.
-    let work = WorkDir::new(&ctx.trees).map_err(JournalError::File)?;
+    let work = WorkDir::new(&ctx.trees)?;
     let change = Change::new(&ctx.trees, format!("copy the source of {package}"));
     let placed = Staged::new(ctx, &from, &to, work.path()).and_then(|staged| {
         let _lock = ctx.lock_tree()?;
         Ok(staged.commit(change)?)
     });
-    work.remove().map_err(JournalError::File)?;
+    work.remove()?;
     placed?;
     Ok(package)
 }

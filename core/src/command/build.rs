@@ -79,7 +79,7 @@ fn dependants(
     for (step, result) in again.iter().zip(&rebuilt) {
         if matches!(result, Some(Err(_))) && install::is_installed(session.ctx, &step.package, &step.kernel) {
             reporter.warning(&[&format!(
-                "{} could not be built anew for kernel {}: its present modules stay.",
+                "{} could not be rebuilt for kernel {}: its present modules stay.",
                 step.package, step.kernel
             )]);
         }

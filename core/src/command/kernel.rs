@@ -24,7 +24,7 @@ pub(super) fn preinst(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Re
     session.heal(reporter)?;
     for package in kernel_is_coming(&session, &kernel)? {
         reporter.report(Event::Note(format!(
-            "dkms: {package} will be built anew for kernel {kernel}; its present modules stay until then"
+            "dkms: {package} will be rebuilt for kernel {kernel}; its present modules stay until then"
         )));
     }
     Ok(0)

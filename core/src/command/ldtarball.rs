@@ -14,7 +14,7 @@ use crate::cli::verb::Show;
 use crate::context::Context;
 use crate::digest::Digest;
 use crate::error::Error;
-use crate::journal::{Change, JournalError, WorkDir};
+use crate::journal::{Change, WorkDir};
 use crate::names::Package;
 use crate::plan::{Plan, Registering};
 use crate::process::{self, Output};
@@ -165,9 +165,9 @@ pub(super) fn load(
     again: Again,
     reporter: &dyn Reporter,
 ) -> Result<Loaded, Error> {
-    let work = WorkDir::new(&ctx.trees).map_err(JournalError::File)?;
+    let work = WorkDir::new(&ctx.trees)?;
     let loaded = load_by(ctx, args, session, archive, again, work.path(), reporter);
-    work.remove().map_err(JournalError::File)?;
+    work.remove()?;
     let (package, post_add) = loaded?;
     let code = match post_add {
         Some(line) => {
@@ -299,7 +299,7 @@ fn adapt(ctx: &Context, binaries: &Binaries) -> Result<(), Error> {
     if !path.is_file() {
         return Ok(());
     }
-    let Some(mut manifest) = Manifest::load(&path).map_err(JournalError::File)? else {
+    let Some(mut manifest) = Manifest::load(&path)? else {
         return Ok(fs::remove_file(&path)?);
     };
     let location = ctx.distribution.install_location(ctx.machine.addon_modules_dir.as_deref());

@@ -81,7 +81,7 @@ fn prepare_fallback_tree(ctx: &Context, reporter: &dyn Reporter) -> Result<(), E
     let Some(own) = &ctx.fallback_from else { return Ok(()) };
     match fallback::make(&ctx.trees.dkms.outer)? {
         fallback::Made::New => reporter.report(Event::Note(format!(
-            "dkms: {} is read-only here: what is installed is noted beside the modules, all else is kept in {}",
+            "dkms: {} is read-only here: installed modules are listed beside the modules, other data is kept in {}",
             own.display(),
             ctx.trees.dkms.inside.display()
         ))),

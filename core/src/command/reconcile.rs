@@ -119,7 +119,7 @@ pub(super) fn print(show: Show, plan: &Plan, broken: &[String], reporter: &dyn R
         reporter.line(step);
     }
     if !any {
-        reporter.line(&"Nothing is to be done.");
+        reporter.line(&"Nothing to do.");
     }
     for line in broken {
         reporter.warning(&[line]);

@@ -11,7 +11,6 @@ use crate::host::dpkg;
 use crate::host::owner::Owner;
 use crate::host::rpm_upgrade;
 use crate::install;
-use crate::journal::JournalError;
 use crate::lock::Holder;
 use crate::names::{Kernel, Package};
 use crate::plan::{Depth, Plan, Registering, There, taken_away};
@@ -54,7 +53,7 @@ pub(super) fn run(
     }
     let session = Session::new(ctx)?;
     session.heal(reporter)?;
-    if removes && rpm_upgrade::was_just_added(ctx.rpm_process(), &ctx.trees, &package).map_err(JournalError::File)? {
+    if removes && rpm_upgrade::was_just_added(ctx.rpm_process(), &ctx.trees, &package)? {
         reporter.warning(&[&"Remove cancelled because --rpm_safe_upgrade scenario detected."]);
         return Ok(0);
     }

@@ -31,7 +31,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reach: Reach, reporter: &dyn Repor
         .filter(|(_, kernel)| wanted.as_ref().is_none_or(|wanted| wanted.contains(kernel)))
         .collect();
     if pairs.is_empty() {
-        reporter.line(&"Nothing is built that could be signed.");
+        reporter.line(&"There are no built modules to sign.");
         return Ok(0);
     }
     let session = Session::new(ctx)?;

@@ -12,6 +12,7 @@ use crate::compress::Compression;
 use crate::context::Context;
 use crate::error::Error;
 use crate::install::{artefact, weak};
+use crate::loadable::gather::Loadable;
 use crate::names::{Kernel, Package, Release};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
@@ -38,6 +39,7 @@ pub(super) fn run(ctx: &Context, args: &Args, show: Show, reporter: &dyn Reporte
     let mut rows = Rows {
         ctx,
         comparer: Comparer::new(&ctx.trees),
+        loadable: Loadable::new(&ctx.trees),
         session: OnceCell::new(),
         long: show.long,
         records: OnceCell::new(),
@@ -63,7 +65,7 @@ pub(super) fn run(ctx: &Context, args: &Args, show: Show, reporter: &dyn Reporte
         }
     }
     for entry in &walk.unreadable {
-        reporter.warning(&[&format!("{} was passed over: {}", ctx.trees.shown(&entry.path).display(), entry.why)]);
+        reporter.warning(&[&format!("{} was ignored: {}", ctx.trees.shown(&entry.path).display(), entry.why)]);
     }
     Ok(0)
 }
@@ -123,6 +125,18 @@ struct Row {
     results: Vec<Record>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     modules: Vec<Signature>,
+    /// Modules that would not be loaded, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_loadable: Vec<NotLoadable>,
+}
+
+/// A module that is installed and would not be loaded.
+#[derive(Debug, Serialize)]
+struct NotLoadable {
+    module: String,
+    why: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mend: Option<String>,
 }
 
 impl Row {
@@ -155,6 +169,10 @@ impl Row {
         for module in &self.modules {
             reporter.line(&format!("    {}", module.line()));
         }
+        for NotLoadable { module, why, mend } in &self.not_loadable {
+            let mend = mend.as_ref().map(|command| format!(". Mend it: {command}")).unwrap_or_default();
+            reporter.line(&format!("    {module} would not be loaded: {why}{mend}"));
+        }
         if self.state == "broken" {
             reporter.report(Event::Error(vec![
                 format!("{name}/{version}: Missing the module source directory or the symbolic link pointing to it."),
@@ -167,6 +185,7 @@ impl Row {
 struct Rows<'a> {
     ctx: &'a Context,
     comparer: Comparer<'a>,
+    loadable: Loadable<'a>,
     /// Made only when something has no manifest: then dkms.conf must be evaluated.
     session: OnceCell<Session<'a>>,
     long: bool,
@@ -190,6 +209,7 @@ impl Rows<'_> {
             difference: None,
             results: Vec::new(),
             modules: Vec::new(),
+            not_loadable: Vec::new(),
         };
         if entry.source == Source::Broken {
             self.found.push(row("broken"));
@@ -213,6 +233,11 @@ impl Rows<'_> {
                 difference: self.difference(&entry.package, built)?,
                 results: self.results(&entry.package, Some(&built.kernel)),
                 modules: if self.long { self.signatures(&built.kernel, &files())? } else { Vec::new() },
+                not_loadable: if built.installed {
+                    self.not_loadable(&entry.package, &built.kernel)
+                } else {
+                    Vec::new()
+                },
                 ..row(if built.installed { "installed" } else { "built" })
             };
             self.found.push(row);
@@ -230,6 +255,7 @@ impl Rows<'_> {
                 },
                 results: self.results(&entry.package, Some(kernel)),
                 modules: if self.long { self.signatures(kernel, &paths())? } else { Vec::new() },
+                not_loadable: self.not_loadable(&entry.package, kernel),
                 ..row("installed")
             };
             self.found.push(row);
@@ -261,6 +287,7 @@ impl Rows<'_> {
                     difference: None,
                     results: Vec::new(),
                     modules: Vec::new(),
+                    not_loadable: Vec::new(),
                 });
             }
         }
@@ -311,6 +338,19 @@ impl Rows<'_> {
             let _ = self.session.set(Session::new(self.ctx)?);
         }
         Ok(self.session.get())
+    }
+
+    /// Which of the modules installed there would not be loaded.
+    fn not_loadable(&self, package: &Package, kernel: &Kernel) -> Vec<NotLoadable> {
+        if !self.long {
+            return Vec::new();
+        }
+        let answers = self.loadable.package(package, kernel).into_iter();
+        let name = package.to_string();
+        let refused = answers.filter_map(|answer| Some((answer.module, answer.answer.err()?)));
+        refused
+            .map(|(module, why)| NotLoadable { module, why: why.to_string(), mend: why.mend(&name, &kernel.release) })
+            .collect()
     }
 
     /// What each module's file says of its signature.

@@ -12,22 +12,27 @@ pub struct MakeLine {
     pub variables: Option<String>,
     /// How many tokens of the budget it holds while it runs.
     pub jobs: usize,
+    /// Whether its makes share the budget's jobserver. Only where the classic adds `-jN`, or the text asks for jobs: a
+    /// Makefile that relies on the order of its goals breaks otherwise.
+    pub parallel: bool,
 }
 
 /// Completes a make command for `release` under a budget of `total` jobs.
 ///
-/// A text that begins with `make` gets `KERNELRELEASE` (a package that doesn't want it writes `'make'`).
-/// Its jobs come from the jobserver, so nothing else is inserted; `-j` would cut make off from it (GNU make
-/// manual, "Communicating Options to a Sub-make"). For the same reason a `-j` of the text's own is lowered
-/// to the budget, and so many tokens are held for it.
+/// A text that begins with `make` gets `KERNELRELEASE` and jobs (a package that wants neither writes `'make'`, as
+/// dkms.conf(5) says). Its jobs come from the jobserver, so nothing else is inserted; `-j` would cut make off from it
+/// (GNU make manual, "Communicating Options to a Sub-make"). For the same reason a `-j` of the text's own is lowered
+/// to the budget, and so many tokens are held for it. Every other text runs as it would in a shell: its makes run
+/// one job at a time.
 pub fn make_line(make: &MakeCommand, release: &Release, total: usize, llvm: bool) -> MakeLine {
     let (mut text, pinned) = lower_jobs(&make.text, total);
+    let parallel = total > 1 && (make.prefixed || pinned.is_some_and(|jobs| jobs > 1));
     if make.prefixed {
         if let Some(rest) = text.strip_prefix("make") {
             text = format!("make KERNELRELEASE={release}{rest}");
         }
     }
-    MakeLine { text, variables: llvm.then(|| "LLVM=1".to_owned()), jobs: pinned.unwrap_or(1) }
+    MakeLine { text, variables: llvm.then(|| "LLVM=1".to_owned()), jobs: pinned.unwrap_or(1), parallel }
 }
 
 /// Lowers every `-jN`, `-j N`, `--jobs=N` and bare `-j` that a make of the command gets to `total`; gives the largest.
@@ -150,7 +155,32 @@ mod tests {
     fn the_prefix() {
         assert_eq!(line("make -C x M=y", true).text, "make KERNELRELEASE=6.1 -C x M=y");
         assert_eq!(line("'make' -C x", false).text, "'make' -C x");
-        assert_eq!(line("./build.sh", false), MakeLine { text: "./build.sh".into(), variables: None, jobs: 1 });
+        assert_eq!(
+            line("./build.sh", false),
+            MakeLine { text: "./build.sh".into(), variables: None, jobs: 1, parallel: false }
+        );
+    }
+
+    #[test]
+    fn jobs_go_to_those_who_ask_for_them_and_to_the_prefixed_make() {
+        for (text, prefixed, parallel) in [
+            ("make all", true, true),
+            ("make -j1 all", true, true),
+            ("'make' all", false, false),
+            ("/usr/bin/make all", false, false),
+            ("cd src && make", false, false),
+            ("./build.sh", false, false),
+            ("env make all", false, false),
+            ("X=1 make all", false, false),
+            ("'make' -j1 all", false, false),
+            ("'make' -j4 all", false, true),
+            ("cd src && make -j$(nproc)", false, true),
+        ] {
+            assert_eq!(line(text, prefixed).parallel, parallel, "{text}");
+        }
+        let one =
+            make_line(&MakeCommand { text: "make".into(), prefixed: true }, &Release::new("6.1").unwrap(), 1, false);
+        assert!(!one.parallel);
     }
 
     #[test]

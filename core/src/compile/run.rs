@@ -1,10 +1,11 @@
 //! The steps of one build, in the classic's order (docs/contract.md 2.2, steps 9 to 18).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::command::{MakeLine, make_line};
 use super::diagnostic;
+use crate::conf::misspelt::misspelt;
 use crate::context::Context;
 use crate::error::Error;
 use crate::finish;
@@ -30,6 +31,9 @@ pub fn build(
     budget: &Budget,
     reporter: &dyn Reporter,
 ) -> Result<Manifest, Error> {
+    if target.evaluated.recipe.modules.is_empty() && target.evaluated.conf.records.is_empty() {
+        return Err(names_no_module(ctx, target));
+    }
     let demotion = privilege::demotion(ctx, target, reporter);
     let work = WorkDir::make(ctx, &target.package, demotion, privilege::needs_no_shared_files(ctx, target))?;
     let mut log = None;
@@ -69,6 +73,7 @@ fn steps(
             Err(BeneathError::Open { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Error::NotProduced {
                     module: name,
+                    produced: produced(work.path()),
                     kernel: target.kernel.clone(),
                     log: run.shown_log(),
                     advice: run.advice()?,
@@ -193,7 +198,12 @@ impl Run<'_> {
         if let Some(variables) = &line.variables {
             self.env.insert("MAKEFLAGS".into(), variables.into());
         }
-        let code = self.command("Building module(s)", &line.text, bash(&line.text), Some(self.budget.client()));
+        let code = self.command(
+            "Building module(s)",
+            &line.text,
+            bash(&line.text),
+            line.parallel.then(|| self.budget.client()),
+        );
         self.env.remove(std::ffi::OsStr::new("MAKEFLAGS"));
         drop(tokens);
         if code? != 0 {
@@ -225,6 +235,9 @@ impl Run<'_> {
             self.reporter.report(Event::Part(format!("{description}...")));
         }
         self.log.command(description, shown)?;
+        if jobs.is_some() {
+            self.log.jobs(self.budget.total())?;
+        }
         let build = self.called_build();
         let mut task = Task::new(argv, &build, &self.env);
         self.ctx.world.seclude(&self.ctx.trees, &mut task, &self.work.seclusion(&self.work.tmp()));
@@ -263,6 +276,12 @@ impl Run<'_> {
 
     /// What to do if it failed for not being root.
     fn advice(&self) -> Result<Option<String>, Error> {
+        // As in a chroot that somebody made by hand, or rpm --root: objtool of Linux 7.2 is one that needs it.
+        if !self.ctx.trees.outer("/proc/self").exists() && !std::path::Path::new("/proc/self").exists() {
+            let text =
+                "/proc is not mounted here. Some kernels can't be built for without it: mount -t proc proc /proc";
+            return Ok(Some(text.to_owned()));
+        }
         let may_be = self.work.user().is_some() && diagnostic::refused(&self.log.last()?);
         Ok(may_be.then(|| privilege::advice(&self.target.package.name)))
     }
@@ -273,6 +292,63 @@ impl Run<'_> {
     }
 }
 
+/// What is wrong with a dkms.conf without modules, and what its author may have meant.
+fn names_no_module(ctx: &Context, target: &Target) -> Error {
+    let link = ctx.trees.source_link(&target.package);
+    let text = std::fs::read_to_string(link.join("dkms.conf")).unwrap_or_default();
+    let mut why = "It names no module to install: BUILT_MODULE_NAME and DEST_MODULE_LOCATION are not set.".to_owned();
+    for slip in misspelt(&text) {
+        why += &format!("\n{slip}");
+    }
+    Error::BadConf { file: ctx.trees.shown(&link).join("dkms.conf"), why }
+}
+
+/// The modules that make left in a build directory, relative to it, in order: names only, nothing is opened and no link
+/// followed.
+fn produced(build: &Path) -> Vec<PathBuf> {
+    // More than any source has; a build may make endless ones.
+    const DIRECTORIES: usize = 4096;
+    let mut found = Vec::new();
+    let mut waiting = vec![PathBuf::new()];
+    let mut seen = 0;
+    while let Some(dir) = waiting.pop() {
+        seen += 1;
+        if seen > DIRECTORIES {
+            break;
+        }
+        for entry in std::fs::read_dir(build.join(&dir)).into_iter().flatten().flatten() {
+            let path = dir.join(entry.file_name());
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => waiting.push(path),
+                Ok(kind) if kind.is_file() && path.extension().is_some_and(|suffix| suffix == "ko") => found.push(path),
+                _ => {}
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
 fn bash(text: &str) -> Vec<String> {
     ["bash", "--norc", "--noprofile", "-c", text].map(String::from).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_make_produced_is_found_by_name_and_links_are_not_followed() {
+        let tmp = tempfile::tempdir().unwrap();
+        let build = tmp.path().join("build");
+        fs_err::create_dir_all(build.join("sub/deep")).unwrap();
+        fs_err::create_dir_all(tmp.path().join("else")).unwrap();
+        for file in ["build/sub/deep/b.ko", "build/a.ko", "build/a.ko.cmd", "build/sub/c.o", "else/d.ko"] {
+            fs_err::write(tmp.path().join(file), "").unwrap();
+        }
+        std::os::unix::fs::symlink("../else", build.join("way")).unwrap();
+        std::os::unix::fs::symlink("a.ko", build.join("link.ko")).unwrap();
+        assert_eq!(produced(&build), [PathBuf::from("a.ko"), PathBuf::from("sub/deep/b.ko")]);
+        assert!(produced(&tmp.path().join("nothing")).is_empty());
+    }
 }

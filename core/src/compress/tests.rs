@@ -100,7 +100,6 @@ fn names_and_levels() {
     assert_eq!(Compression::of_file(Path::new("/a/b.ko.xz")), Some(Compression::Xz));
     assert_eq!(Compression::of_file(Path::new("b.ko")), Some(Compression::None));
     assert_eq!(Compression::of_file(Path::new("b.xz")), None);
-    assert_eq!(Compression::from_name(".zst"), Some(Compression::Zstd));
     assert_eq!(gzip_builtin(&words("-9")), Some(Builtin::Gzip(9)));
     assert_eq!(zstd_builtin(&words("-q --rm -T0 -19")), Some(Builtin::Zstd(19)));
     assert_eq!(zstd_builtin(&words("--ultra -22")), None);

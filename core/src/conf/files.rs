@@ -1,9 +1,7 @@
 //! Which files make up a package's conf.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::bash::Request;
 use crate::names::{Kernel, Package};
 use crate::tree::Trees;
 
@@ -52,24 +50,6 @@ pub fn package_files(trees: &Trees, package: &Package, conf: Option<&Path>, kern
         .map(|name| Source::new(trees, Path::new(OVERRIDES).join(name)))
         .filter(|source| source.outer.is_file());
     std::iter::once(Source::new(trees, own)).chain(overrides).collect()
-}
-
-/// The request for a package's conf on `kernel`: its files (see [`package_files`]) under the paths
-/// that `seen_by_bash` gives for inside paths, and the variables they may use.
-pub fn package_request(
-    trees: &Trees,
-    package: &Package,
-    conf: Option<&Path>,
-    kernel: Option<&Kernel>,
-    seen_by_bash: &dyn Fn(&Path) -> PathBuf,
-    variables: BTreeMap<String, String>,
-) -> Request {
-    Request {
-        files: package_files(trees, package, conf, kernel).iter().map(|source| seen_by_bash(&source.inside)).collect(),
-        variables,
-        kernel: kernel.map(|kernel| (kernel.release.to_string(), kernel.arch.to_string())),
-        ..Request::default()
-    }
 }
 
 /// The framework's files that exist: `framework.conf`, then `framework.conf.d/*.conf` by name.
@@ -137,11 +117,6 @@ mod tests {
                 "/etc/dkms/m--6.1-x86_64.conf",
             ]
         );
-        let request =
-            package_request(&trees, &package, None, Some(&kernel), &|inside| trees.outer(inside), BTreeMap::new());
-        assert_eq!(request.files.len(), 7);
-        assert_eq!(request.files[1], etc.join("m.conf"));
-        assert_eq!(request.kernel, Some(("6.1".into(), "x86_64".into())));
         assert_eq!(names(Some("/tmp/x.conf"), None), ["/tmp/x.conf", "/etc/dkms/m.conf", "/etc/dkms/m-1.conf"]);
     }
 }

@@ -47,6 +47,15 @@ fn problems_are_the_classics_lines() {
             ],
         ),
         ("PACKAGE_NAME=t;PACKAGE_VERSION=1;BUILT_MODULE_NAME=(a a);DEST_MODULE_LOCATION=(/extra /extra)", false, &[]),
+        // Ours: a module is installed under a name, not a path.
+        (
+            "PACKAGE_NAME=t;PACKAGE_VERSION=1;BUILT_MODULE_NAME=(sub/a b sub/c);DEST_MODULE_NAME=('' sub/b c);DEST_MODULE_LOCATION=(/extra /extra /extra)",
+            true,
+            &[
+                "dkms.conf: Error! 'BUILT_MODULE_NAME' directive has a directory in it in record #0.\nThe directory belongs into 'BUILT_MODULE_LOCATION' or 'DEST_MODULE_LOCATION'.",
+                "dkms.conf: Error! 'DEST_MODULE_NAME' directive has a directory in it in record #1.\nThe directory belongs into 'BUILT_MODULE_LOCATION' or 'DEST_MODULE_LOCATION'.",
+            ],
+        ),
         ("PACKAGE_NAME=t;PACKAGE_VERSION=1", true, &["dkms.conf: Warning! Zero modules specified."]),
         (
             "PACKAGE_NAME=t;PACKAGE_VERSION=1;AUTOINSTALL=YES;DKMS_POLICY=x",

@@ -105,6 +105,8 @@ pub enum Problem {
     MissingFor(&'static str, usize),
     /// A module's name ends in `.o` or `.ko`.
     Suffix(&'static str, usize),
+    /// A module's name has a directory in it.
+    Directory(&'static str, usize),
     /// DEST_MODULE_LOCATION is none of the places modules may go to.
     Location(usize),
     /// A yes or no is neither.
@@ -130,6 +132,11 @@ impl fmt::Display for Problem {
             Self::Suffix(name, record) => {
                 write!(f, "Error! '{name}' directive ends in '.o' or '.ko' in record #{record}.")
             }
+            Self::Directory(name, record) => write!(
+                f,
+                "Error! '{name}' directive has a directory in it in record #{record}.\n\
+                 The directory belongs into 'BUILT_MODULE_LOCATION' or 'DEST_MODULE_LOCATION'."
+            ),
             Self::Location(record) => write!(
                 f,
                 "Error! Directive 'DEST_MODULE_LOCATION' does not begin with\n\
@@ -237,6 +244,11 @@ fn records(raw: &Raw, package: &str, strict: bool, problems: &mut Vec<Problem>) 
         // The built name's suffix is inherited and was reported already.
         if has_suffix(raw.text("DEST_MODULE_NAME", index).unwrap_or_default()) {
             problems.push(Problem::Suffix("DEST_MODULE_NAME", index));
+        }
+        if dest_name.contains('/') {
+            // A built name may hold one, as long as the installed one is another.
+            let own = raw.text("DEST_MODULE_NAME", index).is_some();
+            problems.push(Problem::Directory(if own { "DEST_MODULE_NAME" } else { "BUILT_MODULE_NAME" }, index));
         }
         let dest_location = raw.text("DEST_MODULE_LOCATION", index).unwrap_or_default();
         if dest_location.is_empty() {

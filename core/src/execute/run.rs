@@ -7,11 +7,14 @@ use std::thread::Builder;
 use super::work::{Done, record, work};
 use crate::error::Error;
 use crate::install::weak;
+use crate::loadable::Why;
+use crate::loadable::gather::{self, Loadable};
 use crate::names::Release;
 use crate::plan::{Action, Step};
 use crate::report::{Buffer, Event, Reporter};
 use crate::run::Session;
 use crate::run::depmod::{self, Depmod};
+use crate::tree::record::{Outcome, Record};
 
 use super::progress::Progress;
 
@@ -136,6 +139,52 @@ pub fn depmod_once(session: &Session<'_>, steps: &[Step], results: &mut Results,
                 *result = Some(Err(error()));
             }
         }
+    }
+    if !session.ctx.options.no_depmod {
+        confirm(session, steps, results, reporter);
+    }
+}
+
+/// Asks of each installation whether it will be loaded. Where nothing of a package would be, it has failed.
+fn confirm(session: &Session<'_>, steps: &[Step], results: &mut Results, reporter: &dyn Reporter) {
+    let ctx = session.ctx;
+    let loadable = Loadable::new(&ctx.trees);
+    for (result, step) in results.iter_mut().zip(steps) {
+        if !matches!(result, Some(Ok(Done::Installed))) {
+            continue;
+        }
+        let answers = loadable.package(&step.package, &step.kernel);
+        let count = answers.len();
+        // Where the kernel's package has made no index yet, it is about to.
+        let lines: Vec<String> = (answers.into_iter())
+            .filter_map(|answer| Some((answer.module, answer.answer.err().filter(|why| *why != Why::NoIndex)?)))
+            .map(|(module, why)| {
+                format!("{module}: {}", why.with_mend(&step.package.to_string(), &step.kernel.release))
+            })
+            .collect();
+        if lines.is_empty() {
+            continue;
+        }
+        let all = lines.len() == count;
+        let error = Error::NotLoadable { package: step.package.clone(), kernel: step.kernel.clone(), lines };
+        if !all {
+            reporter.report(Event::Warning(error.lines()));
+            continue;
+        }
+        reporter.report(Event::Error(error.lines()));
+        let outcome = Outcome::Failed {
+            step: error.step().to_owned(),
+            code: i32::from(error.code()),
+            diagnostic: error.lines().get(1).cloned(),
+            log: None,
+            remembered_key: None,
+        };
+        let at = i64::try_from(ctx.now).unwrap_or(i64::MAX);
+        let record = Record { package: step.package.clone(), kernel: step.kernel.clone(), outcome, at };
+        if let Err(error) = record.store(&ctx.trees) {
+            log::warn!("{error}");
+        }
+        *result = Some(Err(error));
     }
 }
 
@@ -263,8 +312,10 @@ fn lists(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFailure> {
         session.take_touched();
         return failures;
     }
+    let mut owed = session.take_touched();
+    owed.extend(gather::stale(&session.ctx.trees));
     let releases: Vec<Release> =
-        session.take_touched().into_iter().filter(|release| session.ctx.trees.modules_dir(release).is_dir()).collect();
+        owed.into_iter().filter(|release| session.ctx.trees.modules_dir(release).is_dir()).collect();
     for some in releases.chunks(session.budget.total()) {
         reporter.report(Event::Part("Running depmod...".to_owned()));
         let results: Vec<Result<Depmod, String>> = std::thread::scope(|scope| {
@@ -273,9 +324,9 @@ fn lists(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFailure> {
                 .iter()
                 .map(|release| Builder::new().spawn_scoped(scope, move || run(release)).map_err(|_| run(release)))
                 .collect();
-            let cut_short = |_| Err("it was cut short".to_owned());
+            let ended_early = |_| Err("it ended unexpectedly".to_owned());
             let ended = runs.into_iter().map(|run| match run {
-                Ok(thread) => thread.join().unwrap_or_else(cut_short),
+                Ok(thread) => thread.join().unwrap_or_else(ended_early),
                 // There was no thread to be had: it was run here.
                 Err(done) => done,
             });
@@ -286,7 +337,13 @@ fn lists(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFailure> {
                 reporter.report(Event::Part("Running depmod...".to_owned()));
             }
             match result {
-                Ok(Depmod::Done | Depmod::Skipped) => reporter.line(&" done."),
+                Ok(Depmod::Done(errors)) => {
+                    reporter.line(&" done.");
+                    if !errors.is_empty() {
+                        reporter.report(Event::Warning(errors));
+                    }
+                }
+                Ok(Depmod::Skipped) => reporter.line(&" done."),
                 Ok(Depmod::Failed(why)) | Err(why) => {
                     reporter.line(&" failed.");
                     let error = depmod_failure(release, why);

@@ -8,7 +8,6 @@ use crate::error::Error;
 use crate::facts::{Evaluated, KernelFacts};
 use crate::host::tools;
 use crate::install::{self, superseded_mark};
-use crate::journal::JournalError;
 use crate::lock::Holder;
 use crate::names::{Kernel, Name, Package};
 use crate::plan::{Action, Reason, Stale, State, Step};
@@ -180,7 +179,7 @@ fn missing_dependencies(session: &Session<'_>, kernel: &Kernel, evaluated: &Eval
 fn dependencies(session: &Session<'_>, kernel: &Kernel, evaluated: &Evaluated) -> Result<Vec<Dependency>, Error> {
     let trees = &session.ctx.trees;
     let mut found = Vec::new();
-    let beside = KernelManifest::beside(trees, &kernel.release).map_err(JournalError::File)?.unwrap_or_default();
+    let beside = KernelManifest::beside(trees, &kernel.release)?.unwrap_or_default();
     for name in &evaluated.conf.build_depends {
         let Ok(name) = Name::new(name.as_str()) else { continue };
         let version = installed_version(session.ctx, &beside, &name, kernel);
@@ -252,15 +251,22 @@ fn failure(session: &Session<'_>, package: &Package, kernel: &Kernel, error: &Er
     Outcome::Failed { step: error.step().to_owned(), code: i32::from(error.code()), diagnostic, log, remembered_key }
 }
 
-/// The digest of everything that a build's result follows from: source, overrides, headers, toolchain.
+/// The digest of everything that a build's result follows from: source, overrides, headers, toolchain, dependencies.
 pub fn inputs(session: &Session<'_>, package: &Package, kernel: &Kernel) -> Option<crate::digest::Digest> {
     let ctx = session.ctx;
     let facts = session.facts.kernel(kernel).ok()?;
     let evaluated = session.facts.evaluate(package, &facts, None, false).ok()?;
     let mut hasher = crate::digest::Hasher::default();
     hasher.field(crate::digest::Digest::of_tree(&ctx.trees.source_of(package)).ok()?.to_string().as_bytes());
-    hasher.field(evaluated.overrides.map(|digest| digest.to_string()).unwrap_or_default().as_bytes());
+    hasher.field(evaluated.overrides.as_ref().map(ToString::to_string).unwrap_or_default().as_bytes());
     hasher.field(facts.headers_digest(ctx)?.digest().to_string().as_bytes());
     hasher.field(facts.toolchain.text.as_deref().unwrap_or_default().as_bytes());
+    // What it is compiled and linked against of other packages.
+    for dependency in dependencies(session, kernel, &evaluated).ok()? {
+        hasher.field(dependency.name.as_str().as_bytes());
+        hasher.field(dependency.version.unwrap_or_default().as_bytes());
+        let symvers = dependency.symvers.map(|file| crate::digest::Digest::of_file(&file)).transpose().ok()?;
+        hasher.field(symvers.map(|digest| digest.to_string()).unwrap_or_default().as_bytes());
+    }
     Some(hasher.finish())
 }

@@ -3,6 +3,7 @@
 pub mod fitness;
 pub mod strip;
 
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ use crate::digest::Digest;
 use crate::durable;
 use crate::elf;
 use crate::error::Error;
-use crate::journal::{self, Swap, WorkDir, swap_in};
+use crate::journal::{Swap, WorkDir, swap_in};
 use crate::process::{self, ProcessError, Task};
 use crate::report::Reporter;
 use crate::run::target::Target;
@@ -64,19 +65,16 @@ pub fn finish(
     signing: &Signing,
     reporter: &dyn Reporter,
 ) -> Result<Finished, Error> {
-    let room = WorkDir::new(&ctx.trees).map_err(journal::JournalError::File)?;
+    let room = WorkDir::new(&ctx.trees)?;
     let stage = room.path().join("artefact");
     let modules_dir = stage.join("module");
     fs::create_dir_all(&modules_dir)?;
     fs::create_dir_all(stage.join("log"))?;
     let unfit =
         |module: &Path, why: &dyn Display| Error::NotAModule { module: module.to_owned(), why: why.to_string() };
-    let symvers = Path::new("Module.symvers");
-    match contents.read_at_most(symvers, LONGEST_SYMVERS) {
-        Ok(Some(bytes)) => fs::write(modules_dir.join(symvers), bytes)?,
-        Ok(None) => {}
-        // The modules are there all the same.
-        Err(error) => reporter.warning(&[&format!("The list of exported symbols is left out: {error}")]),
+    let exports = exports(&target.evaluated.recipe.modules, contents, reporter);
+    if !exports.is_empty() {
+        fs::write(modules_dir.join("Module.symvers"), exports)?;
     }
     let seen_at = ctx.world.called(&ctx.trees, work.seen_at());
     strip_modules(ctx, target, work, &seen_at, reporter);
@@ -136,6 +134,25 @@ pub fn finish(
         }
     }
     Ok(Finished { manifest: manifest(ctx, target, modules, signing.signer().filter(|_| signed))?, stage, work: room })
+}
+
+/// The exported symbols of a build: modpost writes Module.symvers where make was pointed at (`M=`), which may be the
+/// build directory or the directory of a module (Documentation/kbuild/modules.rst, "Symbols and external modules").
+fn exports(modules: &[Module], contents: &Beneath, reporter: &dyn Reporter) -> Vec<u8> {
+    let beside = modules.iter().map(|module| module.record.built_location.as_str());
+    let places: BTreeSet<&str> = std::iter::once("").chain(beside).collect();
+    let mut files: Vec<Vec<u8>> = Vec::new();
+    for place in places {
+        match contents.read_at_most(&Path::new(place).join("Module.symvers"), LONGEST_SYMVERS) {
+            Ok(found) => files.extend(found),
+            // The modules are there all the same.
+            Err(error) => reporter.warning(&[&format!("The list of exported symbols is left out: {error}")]),
+        }
+    }
+    let mut known = HashSet::new();
+    let lines = files.iter().flat_map(|file| file.split(|byte| *byte == b'\n'));
+    let new = lines.filter(|line| !line.is_empty() && known.insert(*line));
+    new.flat_map(|line| line.iter().chain(b"\n")).copied().collect()
 }
 
 /// Whether a module is one for the target's kernel.
@@ -296,7 +313,7 @@ impl InPlace<'_> {
             Some(copy) => self.swap.keep_instead(copy)?,
             None => self.swap.keep()?,
         }
-        self.work.remove().map_err(journal::JournalError::File)?;
+        self.work.remove()?;
         Ok(self.manifest)
     }
 
@@ -304,15 +321,15 @@ impl InPlace<'_> {
     pub fn put_back(self, ctx: &Context) -> Result<(), Error> {
         let _lock = ctx.lock_tree()?;
         self.swap.put_back()?;
-        Ok(self.work.remove().map_err(journal::JournalError::File)?)
+        Ok(self.work.remove()?)
     }
 }
 
 /// Makes room for a file of ours: a script may have put a link there, or taken the directory away.
 fn anew(path: &Path) -> Result<(), Error> {
-    durable::remove_any(path).map_err(journal::JournalError::File)?;
+    durable::remove_any(path)?;
     if let Some(dir) = path.parent().filter(|dir| !dir.is_dir() || dir.is_symlink()) {
-        durable::remove_any(dir).map_err(journal::JournalError::File)?;
+        durable::remove_any(dir)?;
         fs::create_dir(dir)?;
     }
     Ok(())

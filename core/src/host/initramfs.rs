@@ -20,11 +20,6 @@ const TOOLS: [(Tool, &str); 3] =
     [(Tool::InitramfsTools, "update-initramfs"), (Tool::Mkinitcpio, "mkinitcpio"), (Tool::Dracut, "dracut")];
 
 impl Tool {
-    /// The tool's program.
-    pub fn program(self) -> &'static str {
-        TOOLS.iter().find(|(tool, _)| *tool == self).map_or("", |(_, program)| program)
-    }
-
     /// The tool installed in `root`. Debian's dracut brings an `update-initramfs` as well; where
     /// both are found, initramfs-tools counts only with its own `mkinitramfs`.
     pub fn of(root: &Root) -> Option<Self> {
@@ -86,7 +81,6 @@ mod tests {
             let (_tmp, root) = root_with(&files);
             assert_eq!(Tool::of(&root), tool, "{files:?}");
         }
-        assert_eq!(Tool::Dracut.program(), "dracut");
     }
 
     #[test]

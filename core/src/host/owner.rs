@@ -20,6 +20,8 @@ pub enum Owner {
     },
     /// A package of rpm's, which must not be asked from within its transactions.
     Rpm,
+    /// A package of pacman's, which is not asked.
+    Alpm,
 }
 
 /// What has become of an [`Owner`].
@@ -65,7 +67,7 @@ impl Owner {
                 // Without an answer, nothing is taken for gone.
                 Err(_) | Ok(Some(_)) => Fate::Replaced,
             },
-            Self::Rpm => of_rpm(signs),
+            Self::Rpm | Self::Alpm => of_rpm(signs),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::tree::paths::relative;
 
 /// The artefact's manifest; `None` when the classic made it (or replaced one of ours).
 pub fn manifest(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<Option<Manifest>, Error> {
-    Ok(Manifest::load(&ctx.trees.manifest(package, kernel)).map_err(crate::journal::JournalError::File)?)
+    Ok(Manifest::load(&ctx.trees.manifest(package, kernel))?)
 }
 
 /// What dkms.conf says of an artefact that is made or installed by it.

@@ -2,6 +2,7 @@
 
 pub mod artefact;
 pub mod damage;
+pub mod image_list;
 pub mod modprobe;
 pub mod modprobe_conf;
 pub mod originals;
@@ -20,7 +21,7 @@ use crate::context::Context;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::facts::{Evaluated, KernelFacts};
-use crate::journal::{Change, JournalError};
+use crate::journal::Change;
 use crate::names::{Kernel, Package};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
@@ -49,6 +50,13 @@ pub fn install(
     let dir = ctx.trees.modules_dir(&kernel.release);
     if !dir.is_dir() {
         return Err(Error::NoModulesDir(ctx.trees.shown(&dir)));
+    }
+    // Before anything is replaced: without an index nothing would be loaded, and depmod would empty the one there is.
+    if !ctx.options.no_depmod && dir.join("modules.dep").exists() {
+        if let Some(why) = crate::run::depmod::unreadable(ctx, &kernel.release) {
+            let after = "Nothing was changed. Install a kmod that can";
+            return Err(Error::Depmod { release: kernel.release.to_string(), why, after });
+        }
     }
     let manifest = artefact::manifest(ctx, package, kernel)?;
     let mut modules = match (&manifest, evaluated) {
@@ -177,8 +185,7 @@ fn put(
     let built = ctx.trees.artefact_modules(package, kernel);
     let link = ctx.trees.active_link(&package.name, kernel);
     let _lock = ctx.lock_tree()?;
-    let mut beside =
-        KernelManifest::beside(&ctx.trees, &kernel.release).map_err(JournalError::File)?.unwrap_or_default();
+    let mut beside = KernelManifest::beside(&ctx.trees, &kernel.release)?.unwrap_or_default();
     beside.drop_stale(&ctx.trees, &kernel.release);
     let before = beside.find_name(&package.name, &kernel.arch).cloned();
     let first_time = !link.is_symlink();
@@ -192,6 +199,7 @@ fn put(
     let shared = weak::links::of_name(&ctx.trees, &kernel.release, &package.name);
     let mut change = Change::new(&ctx.trees, format!("install {package} for {kernel}"));
     let mut refused = Vec::new();
+    let mut originals: Vec<(String, PathBuf)> = Vec::new();
     let mut files: Vec<InstalledFile> = Vec::new();
     if let Some(why) = evaluated.filter(|_| !forced.force).and_then(|evaluated| obsolete(kernel, evaluated)) {
         return Err(Error::NothingInstalled(vec![why]));
@@ -216,8 +224,10 @@ fn put(
         if first_time {
             let theirs: Vec<&Path> = found.iter().copied().filter(|path| !is_own(path)).collect();
             originals::archive(ctx, &mut change, &package.name, kernel, &theirs, reporter);
+            originals.extend(theirs.iter().map(|path| (module.name.clone(), path.to_path_buf())));
         } else if before.as_ref().is_some_and(|before| replaced(before, &own, &dir)) {
             originals::archive(ctx, &mut change, &package.name, kernel, &[&own], reporter);
+            originals.push((module.name.clone(), own.clone()));
         } else if ctx.trees.originals(&package.name, kernel).join(&module.file).exists() {
             reporter.line(&"An original module was already stored during a previous install");
         }
@@ -258,13 +268,15 @@ fn put(
     }
     prebuilt::step_aside(ctx, &mut change, &package.name, kernel, reporter);
     for link in shared {
-        reporter.line(&format!("The link to the build for {} goes: this kernel has its own now", link.from));
+        reporter.line(&format!("Removing the link to the build for {}: this kernel has its own now", link.from));
         change.remove_file(&link.link);
         change.prune_empty_dirs(link.link.parent().unwrap_or(&dir), &dir);
     }
     change.stage_symlink(PathBuf::from(package.version.as_str()).join(&kernel.release).join(&kernel.arch), &link);
     beside.release = Some(kernel.release.clone());
     beside.put(entry(ctx, package, kernel, manifest, evaluated, files));
+    let gone: Vec<String> = before.iter().flat_map(|before| &before.files).map(|file| file.name.clone()).collect();
+    image_list::stage(ctx, &mut change, &kernel.release, &beside, &gone, &originals);
     let bytes = beside.to_bytes().map_err(std::io::Error::other)?;
     change.stage_bytes(bytes, 0o644, &ctx.trees.kernel_manifest(&kernel.release));
     if let Some(evaluated) = evaluated {

@@ -107,8 +107,10 @@ pub fn stage(ctx: &Context, change: &mut Change<'_>, name: &Name, evaluated: &Ev
         if occupied && !found.as_deref().is_some_and(|found| is_ours(found, name)) {
             if !text.is_empty() {
                 let shown = ctx.trees.shown(&path);
-                reporter
-                    .warning(&[&format!("{} is not dkms's: what {name} wants there is left out.", shown.display())]);
+                reporter.warning(&[&format!(
+                    "{} does not belong to dkms: the settings of {name} are not written there.",
+                    shown.display()
+                )]);
             }
         } else if text.is_empty() {
             change.remove_file(&path);

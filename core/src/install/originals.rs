@@ -38,11 +38,6 @@ pub fn archive(
     }
 }
 
-/// Whether something is archived for this package and kernel.
-pub fn any(ctx: &Context, name: &Name, kernel: &Kernel) -> bool {
-    ctx.trees.originals(name, kernel).is_dir()
-}
-
 /// Stages putting everything archived back, and the archive's removal. `legacy` gives the directory
 /// (relative to the kernel's) for an archived file without a note of its origin; `ours` tells the files that go. What
 /// somebody else has put at its place since is newer and stays: of a kernel that was upgraded, the archived one is history.

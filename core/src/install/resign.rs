@@ -9,7 +9,7 @@ use crate::compress::{self, CompressError, Compression};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
 use crate::error::Error;
-use crate::journal::{Change, JournalError, WorkDir};
+use crate::journal::{Change, WorkDir};
 use crate::names::{Kernel, Package};
 use crate::report::Reporter;
 use crate::run::Session;
@@ -53,7 +53,7 @@ pub fn resign(
         let evaluated = session.facts.evaluate(package, &facts, None, false)?;
         artefact::modules_by_conf(ctx, package, kernel, &evaluated)?
     };
-    let work = WorkDir::new(&ctx.trees).map_err(JournalError::File)?;
+    let work = WorkDir::new(&ctx.trees)?;
     let made = modules
         .iter()
         .map(|module| one(ctx, package, kernel, module, manifest.is_some(), &signing, work.path(), reporter))
@@ -73,7 +73,7 @@ pub fn resign(
             Resigned::Done(done)
         })
     });
-    work.remove().map_err(JournalError::File)?;
+    work.remove()?;
     made
 }
 
@@ -100,7 +100,7 @@ fn catch_up(
         return Ok(made);
     }
     let dir = ctx.trees.modules_dir(&kernel.release);
-    let beside = KernelManifest::beside(&ctx.trees, &kernel.release).map_err(JournalError::File)?;
+    let beside = KernelManifest::beside(&ctx.trees, &kernel.release)?;
     let entry = beside.as_ref().and_then(|beside| beside.find(package, &kernel.arch));
     for (module, made) in modules.iter().zip(&mut made).filter(|(_, made)| **made == Made::Already) {
         let file = entry.and_then(|entry| entry.files.iter().find(|file| file.file == module.file && !file.symlink));
@@ -206,7 +206,7 @@ fn put(
     let built = ctx.trees.artefact_modules(package, kernel);
     let path = ctx.trees.kernel_manifest(&kernel.release);
     let _lock = ctx.lock_tree()?;
-    let mut beside = KernelManifest::load(&path).map_err(JournalError::File)?;
+    let mut beside = KernelManifest::load(&path)?;
     let installed = is_installed(ctx, package, kernel);
     let mut entry = beside.as_mut().and_then(|beside| entry_of(beside, package, kernel)).filter(|_| installed);
     let mut change = Change::new(&ctx.trees, format!("sign {package} for {kernel}"));

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{artefact, digest_of, is_built, is_installed, modprobe_conf, originals, prebuilt, sanity, weak};
+use super::{
+    artefact, digest_of, image_list, is_built, is_installed, modprobe_conf, originals, prebuilt, sanity, weak,
+};
 use crate::context::Context;
 use crate::elf::Module;
 use crate::error::Error;
 use crate::facts::Evaluated;
-use crate::journal::{Change, JournalError};
+use crate::journal::Change;
 use crate::lock::Holder;
 use crate::names::{Kernel, Package};
 use crate::process::Environment;
@@ -68,7 +70,7 @@ fn take_out(
 ) -> Result<Option<String>, Error> {
     let dir = ctx.trees.modules_dir(&kernel.release);
     let path = ctx.trees.kernel_manifest(&kernel.release);
-    let beside = KernelManifest::beside(&ctx.trees, &kernel.release).map_err(JournalError::File)?;
+    let beside = KernelManifest::beside(&ctx.trees, &kernel.release)?;
     let known = beside.as_ref().and_then(|beside| beside.find(package, &kernel.arch)).cloned();
     let (entry, own_locations) = match known {
         Some(entry) => {
@@ -83,7 +85,7 @@ fn take_out(
     };
     // Loaded again under the lock: another run may have written it meanwhile.
     let lock = ctx.lock_tree()?;
-    let beside = KernelManifest::beside(&ctx.trees, &kernel.release).map_err(JournalError::File)?;
+    let beside = KernelManifest::beside(&ctx.trees, &kernel.release)?;
     let mut change = Change::new(&ctx.trees, format!("uninstall {package} from {kernel}"));
     for file in &entry.files {
         let installed = file.outer(&dir);
@@ -102,6 +104,12 @@ fn take_out(
     prebuilt::come_back(ctx, &mut change, &package.name, kernel, reporter);
     change.remove_file(&ctx.trees.active_link(&package.name, kernel));
     modprobe_conf::stage_removal(ctx, &mut change, &package.name, kernel, reporter);
+    let gone: Vec<String> = entry.files.iter().map(|file| file.name.clone()).collect();
+    let mut left = beside.clone().unwrap_or_default();
+    if left.find(package, &kernel.arch).is_some() {
+        left.drop(&package.name, &kernel.arch);
+    }
+    image_list::stage(ctx, &mut change, &kernel.release, &left, &gone, &[]);
     if let Some(mut beside) = beside {
         // That of another version is that one's.
         if beside.find(package, &kernel.arch).is_some() {
@@ -225,7 +233,7 @@ pub fn unbuild(
     change.remove_dir_all(&ctx.trees.artefact(package, kernel));
     change.prune_empty_dirs(&ctx.trees.kernel_dir(package, kernel), &ctx.trees.package_dir(package));
     change.commit()?;
-    Record::remove(&ctx.trees, package, kernel).map_err(JournalError::File)?;
+    Record::remove(&ctx.trees, package, kernel)?;
     Ok(changed)
 }
 
@@ -242,6 +250,6 @@ pub fn forget(ctx: &Context, package: &Package, on_wait: &dyn Fn(&Holder)) -> Re
     change.remove_dir_all(&ctx.trees.package_dir(package));
     change.prune_empty_dirs(&ctx.trees.name_dir(&package.name), &ctx.trees.dkms.outer);
     change.commit()?;
-    Record::remove_package(&ctx.trees, package).map_err(JournalError::File)?;
+    Record::remove_package(&ctx.trees, package)?;
     Ok(true)
 }

@@ -45,10 +45,10 @@ pub enum JournalError {
     #[error(transparent)]
     File(#[from] FileError),
     /// Somebody else put something where we were about to.
-    #[error("{} was changed by somebody else meanwhile; look at it and try again", .0.display())]
+    #[error("{} was changed by another process; check it and try again", .0.display())]
     Changed(PathBuf),
     /// Something that we had prepared is gone.
-    #[error("{} is gone, somebody else deleted it; try again", .0.display())]
+    #[error("{} was deleted by another process; try again", .0.display())]
     Lost(PathBuf),
     /// A change failed, and so did undoing it.
     #[error("{why}; undoing it failed too ({undo}): the next dkms command will finish this")]
@@ -58,6 +58,11 @@ pub enum JournalError {
         /// What went wrong then.
         undo: Box<JournalError>,
     },
+    /// An earlier change of the same files is still to be carried out.
+    #[error(
+        "an earlier change of the same files ({0}) was interrupted and can't be completed yet: mend what the warning says, and try again"
+    )]
+    Pending(String),
     /// A test stops here as a kill would.
     #[doc(hidden)]
     #[error("stopped by a test")]
@@ -207,6 +212,10 @@ impl<'a> Change<'a> {
         };
         let mut hands = self.hands;
         durable::own_dirs(&self.trees.journals())?;
+        let paths: Vec<&Path> = journal.touched().collect();
+        if let Some(what) = recover::in_the_way(self.trees, &journal.id, &paths)? {
+            return Err(JournalError::Pending(what));
+        }
         reserve::keep(self.trees);
         if takes_away(&self.sources) {
             reserve::spend(self.trees);

@@ -23,12 +23,15 @@ pub struct Recovered {
     pub undone: Vec<String>,
     /// Kernels beside whose modules something changed: they need a depmod.
     pub kernels: BTreeSet<Release>,
+    /// Changes that can't be carried out for now, in words, with the reason. Their journals stay for the next run.
+    pub stuck: Vec<(String, String)>,
     /// Build directories of dead processes that were removed.
     pub work: Vec<PathBuf>,
 }
 
 /// Finishes or undoes the changes that killed processes left, and removes their build directories.
-/// The caller holds the tree lock. Errors leave the journals for the next time.
+/// The caller holds the tree lock. A change that can't be carried out, on a file system that is read-only for example,
+/// stops no other: its journal is left for the next time, and nothing that it touches is changed until then.
 pub fn recover(trees: &Trees) -> Result<Recovered, JournalError> {
     recover_with(trees, &mut Hands::default())
 }
@@ -36,7 +39,15 @@ pub fn recover(trees: &Trees) -> Result<Recovered, JournalError> {
 pub(super) fn recover_with(trees: &Trees, hands: &mut Hands) -> Result<Recovered, JournalError> {
     let mut recovered = Recovered::default();
     for path in journals(trees)? {
-        one(trees, &path, hands, &mut recovered)?;
+        let mut what = None;
+        match one(trees, &path, hands, &mut recovered, &mut what) {
+            Ok(()) => {}
+            Err(JournalError::Stopped) => return Err(JournalError::Stopped),
+            Err(error) => {
+                let what = what.unwrap_or_else(|| path.display().to_string());
+                recovered.stuck.push((what, error.to_string()));
+            }
+        }
     }
     recovered.work = work::remove_dead(trees);
     Ok(recovered)
@@ -56,7 +67,13 @@ fn is_held(file: &File) -> bool {
     true
 }
 
-fn one(trees: &Trees, path: &Path, hands: &mut Hands, recovered: &mut Recovered) -> Result<(), JournalError> {
+fn one(
+    trees: &Trees,
+    path: &Path,
+    hands: &mut Hands,
+    recovered: &mut Recovered,
+    what: &mut Option<String>,
+) -> Result<(), JournalError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if name.starts_with(durable::NEW) {
         // A journal that was never finished: nothing has been done yet.
@@ -82,6 +99,7 @@ fn one(trees: &Trees, path: &Path, hands: &mut Hands, recovered: &mut Recovered)
             return Ok(fs::rename(path, &bad).map_err(at("put aside", path))?);
         }
     };
+    *what = Some(journal.what.clone());
     recovered.kernels.extend(journal.kernels(trees));
     if journal.direction == Direction::Forward {
         match journal.forward(hands, true) {
@@ -114,4 +132,20 @@ fn journals(trees: &Trees) -> Result<Vec<PathBuf>, JournalError> {
         entries.map(|entry| entry.map(|e| e.path())).collect::<Result<Vec<_>, _>>().map_err(at("read", &dir))?;
     paths.sort();
     Ok(paths)
+}
+
+/// The change of an earlier run that is still to be carried out, and touches what one with these `paths` would.
+pub(super) fn in_the_way(trees: &Trees, own: &str, paths: &[&Path]) -> Result<Option<String>, JournalError> {
+    for path in journals(trees)? {
+        let is_other = path.extension().is_some_and(|end| end == "json") && path.file_stem().is_none_or(|id| id != own);
+        if !is_other {
+            continue;
+        }
+        let Some(bytes) = durable::read(&path)? else { continue };
+        let Ok(journal) = Journal::parse(&bytes, trees) else { continue };
+        if journal.touched().any(|touched| paths.contains(&touched)) {
+            return Ok(Some(journal.what));
+        }
+    }
+    Ok(None)
 }

@@ -216,6 +216,11 @@ impl Journal {
         Ok(())
     }
 
+    /// What it puts in place and takes away.
+    pub fn touched(&self) -> impl Iterator<Item = &Path> {
+        self.puts.iter().map(|put| put.to.as_path()).chain(self.takes.iter().map(|take| take.path.as_path()))
+    }
+
     /// The kernels beside whose modules something changes.
     pub fn kernels(&self, trees: &Trees) -> BTreeSet<Release> {
         let paths = self.puts.iter().map(|put| &put.to);

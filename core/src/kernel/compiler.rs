@@ -191,12 +191,6 @@ const TARGETS: [Target; 10] = [
     },
 ];
 
-/// kbuild's `ARCH` for the kernel that `config` configures (Makefile, "SRCARCH"); `None` if it is
-/// of an architecture not known here.
-pub fn kbuild_arch(config: &Config) -> Option<&'static str> {
-    target(config).map(|t| t.arch)
-}
-
 fn target(config: &Config) -> Option<&'static Target> {
     TARGETS.iter().find(|t| config.yes(t.option) && t.also.is_none_or(|also| config.yes(also)))
 }
@@ -302,7 +296,5 @@ mod tests {
         let clang = "CONFIG_ARM64=y\nCONFIG_CC_IS_CLANG=y\n";
         let cross = choose(clang, None, &["clang"]).cross;
         assert_eq!(cross, Some(Cross { arch: "arm64", prefix: None }));
-        let config = Config::new("CONFIG_PPC64=y\nCONFIG_PPC=y\n");
-        assert_eq!(kbuild_arch(&config), Some("powerpc"));
     }
 }

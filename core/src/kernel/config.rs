@@ -39,11 +39,6 @@ impl Config {
         self.values.get(name).map(String::as_str)
     }
 
-    /// Whether `CONFIG_X` is built in or a module: what `BUILD_EXCLUSIVE_CONFIG` asks.
-    pub fn enabled(&self, name: &str) -> bool {
-        matches!(self.value(name), Some("y" | "m"))
-    }
-
     /// Whether `CONFIG_X` is `y`.
     pub fn yes(&self, name: &str) -> bool {
         self.value(name) == Some("y")
@@ -59,9 +54,9 @@ mod tests {
         let config = Config::new(
             "# CONFIG_B is not set\nCONFIG_A=y\nCONFIG_AB=m\nCONFIG_T=\"gcc-14 (D) 14\"\nCONFIG_N=13\nCONFIG_N=14\n",
         );
-        assert!(config.enabled("CONFIG_A") && config.yes("CONFIG_A"));
-        assert!(config.enabled("CONFIG_AB") && !config.yes("CONFIG_AB"));
-        assert!(!config.enabled("CONFIG_B") && !config.enabled("CONFIG_N"));
+        assert!(config.yes("CONFIG_A"));
+        assert!(config.value("CONFIG_AB") == Some("m") && !config.yes("CONFIG_AB"));
+        assert!(config.value("CONFIG_B").is_none() && !config.yes("CONFIG_N"));
         assert_eq!(config.value("CONFIG_T"), Some("gcc-14 (D) 14"));
         assert_eq!(config.value("CONFIG_N"), Some("14"));
         assert_eq!(config.value("CONFIG_"), None);

@@ -46,23 +46,19 @@ impl ModuleIndex {
         Ok(index)
     }
 
+    /// How many module files there are.
+    pub fn len(&self) -> usize {
+        self.by_name.values().map(Vec::len).sum()
+    }
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
     /// The files named `<name>.ko`, with any suffix, in the order of their paths.
     pub fn named(&self, name: &str) -> &[PathBuf] {
         self.by_name.get(name).map_or(&[], Vec::as_slice)
-    }
-
-    /// The files that the kernel takes for the module `name`: as [`ModuleIndex::named`], with `-`
-    /// and `_` the same (modprobe(8)).
-    pub fn same_module(&self, name: &str) -> Vec<&Path> {
-        let wanted = name.replace('-', "_");
-        let mut found: Vec<&Path> = self
-            .by_name
-            .iter()
-            .filter(|(other, _)| other.replace('-', "_") == wanted)
-            .flat_map(|(_, paths)| paths.iter().map(PathBuf::as_path))
-            .collect();
-        found.sort();
-        found
     }
 
     /// The file that installing `name` at `location` (as `/updates/dkms`) would take the place of,
@@ -128,7 +124,6 @@ mod tests {
             let got = index.original(name, "/updates/dkms");
             assert_eq!(got, found.map(Path::new), "{name}");
         }
-        assert_eq!(index.same_module("my_mod").len(), 2);
         assert_eq!(index.named("my_mod").len(), 1);
         let none = ModuleIndex::load(&tmp.path().join("none")).unwrap();
         assert!(none.named("two").is_empty());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::kernel::{Error, version};
 use crate::names::Release;
 use crate::tree::Trees;
-use crate::tree::paths::KERNEL_MANIFEST;
+use crate::tree::paths::is_note;
 
 /// What a directory of the install tree stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +116,7 @@ fn is_depmods(path: &Path) -> bool {
     let Some(name) = path.to_str() else {
         return false;
     };
-    if name == KERNEL_MANIFEST || name.starts_with(".dkms-new-") {
+    if is_note(path) || name.starts_with(".dkms-new-") {
         return true;
     }
     name.strip_prefix("modules.").is_some_and(|kind| {
@@ -163,6 +163,7 @@ mod tests {
             "5.8/modules.builtin.alias.bin",
             "5.8/updates/dkms/ours.ko.xz",
             "5.8/.dkms-manifest.json",
+            "5.8/.dkms-initramfs",
             "5.7/updates/theirs.ko",
             "5.6/kernel/fs/ours.ko",
             ".hidden/modules.order",

@@ -4,9 +4,7 @@
 //! answer makes it unknown, and then make itself is asked.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 /// The variables that a fragment sets.
 #[derive(Debug, Clone, Default)]
@@ -179,32 +177,21 @@ fn split_argument(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// Asks make for `CC` after reading `file`. `make` is the program to start, prepared by the caller
-/// (root, environment); `file` is the path that it will see. An empty answer means unset.
-pub fn ask_make(mut make: Command, file: &Path) -> io::Result<String> {
-    let script = format!(
+/// The program that reads what our reader does not, with [`question`] on its standard input.
+pub const MAKE: [&str; 5] = ["make", "-s", "-f", "-", "dkms-print-cc"];
+
+/// The makefile that prints `CC` as `file` sets it; `file` is the path that make will see. An empty answer means unset.
+pub fn question(file: &Path) -> String {
+    format!(
         "undefine CC\ninclude {}\n.PHONY: dkms-print-cc\ndkms-print-cc:\n\t@printf '%s\\n' '$(CC)'\n",
         file.display()
-    );
-    let mut child = make
-        .args(["-s", "-f", "-", "dkms-print-cc"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(script.as_bytes())?;
-    }
-    let output = child.wait_with_output()?;
-    if !output.status.success() {
-        return Err(io::Error::other(format!("make could not read {}", file.display())));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::{self, DEFAULT_PATH, Task};
 
     const BOOKWORM: &str = "override ARCH = x86\noverride KERNELRELEASE = 6.1.0-56-cloud-amd64\nCCACHE = ccache\n\
         CC = $(if $(DEBIAN_KERNEL_USE_CCACHE),$(CCACHE)) $(CROSS_COMPILE)gcc-12\n\
@@ -245,9 +232,15 @@ mod tests {
     fn make_agrees() {
         let tmp = tempfile::tempdir().unwrap();
         let file = tmp.path().join(".kernelvariables");
+        let run = |file: &Path| {
+            let mut task = Task::new(MAKE, Path::new("/"), &[("PATH".into(), DEFAULT_PATH.into())].into());
+            task.input = Some(question(file).into_bytes());
+            let end = process::run(task).unwrap();
+            end.status.success().then(|| end.text().trim().to_owned())
+        };
         let ask = |text: &str| {
             fs_err::write(&file, text).unwrap();
-            ask_make(crate::process::command("make"), &file).ok()
+            run(&file)
         };
         for (text, cc) in FILES.into_iter().filter(|(_, cc)| cc.is_some()) {
             assert_eq!(ask(text).as_deref(), cc, "{text}");

@@ -14,7 +14,6 @@ pub mod identity;
 pub mod installed;
 pub mod kernelvariables;
 pub mod relocate;
-pub mod symvers;
 pub mod version;
 pub mod wrapper;
 

@@ -21,7 +21,7 @@ impl Step {
         let build = || format!("Would build {package} for kernel {kernel}.");
         let install = || format!("Would install {package} for kernel {kernel}.");
         let uninstall = || format!("Would uninstall {package} from kernel {kernel}.");
-        let delete = || format!("Would delete what was built of {package} for kernel {kernel}.");
+        let delete = || format!("Would delete the build of {package} for kernel {kernel}.");
         match (self.action, &self.reason) {
             (Action::Build, _) => vec![build(), install()],
             (Action::BuildOnly, _) => vec![build()],
@@ -35,7 +35,7 @@ impl Step {
             (Action::Remove, Reason::Orphaned) => vec![format!("Would remove {package} from kernel {kernel}.")],
             (Action::Remove, _) => vec![uninstall(), delete()],
             (Action::Outdate, _) => vec![format!(
-                "Would look upon the modules of {package} for kernel {kernel} as stale until they are built anew."
+                "Would mark the modules of {package} for kernel {kernel} as outdated until they are rebuilt."
             )],
             (Action::Keep, Reason::Present) => vec![format!("{package} is installed for kernel {kernel} already.")],
             (Action::Keep, Reason::Built) => vec![format!("{package} is built for kernel {kernel} already.")],
@@ -56,7 +56,7 @@ impl fmt::Display for Registering {
             Self::Rpm(file) => write!(f, "Would install {} using rpm.", file.display()),
             Self::Wait(package) => write!(f, "Would keep {package} until its successor is installed."),
             Self::Forget(package) => write!(f, "Would delete {package} from the DKMS tree."),
-            Self::Vanished(package) => write!(f, "Would forget {package}, whose source and modules are gone."),
+            Self::Vanished(package) => write!(f, "Would unregister {package}: its source and modules are gone."),
         }
     }
 }
@@ -65,24 +65,24 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = |names: &[Name]| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         match self {
-            Self::Requested => f.write_str("it was asked for"),
-            Self::Forced => f.write_str("it was asked for with --force"),
+            Self::Requested => f.write_str("requested"),
+            Self::Forced => f.write_str("requested with --force"),
             Self::Missing => f.write_str("it is missing"),
             Self::Newer(version) => write!(f, "version {version} is installed, this one is newer"),
             Self::Stale(Stale::Kernel) => f.write_str("the kernel was rebuilt under the same release"),
             Self::Stale(Stale::Source) => f.write_str("its source has changed"),
             Self::Stale(Stale::Headers) => f.write_str("the kernel's headers have changed"),
             Self::Stale(Stale::Dependency(name)) => write!(f, "it depends on {name}, which has changed"),
-            Self::Stale(Stale::Files) => f.write_str("files of it are missing or were changed"),
+            Self::Stale(Stale::Files) => f.write_str("its files are missing or were changed"),
             Self::Stale(Stale::Signature(why) | Stale::Unsigned(why)) => {
                 write!(f, "it is not signed as it should be: {why}")
             }
             Self::Orphaned => f.write_str("its kernel was removed"),
             Self::Present => f.write_str("it is as it should be"),
-            Self::Gone => f.write_str("nothing of it is there"),
+            Self::Gone => f.write_str("it is not there"),
             Self::Upgrade => f.write_str("its kernel is about to be replaced"),
             Self::Built => f.write_str("it is built"),
-            Self::Manual => f.write_str("it is installed by hand only"),
+            Self::Manual => f.write_str("it is only installed by hand"),
             Self::Shared(from) => write!(f, "it has no headers, and shares the build for {from}"),
             Self::Excluded(why) => write!(f, "it is not meant for this kernel: {why}"),
             Self::Headers(what) => write!(f, "waiting for headers: {what}"),
@@ -108,8 +108,8 @@ impl fmt::Display for Step {
             Action::Install => write!(f, "install {package} for kernel {kernel}: {reason}"),
             Action::Sign => write!(f, "sign {package} for kernel {kernel}: {reason}"),
             Action::Uninstall => write!(f, "uninstall {package} from kernel {kernel}: {reason}"),
-            Action::Delete => write!(f, "delete what is built of {package} for kernel {kernel}: {reason}"),
-            Action::Outdate => write!(f, "count {package} as stale for kernel {kernel}: {reason}"),
+            Action::Delete => write!(f, "delete the build of {package} for kernel {kernel}: {reason}"),
+            Action::Outdate => write!(f, "mark {package} as outdated for kernel {kernel}: {reason}"),
             Action::Remove => write!(f, "remove {package} from kernel {kernel}: {reason}"),
             Action::Keep => write!(f, "keep {package} for kernel {kernel}: {reason}"),
             Action::Skip => write!(f, "skip {package} for kernel {kernel}: {reason}"),

@@ -131,7 +131,7 @@ pub enum ProcessError {
         source: io::Error,
     },
     /// Its end could not be awaited, or its output not read.
-    #[error("lost track of {program}: {source}")]
+    #[error("cannot wait for {program}: {source}")]
     Wait {
         /// The program.
         program: String,

@@ -6,7 +6,6 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::execute::work::installed_version;
 use crate::install::{self, artefact};
-use crate::journal::JournalError;
 use crate::names::{Kernel, Name, Package};
 use crate::tree::manifest::{KernelManifest, Manifest};
 use crate::tree::walk::{self, Filter};
@@ -22,7 +21,7 @@ pub struct Dependants {
 
 /// The packages to be built anew for `kernel`, after `installed` was installed for it, or as if it were.
 pub fn find(ctx: &Context, kernel: &Kernel, installed: &Package) -> Result<Dependants, Error> {
-    let beside = KernelManifest::beside(&ctx.trees, &kernel.release).map_err(JournalError::File)?;
+    let beside = KernelManifest::beside(&ctx.trees, &kernel.release)?;
     let beside = beside.unwrap_or_default();
     let mut followers: BTreeMap<Name, Follower> = BTreeMap::new();
     for entry in walk::walk(&ctx.trees, &Filter::default()).packages {

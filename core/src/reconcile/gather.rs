@@ -4,14 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::{Scope, adopt, dependants, stale, vanished};
+use super::{How, Scope, adopt, dependants, stale, vanished};
 use crate::context::Context;
 use crate::error::Error;
 use crate::facts::KernelFacts;
 use crate::host::headers_package;
 use crate::host::owner::Fate;
 use crate::install::{self, artefact, weak};
-use crate::journal::JournalError;
 use crate::kernel::identity::{Match, headers_match};
 use crate::kernel::installed;
 use crate::kernel::version;
@@ -85,12 +84,13 @@ fn before(ctx: &Context, over: bool) -> Result<(Before, Walk), Error> {
     Ok((before, walk))
 }
 
-/// Reads the facts for the kernels in `scope`. `spare`: known failures are not tried again.
-pub(super) fn gather(session: &Session<'_>, scope: &Scope, spare: bool, over: bool) -> Result<Gathered, Error> {
+/// Reads the facts for the kernels in `scope`. `over`: as for [`before`].
+pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How, over: bool) -> Result<Gathered, Error> {
     let ctx = session.ctx;
     let (before, walk) = before(ctx, over)?;
     let mut broken = Vec::new();
-    for entry in walk.packages.iter().filter(|entry| entry.source == Source::Broken) {
+    let gives_way = |entry: &PackageEntry| how.everything && gives_way(&walk, entry);
+    for entry in walk.packages.iter().filter(|entry| entry.source == Source::Broken && !gives_way(entry)) {
         let package = &entry.package;
         let source = ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version));
         broken.push(format!(
@@ -101,7 +101,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, spare: bool, over: bo
     broken.extend(
         walk.unreadable
             .iter()
-            .map(|entry| format!("{} was passed over: {}", ctx.trees.shown(&entry.path).display(), entry.why)),
+            .map(|entry| format!("{} was ignored: {}", ctx.trees.shown(&entry.path).display(), entry.why)),
     );
     let sources = before.sources();
     let shared = weak::links::shared_when_tidy(&ctx.trees);
@@ -135,16 +135,14 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, spare: bool, over: bo
         let looker = Looker {
             session,
             facts: &facts,
-            beside: KernelManifest::beside(&ctx.trees, &kernel.release)
-                .map_err(JournalError::File)?
-                .unwrap_or_default(),
+            beside: KernelManifest::beside(&ctx.trees, &kernel.release)?.unwrap_or_default(),
             marked: stale::marked(ctx, &kernel),
             shared: &shared,
             sources: &sources,
             prospect: std::cell::OnceCell::new(),
-            spare,
+            how,
         };
-        for (name, entries) in newest(ctx, &walk, &sources) {
+        for (name, entries) in newest(ctx, &walk, &sources, &gives_way) {
             if let Some(package) = looker.package(name, &entries)? {
                 gathered.facts.packages.push(package);
             }
@@ -170,8 +168,7 @@ fn kernels(
         }
     }
     let ours = |release: &Release, path: &Path| {
-        path.ends_with(crate::tree::paths::KERNEL_MANIFEST)
-            || manifests.get(release).is_some_and(|files| files.contains(path))
+        crate::tree::paths::is_note(path) || manifests.get(release).is_some_and(|files| files.contains(path))
     };
     let label = |release: &Release| crate::names::Arch::new(ctx.distribution.arch_label(release, &ctx.machine.name));
     let found = installed::scan(&ctx.trees, &ours)?;
@@ -254,15 +251,23 @@ fn headers(session: &Session<'_>, facts: &KernelFacts) -> HeadersState {
     }
 }
 
+/// Whether the source of `entry` has gone and another version has one.
+fn gives_way(walk: &Walk, entry: &PackageEntry) -> bool {
+    let successor = |other: &&PackageEntry| other.source == Source::Added && other.package.name == entry.package.name;
+    entry.source == Source::Broken && walk.packages.iter().any(|other| successor(&other))
+}
+
 /// Every package's versions, the newest first; not those that only wait for their successor, but those of `sources`.
 fn newest<'a>(
     ctx: &Context,
     walk: &'a Walk,
     sources: &BTreeMap<Package, PathBuf>,
+    gives_way: &dyn Fn(&PackageEntry) -> bool,
 ) -> BTreeMap<&'a Name, Vec<&'a PackageEntry>> {
     let mut packages: BTreeMap<&Name, Vec<&PackageEntry>> = BTreeMap::new();
     let counts = |entry: &&PackageEntry| {
-        sources.contains_key(&entry.package) || !superseded::is_marked(&ctx.trees, &entry.package)
+        let waits = superseded::is_marked(&ctx.trees, &entry.package) || gives_way(entry);
+        sources.contains_key(&entry.package) || !waits
     };
     for entry in walk.packages.iter().filter(counts) {
         packages.entry(&entry.package.name).or_default().push(entry);
@@ -285,7 +290,7 @@ struct Looker<'a> {
     sources: &'a BTreeMap<Package, PathBuf>,
     /// How modules for this kernel are signed, once somebody asks.
     prospect: std::cell::OnceCell<Prospect>,
-    spare: bool,
+    how: How,
 }
 
 impl Looker<'_> {
@@ -331,7 +336,7 @@ impl Looker<'_> {
             return Ok(Some(facts));
         }
         self.ask(&mut facts, entry.source == Source::Added);
-        if self.spare {
+        if self.how.spare_known_failures {
             facts.known_failure = self.known_failure(package);
         }
         Ok(Some(facts))
@@ -349,7 +354,7 @@ impl Looker<'_> {
                 let conf = &evaluated.conf;
                 facts.depends = conf.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok()).collect();
                 facts.follows = conf.build_depends_rebuild;
-                facts.wish = if !conf.autoinstall {
+                facts.wish = if !conf.autoinstall && !self.how.everything {
                     Wish::Manual
                 } else if evaluated.recipe.is_excluded() {
                     let reasons = evaluated.recipe.excluded_wholly.iter().map(ToString::to_string);

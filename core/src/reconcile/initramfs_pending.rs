@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use crate::context::Context;
 use crate::durable;
 use crate::error::Error;
-use crate::journal::JournalError;
 use crate::names::{Kernel, Package, Release};
 use crate::tree::Trees;
 use crate::tree::manifest::KernelManifest;
@@ -19,7 +18,7 @@ pub const WHATEVER: &str = "*";
 /// Notes that the modules of `package` are about to be taken out of `kernel`.
 pub fn note(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<(), Error> {
     let trees = &ctx.trees;
-    let beside = KernelManifest::beside(trees, &kernel.release).map_err(JournalError::File)?;
+    let beside = KernelManifest::beside(trees, &kernel.release)?;
     let mut names: BTreeSet<String> = BTreeSet::new();
     if let Some(entry) = beside.as_ref().and_then(|beside| beside.find(package, &kernel.arch)) {
         names.extend(entry.files.iter().map(|file| file.name.clone()));
@@ -35,8 +34,7 @@ pub fn note(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<(), Err
     }
     let text = names.into_iter().collect::<Vec<_>>().join("\n");
     durable::own_dirs(&dir(trees))
-        .and_then(|()| durable::write_atomic(&dir(trees).join(&kernel.release), text.as_bytes(), 0o644))
-        .map_err(JournalError::File)?;
+        .and_then(|()| durable::write_atomic(&dir(trees).join(&kernel.release), text.as_bytes(), 0o644))?;
     Ok(())
 }
 

@@ -65,6 +65,9 @@ pub struct How {
     pub spare_known_failures: bool,
     /// Any wanted module that is missing is a failure: image builds, CI.
     pub strict: bool,
+    /// The source tree decides: packages that do not ask for AUTOINSTALL are installed as well, and a version whose
+    /// source has gone gives way to another one.
+    pub everything: bool,
     /// All files of the transaction that we are part of are in their places, so that what is not there now will not come.
     /// `None`: they are, unless a scriptlet of rpm calls.
     pub over: Option<bool>,
@@ -130,7 +133,7 @@ pub fn preview(session: &Session<'_>, scope: &Scope, how: How) -> Result<(Plan, 
 
 fn look(session: &Session<'_>, scope: &Scope, how: How) -> Result<(Plan, gather::Gathered), Error> {
     let over = how.over.unwrap_or(session.ctx.machine.rpm_scriptlet.is_none());
-    let gathered = gather::gather(session, scope, how.spare_known_failures, over)?;
+    let gathered = gather::gather(session, scope, how, over)?;
     let plan = Plan { registering: gathered.before.registering(), ..plan(&gathered.facts) };
     Ok((plan, gathered))
 }
@@ -291,8 +294,7 @@ pub fn kernel_is_going(
 ) -> Result<Vec<(crate::names::Package, Error)>, Error> {
     session.heal(reporter)?;
     let failures = orphan::remove_all(session, kernel, reporter)?;
-    Record::list(&session.ctx.trees, Some(&kernel.release))
-        .map_err(JournalError::File)?
+    Record::list(&session.ctx.trees, Some(&kernel.release))?
         .iter()
         .filter(|record| !install::is_built(session.ctx, &record.package, &record.kernel))
         .try_for_each(|record| {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::context::Context;
 use crate::error::Error;
 use crate::install::{self, weak};
-use crate::journal::{Change, JournalError};
+use crate::journal::Change;
 use crate::names::{Kernel, Package, Release};
 use crate::plan::Step;
 use crate::report::{Event, Reporter};
@@ -60,8 +60,7 @@ pub(super) fn remove_all(
     }
     if let Err(error) = forgotten(session, kernel, &failures, reporter) {
         reporter.report(Event::Error(error.lines()));
-        let beside =
-            KernelManifest::beside(&ctx.trees, &kernel.release).map_err(JournalError::File)?.unwrap_or_default();
+        let beside = KernelManifest::beside(&ctx.trees, &kernel.release)?.unwrap_or_default();
         let left =
             beside.installed.into_iter().find(|entry| !failures.iter().any(|(failed, _)| *failed == entry.package));
         failures.extend(left.map(|entry| (entry.package, error)));
@@ -79,7 +78,7 @@ fn forgotten(
 ) -> Result<(), Error> {
     let ctx = session.ctx;
     let path = ctx.trees.kernel_manifest(&kernel.release);
-    let Some(mut beside) = KernelManifest::beside(&ctx.trees, &kernel.release).map_err(JournalError::File)? else {
+    let Some(mut beside) = KernelManifest::beside(&ctx.trees, &kernel.release)? else {
         return Ok(());
     };
     let of_failed = |package: &Package| failed.iter().any(|(failed, _)| failed == package);
@@ -102,6 +101,8 @@ fn forgotten(
         }
         beside.drop(&entry.package.name, &entry.arch);
     }
+    let gone: Vec<String> = here.iter().flat_map(|entry| &entry.files).map(|file| file.name.clone()).collect();
+    install::image_list::stage(ctx, &mut change, &kernel.release, &beside, &gone, &[]);
     if beside.installed.is_empty() {
         change.remove_file(&path);
     } else {
@@ -118,7 +119,7 @@ fn forgotten(
 
 /// Removes what manifests beside the modules of a removed kernel list and the tree knows nothing of.
 pub(super) fn forget(session: &Session<'_>, release: &Release, reporter: &dyn Reporter) -> Result<(), Error> {
-    let beside = KernelManifest::beside(&session.ctx.trees, release).map_err(JournalError::File)?.unwrap_or_default();
+    let beside = KernelManifest::beside(&session.ctx.trees, release)?.unwrap_or_default();
     let arches: BTreeSet<_> = beside.installed.into_iter().map(|entry| entry.arch).collect();
     for arch in arches {
         forgotten(session, &Kernel { release: release.clone(), arch }, &[], reporter)?;
@@ -129,7 +130,7 @@ pub(super) fn forget(session: &Session<'_>, release: &Release, reporter: &dyn Re
 /// Deletes the directory of a removed kernel, of which nothing is left but our manifest and depmod's files.
 pub(super) fn clear(ctx: &Context, release: &Release) -> Result<(), Error> {
     let dir = ctx.trees.modules_dir(release);
-    let ours = |_: &Release, path: &std::path::Path| path.ends_with(crate::tree::paths::KERNEL_MANIFEST);
+    let ours = |_: &Release, path: &std::path::Path| crate::tree::paths::is_note(path);
     let found = crate::kernel::installed::look(&ctx.trees, release.clone(), &ours);
     if !found.is_some_and(|found| found.is_orphan(&ours)) {
         return Ok(());

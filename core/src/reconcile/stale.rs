@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use crate::context::Context;
 use crate::durable;
 use crate::error::Error;
-use crate::journal::JournalError;
 use crate::names::{Kernel, Package};
 
 /// The packages marked for `kernel`.
@@ -39,12 +38,12 @@ pub fn clear<'a>(ctx: &Context, kernel: &Kernel, packages: impl IntoIterator<Ite
 fn store(ctx: &Context, kernel: &Kernel, packages: &BTreeSet<Package>) -> Result<(), Error> {
     let path = ctx.trees.stale_list(kernel);
     if packages.is_empty() {
-        return Ok(durable::remove_any(&path).map_err(JournalError::File)?);
+        return Ok(durable::remove_any(&path)?);
     }
     if let Some(dir) = path.parent() {
-        durable::own_dirs(dir).map_err(JournalError::File)?;
+        durable::own_dirs(dir)?;
     }
     let mut text = packages.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     text.push('\n');
-    Ok(durable::write_atomic(&path, text.as_bytes(), 0o600).map_err(JournalError::File)?)
+    Ok(durable::write_atomic(&path, text.as_bytes(), 0o600)?)
 }

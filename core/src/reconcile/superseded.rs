@@ -18,7 +18,7 @@ use crate::files::copy_tree;
 use crate::host::owner::{Fate, Owner, Signs};
 use crate::install;
 use crate::install::superseded_mark::{all, load, to_bytes};
-use crate::journal::{Change, JournalError, WorkDir};
+use crate::journal::{Change, WorkDir};
 use crate::names::{Kernel, Package};
 use crate::report::Reporter;
 use crate::run::Session;
@@ -33,7 +33,7 @@ pub fn renew(ctx: &Context, package: &Package, owner: Owner) -> Result<(), Error
     let mark =
         Mark { package: package.clone(), owner, source: fs::read_link(trees.source_link(package))?, renewed: true };
     let dir = trees.superseded(package);
-    durable::own_dirs(&dir).map_err(JournalError::File)?;
+    durable::own_dirs(&dir)?;
     let _lock = ctx.lock_tree()?;
     let mut change = Change::new(trees, format!("look at {package} anew"));
     change.stage_bytes(to_bytes(&mark)?, 0o644, &dir.join("mark.json"));
@@ -53,14 +53,14 @@ pub fn mark(ctx: &Context, package: &Package, owner: Owner, reporter: &dyn Repor
     let before = load(trees, package).map(|mark| mark.source).filter(|_| kept);
     let mark =
         Mark { package: package.clone(), owner, source: before.unwrap_or_else(|| source.clone()), renewed: false };
-    durable::own_dirs(&dir).map_err(JournalError::File)?;
+    durable::own_dirs(&dir)?;
     // A later run deletes what a killed one left here.
-    let work = WorkDir::new(trees).map_err(JournalError::File)?;
+    let work = WorkDir::new(trees)?;
     let stage = dir.join(format!("{NEW}source"));
     let original = trees.source_of(package);
     let staged = !kept && original.is_dir();
     if staged {
-        durable::remove_any(&stage).map_err(JournalError::File)?;
+        durable::remove_any(&stage)?;
         copy_tree(&original, &stage)?;
     }
     {
@@ -73,7 +73,7 @@ pub fn mark(ctx: &Context, package: &Package, owner: Owner, reporter: &dyn Repor
         }
         change.commit()?;
     }
-    work.remove().map_err(JournalError::File)?;
+    work.remove()?;
     reporter.line(&format!("Keeping {package} until its successor is installed."));
     Ok(())
 }
@@ -235,8 +235,8 @@ fn restore(ctx: &Context, mark: &Mark) -> Result<(), Error> {
 /// Forgets the mark, and the source that was kept with it.
 fn drop_mark(ctx: &Context, package: &Package) -> Result<(), Error> {
     let dir = ctx.trees.superseded(package);
-    durable::remove_any(&dir).map_err(JournalError::File)?;
-    durable::prune(&dir, &ctx.trees.own()).map_err(JournalError::File)?;
+    durable::remove_any(&dir)?;
+    durable::prune(&dir, &ctx.trees.own())?;
     Ok(())
 }
 

@@ -6,7 +6,6 @@ use super::orphan;
 use crate::context::Context;
 use crate::error::Error;
 use crate::install::{self, artefact};
-use crate::journal::JournalError;
 use crate::names::{Kernel, Package};
 use crate::reconcile::superseded;
 use crate::report::{Buffer, Event, Reporter};
@@ -40,7 +39,7 @@ pub(super) fn has_vanished(ctx: &Context, entry: &PackageEntry) -> Result<bool, 
 /// told without dkms.conf: then it is.
 fn is_there(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<bool, Error> {
     let dir = ctx.trees.modules_dir(&kernel.release);
-    let beside = KernelManifest::beside(&ctx.trees, &kernel.release).map_err(JournalError::File)?.unwrap_or_default();
+    let beside = KernelManifest::beside(&ctx.trees, &kernel.release)?.unwrap_or_default();
     if let Some(entry) = beside.find(package, &kernel.arch) {
         return Ok(entry.files.iter().any(|file| std::fs::symlink_metadata(file.outer(&dir)).is_ok()));
     }

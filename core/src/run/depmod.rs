@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
+use crate::compress::Compression;
 use crate::context::Context;
 use crate::durable::{self, FileError};
 use crate::error::Error;
 use crate::journal::{Change, JournalError};
+use crate::kernel::{self, find::ModuleIndex};
 use crate::names::Release;
-use crate::process::{self, Task};
+use crate::process::{self, Output, Task};
 
 /// The files that depmod writes, besides `modules.*.bin`.
 const PRODUCTS: &[&str] =
@@ -23,8 +25,8 @@ const PRODUCTS: &[&str] =
 /// What running depmod came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Depmod {
-    /// It was run.
-    Done,
+    /// It was run. The errors that it names and passes over: of files that it can't read, for one.
+    Done(Vec<String>),
     /// `modules.dep` is missing: a kernel that is not installed, or half gone.
     Skipped,
     /// It failed; what it said.
@@ -97,7 +99,7 @@ pub fn run(ctx: &Context, release: &Release) -> Result<Depmod, Error> {
     let done = run_now(ctx, release)?;
     if !matches!(done, Depmod::Failed(_)) {
         for note in settled {
-            durable::remove_any(&note.path).map_err(JournalError::File)?;
+            durable::remove_any(&note.path)?;
         }
     }
     Ok(done)
@@ -108,31 +110,110 @@ fn run_now(ctx: &Context, release: &Release) -> Result<Depmod, Error> {
     if !dir.join("modules.dep").exists() {
         return Ok(Depmod::Skipped);
     }
+    // Such a one ends with 0 and leaves an empty index.
+    if let Some(why) = unreadable(ctx, release) {
+        return Ok(Depmod::Failed(why));
+    }
     let (base, _guard) = base_for(ctx)?;
-    let mut argv: Vec<OsString> = vec!["depmod".into(), "-a".into()];
-    if let Some(base) = &base {
-        argv.extend(["-b".into(), base.clone()]);
-    }
-    let map = ctx.trees.outer(format!("/boot/System.map-{release}"));
-    if map.exists() {
-        argv.extend(["-F".into(), map.into()]);
-    }
-    argv.push(release.as_str().into());
-    // Our own depmod serves every root: its files are the same, and a root of another architecture can't run its own.
-    let mut env = ctx.world.environment().clone();
-    env.insert("PATH".into(), crate::process::DEFAULT_PATH.into());
-    let end = process::run(Task::new(argv, Path::new("/"), &env))?;
+    let end = process::run(task(ctx, release, base.as_ref()))?;
+    let text = end.text();
+    let text = text.trim();
     if !end.status.success() {
-        let text = end.text();
-        let text = text.trim();
         return Ok(Depmod::Failed(if text.is_empty() {
             format!("it exited with status {}", end.code())
         } else {
             text.to_owned()
         }));
     }
+    if fs::metadata(dir.join("modules.dep")).is_ok_and(|meta| meta.len() == 0) {
+        let left = ModuleIndex::load(&dir).map_or(0, |index| index.len());
+        if left > 0 {
+            return Ok(Depmod::Failed(one_line(&format!("it lists none of {left} modules\n{text}"))));
+        }
+    }
     clear_products(&dir)?;
-    Ok(Depmod::Done)
+    let errors = text.lines().filter(|line| line.contains("ERROR:"));
+    Ok(Depmod::Done(errors.map(str::to_owned).collect()))
+}
+
+fn one_line(text: &str) -> String {
+    text.trim().replace('\n', ": ")
+}
+
+/// The task that makes the index: with the root's own depmod, where that runs and its modules are where it looks; else with
+/// ours, by the root's configuration.
+fn task(ctx: &Context, release: &Release, base: Option<&OsString>) -> Task {
+    let mut argv: Vec<OsString> = vec!["depmod".into(), "-a".into()];
+    let map = ctx.trees.outer(format!("/boot/System.map-{release}"));
+    let is_its_own = is_roots_own(ctx);
+    if is_its_own {
+        if map.exists() {
+            argv.extend(["-F".into(), ctx.trees.shown(&map).into()]);
+        }
+    } else {
+        if let Some(base) = base {
+            argv.extend(["-b".into(), base.clone()]);
+        }
+        if !ctx.trees.root.is_host() {
+            for dir in CONFIGURATION {
+                argv.extend(["-C".into(), ctx.trees.outer(dir).into()]);
+            }
+        }
+        if map.exists() {
+            argv.extend(["-F".into(), map.into()]);
+        }
+    }
+    argv.push(release.as_str().into());
+    in_its_world(ctx, argv, is_its_own)
+}
+
+/// Where depmod finds what it is to prefer (depmod.d(5)).
+const CONFIGURATION: [&str; 5] =
+    ["/etc/depmod.d", "/run/depmod.d", "/usr/local/lib/depmod.d", "/usr/lib/depmod.d", "/lib/depmod.d"];
+
+fn in_its_world(ctx: &Context, argv: Vec<OsString>, is_its_own: bool) -> Task {
+    let path = crate::process::DEFAULT_PATH.into();
+    if is_its_own {
+        let mut task = ctx.world.task(argv, Path::new("/"));
+        task.env.insert("PATH".into(), path);
+        return task;
+    }
+    let mut env = ctx.world.environment().clone();
+    env.insert("PATH".into(), path);
+    Task::new(argv, Path::new("/"), &env)
+}
+
+/// Whether a depmod of another root's own makes its index. One of another architecture can't run here, and says so at once.
+fn is_roots_own(ctx: &Context) -> bool {
+    let usual =
+        [Path::new("/lib/modules"), Path::new("/usr/lib/modules")].contains(&ctx.trees.install.inside.as_path());
+    if ctx.trees.root.is_host() || !usual || !ctx.world.is_inside() || !ctx.world.has("depmod") {
+        return false;
+    }
+    let mut task = in_its_world(ctx, vec!["depmod".into(), "--version".into()], true);
+    task.output = Output::Null;
+    process::run(task).is_ok_and(|end| end.status.success())
+}
+
+/// Why depmod can't make the index of `release`, if it can't: it does not know how the kernel's modules are compressed. One
+/// that does not say what it knows (busybox's) is believed.
+pub fn unreadable(ctx: &Context, release: &Release) -> Option<String> {
+    let kind = kernel::compression::of_kernel(&ctx.trees.modules_dir(release));
+    let feature = match kind {
+        Compression::None => return None,
+        Compression::Gzip => "ZLIB",
+        Compression::Xz => "XZ",
+        Compression::Zstd => "ZSTD",
+    };
+    let is_its_own = is_roots_own(ctx);
+    let end = process::run(in_its_world(ctx, vec!["depmod".into(), "--version".into()], is_its_own)).ok()?;
+    let whose = if is_its_own { "The depmod of this root" } else { "The depmod of this system" };
+    lacks(&end.text(), feature).then(|| format!("{whose} can not read modules compressed by {kind}"))
+}
+
+/// Whether the text of `depmod --version` says that `feature` is left out (kmod 23 and later: `+XZ` or `-XZ`).
+fn lacks(version: &str, feature: &str) -> bool {
+    version.split_whitespace().any(|word| word.strip_prefix('-') == Some(feature))
 }
 
 /// Whether depmod must be told a base directory: the one that holds `lib/modules`. For a module tree
@@ -184,4 +265,26 @@ fn clear_products(dir: &Path) -> Result<(), Error> {
 /// A kernel without modules of its own (all built in) is no removed kernel.
 fn is_installed(dir: &Path) -> bool {
     ["kernel", "vmlinuz", "modules.order", "modules.builtin"].iter().any(|name| dir.join(name).exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_depmod_leaves_out() {
+        let with = "kmod version 30\n+ZSTD +XZ +ZLIB +LIBCRYPTO -EXPERIMENTAL\n";
+        let without = "kmod version 34\n-ZSTD +XZ -ZLIB +OPENSSL\n";
+        for (text, feature, is_lacking) in [
+            (with, "ZSTD", false),
+            (with, "XZ", false),
+            (without, "ZSTD", true),
+            (without, "XZ", false),
+            (without, "ZLIB", true),
+            ("BusyBox v1.37", "XZ", false),
+            ("", "ZSTD", false),
+        ] {
+            assert_eq!(lacks(text, feature), is_lacking, "{feature} in {text:?}");
+        }
+    }
 }

@@ -19,8 +19,9 @@ pub struct Script {
     pub line: String,
 }
 
-/// Finds the script that `line` names: in `/etc/dkms/<m>/` if it is executable there, else in `dir`.
-/// `None`, after a warning, if it is not executable or not there: that is no failure.
+/// Finds the script that `line` names: in `/etc/dkms/<m>/` if it is executable there, else in `dir`. An absolute name,
+/// too, is one below these directories: no program of the system's runs in a package's name (docs/contract.md 4.6).
+/// `None`, after a warning that says why, if it is not there or not executable: that is no failure.
 pub fn find(
     ctx: &Context,
     package: &Package,
@@ -30,18 +31,70 @@ pub fn find(
     reporter: &dyn Reporter,
 ) -> Option<Script> {
     let file = line.split_whitespace().next()?;
-    let runs = |dir: &Path| {
-        std::fs::metadata(dir.join(file)).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    let state = |dir: &Path| match std::fs::metadata(below(dir, file)) {
+        Ok(meta) if !meta.is_file() => State::NoFile,
+        Ok(meta) if meta.permissions().mode() & 0o111 == 0 => State::NotExecutable,
+        Ok(_) => State::Runs,
+        Err(_) => State::Missing,
     };
     let local = ctx.trees.outer(Path::new("/etc/dkms").join(&package.name));
     for dir in [&local, dir] {
-        if runs(dir) {
+        if state(dir) == State::Runs {
             return Some(Script { dir: dir.to_owned(), line: line.to_owned() });
         }
     }
     reporter.report(Event::Line(String::new()));
-    reporter.warning(&[&format!("The {which} script is not executable.")]);
+    let shown = ctx.trees.shown(&below(dir, file));
+    let why = match state(dir) {
+        State::NotExecutable => format!("{} lacks the permission to execute: chmod +x {0}", shown.display()),
+        State::NoFile => format!("{} is not a file.", shown.display()),
+        State::Missing | State::Runs if Path::new(file).is_absolute() => format!(
+            "{} does not exist. Scripts are looked for in the source, also where their name begins with \"/\".",
+            shown.display()
+        ),
+        State::Missing | State::Runs => format!("{} does not exist.", shown.display()),
+    };
+    reporter.warning(&[&format!("The {which} script is not executable."), &why]);
     None
+}
+
+/// What is at a script's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Missing,
+    NoFile,
+    NotExecutable,
+    Runs,
+}
+
+/// The script `file` in `dir`; a leading `/` means nothing.
+fn below(dir: &Path, file: &str) -> PathBuf {
+    dir.join(file.trim_start_matches('/'))
+}
+
+/// The arguments of a script as a shell hands them over in `dir`: a word that is a file name pattern becomes the names
+/// that it matches, in order; one that matches nothing stays (bash(1), "Pathname Expansion").
+fn expanded(dir: &Path, words: std::str::SplitWhitespace<'_>) -> Vec<OsString> {
+    let options =
+        glob::MatchOptions { require_literal_separator: true, require_literal_leading_dot: true, ..Default::default() };
+    let mut arguments = Vec::new();
+    for word in words {
+        let mut names: Vec<OsString> = Vec::new();
+        if word.contains(['*', '?', '[']) {
+            let root = glob::Pattern::escape(&dir.to_string_lossy());
+            let pattern = if word.starts_with('/') { word.to_owned() } else { format!("{root}/{word}") };
+            let found = glob::glob_with(&pattern, options).into_iter().flatten().flatten();
+            names.extend(found.map(|path| match path.strip_prefix(dir) {
+                Ok(relative) if !word.starts_with('/') => relative.as_os_str().to_owned(),
+                _ => path.into_os_string(),
+            }));
+        }
+        if names.is_empty() {
+            names.push(word.into());
+        }
+        arguments.extend(names);
+    }
+    arguments
 }
 
 /// What build and install hand to scripts, besides the environment of this program.
@@ -74,8 +127,8 @@ pub fn run(
     let through_link = script.dir == source && ctx.world.is_inside();
     let called = ctx.world.called(&ctx.trees, if through_link { &link } else { &script.dir });
     let mut words = script.line.split_whitespace();
-    let program = called.join(words.next().unwrap_or_default());
-    let argv: Vec<OsString> = std::iter::once(program.into_os_string()).chain(words.map(OsString::from)).collect();
+    let program = below(&called, words.next().unwrap_or_default());
+    let argv: Vec<OsString> = std::iter::once(program.into_os_string()).chain(expanded(&script.dir, words)).collect();
     let mut task = ctx.world.task(argv, &called);
     task.env.extend(extra.clone());
     task.env.insert("PWD".into(), called.into_os_string());
@@ -88,5 +141,38 @@ pub fn run(
             Ok(126)
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_what_bash_makes_of_them() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dir = tmp.path().join("a [b] dir");
+        fs_err::create_dir_all(dir.join("sub")).unwrap();
+        for file in ["one.fw", "two.fw", ".hidden.fw", "sub/three.fw"] {
+            fs_err::write(dir.join(file), "").unwrap();
+        }
+        for line in ["*.fw", "sub/*.fw plain", "*", "no*thing", "[ot]*.fw ?wo.fw", "*/three.fw", ""] {
+            let ours = expanded(&dir, line.split_whitespace());
+            // bash itself is the judge; its own way to hand over what it expands to.
+            let said = std::process::Command::new("bash")
+                .args(["-c", &format!("printf '%s\\n' {line} | sed '1{{/^$/d}}'")])
+                .current_dir(&dir)
+                .env("LC_ALL", "C")
+                .output()
+                .unwrap();
+            let theirs: Vec<OsString> = String::from_utf8(said.stdout).unwrap().lines().map(OsString::from).collect();
+            assert_eq!(ours, theirs, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_name_stays_below_its_directory() {
+        assert_eq!(below(Path::new("/s"), "/bin/true"), Path::new("/s/bin/true"));
+        assert_eq!(below(Path::new("/s"), "scripts/x.sh"), Path::new("/s/scripts/x.sh"));
     }
 }

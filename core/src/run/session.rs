@@ -62,6 +62,12 @@ impl<'a> Session<'a> {
         for what in &healed.undone {
             reporter.warning(&[&format!("An earlier run was interrupted; its change ({what}) has been undone.")]);
         }
+        for (what, why) in &healed.stuck {
+            reporter.warning(&[
+                &format!("An earlier run was interrupted; its change ({what}) can't be completed yet: {why}"),
+                &"Mend that. Every dkms command that changes something tries again; until then it leaves those files alone.",
+            ]);
+        }
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         changed.extend(healed.kernels);
         changed.extend(depmod::owed(self.ctx));

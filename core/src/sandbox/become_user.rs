@@ -90,6 +90,20 @@ pub(super) fn assume(user: BuildUser, talks: bool, parent: Option<Pid>) -> io::R
     Ok(rustix::stdio::dup2_stdin(null)?)
 }
 
+/// Keeps what the caller has open, but for standard input, output and error, from every program that we start: a package
+/// manager has its own state open. (What a task is to have, a jobserver for one, is given to it by its number.)
+#[allow(unsafe_code)]
+pub(super) fn keep_descriptors() {
+    const FIRST: u32 = 3;
+    /// `CLOSE_RANGE_CLOEXEC` (linux/close_range.h), since Linux 5.11.
+    const CLOEXEC: u32 = 4;
+    // SAFETY: with this flag close_range(2) closes nothing, and it takes no memory of ours.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, FIRST, u32::MAX, CLOEXEC) };
+    if done != 0 {
+        log::debug!("the caller's descriptors are inherited: {}", io::Error::last_os_error());
+    }
+}
+
 /// Exchanges the caller's session keyring, whose keys anybody who has it can read, for an empty one (keyrings(7),
 /// keyctl_join_session_keyring(3)). Kernels without keyrings have none to leave.
 #[allow(unsafe_code)]

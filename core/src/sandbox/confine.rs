@@ -20,7 +20,7 @@ use rustix::mount::{
 use rustix::process::{Signal, chdir, chroot, fchdir, getppid, pivot_root, set_parent_process_death_signal};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
-use super::become_user::{IdMapper, assume, unshare};
+use super::become_user::{IdMapper, assume, keep_descriptors, unshare};
 use super::confinement::{Confinement, NOTHING, VERB};
 use crate::process::command;
 
@@ -36,7 +36,10 @@ pub fn stage(args: &[OsString]) -> Option<ExitCode> {
     let done = match verb.to_str()? {
         VERB => enter(rest),
         INIT => become_task(rest),
-        _ => return None,
+        _ => {
+            keep_descriptors();
+            return None;
+        }
     };
     Some(match done {
         Ok(code) => code,
@@ -70,6 +73,10 @@ fn enter(args: &[OsString]) -> io::Result<ExitCode> {
         flags.set(flag, on);
     }
     unshare(flags)?;
+    if wanted.pids {
+        // Shared memory, semaphores and queues (ipc_namespaces(7)) end with the build. Kernels without them have none to keep.
+        let _ = unshare(UnshareFlags::NEWIPC);
+    }
     if wanted.mounts {
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
         let base = confinement.chroot.as_deref().unwrap_or(Path::new("/"));
@@ -164,4 +171,19 @@ fn parse(spec: &OsStr) -> io::Result<(Confinement, PathBuf)> {
 #[allow(clippy::needless_pass_by_value)] // as map_err hands it
 fn at(error: io::Error, action: &str, path: &Path) -> io::Error {
     io::Error::new(error.kind(), format!("{action} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the caller has open does not reach what we start; what was open before is open still.
+    #[test]
+    fn descriptors_of_the_caller_are_kept() {
+        use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+        let file = std::fs::File::open("/dev/null").unwrap();
+        fcntl_setfd(&file, FdFlags::empty()).unwrap();
+        assert!(stage(&["status".into()]).is_none());
+        assert!(fcntl_getfd(&file).unwrap().contains(FdFlags::CLOEXEC));
+    }
 }

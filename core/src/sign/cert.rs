@@ -135,8 +135,8 @@ fn seconds(now: SystemTime) -> i64 {
 pub(super) fn common_name(name: &[u8]) -> Option<String> {
     let sets = Name::from_der(name).ok()?;
     let attributes = sets.iter().filter_map(|set| set.decode_as::<SetOfVec<Attribute<'_>>>().ok());
-    let names = attributes.flat_map(SetOfVec::into_vec).filter(|attribute| attribute.id == COMMON_NAME);
-    names.last().map(|attribute| string(attribute.value))
+    let mut names = attributes.flat_map(SetOfVec::into_vec).filter(|attribute| attribute.id == COMMON_NAME);
+    names.next_back().map(|attribute| string(attribute.value))
 }
 
 /// Whatever string type a name is of; what is not a character in it is shown as such.

@@ -25,11 +25,6 @@ pub fn matches(pattern: &str, name: &str) -> bool {
     pattern[p..].iter().all(|c| *c == '*')
 }
 
-/// Whether `pattern` is a plain word that only matches itself.
-pub fn is_plain(pattern: &str) -> bool {
-    !pattern.contains(['*', '?', '[', '\\'])
-}
-
 /// Matches one character at `p`; gives the place in the pattern after it.
 fn one(pattern: &[char], p: usize, c: char) -> Option<usize> {
     match pattern.get(p)? {

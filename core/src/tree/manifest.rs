@@ -228,7 +228,7 @@ pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileEr
     match from_bytes(&bytes) {
         Ok(body) => Ok(Some(body)),
         Err(why) => {
-            log::warn!("{} is passed over: {why}", path.display());
+            log::warn!("{} is ignored: {why}", path.display());
             Ok(None)
         }
     }
@@ -266,7 +266,7 @@ impl KernelManifest {
         Ok(found.filter(|manifest| {
             let own = manifest.release.as_ref().is_none_or(|written| written == release);
             if !own {
-                log::info!("{} is passed over: it is a copy of another kernel's", path.display());
+                log::info!("{} is ignored: it is a copy of another kernel's", path.display());
             }
             own
         }))

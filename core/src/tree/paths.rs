@@ -42,6 +42,14 @@ pub struct Trees {
 pub const MANIFEST: &str = ".dkms-manifest.json";
 /// The file name of the installed modules' manifest, in `<install tree>/<K>/`.
 pub const KERNEL_MANIFEST: &str = ".dkms-manifest.json";
+/// The file name of the list of modules that a kernel's initramfs needs, in `<install tree>/<K>/`. Our hooks of the initramfs
+/// generators read it.
+pub const IMAGE_LIST: &str = ".dkms-initramfs";
+
+/// Whether a file below `<install tree>/<K>` is one of our notes about the modules there.
+pub fn is_note(path: &Path) -> bool {
+    path.ends_with(KERNEL_MANIFEST) || path.ends_with(IMAGE_LIST)
+}
 
 impl Trees {
     /// The trees of `root` at their default places (hier(7); the classic's defaults).
@@ -157,11 +165,6 @@ impl Trees {
         self.artefact(package, kernel).join("module")
     }
 
-    /// The artefact's build log.
-    pub fn artefact_log(&self, package: &Package, kernel: &Kernel) -> PathBuf {
-        self.artefact(package, kernel).join("log/make.log")
-    }
-
     /// The artefact's manifest.
     pub fn manifest(&self, package: &Package, kernel: &Kernel) -> PathBuf {
         self.artefact(package, kernel).join(MANIFEST)
@@ -185,6 +188,11 @@ impl Trees {
     /// The manifest of everything installed for a kernel.
     pub fn kernel_manifest(&self, release: &Release) -> PathBuf {
         self.modules_dir(release).join(KERNEL_MANIFEST)
+    }
+
+    /// The list of modules that the kernel's initramfs needs.
+    pub fn image_list(&self, release: &Release) -> PathBuf {
+        self.modules_dir(release).join(IMAGE_LIST)
     }
 
     /// A directory of a place. In another root, a link there leads where it would lead who is chrooted into it.

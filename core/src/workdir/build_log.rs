@@ -92,6 +92,12 @@ impl Log {
         writeln!(self.file, "\n{description}\n# command: {command}")
     }
 
+    /// Says how many jobs the latest command may run at once: the first thing to look at where a Makefile is not safe
+    /// to run in parallel.
+    pub fn jobs(&mut self, most: usize) -> io::Result<()> {
+        writeln!(self.file, "# jobs: at most {most}, shared with the other builds of this run")
+    }
+
     /// Ends the record.
     pub fn end(&mut self, code: i32, elapsed: Duration) -> io::Result<()> {
         let seconds = elapsed.as_secs();
@@ -101,11 +107,6 @@ impl Log {
             "\n# exit code: {code}\n# elapsed time: {hours:02}:{minutes:02}:{seconds:02}\n{}",
             "-".repeat(64)
         )
-    }
-
-    /// A line of our own.
-    pub fn note(&mut self, text: &str) -> io::Result<()> {
-        writeln!(self.file, "\n{text}")
     }
 }
 

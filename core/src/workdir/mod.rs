@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::durable;
 use crate::error::Error;
 use crate::files::copy_tree_for;
-use crate::journal::{self, JournalError};
+use crate::journal;
 use crate::lock::{self, Lock, Patience};
 use crate::names::Package;
 use crate::process::Environment;
@@ -59,7 +59,7 @@ impl WorkDir {
         let private = ctx.world.has_private_mounts();
         let mut work = Self { dir: build.clone(), build, user: None, place: None, room: None, own_tmp, kept: true };
         if private || demotion != Demotion::None {
-            work.room = Some(journal::WorkDir::new(trees).map_err(JournalError::File)?);
+            work.room = Some(journal::WorkDir::new(trees)?);
         }
         if let (true, Some(room)) = (private, &work.room) {
             clear_place(trees, package, &work.build)?;
@@ -204,7 +204,7 @@ impl WorkDir {
         handover::take_back(&self.dir, user)?;
         if let Some(log) = log {
             // Whatever the build has put in its place.
-            durable::remove_any(log.path()).map_err(JournalError::File)?;
+            durable::remove_any(log.path())?;
             log.copy_to(log.path())?;
         }
         Ok(())

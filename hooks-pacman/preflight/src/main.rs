@@ -6,11 +6,11 @@ mod packages;
 use std::process::ExitCode;
 
 use dkms_core::error::Error;
+use dkms_core::event;
 use dkms_core::preflight;
 use dkms_core::report::{Event, Reporter};
 use dkms_core::root::Root;
 use dkms_core::sandbox::confine;
-use dkms_hooks_pacman::core;
 use dkms_hooks_pacman::launcher::REFUSES;
 use dkms_hooks_pacman::places::Places;
 use dkms_hooks_pacman::preflight::{Headers, Packages, incoming};
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     if let Some(code) = confine::stage(&words) {
         return code;
     }
-    let reporter = core::console();
+    let reporter = dkms_hooks_pacman::console();
     match run(&reporter) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -37,7 +37,7 @@ fn run(reporter: &dyn Reporter) -> Result<u8, Error> {
     if targets.kernels.is_empty() {
         return Ok(0);
     }
-    let ctx = core::context(&["status"])?;
+    let ctx = event::surroundings(false)?;
     let places = Places::of(&Root::host());
     let databases = packages::Databases::open(&places.db.to_string_lossy(), &places.caches);
     let unknown: &dyn Packages = &Unknown;

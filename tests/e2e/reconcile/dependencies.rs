@@ -67,7 +67,7 @@ pub fn follow() -> Result<()> {
     scene.ok("echo broken >>/usr/src/user-1.0/user.c")?;
     let before = scene.ok(made)?;
     let said = scene.exits(10, "dkms install base/3.0 -k {k}")?;
-    says(&said, &["user/1.0 could not be built anew", "its present modules stay"])?;
+    says(&said, &["user/1.0 could not be rebuilt", "its present modules stay"])?;
     let after = scene.ok(made)?;
     ensure!(before == after, "a failed rebuild changed what was there");
     says(&scene.status()?, &["base/3.0, ", "user/1.0, "])?;

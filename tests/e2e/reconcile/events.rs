@@ -129,7 +129,7 @@ pub fn same_name() -> Result<()> {
 
     // The kernel's package is about to be replaced: marks, and deletes nothing.
     let said = scene.exits(0, "dkms kernel_preinst -k {k}")?;
-    says(&said, &["hello/1.0 will be built anew"])?;
+    says(&said, &["hello/1.0 will be rebuilt"])?;
     ensure!(scene.ok(FILE)? == first, "kernel_preinst touched the module");
     // It was the same again: nothing to do.
     scene.exits(0, "dkms reconcile -k {k} --initramfs=never")?;

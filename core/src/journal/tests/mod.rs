@@ -8,6 +8,7 @@ use crate::root::Root;
 use crate::tree::compare::{Comparer, Differences};
 use crate::tree::manifest::{Installed, InstalledFile, KernelManifest};
 use crate::tree::walk::{Filter, walk};
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 
 use bed::{Bed, Snapshot, bed, kernel, on, package, plain};
@@ -279,6 +280,38 @@ fn another_directory_is_kept_instead() {
         assert!(!copy.exists());
         assert_eq!(bed.journals(), 0);
     }
+}
+
+/// A change that can't be carried out stops no other, only one of the same files; and it is tried again.
+#[test]
+fn a_change_that_is_stuck_stops_only_what_it_touches() {
+    let bed = bed();
+    let mut change = bed.install("updates/dkms");
+    // Killed when everything is written, and nothing in place.
+    change.hands.stop_after = Some(16);
+    assert!(matches!(change.commit(), Err(JournalError::Stopped)));
+    assert_eq!(bed.journals(), 1);
+    let updates = bed.path("lib/modules/6.1/updates/dkms");
+    let text = fs::read_to_string(bed.trees.journals().read_dir().unwrap().next().unwrap().unwrap().path()).unwrap();
+    assert!(text.contains(r#""direction":"forward""#), "it is to be completed: {text}");
+    // As a file system that has become read-only: nobody can put anything there (FS_IOC_SETFLAGS(2const)).
+    let dir = File::open(&updates).unwrap();
+    if rustix::fs::ioctl_setflags(&dir, rustix::fs::IFlags::IMMUTABLE).is_err() {
+        return;
+    }
+    let recovered = recover(&bed.trees).unwrap();
+    assert_eq!(recovered.stuck.len(), 1, "{recovered:?}");
+    assert!(recovered.stuck[0].0.contains("install a/1 for 6.1") && bed.journals() == 1);
+    let mut other = Change::new(&bed.trees, "other");
+    other.stage_bytes(b"x".to_vec(), 0o644, &bed.path("lib/modules/6.1/updates/other.ko"));
+    other.commit().unwrap();
+    let mut same = Change::new(&bed.trees, "same");
+    same.stage_bytes(b"x".to_vec(), 0o644, &updates.join("a.ko.xz"));
+    assert!(matches!(same.commit(), Err(JournalError::Pending(what)) if what.contains("install")));
+    rustix::fs::ioctl_setflags(&dir, rustix::fs::IFlags::empty()).unwrap();
+    let recovered = recover(&bed.trees).unwrap();
+    assert_eq!((recovered.finished.len(), recovered.stuck.len(), bed.journals()), (1, 0, 0), "{recovered:?}");
+    assert_eq!(fs::read(updates.join("a.ko.xz")).unwrap(), b"ours");
 }
 
 /// What a journal says is done: none may name what is not a change's.

@@ -1,0 +1,123 @@
+//! Sources that arrive: they are made known, with their source where it belongs.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::{Arrival, Handled, verb};
+use crate::cli::args::Args;
+use crate::context::{Context, Options};
+use crate::error::Error;
+use crate::host::owner::Owner;
+use crate::journal::Change;
+use crate::names::Package;
+use crate::reconcile::superseded;
+use crate::report::Reporter;
+use crate::tree::walk::{self, Filter, Source};
+
+/// `common.postinst` returns this for a tarball that can't be loaded (docs/contract.md 9.2).
+const BAD_TARBALL: u8 = 2;
+
+/// Registers what arrived; gives the package if it says which, or the exit code with which that failed.
+pub(super) fn register(
+    ctx: &Context,
+    arrival: &Arrival,
+    reporter: &dyn Reporter,
+) -> Result<Result<Option<Package>, u8>, Error> {
+    match arrival {
+        Arrival::Package(package) => Ok(code_of(named(ctx, package, reporter)?).map(|()| Some(package.clone()))),
+        Arrival::Tarball(package, file) => {
+            let forced = Context { options: Options { force: true, ..ctx.options.clone() }, ..ctx.clone() };
+            let mut args = Args::of("ldtarball");
+            args.archive = Some(ctx.trees.outer(file));
+            Ok(match verb(&forced, args, reporter) {
+                0 => Ok(Some(package.clone())),
+                _ => Err(BAD_TARBALL),
+            })
+        }
+        Arrival::Directory(dir) => directory(ctx, dir, reporter),
+    }
+}
+
+fn code_of(code: u8) -> Result<(), u8> {
+    if code == 0 { Ok(()) } else { Err(code) }
+}
+
+/// Registers `package` from its usual place.
+fn named(ctx: &Context, package: &Package, reporter: &dyn Reporter) -> Result<u8, Error> {
+    let source = ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version));
+    let there = ctx.trees.outer(&source).is_dir();
+    if there && superseded::adopt(ctx, package, &source)? {
+        return Ok(0);
+    }
+    match state(ctx, package) {
+        Source::Added => return Ok(0),
+        // Its link leads nowhere; the source is back where it belongs.
+        Source::Broken if there => {
+            let _lock = ctx.lock_tree()?;
+            let mut change = Change::new(&ctx.trees, format!("mend the source link of {package}"));
+            change.stage_symlink(&source, &ctx.trees.source_link(package));
+            change.commit()?;
+        }
+        Source::Broken | Source::None => {}
+    }
+    if state(ctx, package) == Source::Added {
+        return Ok(0);
+    }
+    Ok(verb(ctx, Args::of("add").package(package), reporter))
+}
+
+/// Registers the source in `dir`. One that is registered already may be another now, under the same version.
+fn directory(ctx: &Context, dir: &Path, reporter: &dyn Reporter) -> Result<Result<Option<Package>, u8>, Error> {
+    for entry in walk::walk(&ctx.trees, &Filter::default()).packages {
+        if link(ctx, &entry.package).as_deref() == Some(dir) {
+            superseded::renew(ctx, &entry.package, Owner::Alpm)?;
+            return Ok(Ok(Some(entry.package)));
+        }
+    }
+    let mut args = Args::of("add");
+    args.source = Some(ctx.trees.outer(dir));
+    Ok(code_of(verb(ctx, args, reporter)).map(|()| None))
+}
+
+/// Where the source of `package` is (inside the root).
+pub(super) fn link(ctx: &Context, package: &Package) -> Option<PathBuf> {
+    fs_err::read_link(ctx.trees.source_link(package)).ok()
+}
+
+/// Registers whatever else is in the source tree. What is wrong with one is said, and hinders no other.
+pub(super) fn rest(ctx: &Context, handled: &mut Handled, reporter: &dyn Reporter) -> Result<(), Error> {
+    let packages = walk::walk(&ctx.trees, &Filter::default()).packages;
+    let known: BTreeSet<PathBuf> = packages.iter().filter_map(|entry| link(ctx, &entry.package)).collect();
+    for dir in sources(ctx).into_iter().filter(|dir| !known.contains(dir)) {
+        let arrival = Arrival::Directory(dir);
+        if let Err(code) = register(ctx, &arrival, reporter)? {
+            handled.summary.note(failed(&arrival, code));
+        }
+    }
+    Ok(())
+}
+
+/// The directories of the source tree that hold a dkms.conf, inside the root, by name.
+pub(super) fn sources(ctx: &Context) -> Vec<PathBuf> {
+    let place = &ctx.trees.source;
+    let entries = std::fs::read_dir(&place.outer).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = entries
+        .filter(|entry| entry.path().join("dkms.conf").is_file())
+        .map(|entry| place.inside.join(entry.file_name()))
+        .collect();
+    found.sort();
+    found
+}
+
+/// What is said at the end of a source that could not be registered.
+pub(super) fn failed(arrival: &Arrival, code: u8) -> String {
+    let what = match arrival {
+        Arrival::Package(package) => package.to_string(),
+        Arrival::Tarball(_, path) | Arrival::Directory(path) => path.display().to_string(),
+    };
+    format!("{what} could not be registered (dkms add exited with status {code})")
+}
+
+fn state(ctx: &Context, package: &Package) -> Source {
+    walk::walk(&ctx.trees, &Filter::package(package)).packages.first().map_or(Source::None, |entry| entry.source)
+}

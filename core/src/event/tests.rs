@@ -1,0 +1,105 @@
+use super::*;
+use crate::cli::table::EVENTS;
+
+fn all() -> Vec<Event> {
+    let release = || Release::new("6.1").unwrap();
+    let package = || Package::new("hello", "1").unwrap();
+    vec![
+        Event::KernelComing(release()),
+        Event::KernelInstalled(release()),
+        Event::KernelGoing(release()),
+        Event::KernelGone(release()),
+        Event::HeadersInstalled(release()),
+        Event::HeadersGone(release()),
+        Event::SourceArrived(Arrival::Package(package())),
+        Event::SourceGoing(package()),
+        Event::SourceUpgraded("/usr/src/hello-1".into()),
+        Event::RunOver,
+        Event::Boot,
+        Event::FilesChanged,
+        Event::TransactionEnd,
+        Event::Look,
+    ]
+}
+
+/// What a front reports to another process, that process understands; and there are no words that nobody reports.
+#[test]
+fn every_event_has_a_word_and_every_word_an_event() {
+    let ways = Ways { initramfs: Initramfs::Later, verbose: true, ..Ways::default() };
+    for event in all() {
+        let args = Args::parse(event.words(&ways).into_iter().map(Into::into)).unwrap();
+        assert_eq!((args.verb_name(), args.value("event")), ("reconcile", Some(event.word())));
+        assert_eq!(args.kernels.first().map(String::as_str), event.kernel().map(Release::as_str));
+        assert_eq!(args.value("initramfs"), Some("later"));
+        assert!(args.flag("verbose") && args.flag("all-kernels") != event.kernel().is_some());
+    }
+    for word in EVENTS {
+        assert!(all().iter().any(|event| event.word() == *word), "{word}");
+    }
+}
+
+#[test]
+fn other_words_are_refused_and_the_known_ones_listed() {
+    for word in ["", "bot", "kernel", "package-arrived", "Boot"] {
+        let error = Args::parse(["reconcile".into(), format!("--event={word}").into()]).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("--event takes one of boot, kernel-coming,") && text.contains(word), "{text}");
+        assert_eq!(Error::Usage(error).code(), 2);
+    }
+}
+
+/// A system of its own with hello/1 at its place, not registered; with its kernel's headers if `headers`.
+fn system(dir: &std::path::Path) -> Context {
+    use crate::tree::Trees;
+    let mut ctx = surroundings(false).unwrap();
+    ctx.trees = Trees::new(crate::root::Root::at(dir).unwrap());
+    ctx.world = crate::world::World::of(
+        &ctx.trees.root,
+        ctx.world.environment().clone(),
+        crate::sandbox::Namespaces::default(),
+    );
+    for place in ["/usr/src/hello-1", "/proc/self", "/lib/modules/6.1", "/var/lib/dkms"] {
+        fs_err::create_dir_all(ctx.trees.outer(place)).unwrap();
+    }
+    let conf = "PACKAGE_NAME=hello\nPACKAGE_VERSION=1\nBUILT_MODULE_NAME=hello\nDEST_MODULE_LOCATION=/extra\n";
+    fs_err::write(ctx.trees.outer("/usr/src/hello-1/dkms.conf"), conf).unwrap();
+    fs_err::write(ctx.trees.outer("/lib/modules/6.1/modules.order"), "").unwrap();
+    ctx
+}
+
+#[test]
+fn what_arrives_is_registered_once_and_waits_for_headers() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = system(dir.path());
+    let quiet = crate::report::Buffer::default();
+    let package = Package::new("hello", "1").unwrap();
+    let release = Release::new("6.1").unwrap();
+    let arrived = [Event::SourceArrived(Arrival::Package(package.clone()))];
+    let link = ctx.trees.source_link(&package);
+    for everything in [false, true, true] {
+        let ways = Ways { everything, over: true, ..Ways::default() };
+        let handled = handle(&ctx, &arrived, &ways, &quiet).unwrap();
+        assert!(link.is_symlink() && handled.refused.is_none(), "{handled:?}");
+        // Without AUTOINSTALL it is wanted only where the source tree decides.
+        assert_eq!(handled.is_settled(&release), !everything);
+        assert_eq!(handled.code, 0);
+    }
+    // Without its source, and without a successor, it goes; and so does a kernel's directory that holds nothing.
+    fs_err::remove_dir_all(ctx.trees.outer("/usr/src/hello-1")).unwrap();
+    fs_err::remove_file(ctx.trees.outer("/lib/modules/6.1/modules.order")).unwrap();
+    let gone = [Event::SourceUpgraded("/usr/src/hello-1".into()), Event::KernelGone(release)];
+    let ways = Ways { everything: true, over: true, ..Ways::default() };
+    handle(&ctx, &gone, &ways, &quiet).unwrap();
+    assert!(!link.is_symlink() && !ctx.trees.outer("/lib/modules/6.1").exists());
+}
+
+#[test]
+fn a_source_that_can_t_be_registered_is_refused_and_nothing_else_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = system(dir.path());
+    let arrived = [Event::SourceArrived(Arrival::Package(Package::new("other", "1").unwrap()))];
+    let quiet = crate::report::Buffer::default();
+    let handled = handle(&ctx, &arrived, &Ways::default(), &quiet).unwrap();
+    assert_eq!((handled.refused, handled.code), (Some(2), 2));
+    assert!(handled.outcome.is_none());
+}

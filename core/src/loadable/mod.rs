@@ -1,0 +1,182 @@
+//! Whether an installed module will be loaded: would modprobe find this very file, and would the kernel take it? Facts in
+//! ([`gather`] reads them), an answer with a reason out.
+//!
+//! depmod is not simulated: its index says which file it took, and that is what modprobe takes (modules.dep(5); kmod 34
+//! writes one line for each module's name, with `-` and `_` the same). What depmod was asked for only explains an answer.
+
+pub mod gather;
+pub mod index;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::names::Release;
+
+pub use index::Index;
+
+/// What one module's file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum File {
+    /// There is none.
+    Missing,
+    /// It is no whole module: why.
+    Damaged(String),
+    /// It is a module.
+    Module {
+        /// It is, byte for byte, what was built; `None` if nobody knows that any more.
+        as_built: Option<bool>,
+        /// The `vermagic` of its modinfo; empty if it has none.
+        vermagic: String,
+        /// It is made for this kernel's machine.
+        for_machine: bool,
+    },
+}
+
+/// What there is to know about one module of one kernel.
+#[derive(Debug, Clone)]
+pub struct Facts<'a> {
+    /// The kernel.
+    pub release: &'a Release,
+    /// The file, below the kernel's directory.
+    pub path: &'a Path,
+    /// What it is.
+    pub file: File,
+    /// What depmod has written; `None` if it has not.
+    pub index: Option<&'a Index>,
+    /// Lines of depmod.d that have to do with it, with their files.
+    pub asked: &'a [String],
+}
+
+/// Why a module will not be loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// The file is gone.
+    Missing,
+    /// The file is no module, or not a whole one.
+    Damaged(String),
+    /// Another file lies there than the one that was built.
+    Changed,
+    /// It was built for another machine.
+    OtherMachine,
+    /// It was built for another kernel: the release it names.
+    OtherKernel(String),
+    /// The kernel has it built in: modprobe loads nothing.
+    BuiltIn,
+    /// depmod has made no index of this kernel's modules.
+    NoIndex,
+    /// The index does not name it: it is older than the file.
+    NotListed,
+    /// depmod passes over everything below a directory of this name.
+    Skipped(&'static str),
+    /// The index names another file for this module, and why, as far as depmod's configuration tells.
+    Another {
+        /// That file, below the kernel's directory.
+        path: PathBuf,
+        /// Lines of depmod.d that have to do with it.
+        asked: Vec<String>,
+    },
+}
+
+/// Directories that depmod does not enter, at any depth (depmod(8) of kmod 29 to 34: they lead to the kernel's source).
+const SKIPPED: [&str; 2] = ["build", "source"];
+
+/// Whether the module of `facts` will be loaded; if not, why.
+pub fn judge(facts: &Facts<'_>) -> Result<(), Why> {
+    let name = index::module_name(facts.path);
+    match &facts.file {
+        File::Missing => return Err(Why::Missing),
+        File::Damaged(why) => return Err(Why::Damaged(why.clone())),
+        File::Module { for_machine: false, .. } => return Err(Why::OtherMachine),
+        File::Module { as_built: Some(false), .. } => return Err(Why::Changed),
+        File::Module { vermagic, .. } => {
+            if let Some(other) = other_kernel(vermagic, facts.release) {
+                return Err(Why::OtherKernel(other.to_owned()));
+            }
+        }
+    }
+    if let Some(dir) = skipped(facts.path) {
+        return Err(Why::Skipped(dir));
+    }
+    let index = facts.index.ok_or(Why::NoIndex)?;
+    if index.is_built_in(&name) {
+        return Err(Why::BuiltIn);
+    }
+    match index.path_of(&name) {
+        Some(path) if path == facts.path => Ok(()),
+        Some(path) => Err(Why::Another { path: path.to_owned(), asked: facts.asked.to_vec() }),
+        None => Err(Why::NotListed),
+    }
+}
+
+/// The directory on the way to `path` that depmod does not enter.
+fn skipped(path: &Path) -> Option<&'static str> {
+    let components = || path.parent().into_iter().flat_map(Path::components);
+    SKIPPED.into_iter().find(|dir| components().any(|part| part.as_os_str() == *dir))
+}
+
+/// Whether depmod never sees what lies at `path`.
+pub fn is_skipped(path: &Path) -> bool {
+    skipped(path).is_some()
+}
+
+/// The release that `vermagic` names, if the kernel `release` would refuse it. With symbol versions a kernel does not look
+/// at the release (`same_magic` in its kernel/module/version.c).
+fn other_kernel<'a>(vermagic: &'a str, release: &Release) -> Option<&'a str> {
+    let mut words = vermagic.split_whitespace();
+    let built_for = words.next()?;
+    (built_for != release.as_str() && !words.any(|word| word == "modversions")).then_some(built_for)
+}
+
+impl Why {
+    /// The command that mends it for `package` on `release`; `None` if no command of ours does.
+    pub fn mend(&self, package: &str, release: &Release) -> Option<String> {
+        match self {
+            Self::Missing | Self::Damaged(_) | Self::Changed => Some(format!(
+                "dkms build {package} -k {release} --force && dkms install {package} -k {release} --force"
+            )),
+            Self::NoIndex | Self::NotListed => Some(format!("depmod -a {release}")),
+            Self::OtherMachine | Self::OtherKernel(_) | Self::BuiltIn | Self::Skipped(_) | Self::Another { .. } => None,
+        }
+    }
+
+    /// The reason, and what mends it.
+    pub fn with_mend(&self, package: &str, release: &Release) -> String {
+        match self.mend(package, release) {
+            Some(command) => format!("{self}. Mend it: {command}"),
+            None => self.to_string(),
+        }
+    }
+
+    /// depmod, run again, mends it.
+    pub fn is_depmods(&self) -> bool {
+        matches!(self, Self::NoIndex | Self::NotListed)
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("its file is gone"),
+            Self::Damaged(why) => write!(f, "its file is damaged: {why}"),
+            Self::Changed => f.write_str("its file is not the one that was built"),
+            Self::OtherMachine => f.write_str("it was built for another architecture"),
+            Self::OtherKernel(release) => write!(f, "it was built for kernel {release}"),
+            Self::BuiltIn => f.write_str("the kernel has a module of this name built in, so that modprobe loads none"),
+            Self::NoIndex => f.write_str("depmod has made no index of this kernel's modules"),
+            Self::NotListed => f.write_str("depmod's index does not name it"),
+            Self::Skipped(dir) => {
+                write!(f, "depmod passes over directories called \"{dir}\"; change DEST_MODULE_LOCATION")
+            }
+            Self::Another { path, asked } => {
+                write!(f, "modprobe takes {} instead", path.display())?;
+                if !asked.is_empty() {
+                    write!(f, " ({})", asked.join("; "))?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+use super::*;
+
+const MAGIC: &str = "6.1 SMP preempt mod_unload ";
+
+fn whole(vermagic: &str) -> File {
+    File::Module { as_built: Some(true), vermagic: vermagic.to_owned(), for_machine: true }
+}
+
+fn ask(path: &str, file: File, dep: Option<&str>, built_in: &str) -> Result<(), Why> {
+    let release = Release::new("6.1").unwrap();
+    let index = dep.map(|dep| Index::parse(dep, built_in));
+    let asked = ["/etc/depmod.d/a.conf: override m * extra".to_owned()];
+    judge(&Facts { release: &release, path: Path::new(path), file, index: index.as_ref(), asked: &asked })
+}
+
+fn another(path: &str) -> Result<(), Why> {
+    Err(Why::Another { path: path.into(), asked: vec!["/etc/depmod.d/a.conf: override m * extra".to_owned()] })
+}
+
+/// Index, built-in, path: what modprobe takes.
+#[test]
+fn the_index_decides() {
+    let rest = "kernel/fs/ext4/ext4.ko.xz: kernel/lib/crc16.ko.xz\nkernel/lib/crc16.ko.xz:\n";
+    let cases: &[(&str, Option<&str>, &str, Result<(), Why>)] = &[
+        ("updates/dkms/m.ko", Some("updates/dkms/m.ko:\n"), "", Ok(())),
+        ("updates/dkms/m.ko.xz", Some("updates/dkms/m.ko.xz: kernel/a.ko.xz kernel/b.ko.xz\n"), "", Ok(())),
+        ("updates/dkms/my-mod.ko.zst", Some("updates/dkms/my-mod.ko.zst:\n"), "", Ok(())),
+        // The same module under the other spelling, or compressed otherwise, is another file.
+        ("updates/dkms/my-mod.ko", Some("kernel/my_mod.ko:\n"), "", another("kernel/my_mod.ko")),
+        ("updates/dkms/m.ko.xz", Some("updates/dkms/m.ko:\n"), "", another("updates/dkms/m.ko")),
+        ("updates/dkms/m.ko.xz", Some("kernel/drivers/m.ko.xz:\n"), "", another("kernel/drivers/m.ko.xz")),
+        // An override of `updates` does not cover `updates/dkms`.
+        ("updates/dkms/m.ko", Some("updates/m.ko:\n"), "", another("updates/m.ko")),
+        ("extra/m.ko", Some("extra/m.ko:\nkernel/m.ko:\n"), "", Ok(())),
+        ("extra/m.ko", Some("kernel/m.ko:\nextra/m.ko:\n"), "", another("kernel/m.ko")),
+        // A name that only begins or ends like it is no other file of it.
+        ("extra/m.ko", Some("kernel/mm.ko:\nkernel/m_m.ko:\n"), "", Err(Why::NotListed)),
+        // What depends on it does not name it.
+        ("extra/m.ko", Some("kernel/x.ko: extra/m.ko\n"), "", Err(Why::NotListed)),
+        ("extra/m.ko", Some(""), "", Err(Why::NotListed)),
+        ("extra/m.ko", Some("garbage\n\n:\n"), "", Err(Why::NotListed)),
+        ("extra/m.ko", None, "", Err(Why::NoIndex)),
+        ("extra/m.ko", Some("extra/m.ko:\n"), "kernel/drivers/m.ko\n", Err(Why::BuiltIn)),
+        ("extra/my_mod.ko", Some("extra/my_mod.ko:\n"), "kernel/my-mod.ko\n", Err(Why::BuiltIn)),
+        ("extra/m.ko", Some("extra/m.ko:\n"), "kernel/mm.ko\nkernel/m/n.ko\n", Ok(())),
+        // depmod does not enter these, however deep; a stale index may still name what lies there.
+        ("kernel/drivers/source/m.ko", Some(rest), "", Err(Why::Skipped("source"))),
+        ("build/m.ko", Some("build/m.ko:\n"), "", Err(Why::Skipped("build"))),
+        ("kernel/drivers/sources/m.ko", Some("kernel/drivers/sources/m.ko:\n"), "", Ok(())),
+        ("extra/build.ko", Some("extra/build.ko:\n"), "", Ok(())),
+    ];
+    for (path, dep, built_in, answer) in cases {
+        assert_eq!(&ask(path, whole(MAGIC), *dep, built_in), answer, "{path} {dep:?} {built_in:?}");
+    }
+}
+
+/// The file itself comes first: a right index of a wrong file loads nothing.
+#[test]
+fn the_file_decides_before_the_index() {
+    let module =
+        |as_built, vermagic: &str, for_machine| File::Module { as_built, vermagic: vermagic.to_owned(), for_machine };
+    let cases = [
+        (File::Missing, Err(Why::Missing)),
+        (File::Damaged("cut".into()), Err(Why::Damaged("cut".into()))),
+        (module(Some(false), MAGIC, true), Err(Why::Changed)),
+        (module(None, MAGIC, true), Ok(())),
+        (module(Some(true), MAGIC, false), Err(Why::OtherMachine)),
+        (module(Some(true), "6.1", true), Ok(())),
+        (module(Some(true), "6.10 SMP mod_unload", true), Err(Why::OtherKernel("6.10".into()))),
+        (module(Some(true), "6.1-rt SMP", true), Err(Why::OtherKernel("6.1-rt".into()))),
+        // With symbol versions the release does not count.
+        (module(Some(true), "6.0 SMP mod_unload modversions ", true), Ok(())),
+        // A kernel asks for a vermagic only where the module has one.
+        (module(Some(true), "", true), Ok(())),
+    ];
+    for (file, answer) in cases {
+        assert_eq!(ask("extra/m.ko", file.clone(), Some("extra/m.ko:\n"), ""), answer, "{file:?}");
+    }
+    // Of two reasons the one that comes first for modprobe's user: without a file nothing else matters.
+    assert_eq!(ask("build/m.ko", File::Missing, None, "m.ko"), Err(Why::Missing));
+}
+
+#[test]
+fn depmods_configuration_explains() {
+    let one = "search updates extra built-in\n# override m * x\noverride m 6.1* extra\noverride other * weak\n";
+    let two = "override my-m \\\n  * updates\nmake_map_files no\n";
+    let three = "  override   *   *   vendor\nexclude old\n";
+    let files = [("/etc/a.conf", one), ("/etc/b.conf", two), ("/etc/c.conf", three)];
+    let asked = |name: &str| index::asked(files.iter().map(|(file, text)| (Path::new(*file), *text)), name);
+    let all =
+        ["/etc/a.conf: search updates extra built-in", "/etc/c.conf: override * * vendor", "/etc/c.conf: exclude old"];
+    assert_eq!(asked("none"), all);
+    assert_eq!(asked("m"), [all[0], "/etc/a.conf: override m 6.1* extra", all[1], all[2]]);
+    assert_eq!(asked("my_m").len(), 4);
+}
+
+#[test]
+fn each_reason_says_what_and_how() {
+    let release = Release::new("6.1").unwrap();
+    let reasons = [
+        (Why::Missing, true),
+        (Why::Damaged("cut".into()), true),
+        (Why::Changed, true),
+        (Why::OtherMachine, false),
+        (Why::OtherKernel("6.0".into()), false),
+        (Why::BuiltIn, false),
+        (Why::NoIndex, true),
+        (Why::NotListed, true),
+        (Why::Skipped("build"), false),
+        (Why::Another { path: "kernel/m.ko".into(), asked: vec!["/etc/a.conf: search extra".into()] }, false),
+    ];
+    let mut texts: Vec<String> = reasons.iter().map(|(why, _)| why.to_string()).collect();
+    for (why, mendable) in &reasons {
+        assert_eq!(why.mend("a/1", &release).is_some(), *mendable, "{why}");
+    }
+    assert!(texts.iter().any(|text| text == "modprobe takes kernel/m.ko instead (/etc/a.conf: search extra)"));
+    texts.sort();
+    texts.dedup();
+    assert_eq!(texts.len(), reasons.len());
+}
+
+mod on_disk {
+    use super::super::gather::Loadable;
+    use super::*;
+    use crate::digest::Digest;
+    use crate::names::{Kernel, Package};
+    use crate::root::Root;
+    use crate::tree::Trees;
+    use crate::tree::manifest::KernelManifest;
+
+    const RELEASE: &str = "6.12.117+deb13-amd64";
+
+    /// A kernel with one module of ours, indexed.
+    fn bed() -> (tempfile::TempDir, Trees, Kernel) {
+        let tmp = tempfile::tempdir().unwrap();
+        let trees = Trees::new(Root::at(tmp.path()).unwrap());
+        let kernel = Kernel::new(RELEASE, "x86_64").unwrap();
+        let dir = trees.modules_dir(&kernel.release);
+        fs_err::create_dir_all(dir.join("updates/dkms")).unwrap();
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sign/module.ko");
+        let bytes = fs_err::read(fixture).unwrap();
+        fs_err::write(dir.join("updates/dkms/tiny.ko"), &bytes).unwrap();
+        fs_err::write(dir.join("modules.dep"), "updates/dkms/tiny.ko:\n").unwrap();
+        let text = format!(
+            r#"{{"format":1,"installed":[{{"package":{{"name":"a","version":"1"}},"arch":"x86_64","installed_at":1,
+            "files":[{{"path":"updates/dkms","name":"tiny","file":"tiny.ko","digest":"{}"}}]}}]}}"#,
+            Digest::of(&bytes)
+        );
+        let mut manifest = KernelManifest::parse(text.as_bytes()).unwrap();
+        assert!(manifest.seal(&trees, &kernel.release, true));
+        fs_err::write(trees.kernel_manifest(&kernel.release), manifest.to_bytes().unwrap()).unwrap();
+        (tmp, trees, kernel)
+    }
+
+    fn ask(trees: &Trees, kernel: &Kernel) -> Result<(), Why> {
+        let answers = Loadable::new(trees).package(&Package::new("a", "1").unwrap(), kernel);
+        assert_eq!((answers.len(), answers[0].module.as_str()), (1, "tiny"));
+        answers[0].answer.clone()
+    }
+
+    /// Each thing that may happen to a module beside the kernel's, and back.
+    #[test]
+    fn every_mishap_is_seen() {
+        let (_tmp, trees, kernel) = bed();
+        assert_eq!(ask(&trees, &kernel), Ok(()));
+        let dir = trees.modules_dir(&kernel.release);
+        let file = dir.join("updates/dkms/tiny.ko");
+        let whole = fs_err::read(&file).unwrap();
+        let dep = dir.join("modules.dep");
+
+        for bytes in [&b""[..], b"#!/bin/sh\n", &whole[..whole.len() / 2]] {
+            fs_err::write(&file, bytes).unwrap();
+            assert!(matches!(ask(&trees, &kernel), Err(Why::Damaged(_))), "{} bytes", bytes.len());
+        }
+        let mut changed = whole.clone();
+        let at = changed.windows(8).position(|some| some == b"1.2-test").unwrap();
+        changed[at] = b'7';
+        fs_err::write(&file, &changed).unwrap();
+        assert_eq!(ask(&trees, &kernel), Err(Why::Changed));
+        fs_err::remove_file(&file).unwrap();
+        assert_eq!(ask(&trees, &kernel), Err(Why::Missing));
+        // The same bytes again, by another hand.
+        fs_err::write(&file, &whole).unwrap();
+        assert_eq!(ask(&trees, &kernel), Ok(()));
+
+        fs_err::write(&dep, "kernel/other.ko:\n").unwrap();
+        assert_eq!(ask(&trees, &kernel), Err(Why::NotListed));
+        fs_err::remove_file(&dep).unwrap();
+        assert_eq!(ask(&trees, &kernel), Err(Why::NoIndex));
+        fs_err::write(&dep, "kernel/tiny.ko:\n").unwrap();
+        for (conf, text) in
+            [("/etc/depmod.d/z.conf", "search built-in updates\n"), ("/lib/depmod.d/z.conf", "search x\n")]
+        {
+            let conf = trees.outer(conf);
+            fs_err::create_dir_all(conf.parent().unwrap()).unwrap();
+            fs_err::write(conf, text).unwrap();
+        }
+        let asked = vec!["/etc/depmod.d/z.conf: search built-in updates".to_owned()];
+        assert_eq!(ask(&trees, &kernel), Err(Why::Another { path: "kernel/tiny.ko".into(), asked }));
+        fs_err::write(&dep, "updates/dkms/tiny.ko:\n").unwrap();
+        fs_err::write(dir.join("modules.builtin"), "kernel/drivers/tiny.ko\n").unwrap();
+        assert_eq!(ask(&trees, &kernel), Err(Why::BuiltIn));
+    }
+
+    /// An index of before, or of after, is one that depmod owes; one that only another's rules make differ is not.
+    #[test]
+    fn a_stale_index_is_found() {
+        let (_tmp, trees, kernel) = bed();
+        let dir = trees.modules_dir(&kernel.release);
+        let dep = dir.join("modules.dep");
+        let ours = "updates/dkms/tiny.ko:\n";
+        for (text, is_stale) in [
+            (ours, false),
+            ("", true),
+            ("kernel/other.ko:\n", true),
+            ("kernel/tiny.ko:\n", false),
+            ("updates/dkms/tiny.ko:\nupdates/dkms/gone.ko:\n", true),
+            ("updates/dkms/tiny.ko:\nkernel/gone.ko:\n", false),
+        ] {
+            fs_err::write(&dep, text).unwrap();
+            assert_eq!(gather::stale(&trees) == [kernel.release.clone()], is_stale, "{text:?}");
+        }
+        // Nothing that depmod could mend.
+        fs_err::write(&dep, "").unwrap();
+        let conf = trees.outer("/etc/depmod.d/x.conf");
+        fs_err::create_dir_all(conf.parent().unwrap()).unwrap();
+        fs_err::write(&conf, "exclude dkms\n").unwrap();
+        assert_eq!(gather::stale(&trees), []);
+        fs_err::remove_file(&conf).unwrap();
+        fs_err::write(dir.join("updates/dkms/tiny.ko"), "").unwrap();
+        assert_eq!(gather::stale(&trees), []);
+        fs_err::remove_file(&dep).unwrap();
+        assert_eq!(gather::stale(&trees), []);
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_nobody_knows() {
+        let (_tmp, trees, kernel) = bed();
+        assert_eq!(Loadable::new(&trees).package(&Package::new("b", "1").unwrap(), &kernel), []);
+    }
+}

@@ -1,0 +1,74 @@
+# Sourced by the findings. Makes a temporary directory in $T, removed at the end, and fetches pinned public packages
+# into it. Nothing outside $T changes.
+# shellcheck shell=bash
+set -euo pipefail
+T=$(mktemp -d)
+trap 'rm -rf "$T"' EXIT
+
+# debian SUITE PACKAGE=VERSION…: unpacks these packages of a Debian suite below $T/SUITE, from the mirror that this
+# machine's apt uses.
+debian() {
+	local suite=$1 apt=$T/apt-$1 mirror file
+	shift
+	mirror=$(apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' | sed -n 's/^Debian //p' | grep -v security | head -n 1)
+	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/debs" "$T/$suite"
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror%/} $suite main" >"$apt/sources.list"
+	local options=(-qq -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
+		-o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o Dir::Etc::Preferences=/dev/null
+		-o Dir::Etc::PreferencesParts=/dev/null -o APT::Sandbox::User=root)
+	apt-get "${options[@]}" update
+	(cd "$apt/debs" && apt-get "${options[@]}" download "$@")
+	for file in "$apt"/debs/*.deb; do dpkg-deb -x "$file" "$T/$suite"; done
+}
+
+# in_suite SUITE PROGRAM NAME [ARGUMENT…]: runs a program unpacked by `debian`, with that suite's own libraries, under
+# the name NAME.
+in_suite() {
+	local root=$T/$1 program=$2 name=$3 libraries loader
+	shift 3
+	libraries=$(printf '%s:' "$root"/usr/lib/*-linux-gnu "$root"/lib/*-linux-gnu)
+	for loader in "$root"/lib64/ld-linux* "$root"/usr/lib64/ld-linux* "$root"/lib/ld-linux* "$root"/usr/lib/ld-linux*; do
+		[ ! -e "$loader" ] || break
+	done
+	"$loader" --argv0 "$name" --library-path "$libraries" "$root/$program" "$@"
+}
+
+# kmod NAME [ARGUMENT…]: depmod, modprobe or modinfo of the kmod in use, see `each_kmod`.
+kmod() {
+	local name=$1
+	shift
+	in_suite "$SUITE" "$KMOD" "$name" "$@"
+}
+
+# each_kmod FUNCTION: calls it with kmod 30 of Debian 12 and kmod 34.2 of Debian 13.
+each_kmod() {
+	debian bookworm kmod=30+20221128-1 libkmod2=30+20221128-1 libzstd1 liblzma5 libssl3 libc6
+	debian trixie kmod=34.2-2 libkmod2=34.2-2 libzstd1 liblzma5 libssl3t64 libc6
+	SUITE=bookworm KMOD=bin/kmod "$1"
+	SUITE=trixie KMOD=usr/bin/kmod "$1"
+}
+
+# module FILE NAME [DEPENDS [DESCRIPTION]]: a kernel module, as far as kmod looks at one.
+module() {
+	mkdir -p "$(dirname "$1")"
+	{
+		printf 'const char modinfo[] __attribute__((section(".modinfo"), used)) = '
+		printf '"license=GPL\\0name=%s\\0depends=%s\\0description=%s";\n' "$2" "${3-}" "${4-}"
+		printf 'struct module { char bytes[1024]; } __this_module __attribute__((section(".gnu.linkonce.this_module"))) = {{0}};\n'
+	} >"$T/module.c"
+	gcc -c -o "$1" "$T/module.c"
+}
+
+# index DIRECTORY: the files beside a kernel's modules that depmod reads and a kernel package brings.
+index() {
+	touch "$1/modules.order" "$1/modules.builtin" "$1/modules.builtin.modinfo"
+}
+
+# same WHAT EXPECTED SEEN: fails if what was seen has changed.
+same() {
+	[ "$2" = "$3" ] || {
+		printf 'changed: %s\n expected: %s\n seen: %s\n' "$1" "$2" "$3" >&2
+		exit 1
+	}
+	printf 'seen: %s: %s\n' "$1" "$3"
+}
