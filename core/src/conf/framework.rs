@@ -192,7 +192,8 @@ impl Framework {
         });
         let build_time_limit = match raw.text("build_time_limit", 0) {
             None => Some(TIME_LIMIT),
-            Some(text) => time(text).unwrap_or_else(|| {
+            Some(text) if text.trim() == "none" => None,
+            Some(text) => time(text).or_else(|| {
                 unusable.push(("build_time_limit", text.to_owned()));
                 Some(TIME_LIMIT)
             }),
@@ -244,12 +245,9 @@ impl Default for Framework {
 /// No package known takes a tenth of it, on any machine that has the memory.
 const TIME_LIMIT: Duration = Duration::from_secs(3 * 60 * 60);
 
-/// A time limit: a number with `s`, `m` or `h` after it, or `none`. The outer `None`: it is neither.
-fn time(text: &str) -> Option<Option<Duration>> {
+/// A time: a number with `s`, `m` or `h` after it.
+fn time(text: &str) -> Option<Duration> {
     let text = text.trim();
-    if text == "none" {
-        return Some(None);
-    }
     let unit = match text.chars().last()? {
         's' => 1,
         'm' => 60,
@@ -257,7 +255,7 @@ fn time(text: &str) -> Option<Option<Duration>> {
         _ => return None,
     };
     let number: u64 = text[..text.len() - 1].trim_end().parse().ok().filter(|number| *number > 0)?;
-    Some(Some(Duration::from_secs(number.checked_mul(unit)?)))
+    Some(Duration::from_secs(number.checked_mul(unit)?))
 }
 
 /// Whether a file has nothing but comments and blank lines.

@@ -151,9 +151,12 @@ fn collect(from: impl Read, copy: Option<(File, bool)>) -> io::Result<Vec<u8>> {
     let tee = |bytes: &[u8]| {
         let (kept, cut) = bytes.split_at(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
         room -= kept.len() as u64;
-        let written = file.write_all(kept).and_then(|()| match cut.is_empty() || told {
-            true => Ok(()),
-            false => Err(io::Error::other(format!("it is longer than {} MiB", LONGEST_LOG >> 20))),
+        let written = file.write_all(kept).and_then(|()| {
+            if cut.is_empty() || told {
+                Ok(())
+            } else {
+                Err(io::Error::other(format!("it is longer than {} MiB", LONGEST_LOG >> 20)))
+            }
         });
         // A full disk stops the task itself, if anything has to.
         if let (Err(error), false) = (written, told) {
