@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::compress::Compression;
 use crate::conf::framework::BuildAs;
-use crate::conf::{self, Conf, Directive, Evaluator, Launcher, Recipe};
+use crate::conf::{self, Answer, Conf, Directive, Evaluator, Launcher, Recipe};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
 use crate::error::Error;
@@ -22,6 +22,7 @@ use crate::kernel::kernelvariables;
 use crate::kernel::{self, Config, Headers, Toolchain, relocate};
 use crate::names::{Kernel, Package, Release};
 use crate::process::{self, Environment, Output};
+use crate::tree::identity::Identity;
 
 /// Everything this run has learnt, shared between its threads.
 #[derive(Debug)]
@@ -30,8 +31,18 @@ pub struct Facts<'a> {
     pub ctx: &'a Context,
     kernels: Mutex<HashMap<Kernel, Arc<KernelFacts>>>,
     evaluator: Mutex<Evaluator>,
+    answers: Mutex<HashMap<(Package, Kernel), Known>>,
+    frameworks: Mutex<HashMap<Kernel, conf::Framework>>,
     directives: Vec<Directive>,
     relocated: Mutex<Vec<PathBuf>>,
+}
+
+/// What bash made of a package's dkms.conf and its overrides.
+#[derive(Debug)]
+struct Known {
+    /// The files as they were.
+    identities: Vec<Identity>,
+    answer: Arc<Answer>,
 }
 
 /// What is known of one kernel. The dearer facts are found out when first asked for.
@@ -82,6 +93,8 @@ impl<'a> Facts<'a> {
             ctx,
             kernels: Mutex::default(),
             evaluator: Mutex::new(evaluator(ctx)),
+            answers: Mutex::default(),
+            frameworks: Mutex::default(),
             directives: ctx.options.directives.iter().filter_map(|text| Directive::parse(text)).collect(),
             relocated: Mutex::default(),
         }
@@ -197,7 +210,7 @@ impl<'a> Facts<'a> {
             directives: self.directives.clone(),
             kernel: Some((kernel.kernel.release.to_string(), kernel.kernel.arch.to_string())),
         };
-        let answer = self.evaluator.lock().unwrap_or_else(PoisonError::into_inner).evaluate(&request)?;
+        let answer = self.answer(package, kernel, &files, &request)?;
         let mut said: Vec<_> = Vec::new();
         if !answer.stderr.trim().is_empty() {
             said.push(crate::report::Event::Note(answer.stderr.trim_end().to_owned()));
@@ -236,6 +249,35 @@ impl<'a> Facts<'a> {
             )));
         }
         Ok(Evaluated { conf, recipe, overrides, build_as, said })
+    }
+
+    /// What bash makes of the files: each is evaluated once for a kernel, however strictly it is read then, unless one of them
+    /// has changed since.
+    fn answer(
+        &self,
+        package: &Package,
+        kernel: &KernelFacts,
+        files: &[conf::Source],
+        request: &conf::Request,
+    ) -> Result<Arc<Answer>, Error> {
+        let identity = |file: &conf::Source| fs_err::metadata(&file.outer).map(|meta| Identity::of(&meta));
+        let identities = files.iter().map(identity).collect::<Result<Vec<_>, _>>()?;
+        let key = (package.clone(), kernel.kernel.clone());
+        if let Some(known) = self.answers().get(&key).filter(|known| known.identities == identities) {
+            return Ok(Arc::clone(&known.answer));
+        }
+        let answer = Arc::new(self.evaluator.lock().unwrap_or_else(PoisonError::into_inner).evaluate(request)?);
+        self.answers().insert(key, Known { identities, answer: Arc::clone(&answer) });
+        Ok(answer)
+    }
+
+    /// Something that the dkms.conf of `package` may ask for has changed: a script has run, or what it depends on was built.
+    pub fn forget(&self, package: &Package) {
+        self.answers().retain(|(known, _), _| known != package);
+    }
+
+    fn answers(&self) -> MutexGuard<'_, HashMap<(Package, Kernel), Known>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Evaluates a dkms.conf that belongs to no package yet, at an outer path anywhere: only its name and
@@ -313,11 +355,17 @@ impl<'a> Facts<'a> {
     /// The framework's options as they stand for `kernel`.
     pub fn framework_for(&self, kernel: &Kernel) -> Result<conf::Framework, Error> {
         let ctx = self.ctx;
+        let mut known = self.frameworks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(framework) = known.get(kernel) {
+            return Ok(framework.clone());
+        }
         let mut evaluator = self.evaluator.lock().unwrap_or_else(PoisonError::into_inner);
         let variables = [("kernelver", &kernel.release.to_string()), ("arch", &kernel.arch.to_string())]
             .map(|(name, value)| (name.to_owned(), value.clone()));
         let seen = |inside: &Path| ctx.world.called(&ctx.trees, &ctx.trees.outer(inside));
-        Ok(conf::Framework::load(&mut evaluator, &ctx.trees, &seen, variables.into_iter().collect())?)
+        let framework = conf::Framework::load(&mut evaluator, &ctx.trees, &seen, variables.into_iter().collect())?;
+        known.insert(kernel.clone(), framework.clone());
+        Ok(framework)
     }
 
     /// The error for a kernel whose headers are not there, with what this distribution would install.

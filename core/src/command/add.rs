@@ -64,7 +64,10 @@ pub(super) fn resolve(
 /// The plan of a run, without a change.
 fn preview(ctx: &Context, args: &Args, session: &Session<'_>) -> Result<Plan, Error> {
     if let Some(archive) = archive(args) {
-        return Ok(Plan { registering: vec![ldtarball::registering(ctx, &archive)?], ..Plan::default() });
+        return Ok(Plan {
+            registering: vec![ldtarball::registering(ctx, args, session, &archive, ldtarball::Again::Refused)?],
+            ..Plan::default()
+        });
     }
     let (package, copied) = resolve_dry(ctx, args, session)?;
     let registering = registering(ctx, args, session, &package, copied.as_ref())?;
@@ -159,7 +162,11 @@ pub(super) fn add(
         fs::create_dir_all(ctx.trees.build_dir(package))?;
     }
     match &evaluated.recipe.scripts.post_add {
-        Some(line) => post_add(ctx, args, package, &kernel, line, reporter),
+        Some(line) => {
+            let code = post_add(ctx, args, package, &kernel, line, reporter);
+            session.facts.forget(package);
+            code
+        }
         None => Ok(0),
     }
 }

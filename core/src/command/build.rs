@@ -10,7 +10,7 @@ use crate::execute::work::state_of;
 use crate::execute::{self, Done, Results, Voice};
 use crate::install;
 use crate::names::{Kernel, Package};
-use crate::plan::{Plan, Step, Want, rebuilt, requested};
+use crate::plan::{Plan, Registering, Step, Want, rebuilt, requested};
 use crate::reconcile::dependants;
 use crate::reconcile::superseded;
 use crate::report::{Buffer, Reporter};
@@ -134,16 +134,23 @@ fn followers<'a>(
 fn preview(ctx: &Context, args: &Args, session: &Session<'_>, want: Want) -> Result<Plan, Error> {
     let mut plan = Plan::default();
     if let Some(file) = add::archive(args) {
-        plan.registering.push(ldtarball::registering(ctx, &file)?);
+        plan.registering.push(ldtarball::registering(ctx, args, session, &file, ldtarball::Again::SameSource)?);
         return Ok(plan);
     }
     let (package, copied) = add::resolve_dry(ctx, args, session)?;
-    check_not_broken(ctx, &package)?;
+    if copied.is_none() {
+        check_not_broken(ctx, &package)?;
+    }
     let kernels = kernels(ctx, args)?;
     if !is_known(ctx, &package, &kernels) {
-        let registering = add::registering(ctx, args, session, &package, copied.as_ref())?;
-        plan.registering.extend(copied);
-        plan.registering.push(registering);
+        plan.registering.push(add::registering(ctx, args, session, &package, copied.as_ref())?);
+    }
+    plan.registering.splice(..0, copied);
+    if want == Want::Installed {
+        // Whoever installs settles what waits for a successor.
+        let revivals = superseded::revivals(ctx, ctx.machine.rpm_scriptlet.is_none());
+        let again = revivals.into_iter().map(|(mark, _)| Registering::Again(mark.package, mark.source));
+        plan.registering.extend(again);
     }
     plan.steps = steps(ctx, &package, &kernels, want);
     if want == Want::Installed && !ctx.options.force {

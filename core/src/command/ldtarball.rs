@@ -8,7 +8,7 @@ use fs_err as fs;
 use super::stage::Staged;
 use super::{autoinstall, check_access, print, source, source_dir, source_state};
 use crate::archive::layout::{self, Binaries, Kind, Layout, MAIN_TREE};
-use crate::archive::reader::{self, Limits};
+use crate::archive::reader::{self, Limits, Unpacked};
 use crate::cli::args::Args;
 use crate::cli::verb::Show;
 use crate::context::Context;
@@ -42,7 +42,8 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     }
     check_access(ctx, args)?;
     if ctx.options.dry_run {
-        let plan = Plan { registering: vec![registering(ctx, &archive)?], ..Plan::default() };
+        let registering = registering(ctx, args, &Session::new(ctx)?, &archive, Again::Refused)?;
+        let plan = Plan { registering: vec![registering], ..Plan::default() };
         return Ok(print(&plan, reporter));
     }
     if is_rpm(&archive) {
@@ -92,14 +93,53 @@ fn inside(ctx: &Context, file: &Path) -> Result<PathBuf, Error> {
     ctx.trees.root.inside(&file).ok_or_else(|| not_by_rpm(&file))
 }
 
-/// What is to be done with `file`.
-pub(super) fn registering(ctx: &Context, file: &Path) -> Result<Registering, Error> {
+/// What is to be done with `file`; the errors are those of loading it.
+pub(super) fn registering(
+    ctx: &Context,
+    args: &Args,
+    session: &Session<'_>,
+    file: &Path,
+    again: Again,
+) -> Result<Registering, Error> {
     if is_rpm(file) {
-        Ok(Registering::Rpm(inside(ctx, file)?))
-    } else if file.is_file() {
-        Ok(Registering::Load(file.to_owned()))
-    } else {
-        Err(missing(file))
+        return Ok(Registering::Rpm(inside(ctx, file)?));
+    }
+    let aside = tempfile::tempdir()?;
+    Archive::open(ctx, args, session, file, aside.path())?.before(ctx, again)?;
+    Ok(Registering::Load(file.to_owned()))
+}
+
+/// An archive that was unpacked.
+struct Archive {
+    unpacked: Unpacked,
+    layout: Layout,
+    package: Package,
+}
+
+impl Archive {
+    /// Unpacks `archive` in the directory `work` (an outer path).
+    fn open(ctx: &Context, args: &Args, session: &Session<'_>, archive: &Path, work: &Path) -> Result<Self, Error> {
+        if !archive.is_file() {
+            return Err(missing(archive));
+        }
+        let unpacked = reader::unpack(archive, work, &Limits::default())?;
+        let layout = layout::understand(unpacked.path())?;
+        let package = identify(ctx, args, session, archive, &layout)?;
+        Ok(Self { unpacked, layout, package })
+    }
+
+    /// What the tree has of its package; an error if that is in the way.
+    fn before(&self, ctx: &Context, again: Again) -> Result<Source, Error> {
+        let package = &self.package;
+        let before = source_state(ctx, package);
+        let is_same = || again == Again::SameSource && has_source_of(ctx, &self.layout, package);
+        if before == Source::Added && !ctx.options.force && !is_same() {
+            // An archive of ours and a plain one are refused with the classic's different codes.
+            let ours = self.unpacked.path().join(MAIN_TREE).is_dir();
+            let again = || Error::Archive(format!("{package} is already added!\nAborting."), 8);
+            return Err(if ours { again() } else { Error::AlreadyAdded(package.clone()) });
+        }
+        Ok(before)
     }
 }
 
@@ -125,15 +165,16 @@ pub(super) fn load(
     again: Again,
     reporter: &dyn Reporter,
 ) -> Result<Loaded, Error> {
-    if !archive.is_file() {
-        return Err(missing(archive));
-    }
     let work = WorkDir::new(&ctx.trees)?;
     let loaded = load_by(ctx, args, session, archive, again, work.path(), reporter);
     work.remove()?;
     let (package, post_add) = loaded?;
     let code = match post_add {
-        Some(line) => source::post_add(ctx, args, &package, &source::some_kernel(ctx, args)?, &line, reporter)?,
+        Some(line) => {
+            let code = source::post_add(ctx, args, &package, &source::some_kernel(ctx, args)?, &line, reporter)?;
+            session.facts.forget(&package);
+            code
+        }
         None => 0,
     };
     Ok(Loaded { package, code })
@@ -149,26 +190,19 @@ fn load_by(
     work: &Path,
     reporter: &dyn Reporter,
 ) -> Result<(Package, Option<String>), Error> {
-    let unpacked = reader::unpack(archive, work, &Limits::default())?;
-    let layout = layout::understand(unpacked.path())?;
-    let package = identify(ctx, args, session, archive, &layout)?;
+    let opened = Archive::open(ctx, args, session, archive, work)?;
+    let Archive { layout, package, .. } = &opened;
     let kernel = session.facts.kernel(&source::some_kernel(ctx, args)?)?;
     let conf = ctx.trees.shown(&layout.conf);
-    let evaluated = session.facts.evaluate(&package, &kernel, Some(&conf), true)?;
+    let evaluated = session.facts.evaluate(package, &kernel, Some(&conf), true)?;
     for event in &evaluated.said {
         reporter.report(event.clone());
     }
-    let before = source_state(ctx, &package);
+    let before = opened.before(ctx, again)?;
     let force = ctx.options.force;
-    let is_same = again == Again::SameSource && before == Source::Added && has_source_of(ctx, &layout, &package);
-    if before == Source::Added && !force && !is_same {
-        // An archive of ours and a plain one are refused with the classic's different codes.
-        let ours = unpacked.path().join(MAIN_TREE).is_dir();
-        let refused = || Error::Archive(format!("{package} is already added!\nAborting."), 8);
-        return Err(if ours { refused() } else { Error::AlreadyAdded(package) });
-    }
+    let is_same = again == Again::SameSource && before == Source::Added && has_source_of(ctx, layout, package);
     if is_same && !force && layout.binaries.is_empty() {
-        return Ok((package, None));
+        return Ok((package.clone(), None));
     }
     // The last thing that can be refused: nothing is outside of the work directory yet.
     for binaries in &layout.binaries {
@@ -178,8 +212,8 @@ fn load_by(
     reporter.line(&format!("Loading tarball for {package}"));
 
     let mut change = Change::new(&ctx.trees, format!("load {package} from {}", archive.display()));
-    let place = source_dir(ctx, &package);
-    let (link, beside) = (ctx.trees.source_link(&package), ctx.trees.outer(&place));
+    let place = source_dir(ctx, package);
+    let (link, beside) = (ctx.trees.source_link(package), ctx.trees.outer(&place));
     let mut staged = None;
     let registered = match &layout.kind {
         Kind::SourceOnly { .. } | Kind::SourceAndBinaries { .. } if is_same && !force => true,
@@ -203,7 +237,7 @@ fn load_by(
         change.replace_dir(&only, &link);
     }
     for binaries in &layout.binaries {
-        let to = ctx.trees.artefact(&package, &binaries.kernel);
+        let to = ctx.trees.artefact(package, &binaries.kernel);
         let shown = ctx.trees.shown(&to);
         if to.exists() && !force {
             reporter.warning(&[&format!("{} already exists. Skipping...", shown.display())]);
@@ -218,9 +252,9 @@ fn load_by(
             Some(staged) => staged.commit(change)?,
             None => change.commit()?,
         }
-        fs::create_dir_all(ctx.trees.build_dir(&package))?;
+        fs::create_dir_all(ctx.trees.build_dir(package))?;
     }
-    Ok((package, evaluated.recipe.scripts.post_add.filter(|_| newly)))
+    Ok((package.clone(), evaluated.recipe.scripts.post_add.filter(|_| newly)))
 }
 
 /// Whether the source in an archive is the one that is registered for `package`, file by file.

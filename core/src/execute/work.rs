@@ -68,6 +68,10 @@ fn try_work(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Resu
     }
     let build = action != Action::Install;
     let facts = session.facts.kernel(kernel)?;
+    if !step.after.is_empty() {
+        // Its dkms.conf may look at what it needs, which has just been installed.
+        session.facts.forget(package);
+    }
     let evaluated = match session.facts.evaluate(package, &facts, None, true) {
         Ok(evaluated) => Some(evaluated),
         // Binaries whose source is gone: their manifest knows all that installing takes.

@@ -26,7 +26,7 @@ use crate::sandbox::copy_out::copy_out;
 use crate::sandbox::handover;
 use crate::sign::signing::Signing;
 use crate::tree::identity::Identity;
-use crate::tree::manifest::{BuiltModule, Manifest, Signer};
+use crate::tree::manifest::{BuiltModule, Manifest, Provenance, Signer};
 use crate::tree::paths::MANIFEST;
 use crate::tree::paths::relative;
 use crate::workdir as build;
@@ -209,24 +209,23 @@ fn manifest(
         package: target.package.clone(),
         kernel: target.kernel.clone(),
         modules,
-        source_digest: Digest::of_tree(&ctx.trees.source_of(&target.package))?,
+        provenance: Provenance {
+            source_digest: Some(Digest::of_tree(&ctx.trees.source_of(&target.package))?),
+            headers_digest: facts.headers_digest(ctx).map(|digest| digest.digest().clone()),
+            headers_stamp: facts.headers_stamp(ctx).map(ToString::to_string),
+            kernel_identity: facts.identity.as_ref().map(ToString::to_string),
+            signer,
+            ..crate::install::artefact::provenance(conf)
+        },
         overrides_digest: target.evaluated.overrides.clone(),
-        headers_digest: facts.headers_digest(ctx).map(|digest| digest.digest().clone()),
-        headers_stamp: facts.headers_stamp(ctx).map(ToString::to_string),
-        kernel_identity: facts.identity.as_ref().map(ToString::to_string),
         toolchain: facts.toolchain.text.clone().unwrap_or_default(),
-        signer,
         autoinstall: conf.autoinstall,
-        build_depends: conf.build_depends.clone(),
         build_depends_rebuild: conf.build_depends_rebuild,
         dependency_versions: target
             .dependencies
             .iter()
             .filter_map(|dep| Some((dep.name.to_string(), dep.version.clone()?)))
             .collect(),
-        post_remove: conf.scripts.post_remove.clone(),
-        no_weak_modules: conf.no_weak_modules,
-        has_exclusive: !conf.exclusive.is_empty(),
         extra_files: Vec::new(),
         built_at: i64::try_from(ctx.now).unwrap_or(i64::MAX),
         dkms_version: crate::VERSION.to_owned(),

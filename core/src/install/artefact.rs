@@ -1,6 +1,7 @@
 //! What an artefact consists of: from its manifest, or, when the classic made it, from dkms.conf.
 
 use crate::compress::Compression;
+use crate::conf::Conf;
 use crate::context::Context;
 use crate::digest::Digest;
 use crate::elf::Module;
@@ -8,12 +9,23 @@ use crate::error::Error;
 use crate::facts::Evaluated;
 use crate::names::{Kernel, Package};
 use crate::tree::identity::Identity;
-use crate::tree::manifest::{BuiltModule, Manifest};
+use crate::tree::manifest::{BuiltModule, Manifest, Provenance};
 use crate::tree::paths::relative;
 
 /// The artefact's manifest; `None` when the classic made it (or replaced one of ours).
 pub fn manifest(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<Option<Manifest>, Error> {
     Ok(Manifest::load(&ctx.trees.manifest(package, kernel))?)
+}
+
+/// What dkms.conf says of an artefact that is made or installed by it.
+pub fn provenance(conf: &Conf) -> Provenance {
+    Provenance {
+        build_depends: conf.build_depends.clone(),
+        post_remove: conf.scripts.post_remove.clone(),
+        no_weak_modules: conf.no_weak_modules,
+        has_exclusive: !conf.exclusive.is_empty(),
+        ..Provenance::default()
+    }
 }
 
 /// The modules of an artefact without a manifest, by dkms.conf. Those that are missing are left out.

@@ -26,7 +26,7 @@ use crate::names::{Kernel, Package};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
 use crate::run::script;
-use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifest, Manifest};
+use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifest, Manifest, Provenance};
 use crate::tree::{compare, walk};
 use sanity::Verdict;
 
@@ -81,7 +81,7 @@ pub fn install(
     session.touched(&kernel.release);
     weak::removed(ctx, kernel, &dropped.files, dropped.wanted, reporter);
     let wanted = !evaluated.map_or_else(
-        || manifest.as_ref().is_some_and(|m| m.no_weak_modules),
+        || manifest.as_ref().is_some_and(|m| m.provenance.no_weak_modules),
         |evaluated| evaluated.conf.no_weak_modules,
     );
     let files = modules.iter().map(|module| module.location.join(&module.file)).filter(|file| dir.join(file).exists());
@@ -256,7 +256,7 @@ fn put(
     for why in refused {
         reporter.report(Event::Note(why));
     }
-    let wanted = before.as_ref().is_some_and(|before| !before.no_weak_modules);
+    let wanted = before.as_ref().is_some_and(|before| !before.provenance.no_weak_modules);
     let mut dropped = Dropped { files: Vec::new(), wanted };
     for old in before.iter().flat_map(|before| &before.files) {
         let path = old.outer(&dir);
@@ -358,30 +358,24 @@ fn entry(
     evaluated: Option<&Evaluated>,
     files: Vec<InstalledFile>,
 ) -> Installed {
-    let conf = evaluated.map(|evaluated| &evaluated.conf);
     let mut hasher = crate::digest::Hasher::default();
     for file in &files {
         hasher.field(file.digest.to_string().as_bytes());
     }
+    let built = manifest.map(|manifest| manifest.provenance.clone()).unwrap_or_default();
+    // What dkms.conf says now counts, as for what the classic built.
+    let provenance = match evaluated.map(|evaluated| artefact::provenance(&evaluated.conf)) {
+        Some(Provenance { build_depends, post_remove, no_weak_modules, has_exclusive, .. }) => {
+            Provenance { build_depends, post_remove, no_weak_modules, has_exclusive, ..built }
+        }
+        None => built,
+    };
     Installed {
         package: package.clone(),
         arch: kernel.arch.clone(),
         artefact_digest: Some(hasher.finish()),
         files,
-        kernel_identity: manifest.and_then(|manifest| manifest.kernel_identity.clone()),
-        source_digest: manifest.map(|manifest| manifest.source_digest.clone()),
-        headers_digest: manifest.and_then(|manifest| manifest.headers_digest.clone()),
-        headers_stamp: manifest.and_then(|manifest| manifest.headers_stamp.clone()),
-        build_depends: conf.map_or_else(
-            || manifest.map(|m| m.build_depends.clone()).unwrap_or_default(),
-            |conf| conf.build_depends.clone(),
-        ),
-        post_remove: conf
-            .map_or_else(|| manifest.and_then(|m| m.post_remove.clone()), |conf| conf.scripts.post_remove.clone()),
-        no_weak_modules: conf.map_or_else(|| manifest.is_some_and(|m| m.no_weak_modules), |conf| conf.no_weak_modules),
-        has_exclusive: conf
-            .map_or_else(|| manifest.is_some_and(|m| m.has_exclusive), |conf| !conf.exclusive.is_empty()),
-        signer: manifest.and_then(|manifest| manifest.signer.clone()),
+        provenance,
         installed_at: i64::try_from(ctx.now).unwrap_or(i64::MAX),
     }
 }

@@ -254,12 +254,12 @@ fn put(
         change.stage_bytes(bytes.clone(), 0o644, &in_tree);
     }
     if let Some(mut manifest) = updated {
-        manifest.signer = signer.cloned();
+        manifest.provenance.signer = signer.cloned();
         let bytes = manifest.to_bytes().map_err(std::io::Error::other)?;
         change.stage_bytes(bytes, 0o644, &ctx.trees.manifest(package, kernel));
     }
     if let Some(entry) = entry {
-        entry.signer = signer.cloned();
+        entry.provenance.signer = signer.cloned();
         let mut hasher = Hasher::default();
         for file in &entry.files {
             hasher.field(file.digest.to_string().as_bytes());

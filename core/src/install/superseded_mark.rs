@@ -47,11 +47,14 @@ pub fn is_outdated(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
 pub fn is_of_other(ctx: &Context, package: &Package, kernel: &Kernel, source: &Path) -> bool {
     let trees = &ctx.trees;
     let Ok(source) = Digest::of_tree(source) else { return false };
-    let built = Manifest::load(&trees.manifest(package, kernel)).ok().flatten().map(|manifest| manifest.source_digest);
+    let built = Manifest::load(&trees.manifest(package, kernel))
+        .ok()
+        .flatten()
+        .and_then(|manifest| manifest.provenance.source_digest);
     let installed = KernelManifest::beside(trees, &kernel.release)
         .ok()
         .flatten()
-        .and_then(|beside| beside.find(package, &kernel.arch).and_then(|entry| entry.source_digest.clone()));
+        .and_then(|beside| beside.find(package, &kernel.arch).and_then(|entry| entry.provenance.source_digest.clone()));
     let same = |digest: &Option<Digest>| digest.as_ref() == Some(&source);
     let is_installed = super::is_installed(ctx, package, kernel);
     super::is_built(ctx, package, kernel) && (!same(&built) || (is_installed && !same(&installed)))

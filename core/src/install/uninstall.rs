@@ -35,7 +35,7 @@ pub fn uninstall(
 ) -> Result<bool, Error> {
     // Where the tree is empty (another /var, or none), what lies beside the modules says what to take out.
     if !is_installed(ctx, package, kernel) && beside::known(&ctx.trees, package, kernel).is_none() {
-        let quiet = artefact::manifest(ctx, package, kernel)?.is_some_and(|manifest| manifest.has_exclusive);
+        let quiet = artefact::manifest(ctx, package, kernel)?.is_some_and(|manifest| manifest.provenance.has_exclusive);
         if !quiet {
             reporter.line(&format!("Module {package} is not installed for kernel {kernel}. Skipping..."));
         }
@@ -123,8 +123,8 @@ fn take_out(
     }
     crate::run::depmod::commit(ctx, &kernel.release, change)?;
     drop(lock);
-    weak::removed(ctx, kernel, &entry.paths(), !entry.no_weak_modules, reporter);
-    Ok(entry.post_remove)
+    weak::removed(ctx, kernel, &entry.paths(), !entry.provenance.no_weak_modules, reporter);
+    Ok(entry.provenance.post_remove)
 }
 
 /// A module's name, and its own location.
@@ -163,15 +163,7 @@ fn as_built(ctx: &Context, manifest: Manifest) -> (Installed, Vec<OwnLocation>) 
         package: manifest.package,
         arch: manifest.kernel.arch,
         artefact_digest: None,
-        kernel_identity: manifest.kernel_identity,
-        source_digest: Some(manifest.source_digest),
-        headers_digest: manifest.headers_digest,
-        headers_stamp: manifest.headers_stamp,
-        build_depends: manifest.build_depends,
-        post_remove: manifest.post_remove,
-        no_weak_modules: manifest.no_weak_modules,
-        has_exclusive: manifest.has_exclusive,
-        signer: manifest.signer,
+        provenance: manifest.provenance,
         installed_at: 0,
     };
     (entry, own)
@@ -193,15 +185,7 @@ fn as_classic(
         arch: kernel.arch.clone(),
         files,
         artefact_digest: None,
-        kernel_identity: None,
-        source_digest: None,
-        headers_digest: None,
-        headers_stamp: None,
-        build_depends: evaluated.conf.build_depends.clone(),
-        post_remove: evaluated.conf.scripts.post_remove.clone(),
-        no_weak_modules: evaluated.conf.no_weak_modules,
-        has_exclusive: !evaluated.conf.exclusive.is_empty(),
-        signer: None,
+        provenance: artefact::provenance(&evaluated.conf),
         installed_at: 0,
     };
     Ok((entry, own))

@@ -35,7 +35,7 @@ pub fn find(ctx: &Context, kernel: &Kernel, installed: &Package) -> Result<Depen
         if !manifest.build_depends_rebuild || known {
             continue;
         }
-        let needs = manifest.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok()).collect();
+        let needs = manifest.provenance.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok()).collect();
         let outdated = outdated(ctx, &beside, &manifest, Some(installed)).is_some();
         followers.insert(name.clone(), Follower { package: entry.package, needs, outdated });
     }
@@ -45,7 +45,7 @@ pub fn find(ctx: &Context, kernel: &Kernel, installed: &Package) -> Result<Depen
 /// The first dependency of an artefact of which another version is installed than the one it was built against; `coming`
 /// counts as installed.
 pub fn outdated(ctx: &Context, beside: &KernelManifest, manifest: &Manifest, coming: Option<&Package>) -> Option<Name> {
-    let names = manifest.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok());
+    let names = manifest.provenance.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok());
     names.into_iter().find(|name| {
         let then = manifest.dependency_versions.get(name.as_str());
         let coming = coming.filter(|package| package.name == *name).map(|package| package.version.to_string());

@@ -20,7 +20,7 @@ use crate::reconcile::superseded::{self, Mark};
 use crate::run::Session;
 use crate::sign::state::{Prospect, Verdict, judge};
 use crate::sign::will_load;
-use crate::tree::manifest::{Installed, InstalledFile, KernelManifest, Manifest};
+use crate::tree::manifest::{Installed, InstalledFile, KernelManifest, Manifest, Provenance};
 use crate::tree::record::{Outcome, Record};
 use crate::tree::walk::{self, Built, Filter, PackageEntry, Source, Walk};
 
@@ -319,8 +319,9 @@ impl Looker<'_> {
             known_failure: None,
         };
         if facts.state == State::Installed {
-            if let Some(known) = known.filter(|known| !known.build_depends.is_empty()) {
-                facts.depends = known.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok()).collect();
+            if let Some(known) = known.filter(|known| !known.provenance.build_depends.is_empty()) {
+                facts.depends =
+                    known.provenance.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok()).collect();
                 let manifest = artefact::manifest(self.session.ctx, package, kernel)?;
                 if let Some(manifest) = manifest.filter(|manifest| manifest.build_depends_rebuild) {
                     facts.follows = true;
@@ -374,12 +375,7 @@ impl Looker<'_> {
             let there = known.filter(|known| !known.files.is_empty() && self.files_are_there(known));
             let shared = || self.shared.get(package)?.iter().find(|(shares, _)| shares == kernel);
             let state = match (there, shared()) {
-                (Some(there), _) => match self.staleness(
-                    there.kernel_identity.as_ref(),
-                    there.headers_stamp.as_ref(),
-                    there.headers_digest.as_ref(),
-                    self.marked.contains(package),
-                ) {
+                (Some(there), _) => match self.staleness(&there.provenance, self.marked.contains(package)) {
                     Some(why) => State::Stale { why, installed: true },
                     // Where it can't be built, it is better than none.
                     None => match self.signature(there)?.filter(|_| self.facts.headers.is_ok()) {
@@ -401,12 +397,7 @@ impl Looker<'_> {
         let marked = self.marked.contains(package);
         if installed {
             if let Some(known) = known {
-                let why = self.staleness(
-                    known.kernel_identity.as_ref(),
-                    known.headers_stamp.as_ref(),
-                    known.headers_digest.as_ref(),
-                    marked,
-                );
+                let why = self.staleness(&known.provenance, marked);
                 return Ok((
                     match why {
                         Some(why) => State::Stale { why, installed },
@@ -428,12 +419,7 @@ impl Looker<'_> {
                 (false, false) => (State::Built, None),
             });
         };
-        let why = self.staleness(
-            manifest.kernel_identity.as_ref(),
-            manifest.headers_stamp.as_ref(),
-            manifest.headers_digest.as_ref(),
-            marked,
-        );
+        let why = self.staleness(&manifest.provenance, marked);
         Ok(match why {
             Some(why) => (State::Stale { why, installed }, None),
             // Another /lib/modules than the one that the tree speaks of has none of it: after a rollback, for one.
@@ -449,7 +435,7 @@ impl Looker<'_> {
             let _ = self.prospect.set(will_load::of_kernel(&self.session.facts, &self.facts.kernel)?);
         }
         Ok(match self.prospect.get() {
-            Some(prospect @ Prospect::Key { .. }) => match judge(known.signer.as_ref(), prospect) {
+            Some(prospect @ Prospect::Key { .. }) => match judge(known.provenance.signer.as_ref(), prospect) {
                 Verdict::Resign(why) => Some(why),
                 Verdict::Fine => None,
             },
@@ -480,25 +466,19 @@ impl Looker<'_> {
     }
 
     /// Why an artefact made for this kernel is not for this kernel any more. The cheap questions come first.
-    fn staleness(
-        &self,
-        identity: Option<&String>,
-        stamp: Option<&String>,
-        digest: Option<&crate::digest::Digest>,
-        marked: bool,
-    ) -> Option<Stale> {
+    fn staleness(&self, then: &Provenance, marked: bool) -> Option<Stale> {
         let ctx = self.session.ctx;
-        match (identity, self.facts.identity.as_ref().map(ToString::to_string)) {
+        match (&then.kernel_identity, self.facts.identity.as_ref().map(ToString::to_string)) {
             (Some(then), Some(now)) if *then != now => return Some(Stale::Kernel),
             (Some(_), Some(_)) => {}
             _ if marked => return Some(Stale::Kernel),
             _ => {}
         }
         let now = self.facts.headers_stamp(ctx)?.to_string();
-        if stamp == Some(&now) {
+        if then.headers_stamp.as_ref() == Some(&now) {
             return None;
         }
-        let (then, now) = (digest?, self.facts.headers_digest(ctx)?);
+        let (then, now) = (then.headers_digest.as_ref()?, self.facts.headers_digest(ctx)?);
         (then != now.digest()).then_some(Stale::Headers)
     }
 

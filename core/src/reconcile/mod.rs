@@ -250,13 +250,15 @@ fn note(ctx: &Context, plan: &Plan, results: &Results) -> Result<(), Error> {
     Ok(())
 }
 
-/// The steps that count everything built for `kernel` as stale.
+/// The steps that count everything built for `kernel` as stale; what does already is kept.
 pub fn outdated(ctx: &Context, kernel: &Kernel) -> Vec<Step> {
-    let built = walk::walk(&ctx.trees, &Filter::kernel(kernel)).packages.into_iter();
-    built
-        .filter(|entry| entry.is_built_for(kernel))
-        .map(|entry| Step::new(entry.package, kernel, Action::Outdate, Reason::Upgrade))
-        .collect()
+    let marked = stale::marked(ctx, kernel);
+    let step = |package| {
+        let action = if marked.contains(&package) { Action::Keep } else { Action::Outdate };
+        Step::new(package, kernel, action, Reason::Upgrade)
+    };
+    let walk = walk::walk(&ctx.trees, &Filter::kernel(kernel)).packages.into_iter();
+    walk.filter(|entry| entry.is_built_for(kernel)).map(|entry| step(entry.package)).collect()
 }
 
 /// The steps that take everything of ours away from `kernel`.

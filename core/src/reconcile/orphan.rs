@@ -112,7 +112,7 @@ fn forgotten(
     drop(lock);
     session.touched(&kernel.release);
     for entry in here {
-        weak::removed(ctx, kernel, &entry.paths(), !entry.no_weak_modules, reporter);
+        weak::removed(ctx, kernel, &entry.paths(), !entry.provenance.no_weak_modules, reporter);
     }
     Ok(())
 }

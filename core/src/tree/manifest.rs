@@ -62,20 +62,13 @@ pub struct BuiltModule {
     pub srcversion: Option<String>,
 }
 
-/// The manifest of an artefact, in `<tree>/<m>/<v>/<K>/<A>/`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// The package.
-    pub package: Package,
-    /// The kernel it was built for.
-    pub kernel: Kernel,
-    /// Its modules, in the order of dkms.conf.
-    pub modules: Vec<BuiltModule>,
-    /// The digest of the package's source.
-    pub source_digest: Digest,
-    /// The digest of the overrides in `/etc/dkms` that counted; `None` without any.
+/// What an artefact was made from, and what has to be known of it to take it away or to tell that it is out of date.
+/// Artefacts' manifests and those beside the modules have these fields among their own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The digest of the package's source; `None` if the classic built it.
     #[serde(default)]
-    pub overrides_digest: Option<Digest>,
+    pub source_digest: Option<Digest>,
     /// The digest of the kernel's headers.
     #[serde(default)]
     pub headers_digest: Option<Digest>,
@@ -85,24 +78,12 @@ pub struct Manifest {
     /// What tells this kernel from another of the same release (build id, version line).
     #[serde(default)]
     pub kernel_identity: Option<String>,
-    /// The compiler and linker, as they name themselves.
-    #[serde(default)]
-    pub toolchain: String,
     /// Who signed the modules; `None` if nobody.
     #[serde(default)]
     pub signer: Option<Signer>,
-    /// dkms.conf's `AUTOINSTALL` is set.
-    #[serde(default)]
-    pub autoinstall: bool,
     /// dkms.conf's `BUILD_DEPENDS`.
     #[serde(default)]
     pub build_depends: Vec<String>,
-    /// dkms.conf's `BUILD_DEPENDS_REBUILD` is set.
-    #[serde(default)]
-    pub build_depends_rebuild: bool,
-    /// The versions of the dependencies that it was built against, by name.
-    #[serde(default)]
-    pub dependency_versions: BTreeMap<String, String>,
     /// dkms.conf's `POST_REMOVE`.
     #[serde(default)]
     pub post_remove: Option<String>,
@@ -112,6 +93,35 @@ pub struct Manifest {
     /// Some `BUILD_EXCLUSIVE_*` is set.
     #[serde(default)]
     pub has_exclusive: bool,
+}
+
+/// The manifest of an artefact, in `<tree>/<m>/<v>/<K>/<A>/`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The package.
+    pub package: Package,
+    /// The kernel it was built for.
+    pub kernel: Kernel,
+    /// Its modules, in the order of dkms.conf.
+    pub modules: Vec<BuiltModule>,
+    /// What it was made from.
+    #[serde(flatten)]
+    pub provenance: Provenance,
+    /// The digest of the overrides in `/etc/dkms` that counted; `None` without any.
+    #[serde(default)]
+    pub overrides_digest: Option<Digest>,
+    /// The compiler and linker, as they name themselves.
+    #[serde(default)]
+    pub toolchain: String,
+    /// dkms.conf's `AUTOINSTALL` is set.
+    #[serde(default)]
+    pub autoinstall: bool,
+    /// dkms.conf's `BUILD_DEPENDS_REBUILD` is set.
+    #[serde(default)]
+    pub build_depends_rebuild: bool,
+    /// The versions of the dependencies that it was built against, by name.
+    #[serde(default)]
+    pub dependency_versions: BTreeMap<String, String>,
     /// Files that `POST_BUILD` added to the artefact, below its directory.
     #[serde(default, deserialize_with = "below::paths")]
     pub extra_files: Vec<PathBuf>,
@@ -162,33 +172,9 @@ pub struct Installed {
     /// The digest of the artefact.
     #[serde(default)]
     pub artefact_digest: Option<Digest>,
-    /// As in [`Manifest::kernel_identity`].
-    #[serde(default)]
-    pub kernel_identity: Option<String>,
-    /// As in [`Manifest::source_digest`]; `None` if it was built by the classic.
-    #[serde(default)]
-    pub source_digest: Option<Digest>,
-    /// As in [`Manifest::headers_digest`].
-    #[serde(default)]
-    pub headers_digest: Option<Digest>,
-    /// As in [`Manifest::headers_stamp`].
-    #[serde(default)]
-    pub headers_stamp: Option<String>,
-    /// As in [`Manifest::build_depends`].
-    #[serde(default)]
-    pub build_depends: Vec<String>,
-    /// As in [`Manifest::post_remove`].
-    #[serde(default)]
-    pub post_remove: Option<String>,
-    /// As in [`Manifest::no_weak_modules`].
-    #[serde(default)]
-    pub no_weak_modules: bool,
-    /// As in [`Manifest::has_exclusive`].
-    #[serde(default)]
-    pub has_exclusive: bool,
-    /// As in [`Manifest::signer`].
-    #[serde(default)]
-    pub signer: Option<Signer>,
+    /// What it was made from, as the artefact's manifest says.
+    #[serde(flatten)]
+    pub provenance: Provenance,
     /// When it was installed, in seconds since 1970.
     pub installed_at: i64,
 }
@@ -374,6 +360,28 @@ mod tests {
         "source_digest":"DIGEST","extra_files":["extra/file"],"built_at":1}"#;
     const INSTALLED: &str = r#"{"format":1,"installed":[{"package":{"name":"m","version":"1"},"arch":"x","installed_at":1,
         "files":[{"path":"updates/dkms","name":"a","file":"a.ko","digest":"DIGEST"}]}]}"#;
+
+    /// What is shared is written among the other fields, as it always was: older programs read it.
+    #[test]
+    fn what_is_shared_has_no_object_of_its_own() {
+        let digest = Digest::of(b"x").to_string();
+        let more = r#""headers_stamp":"s","kernel_identity":"i","build_depends":["b"],"post_remove":"p","no_weak_modules":true,"has_exclusive":true,"signer":{"key_id":"0A","hash":"sha512","subject":"me"},"#;
+        let built = BUILT.replace("DIGEST", &digest).replacen("\"built_at\"", &format!("{more}\"built_at\""), 1);
+        let mut installed = INSTALLED.replace("DIGEST", &digest);
+        let source = format!("\"source_digest\":\"{digest}\",");
+        installed = installed.replacen("\"installed_at\"", &format!("{source}{more}\"installed_at\""), 1);
+        let manifest = Manifest::parse(built.as_bytes()).unwrap();
+        let beside = KernelManifest::parse(installed.as_bytes()).unwrap();
+        assert_eq!(manifest.provenance, beside.installed[0].provenance);
+        assert_eq!(manifest.provenance.post_remove.as_deref(), Some("p"));
+        for bytes in [manifest.to_bytes().unwrap(), beside.to_bytes().unwrap()] {
+            let written: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            let object = written.pointer("/installed/0").unwrap_or(&written);
+            assert_eq!(object["no_weak_modules"], true);
+            assert_eq!(object["signer"]["key_id"], "0A");
+            assert!(object.get("provenance").is_none());
+        }
+    }
 
     fn text(form: &str, from: &str, to: &str) -> String {
         let text = form.replace(from, to);

@@ -175,7 +175,7 @@ fn refusal(manifests: &mut Manifests<'_>, link: &WeakLink, owner: &Installed) ->
     } else if manifests.has_own(kernel, &package.name) {
         let name = &package.name;
         Some(format!("Kernel {kernel} has a build of {name} of its own, and needs no link to that for {from}."))
-    } else if owner.no_weak_modules {
+    } else if owner.provenance.no_weak_modules {
         Some(format!("Kernel {kernel} gets no link to {package}, which does not want that."))
     } else {
         None

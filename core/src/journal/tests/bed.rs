@@ -82,15 +82,7 @@ impl Bed {
                 symlink: false,
             }],
             artefact_digest: None,
-            kernel_identity: None,
-            source_digest: None,
-            headers_digest: None,
-            headers_stamp: None,
-            build_depends: Vec::new(),
-            post_remove: None,
-            no_weak_modules: false,
-            has_exclusive: false,
-            signer: None,
+            provenance: crate::tree::manifest::Provenance::default(),
             installed_at: 0,
         });
         manifest.to_bytes().unwrap()

@@ -1,0 +1,533 @@
+//! `--dry-run` prints the very plan that is carried out: every verb that changes something, in every state that a package
+//! and a kernel may be in. What a run did is told by the files it leaves, not by what it says.
+//!
+//! Each pair has a root of its own, with two kernels and packages whose "compiler" is `cp`. This test is a program like
+//! `dkms`, since builds start it again to enter their namespaces.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dkms_core::cli::args::Args;
+use dkms_core::cli::surroundings;
+use dkms_core::command;
+use dkms_core::names::{Kernel, Package};
+use dkms_core::reconcile::superseded::is_marked;
+use dkms_core::report::{Buffer, Event};
+use dkms_core::root::Root;
+use dkms_core::sandbox::confine;
+use dkms_core::tree::Trees;
+use dkms_core::tree::manifest::KernelManifest;
+use dkms_core::tree::record::Record;
+use dkms_core::tree::walk::{self, Filter, Source};
+
+/// The kernels, {k1} and {k2} below: the names are as long as that of the kernel that the module was built for.
+const KERNELS: [&str; 2] = ["6.12.117+deb13-amd61", "6.12.117+deb13-amd62"];
+
+/// What makes a state out of a root with nothing but sources.
+type Lay = fn(&Bed);
+
+const STATES: &[(&str, Lay)] = &[
+    ("sources only", |_| {}),
+    ("added", |bed| bed.ok("add one/1.0")),
+    ("built", |bed| bed.ok("build one/1.0 -k {k1}")),
+    ("installed", |bed| bed.ok("install one/1.0 -k {k1}")),
+    ("installed for both", |bed| bed.ok("install one/1.0 -k {k1} -k {k2}")),
+    ("built here, installed there", |bed| {
+        bed.ok("install one/1.0 -k {k2}");
+        bed.ok("build one/1.0 -k {k1}");
+    }),
+    ("installed, and its source is gone", |bed| {
+        bed.ok("install one/1.0 -k {k1}");
+        bed.delete("usr/src/one-1.0");
+    }),
+    ("built, and its source is gone", |bed| {
+        bed.ok("build one/1.0 -k {k1}");
+        bed.delete("usr/src/one-1.0");
+    }),
+    ("added, and its source is gone", |bed| {
+        bed.ok("add one/1.0");
+        bed.delete("usr/src/one-1.0");
+    }),
+    ("its modules are deleted", |bed| {
+        bed.ok("install one/1.0 -k {k1}");
+        bed.delete("lib/modules/{k1}/updates");
+    }),
+    ("its modules and its source are deleted", |bed| {
+        bed.ok("install one/1.0 -k {k1}");
+        bed.delete("lib/modules/{k1}/updates");
+        bed.delete("usr/src/one-1.0");
+    }),
+    ("the tree knows nothing of what is installed", |bed| {
+        bed.ok("install one/1.0 -k {k1}");
+        bed.delete("var/lib/dkms");
+    }),
+    ("an older version is installed", |bed| {
+        bed.ok("install one/0.9 -k {k1}");
+        bed.ok("add one/1.0");
+    }),
+    ("an older version is installed, this one is built", |bed| {
+        bed.ok("install one/0.9 -k {k1}");
+        bed.ok("build one/1.0 -k {k1}");
+    }),
+    ("another package was built against an older version", |bed| {
+        bed.ok("install one/0.9 -k {k1}");
+        bed.ok("install follower/1.0 -k {k1}");
+        bed.ok("add one/1.0");
+    }),
+    ("another package needs it", |bed| {
+        bed.ok("add one/1.0");
+        bed.ok("add follower/1.0");
+    }),
+    ("by hand only", |bed| {
+        bed.append("usr/src/one-1.0/dkms.conf", "AUTOINSTALL=no");
+        bed.ok("add one/1.0");
+    }),
+    ("not meant for this kernel", |bed| {
+        bed.append("usr/src/one-1.0/dkms.conf", "BUILD_EXCLUSIVE_KERNEL=62");
+        bed.ok("add one/1.0");
+    }),
+    ("no headers", |bed| {
+        bed.ok("add one/1.0");
+        bed.delete("lib/modules/{k1}/build");
+    }),
+    ("the kernel is removed", |bed| {
+        bed.ok("install one/1.0 -k {k1} -k {k2}");
+        bed.delete("lib/modules/{k1}/kernel");
+        bed.delete("lib/modules/{k1}/build");
+    }),
+    ("remains of an artefact", |bed| {
+        bed.ok("build one/1.0 -k {k1}");
+        bed.delete("var/lib/dkms/one/1.0/{k1}/x86_64/module");
+    }),
+    ("its dkms.conf is spoilt", |bed| {
+        bed.ok("add one/1.0");
+        bed.append("usr/src/one-1.0/dkms.conf", "if");
+    }),
+    ("the headers are others", |bed| {
+        bed.ok("install one/1.0 -k {k1}");
+        bed.append("usr/src/headers-{k1}/include/config/auto.conf", "CONFIG_NEW=y");
+    }),
+    ("its kernel is being upgraded", |bed| {
+        bed.ok("install one/1.0 -k {k1}");
+        bed.ok("kernel_preinst -k {k1}");
+    }),
+    ("its source came anew", |bed| {
+        bed.ok("install one/1.0 -k {k1}");
+        bed.append("usr/src/one-1.0/source", "more");
+        bed.mark("one/1.0", true);
+    }),
+    ("it waits for a successor, and came back", |bed| {
+        bed.ok("install one/1.0 -k {k1}");
+        bed.append("usr/src/one-1.0/source", "more");
+        bed.mark("one/1.0", false);
+    }),
+    ("automatic installation is switched off", |bed| {
+        bed.ok("add one/1.0");
+        bed.write("etc/dkms/no-autoinstall", "");
+    }),
+];
+
+const VERBS: &[&str] = &[
+    "add one/1.0",
+    "add {root}/srv/one",
+    "build one/1.0 -k {k1}",
+    "build one/1.0 -k {k1} -k {k2} --force",
+    "install one/1.0 -k {k1}",
+    "install one/1.0 -k {k2} -k {k1} --force",
+    "install {root}/srv/one -k {k1}",
+    "uninstall one/1.0 -k {k1}",
+    "uninstall one/1.0 --all",
+    "unbuild one/1.0 -k {k1}",
+    "unbuild one/1.0 --all",
+    "remove one/1.0 -k {k1}",
+    "remove one/1.0 --all",
+    "autoinstall -k {k1}",
+    "kernel_postinst -k {k1}",
+    "kernel_preinst -k {k1}",
+    "kernel_prerm -k {k1}",
+    "reconcile",
+    "reconcile -k {k1}",
+    "match --templatekernel {k1} -k {k2}",
+    "match --templatekernel {k2} -k {k1}",
+    "ldtarball {root}/srv/one.tar",
+    "sign --all",
+];
+
+fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(code) = confine::stage(&words) {
+        return code;
+    }
+    // `cargo test FILTER` asks every test program.
+    let wanted = words.iter().filter_map(|word| word.to_str()).find(|word| !word.starts_with('-'));
+    let base = Bed::new();
+    let prepared: Vec<(&str, Bed)> = STATES
+        .iter()
+        .map(|(name, lay)| {
+            let bed = base.copy();
+            lay(&bed);
+            (*name, bed)
+        })
+        .collect();
+    let cases: Vec<(&str, &Bed, &str)> = prepared
+        .iter()
+        .flat_map(|(state, bed)| VERBS.iter().map(move |verb| (*state, bed, *verb)))
+        .filter(|(state, _, verb)| wanted.is_none_or(|wanted| format!("{state}: {verb}").contains(wanted)))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let failures: Vec<String> = std::thread::scope(|scope| {
+        let work = || {
+            let mut failures = Vec::new();
+            while let Some((state, bed, verb)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if let Err(why) = alike(&bed.copy(), verb) {
+                    failures.push(format!("{state}: {verb}\n{why}\n"));
+                }
+            }
+            failures
+        };
+        let workers: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a worker ends")).collect()
+    });
+    for failure in &failures {
+        eprintln!("{failure}");
+    }
+    eprintln!("{} cases, {} failed", cases.len(), failures.len());
+    if wanted.is_none() {
+        each_conf_is_evaluated_once(&base);
+    }
+    ExitCode::from(u8::from(!failures.is_empty()))
+}
+
+/// A dkms.conf is evaluated once for each kernel in a run, and not at all where nothing is to be done.
+fn each_conf_is_evaluated_once(base: &Bed) {
+    let bed = base.copy();
+    let packages: Vec<String> = ["one".to_owned()].into_iter().chain((1..8).map(|n| format!("p{n}"))).collect();
+    for name in &packages {
+        bed.source(
+            &format!("usr/src/{name}-1.0"),
+            name,
+            "1.0",
+            &format!("echo {name} >>{}\n", bed.path("count").display()),
+        );
+    }
+    let count = |line: &str| {
+        bed.write("count", "");
+        bed.ok(line);
+        fs_err::read_to_string(bed.path("count")).unwrap().lines().count()
+    };
+    assert_eq!(count("install one/1.0 -k {k1}"), 1, "a package that comes new");
+    assert_eq!(count("reconcile -k {k1}"), 0, "nothing to do");
+    for name in &packages[1..] {
+        bed.ok(&format!("add {name}/1.0"));
+    }
+    assert_eq!(count("autoinstall -k {k1}"), 7, "seven to do, one there");
+    assert_eq!(count("autoinstall -k {k2}"), 8, "eight to do");
+}
+
+/// Whether a dry run promises what the run then does.
+fn alike(bed: &Bed, verb: &str) -> Result<(), String> {
+    let before = bed.look();
+    let (dry, said) = bed.run(&format!("{verb} --dry-run"));
+    if bed.look() != before {
+        return Err(format!("the dry run changed something: {said:?}"));
+    }
+    let mut promised: BTreeSet<String> = said.iter().flat_map(|line| promises(line)).collect();
+    bed.forget_records();
+    let (code, heard) = bed.run(verb);
+    let after = bed.look();
+    let mut done = after.since(&before);
+    // A source that is put in its place also mends a package whose own was gone.
+    if said.iter().any(|line| line.starts_with("Would copy")) && !promised.contains("add one/1.0") {
+        done.remove("add one/1.0");
+    }
+    // All that there is of a package goes with it.
+    for package in promised.iter().filter_map(|what| what.strip_prefix("forget ")) {
+        let all = [format!("delete {package} "), format!("uninstall {package} ")];
+        done.retain(|what| promised.contains(what) || !all.iter().any(|some| what.starts_with(some)));
+    }
+    // What the tree does not know, it need not forget.
+    promised.retain(|what| what.strip_prefix("forget ").is_none_or(|package| before.known.contains(package)));
+    // What is taken away from a kernel for good is uninstalled, or deleted, or both.
+    for pair in promised.clone().iter().filter_map(|what| what.strip_prefix("remove ")) {
+        let ways = [format!("uninstall {pair}"), format!("delete {pair}")];
+        if ways.iter().any(|way| done.contains(way)) {
+            promised.remove(&format!("remove {pair}"));
+            promised.extend(ways.into_iter().filter(|way| done.contains(way)));
+        }
+    }
+    let missed: Vec<&String> = promised.difference(&done).filter(|what| !bed.has_failed(what)).collect();
+    let more: Vec<&String> = done.difference(&promised).collect();
+    if missed.is_empty() && more.is_empty() && (dry == code || dry == 0) {
+        return Ok(());
+    }
+    Err(format!(
+        "  promised, not done: {missed:?}\n  done, not promised: {more:?}\n  codes: {dry}, then {code}\n  {said:?}\n  {heard:?}"
+    ))
+}
+
+/// What a line of a dry run promises.
+fn promises(line: &str) -> Vec<String> {
+    let line = line.trim_end_matches('.');
+    let words: Vec<&str> = line.split([' ', ':', ',']).filter(|word| !word.is_empty()).collect();
+    let package = words.iter().find(|word| word.contains('/') && !word.starts_with('/')).copied().unwrap_or_default();
+    let kernel = words.iter().position(|word| *word == "kernel").and_then(|at| words.get(at + 1)).copied();
+    let pair = |what: &str| format!("{what} {package} {}", kernel.unwrap_or_default());
+    match words.as_slice() {
+        ["Would", "add" | "register", ..] => vec![format!("add {package}")],
+        ["Would", "build", ..] | ["build", "one/1.0" | "follower/1.0", ..] => vec![pair("build")],
+        ["Would", "install", ..] | ["install", ..] => vec![pair("install")],
+        ["build", "and", "install", ..] => vec![pair("build"), pair("install")],
+        ["Would", "uninstall", ..] => vec![pair("uninstall")],
+        ["Would", "delete", "what", ..] => vec![pair("delete")],
+        ["Would", "delete", ..] | ["Would", "forget", ..] => vec![format!("forget {package}")],
+        ["Would", "remove", ..] | ["remove", ..] => vec![pair("remove")],
+        ["Would", "look", ..] => vec![pair("outdate")],
+        ["Would", "load", ..] => vec!["add one/1.0".to_owned()],
+        ["Would", "sign", ..] => vec![pair("sign")],
+        _ => Vec::new(),
+    }
+}
+
+/// What can be seen of a root.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sight {
+    /// Registered packages.
+    added: BTreeSet<String>,
+    /// Package directories.
+    known: BTreeSet<String>,
+    /// Artefacts, with their inodes.
+    built: BTreeSet<(String, u64)>,
+    /// Installations, with the inodes of their files.
+    installed: BTreeSet<(String, u64)>,
+    /// Marks of kernels that are being upgraded.
+    outdated: BTreeSet<String>,
+}
+
+impl Sight {
+    /// What was done since `before`.
+    fn since(&self, before: &Self) -> BTreeSet<String> {
+        fn pairs(sight: &BTreeSet<(String, u64)>) -> BTreeSet<&String> {
+            sight.iter().map(|(pair, _)| pair).collect()
+        }
+        let new = |now: &BTreeSet<(String, u64)>, then: &BTreeSet<(String, u64)>, what: &str| -> Vec<String> {
+            now.difference(then).map(|(pair, _)| format!("{what} {pair}")).collect()
+        };
+        let gone = |now: &BTreeSet<(String, u64)>, then: &BTreeSet<(String, u64)>, what: &str| -> Vec<String> {
+            pairs(then).difference(&pairs(now)).map(|pair| format!("{what} {pair}")).collect()
+        };
+        let name = |pair: &str| pair.split('/').next().unwrap_or_default().to_owned();
+        let end = |pair: &str| pair.split(' ').next_back().unwrap_or_default().to_owned();
+        // Another version in its place is the other's installation.
+        let replaced = |pair: &String| {
+            self.installed.iter().any(|(now, _)| now != pair && name(now) == name(pair) && end(now) == end(pair))
+        };
+        let mut then = before.installed.clone();
+        then.retain(|(pair, _)| !replaced(pair));
+        let mut done: BTreeSet<String> = BTreeSet::new();
+        done.extend(self.added.difference(&before.added).map(|package| format!("add {package}")));
+        done.extend(before.known.difference(&self.known).map(|package| format!("forget {package}")));
+        done.extend(new(&self.built, &before.built, "build"));
+        done.extend(gone(&self.built, &before.built, "delete"));
+        done.extend(new(&self.installed, &before.installed, "install"));
+        done.extend(gone(&self.installed, &then, "uninstall"));
+        done.extend(self.outdated.difference(&before.outdated).map(|pair| format!("outdate {pair}")));
+        done
+    }
+}
+
+fn with_kernels(text: &str) -> String {
+    text.replace("{k1}", KERNELS[0]).replace("{k2}", KERNELS[1])
+}
+
+/// A root with kernels and packages.
+struct Bed {
+    dir: tempfile::TempDir,
+}
+
+impl Bed {
+    fn new() -> Self {
+        let bed = Self::empty();
+        bed.write("etc/os-release", "ID=test\n");
+        bed.write("etc/dkms/framework.conf.d/test.conf", "try_sign_modules=false\n");
+        for kernel in KERNELS {
+            bed.write(&format!("lib/modules/{kernel}/kernel/own.ko"), "");
+            bed.write(&format!("lib/modules/{kernel}/modules.order"), "kernel/own.ko\n");
+            bed.write(&format!("lib/modules/{kernel}/modules.builtin"), "");
+            bed.write(&format!("usr/src/headers-{kernel}/include/config/auto.conf"), "CONFIG_MODULES=y\n");
+            let build = bed.path(&format!("lib/modules/{kernel}/build"));
+            symlink(format!("/usr/src/headers-{kernel}"), build).unwrap();
+        }
+        for (name, version, more) in [
+            ("one", "1.0", ""),
+            ("one", "0.9", ""),
+            ("follower", "1.0", "BUILD_DEPENDS=one\nBUILD_DEPENDS_REBUILD=yes\n"),
+        ] {
+            bed.source(&format!("usr/src/{name}-{version}"), name, version, more);
+        }
+        bed.source("srv/one", "one", "1.0", "");
+        assert!(
+            std::process::Command::new("tar")
+                .current_dir(bed.path("srv"))
+                .args(["-cf", "one.tar", "one"])
+                .status()
+                .unwrap()
+                .success()
+        );
+        bed
+    }
+
+    fn empty() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        // Builds are not root.
+        fs_err::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        Self { dir }
+    }
+
+    fn source(&self, dir: &str, name: &str, version: &str, more: &str) {
+        self.write(
+            &format!("{dir}/dkms.conf"),
+            &format!(
+                "PACKAGE_NAME={name}\nPACKAGE_VERSION={version}\nMAKE=\"sed 's/6.12.117+deb13-amd64/$kernelver/' source >{name}.ko\"\nSTRIP=no\n\
+                 BUILT_MODULE_NAME={name}\nDEST_MODULE_LOCATION=/updates\nAUTOINSTALL=yes\n{more}"
+            ),
+        );
+        // A module is an ELF file, whatever follows.
+        let mut module = fs_err::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/sign/module.ko")).unwrap();
+        // Newer versions of a package bring newer modules.
+        let at = module.windows(8).position(|bytes| bytes == b"1.2-test").unwrap();
+        module.splice(at..at + 3, version.bytes());
+        module.extend(format!("{name} {version}\n").bytes());
+        fs_err::write(self.path(&format!("{dir}/source")), module).unwrap();
+    }
+
+    fn copy(&self) -> Self {
+        let bed = Self::empty();
+        let from = self.dir.path().join(".");
+        let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(bed.dir.path()).status();
+        assert!(copied.unwrap().success());
+        bed
+    }
+
+    fn path(&self, inside: &str) -> PathBuf {
+        self.dir.path().join(with_kernels(inside))
+    }
+
+    fn write(&self, inside: &str, text: &str) {
+        let path = self.path(inside);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, text).unwrap();
+    }
+
+    fn append(&self, inside: &str, line: &str) {
+        let mut file = fs_err::OpenOptions::new().append(true).open(self.path(inside)).unwrap();
+        std::io::Write::write_all(&mut file, format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    fn delete(&self, inside: &str) {
+        let path = self.path(inside);
+        if path.is_dir() && !path.is_symlink() {
+            fs_err::remove_dir_all(path).unwrap();
+        } else {
+            fs_err::remove_file(path).unwrap();
+        }
+    }
+
+    /// Notes that the package waits for a successor of rpm's, or (`renewed`) has come anew.
+    fn mark(&self, package: &str, renewed: bool) {
+        let (name, version) = package.split_once('/').unwrap();
+        self.write(
+            &format!("var/lib/dkms/.dkms/superseded/{package}/mark.json"),
+            &format!(
+                r#"{{"package":{{"name":"{name}","version":"{version}"}},"owner":{{"manager":"rpm"}},"source":"/usr/src/{name}-{version}","renewed":{renewed}}}"#
+            ),
+        );
+    }
+
+    fn trees(&self) -> Trees {
+        Trees::new(Root::at(self.dir.path()).unwrap())
+    }
+
+    /// Runs a command line on this root; gives its exit code and all that it said.
+    fn run(&self, line: &str) -> (u8, Vec<String>) {
+        let root = self.dir.path().display().to_string();
+        let line = with_kernels(line).replace("{root}", &root);
+        let line = format!("{line} -a x86_64 --root {root} -j 1");
+        // The verbs that look at every kernel take no architecture.
+        let line = if line.contains(" -k ") { line } else { line.replace(" -a x86_64", "") };
+        let reporter = Buffer::default();
+        let args = Args::parse(line.split(' ').map(OsString::from)).unwrap();
+        let ctx = surroundings::context(&args).unwrap();
+        let code = command::run(&ctx, &args, &reporter);
+        let said = reporter.take().into_iter().flat_map(|event| match event {
+            Event::Line(text) | Event::Note(text) => vec![text],
+            Event::Error(lines) | Event::Warning(lines) => lines,
+            _ => Vec::new(),
+        });
+        (code, said.collect())
+    }
+
+    fn ok(&self, line: &str) {
+        let (code, said) = self.run(line);
+        assert_eq!(code, 0, "{line}: {said:?}");
+    }
+
+    fn forget_records(&self) {
+        let _ = std::fs::remove_dir_all(self.path("var/lib/dkms/.dkms/records"));
+    }
+
+    /// Whether a step was tried, and came to nothing.
+    fn has_failed(&self, what: &str) -> bool {
+        let words: Vec<&str> = what.split(' ').collect();
+        let (Some(package), Some(kernel)) = (words.get(1), words.get(2)) else { return false };
+        let (name, version) = package.split_once('/').unwrap();
+        let (package, kernel) = (Package::new(name, version).unwrap(), Kernel::new(*kernel, "x86_64").unwrap());
+        let record = Record::load(&self.trees(), &package, &kernel).unwrap();
+        record.is_some_and(|record| !format!("{:?}", record.outcome).starts_with("Installed"))
+    }
+
+    fn look(&self) -> Sight {
+        let trees = self.trees();
+        let inode = |path: &Path| fs_err::symlink_metadata(path).map_or(0, |meta| meta.ino());
+        let mut sight = Sight::default();
+        for entry in walk::walk(&trees, &Filter::default()).packages {
+            let package = &entry.package;
+            sight.known.insert(package.to_string());
+            if entry.source == Source::Added && !is_marked(&trees, package) {
+                sight.added.insert(package.to_string());
+            }
+            for kernel in KERNELS.map(|release| Kernel::new(release, "x86_64").unwrap()) {
+                let pair = format!("{package} {}", kernel.release);
+                let artefact = trees.artefact(package, &kernel);
+                if artefact.exists() {
+                    sight.built.insert((pair.clone(), inode(&artefact)));
+                }
+                if walk::is_active(&trees, package, &kernel) {
+                    sight.installed.insert((pair.clone(), inode(&module(&trees, package, &kernel))));
+                }
+                let stale = fs_err::read_to_string(trees.stale_list(&kernel)).unwrap_or_default();
+                if stale.lines().any(|line| line == package.to_string()) {
+                    sight.outdated.insert(pair);
+                }
+            }
+        }
+        // What only the manifests beside the modules know.
+        for kernel in KERNELS.map(|release| Kernel::new(release, "x86_64").unwrap()) {
+            let beside = KernelManifest::beside(&trees, &kernel.release).unwrap().unwrap_or_default();
+            for package in beside.installed.iter().map(|entry| &entry.package) {
+                let file = module(&trees, package, &kernel);
+                if file.exists() {
+                    sight.installed.insert((format!("{package} {}", kernel.release), inode(&file)));
+                }
+            }
+        }
+        sight
+    }
+}
+
+fn module(trees: &Trees, package: &Package, kernel: &Kernel) -> PathBuf {
+    trees.modules_dir(&kernel.release).join(format!("updates/{}.ko", package.name))
+}
