@@ -21,7 +21,8 @@ fn another(path: &str) -> Result<(), Why> {
 #[test]
 fn the_index_decides() {
     let rest = "kernel/fs/ext4/ext4.ko.xz: kernel/lib/crc16.ko.xz\nkernel/lib/crc16.ko.xz:\n";
-    let cases: &[(&str, Option<&str>, &str, Result<(), Why>)] = &[
+    type Case = (&'static str, Option<&'static str>, &'static str, Result<(), Why>);
+    let cases: &[Case] = &[
         ("updates/dkms/m.ko", Some("updates/dkms/m.ko:\n"), "", Ok(())),
         ("updates/dkms/m.ko.xz", Some("updates/dkms/m.ko.xz: kernel/a.ko.xz kernel/b.ko.xz\n"), "", Ok(())),
         ("updates/dkms/my-mod.ko.zst", Some("updates/dkms/my-mod.ko.zst:\n"), "", Ok(())),

@@ -149,6 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::disallowed_methods)] // a test's own question to bash
     fn arguments_are_what_bash_makes_of_them() {
         let tmp = tempfile::tempdir().unwrap();
         let dir = tmp.path().join("a [b] dir");
