@@ -154,7 +154,7 @@ mod tests {
         table::walk(&|_, with_headers| {
             let names = ["kernel-core", "kernel-devel"];
             let packages: Vec<_> =
-                names[..1 + usize::from(with_headers)].iter().map(|name| package(name, "7.2", "1", "IN")).collect();
+                names[..=usize::from(with_headers)].iter().map(|name| package(name, "7.2", "1", "IN")).collect();
             incoming(&packages, true)
         });
     }

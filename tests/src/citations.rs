@@ -72,7 +72,7 @@ impl Repository {
             self.read_contract(&text);
         }
         if path == Path::new(LAWS) {
-            let numbers = text.lines().filter_map(|line| number_before_dot(line));
+            let numbers = text.lines().filter_map(number_before_dot);
             self.laws.extend(numbers.map(|n| n.to_string()));
         }
         self.paths.insert(path.clone());
@@ -395,7 +395,7 @@ mod tests {
             format!(
                 "[laws](docs/laws{MD}#exit-codes), docs/contract{MD}, `core/src/error.rs`, `core/`, `tree::walk`, `error::code`, `make lint`, [web](https://x.org/y{MD})"
             ),
-            format!("`core/src/*.rs`, `/core/src/x`, `target/dkms`"),
+            "`core/src/*.rs`, `/core/src/x`, `target/dkms`".to_owned(),
         ] {
             assert_eq!(planted(&format!("NEWS{MD}"), &text), Vec::<String>::new(), "{text}");
         }
