@@ -282,12 +282,14 @@ fn promises(line: &str) -> Vec<String> {
         ["Would", "install", ..] | ["install", ..] => vec![pair("install")],
         ["build", "and", "install", ..] => vec![pair("build"), pair("install")],
         ["Would", "uninstall", ..] => vec![pair("uninstall")],
-        ["Would", "delete", "what", ..] => vec![pair("delete")],
-        ["Would", "delete", ..] | ["Would", "forget", ..] => vec![format!("forget {package}")],
+        ["Would", "delete", "the", "build", ..] => vec![pair("delete")],
+        ["Would", "delete" | "unregister", ..] => vec![format!("forget {package}")],
         ["Would", "remove", ..] | ["remove", ..] => vec![pair("remove")],
-        ["Would", "look", ..] => vec![pair("outdate")],
+        ["Would", "mark", ..] => vec![pair("outdate")],
         ["Would", "load", ..] => vec!["add one/1.0".to_owned()],
         ["Would", "sign", ..] => vec![pair("sign")],
+        ["Would", "copy" | "keep", ..] => Vec::new(),
+        ["Would", ..] => vec![format!("what is not understood: {line}")],
         _ => Vec::new(),
     }
 }
