@@ -33,7 +33,8 @@ in_suite() {
 	"$loader" --argv0 "$name" --library-path "$libraries" "$root/$program" "$@"
 }
 
-# kmod NAME [ARGUMENT…]: depmod, modprobe or modinfo of the kmod in use, see `each_kmod`.
+# kmod NAME [ARGUMENT…]: depmod, modprobe or modinfo of the kmod in use: `each_kmod` sets SUITE and KMOD.
+# shellcheck disable=SC2153
 kmod() {
 	local name=$1
 	shift

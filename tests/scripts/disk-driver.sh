@@ -4,7 +4,7 @@
 set -eu
 kernel=$1 source=/usr/src/vblk-1.0
 mkdir -p $source
-xz -dc /lib/modules/$kernel/kernel/drivers/block/virtio_blk.ko.xz >$source/kernels.ko
+xz -dc "/lib/modules/$kernel/kernel/drivers/block/virtio_blk.ko.xz" >"$source/kernels.ko"
 cat >$source/dkms.conf <<'E'
 PACKAGE_NAME=vblk
 PACKAGE_VERSION=1.0

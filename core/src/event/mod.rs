@@ -59,7 +59,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// What `--event` calls it: one of [`EVENTS`].
+    /// What `--event` calls it: one of `cli::table::EVENTS`.
     pub fn word(&self) -> &'static str {
         match self {
             Self::KernelComing(_) => "kernel-coming",

@@ -1,4 +1,4 @@
-//! The facts for [`judge`](super::judge): a kernel's index, read once, and the files beside its modules.
+//! The facts for [`judge`]: a kernel's index, read once, and the files beside its modules.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
