@@ -19,9 +19,9 @@ use crate::transaction::Package;
 /// The variable in which dnf5 keeps, for the time of the transaction, what has been said.
 const SAID: &str = "dkms_said";
 
-/// What can go wrong in the talk. It never stops a transaction.
+/// What can go wrong in the channel. It never stops a transaction.
 #[derive(Debug, thiserror::Error)]
-pub enum TalkError {
+pub enum ChannelError {
     /// dnf5 has gone away, or can't be written to.
     #[error("dnf5 does not answer: {0}")]
     Io(#[from] io::Error),
@@ -46,29 +46,29 @@ struct Reply {
     value: Value,
 }
 
-/// The two ends of the talk.
-struct Talk<R, W> {
+/// The two ends of the channel.
+struct Channel<R, W> {
     from: R,
     to: W,
 }
 
-impl<R: BufRead, W: Write> Talk<R, W> {
-    fn send(&mut self, request: &Value) -> Result<(), TalkError> {
+impl<R: BufRead, W: Write> Channel<R, W> {
+    fn send(&mut self, request: &Value) -> Result<(), ChannelError> {
         writeln!(self.to, "{request}")?;
         self.to.flush()?;
         Ok(())
     }
 
-    fn ask(&mut self, request: &Value) -> Result<Value, TalkError> {
+    fn ask(&mut self, request: &Value) -> Result<Value, ChannelError> {
         self.send(request)?;
         let mut line = String::new();
         self.from.read_line(&mut line)?;
         let reply: Reply = serde_json::from_str(&line)?;
-        if reply.status == "OK" { Ok(reply.value) } else { Err(TalkError::Refused(reply.message)) }
+        if reply.status == "OK" { Ok(reply.value) } else { Err(ChannelError::Refused(reply.message)) }
     }
 
     /// The packages of the transaction, those that go included.
-    fn packages(&mut self) -> Result<Vec<Package>, TalkError> {
+    fn packages(&mut self) -> Result<Vec<Package>, ChannelError> {
         let output =
             ["name", "version", "release", "arch", "direction", "install_size", "repo_id", "location"].as_slice();
         let mut value = self.ask(&json!({"op": "get", "domain": "trans_packages", "args": {"output": output}}))?;
@@ -76,10 +76,10 @@ impl<R: BufRead, W: Write> Talk<R, W> {
     }
 
     /// The value of an option; `None` also if there is no such option.
-    fn option(&mut self, key: &str) -> Result<Option<String>, TalkError> {
+    fn option(&mut self, key: &str) -> Result<Option<String>, ChannelError> {
         let value = match self.ask(&json!({"op": "get", "domain": "conf", "args": {"key": key}})) {
             Ok(value) => value,
-            Err(TalkError::Refused(_)) => return Ok(None),
+            Err(ChannelError::Refused(_)) => return Ok(None),
             Err(error) => return Err(error),
         };
         let value = value["keys_val"][0]["value"].as_str().filter(|value| !value.is_empty());
@@ -87,13 +87,13 @@ impl<R: BufRead, W: Write> Talk<R, W> {
     }
 
     /// What an earlier look at this transaction has said already.
-    fn said(&mut self) -> Result<Vec<String>, TalkError> {
+    fn said(&mut self) -> Result<Vec<String>, ChannelError> {
         let value = self.ask(&json!({"op": "get", "domain": "actions_vars", "args": {"name": SAID}}))?;
         let text = value["actions_vars"][0]["value"].as_str().unwrap_or_default();
         Ok(serde_json::from_str(text).unwrap_or_default())
     }
 
-    fn look(&mut self, last: bool) -> Result<(), TalkError> {
+    fn look(&mut self, last: bool) -> Result<(), ChannelError> {
         let mut packages = self.packages()?;
         let cache = self.option("cachedir")?;
         files::look_into(&mut packages, cache.as_deref().map(Path::new));
@@ -107,14 +107,14 @@ impl<R: BufRead, W: Write> Talk<R, W> {
     }
 
     /// Keeps it for a later look.
-    fn remember(&mut self, said: &[String]) -> Result<(), TalkError> {
+    fn remember(&mut self, said: &[String]) -> Result<(), ChannelError> {
         let value = json!(said).to_string();
         self.ask(&json!({"op": "set", "domain": "actions_vars", "args": {"name": SAID, "value": value}}))?;
         Ok(())
     }
 
     /// Warns of what has not been said yet, and stops the transaction if that is the verdict.
-    fn tell(&mut self, verdict: &Verdict, said: &[String]) -> Result<(), TalkError> {
+    fn tell(&mut self, verdict: &Verdict, said: &[String]) -> Result<(), ChannelError> {
         let words = preflight::lines(verdict);
         for line in words.iter().filter(|line| !said.contains(line)) {
             say(line);
@@ -134,8 +134,8 @@ impl<R: BufRead, W: Write> Talk<R, W> {
 /// the user is asked, when most of what comes is known by name only, and again when all of it has been downloaded and
 /// nothing is changed yet (`last`). What the first look has said, the second does not say again.
 pub fn look(last: bool) -> u8 {
-    let mut talk = Talk { from: io::stdin().lock(), to: io::stdout().lock() };
-    match talk.look(last) {
+    let mut channel = Channel { from: io::stdin().lock(), to: io::stdout().lock() };
+    match channel.look(last) {
         Ok(()) => 0,
         Err(error) => give_up(&error),
     }
@@ -143,16 +143,16 @@ pub fn look(last: bool) -> u8 {
 
 /// After everything: the core tries once more what failed in between, and says what every kernel has and lacks.
 pub fn post_transaction() -> u8 {
-    let mut talk = Talk { from: io::stdin().lock(), to: io::stdout().lock() };
+    let mut channel = Channel { from: io::stdin().lock(), to: io::stdout().lock() };
     // A transaction of other things needs no summary.
-    if let Err(error) = talk.packages() {
+    if let Err(error) = channel.packages() {
         return give_up(&error);
     }
     run::report(&Event::TransactionEnd, &Ways::default())
 }
 
 /// A preflight that can't be made is worth a line, and stops nothing.
-fn give_up(why: &TalkError) -> u8 {
+fn give_up(why: &ChannelError) -> u8 {
     say(&format!("dkms: cannot look ahead: {why}"));
     0
 }
@@ -176,8 +176,8 @@ mod tests {
     fn asks_for_what_comes() {
         let reply = r#"{"op":"reply","requested_op":"get","domain":"trans_packages","status":"OK","return":{"trans_packages":[{"name":"kernel-core","version":"7.2","release":"1","arch":"x86_64","direction":"IN","install_size":"9"}]}}"#;
         let mut sent = Vec::new();
-        let mut talk = Talk { from: format!("{reply}\n").leak().as_bytes(), to: &mut sent };
-        let packages = talk.packages().unwrap();
+        let mut channel = Channel { from: format!("{reply}\n").leak().as_bytes(), to: &mut sent };
+        let packages = channel.packages().unwrap();
         assert_eq!((packages.len(), packages[0].name.as_str(), packages[0].install_size), (1, "kernel-core", 9));
         let sent = String::from_utf8(sent).unwrap();
         assert!(sent.ends_with('\n') && sent.lines().count() == 1, "{sent}");
@@ -187,9 +187,9 @@ mod tests {
     fn a_refusal_is_no_answer() {
         let reply =
             "{\"op\":\"reply\",\"requested_op\":\"get\",\"domain\":\"x\",\"status\":\"ERROR\",\"message\":\"no\"}\n";
-        let error = Talk { from: reply.as_bytes(), to: Vec::new() }.packages().unwrap_err();
+        let error = Channel { from: reply.as_bytes(), to: Vec::new() }.packages().unwrap_err();
         assert_eq!(error.to_string(), "dnf5 reports an error: no");
-        let error = Talk { from: &b""[..], to: Vec::new() }.packages().unwrap_err();
+        let error = Channel { from: &b""[..], to: Vec::new() }.packages().unwrap_err();
         assert!(error.to_string().contains("not understood"), "{error}");
     }
 
@@ -204,8 +204,8 @@ mod tests {
             (r#"{"status":"OK","return":{"keys_val":[]}}"#, None),
             (r#"{"status":"ERROR","message":"no such option"}"#, None),
         ] {
-            let mut talk = Talk { from: reply.as_bytes(), to: Vec::new() };
-            assert_eq!(talk.option("x").unwrap().as_deref(), expected, "{reply}");
+            let mut channel = Channel { from: reply.as_bytes(), to: Vec::new() };
+            assert_eq!(channel.option("x").unwrap().as_deref(), expected, "{reply}");
         }
     }
 
@@ -217,7 +217,7 @@ mod tests {
         for (stop, said, lines) in [(false, &[][..], 2), (true, &[], 3), (false, &words, 0), (true, &words, 1)] {
             let mut sent = Vec::new();
             let verdict = Verdict { findings: vec![failed(stop)] };
-            Talk { from: ok.as_bytes(), to: &mut sent }.tell(&verdict, said).unwrap();
+            Channel { from: ok.as_bytes(), to: &mut sent }.tell(&verdict, said).unwrap();
             let sent = String::from_utf8(sent).unwrap();
             assert_eq!(sent.lines().count(), lines, "{sent}");
             assert_eq!(sent.contains("\"op\":\"stop\""), stop, "{sent}");
@@ -228,11 +228,11 @@ mod tests {
     fn what_was_said_comes_back() {
         let mut sent = Vec::new();
         let ok = "{\"status\":\"OK\"}\n";
-        Talk { from: ok.as_bytes(), to: &mut sent }.remember(&["a \"b\"".to_owned()]).unwrap();
+        Channel { from: ok.as_bytes(), to: &mut sent }.remember(&["a \"b\"".to_owned()]).unwrap();
         let sent: Value = serde_json::from_slice(&sent).unwrap();
         let reply = json!({"status": "OK", "return": {"actions_vars": [sent["args"]]}}).to_string();
-        assert_eq!(Talk { from: reply.as_bytes(), to: Vec::new() }.said().unwrap(), ["a \"b\""]);
+        assert_eq!(Channel { from: reply.as_bytes(), to: Vec::new() }.said().unwrap(), ["a \"b\""]);
         let none = r#"{"status":"OK","return":{"actions_vars":[]}}"#;
-        assert!(Talk { from: none.as_bytes(), to: Vec::new() }.said().unwrap().is_empty());
+        assert!(Channel { from: none.as_bytes(), to: Vec::new() }.said().unwrap().is_empty());
     }
 }

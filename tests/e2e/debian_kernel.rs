@@ -61,7 +61,7 @@ fn headers_later() -> Result<()> {
     let new = machine.bed.base().kernels[1].clone();
     let said = machine.apt(&format!("install linux-image-{new}"))?;
     let warning = format!("kernel {new} comes without its headers, so it will lack the modules of ");
-    let mend = format!("hello/1.0 (to mend it: apt install linux-headers-{new})");
+    let mend = format!("hello/1.0 (to fix it: apt install linux-headers-{new})");
     ensure!(said.contains(&warning) && said.contains(&mend), "no preflight\n{said}");
     let told = summary(&said)?;
     ensure!(told.contains("LACKS") && told.contains(&format!("apt install linux-headers-{new}")), "not told\n{said}");

@@ -81,13 +81,13 @@ fn old_image_stays() -> Result<()> {
          code=0; update-initramfs -u -k $k || code=$?; echo initramfs-tools: $code
          cp /boot/initrd.img-$k /tmp/d.img
          code=0; dracut --force --quiet --no-hostonly -m 'kernel-modules dkms' /tmp/d.img $k 2>/tmp/said || code=$?
-         echo dracut: $code; grep 'Mend it' /tmp/said
+         echo dracut: $code; grep 'To fix it' /tmp/said
          for image in /boot/initrd.img-$k /tmp/d.img; do [ \"$sum\" = \"$(sha256sum <$image)\" ] && echo same; done
          depmod $k; update-initramfs -u -k $k >/dev/null"
     ))?;
     ensure!(said.contains("initramfs-tools: 1\n") && said.contains("dracut: 1\n"), "{said}");
     ensure!(said.matches("same\n").count() == 2, "an image was written:\n{said}");
-    ensure!(said.contains(&format!("Mend it: dkms reconcile -k {kernel}")), "{said}");
+    ensure!(said.contains(&format!("To fix it: dkms reconcile -k {kernel}")), "{said}");
     Ok(())
 }
 

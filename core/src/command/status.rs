@@ -170,7 +170,7 @@ impl Row {
             reporter.line(&format!("    {}", module.line()));
         }
         for NotLoadable { module, why, mend } in &self.not_loadable {
-            let mend = mend.as_ref().map(|command| format!(". Mend it: {command}")).unwrap_or_default();
+            let mend = mend.as_ref().map(|command| format!(". To fix it: {command}")).unwrap_or_default();
             reporter.line(&format!("    {module} would not be loaded: {why}{mend}"));
         }
         if self.state == "broken" {

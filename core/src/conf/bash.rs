@@ -130,7 +130,7 @@ impl Evaluator {
                     Stop::Deadline => ConfError::TimedOut { file, limit: self.launcher.timeout },
                     Stop::Flood => ConfError::TooLarge { file },
                     Stop::Ended => ConfError::Died { file, message: first_line(&stderr) },
-                    Stop::Failed(source) => ConfError::Talk { file, source },
+                    Stop::Failed(source) => ConfError::BashIo { file, source },
                 })
             }
         }

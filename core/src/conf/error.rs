@@ -20,7 +20,7 @@ pub enum ConfError {
     },
     /// Talking to bash failed.
     #[error("reading {file} with bash failed: {source}", file = .file.display())]
-    Talk {
+    BashIo {
         /// The first file of the request.
         file: PathBuf,
         /// What the system said.

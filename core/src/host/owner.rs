@@ -26,13 +26,13 @@ pub enum Owner {
 
 /// What has become of an [`Owner`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum OwnerState {
     /// That can't be told yet.
     Undecided,
     /// It is installed as it was: its replacement came to nothing.
-    AsItWas,
+    Unchanged,
     /// It is there, and its files may be others.
-    Anew,
+    Reinstalled,
     /// It is being replaced, or its replacement is at work.
     Replaced,
     /// There is no such package any more.
@@ -58,14 +58,14 @@ impl Owner {
     }
 
     /// What has become of it.
-    pub fn fate(&self, world: &World, signs: Signs) -> Fate {
+    pub fn owner_state(&self, world: &World, signs: Signs) -> OwnerState {
         match self {
             Self::Dpkg { package, version } => match dpkg::status(world, package) {
-                Ok(None) => Fate::Gone,
-                Ok(Some(status)) if !status.has_files() => Fate::Gone,
-                Ok(Some(status)) if status.state == "installed" && status.version == *version => Fate::AsItWas,
+                Ok(None) => OwnerState::Gone,
+                Ok(Some(status)) if !status.has_files() => OwnerState::Gone,
+                Ok(Some(status)) if status.state == "installed" && status.version == *version => OwnerState::Unchanged,
                 // Without an answer, nothing is taken for gone.
-                Err(_) | Ok(Some(_)) => Fate::Replaced,
+                Err(_) | Ok(Some(_)) => OwnerState::Replaced,
             },
             Self::Rpm | Self::Alpm => of_rpm(signs),
         }
@@ -74,12 +74,12 @@ impl Owner {
 
 /// rpm removes a package's old files after its scriptlets: with a successor registered, the version is on its way out.
 /// Without one, its own files tell, once the transaction is over: until then nothing is decided.
-fn of_rpm(signs: Signs) -> Fate {
+fn of_rpm(signs: Signs) -> OwnerState {
     match signs {
-        Signs { successor: true, .. } => Fate::Replaced,
-        Signs { over: false, .. } => Fate::Undecided,
-        Signs { source: true, .. } => Fate::Anew,
-        Signs { source: false, .. } => Fate::Gone,
+        Signs { successor: true, .. } => OwnerState::Replaced,
+        Signs { over: false, .. } => OwnerState::Undecided,
+        Signs { source: true, .. } => OwnerState::Reinstalled,
+        Signs { source: false, .. } => OwnerState::Gone,
     }
 }
 
@@ -89,15 +89,15 @@ mod tests {
 
     #[test]
     fn what_tells_without_rpm() {
-        for (successor, over, source, fate) in [
-            (true, false, true, Fate::Replaced),
-            (true, true, false, Fate::Replaced),
-            (false, false, false, Fate::Undecided),
-            (false, false, true, Fate::Undecided),
-            (false, true, true, Fate::Anew),
-            (false, true, false, Fate::Gone),
+        for (successor, over, source, state) in [
+            (true, false, true, OwnerState::Replaced),
+            (true, true, false, OwnerState::Replaced),
+            (false, false, false, OwnerState::Undecided),
+            (false, false, true, OwnerState::Undecided),
+            (false, true, true, OwnerState::Reinstalled),
+            (false, true, false, OwnerState::Gone),
         ] {
-            assert_eq!(of_rpm(Signs { over, successor, source }), fate, "{successor} {over} {source}");
+            assert_eq!(of_rpm(Signs { over, successor, source }), state, "{successor} {over} {source}");
         }
     }
 }

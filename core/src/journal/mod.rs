@@ -36,7 +36,7 @@ pub use swap::{Swap, swap_in};
 pub use work::WorkDir;
 
 use state::{Direction, Journal};
-use step::{Hands, Put, Take, object_at};
+use step::{Executor, Put, Take, object_at};
 
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +85,7 @@ pub struct Change<'a> {
     seal: Option<Release>,
     /// What went wrong while it was put together.
     error: Option<FileError>,
-    hands: Hands,
+    executor: Executor,
 }
 
 /// Where the content of something new comes from; one for each of `Change::puts`.
@@ -113,7 +113,7 @@ impl<'a> Change<'a> {
             prunes: Vec::new(),
             seal: None,
             error: None,
-            hands: Hands::default(),
+            executor: Executor::default(),
         }
     }
 
@@ -210,7 +210,7 @@ impl<'a> Change<'a> {
             prunes: self.prunes,
             seal: self.seal,
         };
-        let mut hands = self.hands;
+        let mut executor = self.executor;
         durable::own_dirs(&self.trees.journals())?;
         let paths: Vec<&Path> = journal.touched().collect();
         if let Some(what) = recover::in_the_way(self.trees, &journal.id, &paths)? {
@@ -220,19 +220,19 @@ impl<'a> Change<'a> {
         if takes_away(&self.sources) {
             reserve::spend(self.trees);
         }
-        let done = stage(&mut journal, &self.sources, self.trees, &mut hands).and_then(|()| {
+        let done = stage(&mut journal, &self.sources, self.trees, &mut executor).and_then(|()| {
             journal.direction = Direction::Forward;
             journal.store(self.trees)?;
-            journal.forward(&mut hands, false)
+            journal.forward(&mut executor, false)
         });
         match done {
-            Ok(()) => journal.finish(self.trees, &mut hands, false),
+            Ok(()) => journal.finish(self.trees, &mut executor, false),
             Err(JournalError::Stopped) => Err(JournalError::Stopped),
             Err(why) => {
                 journal.direction = Direction::Back;
                 // If this can't be written, a kill while undoing makes the next run do the change.
                 let _ = journal.store(self.trees);
-                match journal.roll_back(self.trees, &mut hands) {
+                match journal.roll_back(self.trees, &mut executor) {
                     Ok(()) => Err(why),
                     Err(JournalError::Stopped) => Err(JournalError::Stopped),
                     Err(undo) => Err(JournalError::Stuck { why: Box::new(why), undo: Box::new(undo) }),
@@ -288,20 +288,25 @@ fn missing_parents(puts: &[Put]) -> Vec<PathBuf> {
     missing
 }
 
-fn stage(journal: &mut Journal, sources: &[Source], trees: &Trees, hands: &mut Hands) -> Result<(), JournalError> {
-    hands.tick()?;
+fn stage(
+    journal: &mut Journal,
+    sources: &[Source],
+    trees: &Trees,
+    executor: &mut Executor,
+) -> Result<(), JournalError> {
+    executor.checkpoint()?;
     journal.store(trees)?;
     for dir in &journal.made {
-        hands.tick()?;
+        executor.checkpoint()?;
         durable::own_dirs(dir)?;
     }
     for (put, source) in journal.puts.iter().zip(sources) {
-        hands.tick()?;
+        executor.checkpoint()?;
         write_source(source, &put.temp)?;
     }
     // Written first, all of them, and fsynced then: the file system does it in one go.
     for put in &mut journal.puts {
-        hands.tick()?;
+        executor.checkpoint()?;
         durable::sync_tree(&put.temp)?;
         put.new = object_at(&put.temp)?;
     }

@@ -11,7 +11,7 @@ use crate::names::Release;
 use crate::tree::Trees;
 
 use super::state::{Direction, Journal};
-use super::step::Hands;
+use super::step::Executor;
 use super::{JournalError, work};
 
 /// What was found and put right.
@@ -33,14 +33,14 @@ pub struct Recovered {
 /// The caller holds the tree lock. A change that can't be carried out, on a file system that is read-only for example,
 /// stops no other: its journal is left for the next time, and nothing that it touches is changed until then.
 pub fn recover(trees: &Trees) -> Result<Recovered, JournalError> {
-    recover_with(trees, &mut Hands::default())
+    recover_with(trees, &mut Executor::default())
 }
 
-pub(super) fn recover_with(trees: &Trees, hands: &mut Hands) -> Result<Recovered, JournalError> {
+pub(super) fn recover_with(trees: &Trees, executor: &mut Executor) -> Result<Recovered, JournalError> {
     let mut recovered = Recovered::default();
     for path in journals(trees)? {
         let mut what = None;
-        match one(trees, &path, hands, &mut recovered, &mut what) {
+        match one(trees, &path, executor, &mut recovered, &mut what) {
             Ok(()) => {}
             Err(JournalError::Stopped) => return Err(JournalError::Stopped),
             Err(error) => {
@@ -70,7 +70,7 @@ fn is_held(file: &File) -> bool {
 fn one(
     trees: &Trees,
     path: &Path,
-    hands: &mut Hands,
+    executor: &mut Executor,
     recovered: &mut Recovered,
     what: &mut Option<String>,
 ) -> Result<(), JournalError> {
@@ -102,9 +102,9 @@ fn one(
     *what = Some(journal.what.clone());
     recovered.kernels.extend(journal.kernels(trees));
     if journal.direction == Direction::Forward {
-        match journal.forward(hands, true) {
+        match journal.forward(executor, true) {
             Ok(()) => {
-                journal.finish(trees, hands, true)?;
+                journal.finish(trees, executor, true)?;
                 recovered.finished.push(journal.what);
                 return Ok(());
             }
@@ -117,7 +117,7 @@ fn one(
             Err(error) => return Err(error),
         }
     }
-    journal.roll_back(trees, hands)?;
+    journal.roll_back(trees, executor)?;
     recovered.undone.push(journal.what);
     Ok(())
 }

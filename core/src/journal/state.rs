@@ -13,7 +13,7 @@ use crate::tree::below;
 use crate::tree::manifest::{self, KernelManifest};
 
 use super::JournalError;
-use super::step::{Hands, Put, Take};
+use super::step::{Executor, Put, Take};
 
 /// What whoever finds the journal is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,10 +103,10 @@ impl Journal {
 
     /// Does every step that has not been done. `again`: this is a recovery; what is neither
     /// prepared nor in place any more was put in place and replaced since: that is accepted.
-    pub fn forward(&self, hands: &mut Hands, again: bool) -> Result<(), JournalError> {
+    pub fn forward(&self, executor: &mut Executor, again: bool) -> Result<(), JournalError> {
         for put in &self.puts {
-            hands.tick()?;
-            match put.forward(hands) {
+            executor.checkpoint()?;
+            match put.forward(executor) {
                 Err(JournalError::Lost(_)) if again => {
                     log::info!("{} was replaced since", put.to.display());
                 }
@@ -114,25 +114,25 @@ impl Journal {
             }
         }
         for take in &self.takes {
-            hands.tick()?;
+            executor.checkpoint()?;
             take.forward()?;
         }
-        hands.tick()?;
+        executor.checkpoint()?;
         self.sync_dirs()
     }
 
     /// After [`Journal::forward`]: seals, deletes what is left over, and the journal.
     /// What can't be deleted is left, with the journal, for the next run: the change is made.
-    pub fn finish(&self, trees: &Trees, hands: &mut Hands, again: bool) -> Result<(), JournalError> {
-        hands.stops_only();
-        hands.tick()?;
+    pub fn finish(&self, trees: &Trees, executor: &mut Executor, again: bool) -> Result<(), JournalError> {
+        executor.stops_only();
+        executor.checkpoint()?;
         if let Some(release) = &self.seal {
             if let Err(error) = seal(trees, release, &self.id, again) {
                 // Only makes later comparisons slower.
                 log::warn!("{error}");
             }
         }
-        match self.clean(hands).and_then(|()| self.delete(trees)) {
+        match self.clean(executor).and_then(|()| self.delete(trees)) {
             Err(JournalError::File(error)) => {
                 log::warn!("left over from {}: {error}", self.what);
                 Ok(())
@@ -141,30 +141,30 @@ impl Journal {
         }
     }
 
-    fn clean(&self, hands: &mut Hands) -> Result<(), JournalError> {
+    fn clean(&self, executor: &mut Executor) -> Result<(), JournalError> {
         for put in &self.puts {
-            hands.tick()?;
+            executor.checkpoint()?;
             put.clean(true)?;
         }
         for take in &self.takes {
-            hands.tick()?;
+            executor.checkpoint()?;
             take.clean()?;
         }
         self.sync_dirs()?;
         for (dir, up_to) in &self.prunes {
-            hands.tick()?;
+            executor.checkpoint()?;
             durable::prune(dir, up_to)?;
             if let Some(stays) = dir.ancestors().find(|d| d.is_dir()) {
                 durable::sync(stays)?;
             }
         }
-        hands.tick()
+        executor.checkpoint()
     }
 
     /// Undoes everything that has been done, deletes the temporaries and the journal.
-    pub fn roll_back(&self, trees: &Trees, hands: &mut Hands) -> Result<(), JournalError> {
+    pub fn roll_back(&self, trees: &Trees, executor: &mut Executor) -> Result<(), JournalError> {
         for take in self.takes.iter().rev() {
-            hands.tick()?;
+            executor.checkpoint()?;
             match take.back() {
                 Err(JournalError::Changed(path)) => {
                     log::warn!(
@@ -177,21 +177,21 @@ impl Journal {
             }
         }
         for put in self.puts.iter().rev() {
-            hands.tick()?;
-            put.back(hands)?;
+            executor.checkpoint()?;
+            put.back(executor)?;
         }
         self.sync_dirs()?;
         for put in self.puts.iter().rev() {
-            hands.tick()?;
+            executor.checkpoint()?;
             put.clean(false)?;
         }
         self.sync_dirs()?;
         for dir in self.made.iter().rev() {
-            hands.tick()?;
+            executor.checkpoint()?;
             // One that is not empty has found another use.
             let _ = fs::remove_dir(dir);
         }
-        hands.tick()?;
+        executor.checkpoint()?;
         self.delete(trees)
     }
 

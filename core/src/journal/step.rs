@@ -59,29 +59,29 @@ pub(super) fn object_at(path: &Path) -> Result<Option<Object>, FileError> {
 
 /// How steps are done; tests make it fail or stop.
 #[derive(Debug)]
-pub(super) struct Hands {
+pub(super) struct Executor {
     /// Whether to try renameat2's RENAME_EXCHANGE, which some file systems do not have.
     pub exchange: bool,
-    /// Stop at this tick as a kill would.
+    /// Stop at this checkpoint as a kill would.
     pub stop_after: Option<usize>,
-    /// Fail at this tick as a full disk would.
+    /// Fail at this checkpoint as a full disk would.
     pub fail_after: Option<usize>,
 }
 
-impl Default for Hands {
+impl Default for Executor {
     fn default() -> Self {
         Self { exchange: true, stop_after: None, fail_after: None }
     }
 }
 
-impl Hands {
+impl Executor {
     /// From here on the change counts as made: nothing may fail it any more.
     pub fn stops_only(&mut self) {
         self.fail_after = None;
     }
 
     /// Called before each thing done.
-    pub fn tick(&mut self) -> Result<(), JournalError> {
+    pub fn checkpoint(&mut self) -> Result<(), JournalError> {
         if count_down(&mut self.stop_after) {
             return Err(JournalError::Stopped);
         }
@@ -120,7 +120,7 @@ pub(super) struct Put {
 
 impl Put {
     /// Does it, if it has not been done.
-    pub fn forward(&self, hands: &mut Hands) -> Result<(), JournalError> {
+    pub fn forward(&self, executor: &mut Executor) -> Result<(), JournalError> {
         let there = object_at(&self.to)?;
         if there.is_some() && there == self.new {
             return Ok(());
@@ -130,13 +130,13 @@ impl Put {
         }
         match (&there, &self.old) {
             (None, _) => Ok(rename(&self.temp, &self.to)?),
-            (Some(there), Some((old, aside))) if there == old => self.replace(old, aside, hands),
+            (Some(there), Some((old, aside))) if there == old => self.replace(old, aside, executor),
             _ => Err(JournalError::Changed(self.to.clone())),
         }
     }
 
-    fn replace(&self, old: &Object, aside: &Path, hands: &mut Hands) -> Result<(), JournalError> {
-        if hands.exchange && renameat_with(CWD, &self.temp, CWD, &self.to, RenameFlags::EXCHANGE).is_ok() {
+    fn replace(&self, old: &Object, aside: &Path, executor: &mut Executor) -> Result<(), JournalError> {
+        if executor.exchange && renameat_with(CWD, &self.temp, CWD, &self.to, RenameFlags::EXCHANGE).is_ok() {
             return Ok(());
         }
         if old.is_dir() || self.new.is_some_and(|new| new.is_dir()) {
@@ -148,12 +148,12 @@ impl Put {
                 rename(&self.to, aside)?;
             }
         }
-        hands.tick()?;
+        executor.checkpoint()?;
         Ok(rename(&self.temp, &self.to)?)
     }
 
     /// Undoes it, as far as it has been done.
-    pub fn back(&self, hands: &Hands) -> Result<(), JournalError> {
+    pub fn back(&self, executor: &Executor) -> Result<(), JournalError> {
         let Some(new) = self.new else { return Ok(()) };
         let there = object_at(&self.to)?;
         let Some((old, aside)) = &self.old else {
@@ -170,7 +170,7 @@ impl Put {
             rename(aside, &self.to)?;
         } else if there == Some(new) {
             if object_at(&self.temp)? == Some(*old) {
-                if hands.exchange && renameat_with(CWD, &self.temp, CWD, &self.to, RenameFlags::EXCHANGE).is_ok() {
+                if executor.exchange && renameat_with(CWD, &self.temp, CWD, &self.to, RenameFlags::EXCHANGE).is_ok() {
                     return Ok(());
                 }
                 rename(&self.temp, aside)?;

@@ -9,7 +9,7 @@ use crate::durable::{self, NEW, OLD, at};
 use crate::tree::Trees;
 
 use super::state::{Direction, Journal};
-use super::step::{Hands, Put, object_at};
+use super::step::{Executor, Put, object_at};
 use super::{Change, JournalError, missing_parents, named, open_to_all};
 
 /// A directory on probation: kept with [`Swap::keep`]; dropped, or found after a crash, the one
@@ -59,7 +59,7 @@ pub fn swap_in<'a>(
         durable::own_dirs(dir)?;
     }
     // An error drops `swap`, which puts everything back.
-    swap.journal.forward(&mut Hands::default(), false)?;
+    swap.journal.forward(&mut Executor::default(), false)?;
     Ok(swap)
 }
 
@@ -86,7 +86,7 @@ impl Swap<'_> {
         self.journal.direction = Direction::Forward;
         self.journal.store(self.trees)?;
         self.over = true;
-        self.journal.finish(self.trees, &mut Hands::default(), false)
+        self.journal.finish(self.trees, &mut Executor::default(), false)
     }
 
     /// The directory `fresh`, made by the caller on the same file system, comes in its place; the one on probation goes
@@ -104,7 +104,7 @@ impl Swap<'_> {
     /// The directory before is put back; the new one is where it was staged.
     pub fn put_back(mut self) -> Result<(), JournalError> {
         self.over = true;
-        self.journal.roll_back(self.trees, &mut Hands::default())
+        self.journal.roll_back(self.trees, &mut Executor::default())
     }
 
     /// Ends as a kill would.
@@ -119,7 +119,7 @@ impl Drop for Swap<'_> {
         if self.over {
             return;
         }
-        if let Err(error) = self.journal.roll_back(self.trees, &mut Hands::default()) {
+        if let Err(error) = self.journal.roll_back(self.trees, &mut Executor::default()) {
             log::error!("{error}; the next dkms command will put this right");
         }
     }

@@ -142,7 +142,7 @@ impl Why {
     /// The reason, and what mends it.
     pub fn with_mend(&self, package: &str, release: &Release) -> String {
         match self.mend(package, release) {
-            Some(command) => format!("{self}. Mend it: {command}"),
+            Some(command) => format!("{self}. To fix it: {command}"),
             None => self.to_string(),
         }
     }

@@ -322,7 +322,7 @@ impl fmt::Display for Finding {
             }
         }
         match &self.mend {
-            Some(mend) => write!(f, " (to mend it: {mend})"),
+            Some(mend) => write!(f, " (to fix it: {mend})"),
             None => Ok(()),
         }
     }

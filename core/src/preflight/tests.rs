@@ -173,11 +173,11 @@ fn findings_name_what_to_do() {
         text,
         [
             &format!(
-                "kernel {kernel} comes without its headers, so it will lack the modules of a/1, b/2 (to mend it: dnf install \
+                "kernel {kernel} comes without its headers, so it will lack the modules of a/1, b/2 (to fix it: dnf install \
                  kernel-devel-7.2-1)"
             ),
             &format!(
-                "c/1 could not be built for kernel {kernel} before: no_such_thing (to mend it: dkms status c/1 --long)"
+                "c/1 could not be built for kernel {kernel} before: no_such_thing (to fix it: dkms status c/1 --long)"
             ),
             "/var/lib/dkms has 3 MiB free, and building modules takes about 16 MiB",
             "/var/lib/dkms has 3 MiB free, and the transaction and building modules take about 16 MiB",

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::facts::KernelFacts;
 use crate::host::headers_package;
-use crate::host::owner::Fate;
+use crate::host::owner::OwnerState;
 use crate::install::{self, artefact, weak};
 use crate::kernel::identity::{Match, headers_match};
 use crate::kernel::installed;
@@ -44,7 +44,7 @@ pub(super) struct Before {
     /// Registered again, with the source at this place (inside the root): only the manifests know them.
     pub(super) forgotten: Vec<(Package, PathBuf)>,
     /// Taken up again: they waited for a successor, and have come back.
-    pub(super) revived: Vec<(Mark, Fate)>,
+    pub(super) revived: Vec<(Mark, OwnerState)>,
 }
 
 impl Before {
@@ -131,7 +131,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How, over: bool)
             headers: headers(session, &facts),
             leftovers: Vec::new(),
         });
-        let looker = Looker {
+        let looker = Gatherer {
             session,
             facts: &facts,
             beside: KernelManifest::beside(&ctx.trees, &kernel.release)?.unwrap_or_default(),
@@ -278,7 +278,7 @@ fn newest<'a>(
 }
 
 /// Looks at the packages of one kernel.
-struct Looker<'a> {
+struct Gatherer<'a> {
     session: &'a Session<'a>,
     facts: &'a KernelFacts,
     beside: KernelManifest,
@@ -292,7 +292,7 @@ struct Looker<'a> {
     how: How,
 }
 
-impl Looker<'_> {
+impl Gatherer<'_> {
     /// The facts of the newest usable version of `name`; `None` if there is none.
     fn package(&self, name: &Name, entries: &[&PackageEntry]) -> Result<Option<PackageFacts>, Error> {
         let kernel = &self.facts.kernel;

@@ -197,7 +197,7 @@ fn register(session: &Session<'_>, before: &gather::Before, reporter: &dyn Repor
     for (package, source) in &before.forgotten {
         adopt::adopt(session.ctx, package, source, reporter)?;
     }
-    before.revived.iter().try_for_each(|(mark, fate)| superseded::revive(session.ctx, mark, *fate))
+    before.revived.iter().try_for_each(|(mark, state)| superseded::revive(session.ctx, mark, *state))
 }
 
 /// Carries out a `Sign` step. What can't be signed stays as it is, and says so itself.

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::durable::{self, NEW};
 use crate::error::Error;
 use crate::files::copy_tree;
-use crate::host::owner::{Fate, Owner, Signs};
+use crate::host::owner::{Owner, OwnerState, Signs};
 use crate::install;
 use crate::install::superseded_mark::{all, load, to_bytes};
 use crate::journal::{Change, WorkDir};
@@ -95,26 +95,28 @@ pub fn adopt(ctx: &Context, package: &Package, source: &Path) -> Result<bool, Er
 
 /// The marks that end before anything is built: of versions whose package is there as it was, or has brought them anew.
 /// `over`: all files of the transaction that we are part of are in their places.
-pub fn revivals(ctx: &Context, over: bool) -> Vec<(Mark, Fate)> {
+pub fn revivals(ctx: &Context, over: bool) -> Vec<(Mark, OwnerState)> {
     let marks = list(&ctx.trees).into_iter().map(|mark| {
-        let fate = fate(ctx, &mark, over);
-        (mark, fate)
+        let state = owner_state(ctx, &mark, over);
+        (mark, state)
     });
     let source = |mark: &Mark| ctx.trees.outer(&mark.source).is_dir();
-    marks.filter(|(mark, fate)| matches!(fate, Fate::AsItWas | Fate::Anew) && source(mark)).collect()
+    marks
+        .filter(|(mark, state)| matches!(state, OwnerState::Unchanged | OwnerState::Reinstalled) && source(mark))
+        .collect()
 }
 
 /// Takes a version up again.
-pub fn revive(ctx: &Context, mark: &Mark, fate: Fate) -> Result<(), Error> {
-    match fate {
-        Fate::Anew => adopt(ctx, &mark.package, &mark.source).map(|_| ()),
+pub fn revive(ctx: &Context, mark: &Mark, state: OwnerState) -> Result<(), Error> {
+    match state {
+        OwnerState::Reinstalled => adopt(ctx, &mark.package, &mark.source).map(|_| ()),
         _ => restore(ctx, mark),
     }
 }
 
-fn fate(ctx: &Context, mark: &Mark, over: bool) -> Fate {
+fn owner_state(ctx: &Context, mark: &Mark, over: bool) -> OwnerState {
     let successor = !others(ctx, &mark.package).is_empty();
-    mark.owner.fate(&ctx.world, Signs { over, successor, source: ctx.trees.outer(&mark.source).is_dir() })
+    mark.owner.owner_state(&ctx.world, Signs { over, successor, source: ctx.trees.outer(&mark.source).is_dir() })
 }
 
 /// Ends the marks that can end. The caller holds no lock and runs depmod for the kernels touched. Gives true if anything
@@ -146,12 +148,12 @@ fn settle_one(session: &Session<'_>, mark: &Mark, over: bool, reporter: &dyn Rep
         }
         return Ok(false);
     }
-    match fate(ctx, mark, over) {
-        Fate::Undecided => Ok(false),
-        Fate::AsItWas => restore(ctx, mark).map(|()| true),
-        Fate::Anew => adopt(ctx, package, &mark.source),
-        Fate::Replaced => end(session, mark, &built, false, reporter),
-        Fate::Gone => end(session, mark, &built, true, reporter),
+    match owner_state(ctx, mark, over) {
+        OwnerState::Undecided => Ok(false),
+        OwnerState::Unchanged => restore(ctx, mark).map(|()| true),
+        OwnerState::Reinstalled => adopt(ctx, package, &mark.source),
+        OwnerState::Replaced => end(session, mark, &built, false, reporter),
+        OwnerState::Gone => end(session, mark, &built, true, reporter),
     }
 }
 

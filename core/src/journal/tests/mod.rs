@@ -43,7 +43,7 @@ impl Case {
 
     fn change<'a>(&self, bed: &'a Bed) -> Change<'a> {
         let mut change = (self.make)(bed);
-        change.hands.exchange = self.exchange;
+        change.executor.exchange = self.exchange;
         change
     }
 }
@@ -100,15 +100,15 @@ fn stopped_anywhere_it_is_all_or_nothing_after_recovery() {
         for k in 0.. {
             let bed = case.fresh();
             let mut change = case.change(&bed);
-            change.hands.stop_after = Some(k);
+            change.executor.stop_after = Some(k);
             if change.commit().is_ok() {
                 assert!(committed && k > 10, "{name}: {k} steps");
                 break;
             }
             // Killed again while recovering, and once more.
             for j in [k % 7, k % 5] {
-                let mut hands = Hands { stop_after: Some(j), ..Hands::default() };
-                let _ = recover_with(&bed.trees, &mut hands);
+                let mut executor = Executor { stop_after: Some(j), ..Executor::default() };
+                let _ = recover_with(&bed.trees, &mut executor);
             }
             recover(&bed.trees).unwrap();
             let there = bed.snapshot();
@@ -130,7 +130,7 @@ fn failing_anywhere_everything_is_as_it_was() {
         for k in 0.. {
             let bed = case.fresh();
             let mut change = case.change(&bed);
-            change.hands.fail_after = Some(k);
+            change.executor.fail_after = Some(k);
             let end = change.commit();
             let there = bed.snapshot();
             assert_eq!(bed.journals(), 0, "{name}, step {k}");
@@ -163,7 +163,7 @@ fn a_foreign_file_in_the_way_of_a_recovery_wins() {
         .find(|k| {
             let bed = super::tests::bed();
             let mut change = bed.install("updates/dkms");
-            change.hands.stop_after = Some(*k);
+            change.executor.stop_after = Some(*k);
             matches!(change.commit(), Err(JournalError::Stopped))
                 && fs::read_dir(bed.trees.journals()).unwrap().any(|journal| {
                     let text = fs::read_to_string(journal.unwrap().path()).unwrap();
@@ -172,7 +172,7 @@ fn a_foreign_file_in_the_way_of_a_recovery_wins() {
         })
         .unwrap();
     let mut change = bed.install("updates/dkms");
-    change.hands.stop_after = Some(total);
+    change.executor.stop_after = Some(total);
     change.commit().unwrap_err();
     bed.file("lib/modules/6.1/updates/dkms/a.ko.xz", "foreign");
     let recovered = recover(&bed.trees).unwrap();
@@ -198,7 +198,7 @@ fn a_missing_source_undoes_everything() {
 fn recovery_works_from_another_root_and_names_the_kernels() {
     let bed = bed();
     let mut change = bed.install("updates/dkms");
-    change.hands.stop_after = Some(25);
+    change.executor.stop_after = Some(25);
     change.commit().unwrap_err();
     let elsewhere = super::tests::bed();
     let new = elsewhere.path("booted");
@@ -288,7 +288,7 @@ fn a_change_that_is_stuck_stops_only_what_it_touches() {
     let bed = bed();
     let mut change = bed.install("updates/dkms");
     // Killed when everything is written, and nothing in place.
-    change.hands.stop_after = Some(16);
+    change.executor.stop_after = Some(16);
     assert!(matches!(change.commit(), Err(JournalError::Stopped)));
     assert_eq!(bed.journals(), 1);
     let updates = bed.path("lib/modules/6.1/updates/dkms");
@@ -423,7 +423,7 @@ fn build_directories_of_the_dead_are_removed() {
 /// Kills a real process that does and undoes a change without end. The same test is that process
 /// when it finds where to work in its environment.
 #[test]
-#[allow(clippy::disallowed_methods)] // how a test hands something to itself
+#[allow(clippy::disallowed_methods)] // how a test executor something to itself
 fn a_killed_process_leaves_all_or_nothing() {
     const PLACE: &str = "DKMS_TEST_VICTIM";
     if let Some(place) = std::env::var_os(PLACE) {

@@ -15,7 +15,7 @@ installkernel() {
         # Whether or not this machine has the device now: an image without the driver of its disk does not boot. Without
         # this module there is no image, and the old one stays.
         if ! hostonly='' instmods -c "$module"; then
-            dfatal "The module $module, which this image needs, can not be found. Mend it: dkms reconcile -k ${kernel:-}"
+            dfatal "The module $module, which this image needs, can not be found. To fix it: dkms reconcile -k ${kernel:-}"
             exit 1
         fi
     done <"$list"
