@@ -203,7 +203,7 @@ install-arch:
 	ln -sfn ../../../lib/dkms/dkms-alpm $(DESTDIR)$(DATADIR)/libalpm/scripts/dkms
 	install -m 0644 hook-files/arch/usr/share/libalpm/hooks/*.hook $(DESTDIR)$(DATADIR)/libalpm/hooks/
 	install -D -m 0644 hook-files/arch/usr/lib/initcpio/install/dkms $(DESTDIR)$(PREFIX)/lib/initcpio/install/dkms
-	install -D -m 0644 hook-files/arch/etc/mkinitcpio.conf.d/dkms.conf $(DESTDIR)/etc/mkinitcpio.conf.d/dkms.conf
+	install -D -m 0644 hook-files/arch/etc/mkinitcpio.conf.d/zz-dkms.conf $(DESTDIR)/etc/mkinitcpio.conf.d/zz-dkms.conf
 
 .PHONY: arch
 arch:

@@ -1,10 +1,10 @@
 //! `/usr/lib/dkms/dkms_autoinstaller start [RELEASE]`: once an init script, still called by vendors' hooks.
 
-use dkms_core::event::{self, Event, Ways};
+use dkms_core::cli::args::Args;
 use dkms_core::names::Release;
-use dkms_core::report::{Event as Said, Reporter};
+use dkms_core::{command, event};
 
-use crate::{streams, summary};
+use crate::streams;
 
 /// `start` installs what a kernel lacks; the other words of an init script do nothing.
 pub fn run(words: &[String]) -> u8 {
@@ -29,17 +29,6 @@ fn start(release: Option<&str>) -> u8 {
         streams::say(format!("dkms: nothing is built for kernel {release}: its headers do not seem to be installed."));
         return 0;
     }
-    let reporter = streams::reporter();
-    match event::handle(&ctx, &[Event::KernelInstalled(release.clone())], &Ways::default(), &reporter) {
-        // Whoever calls this asks for every module; what fails is no question of policy.
-        Ok(done) => {
-            let code = u8::from(done.has_failed(&release));
-            summary::keep(&ctx, done.summary);
-            code
-        }
-        Err(error) => {
-            reporter.report(Said::Error(error.lines()));
-            1
-        }
-    }
+    // The classic verb, with its lines and codes (docs/contract.md 9.1).
+    u8::from(command::run(&ctx, &Args::of("autoinstall").kernel(&release), &streams::reporter()) != 0)
 }

@@ -36,6 +36,8 @@ mod floors;
 pub mod hello;
 #[cfg(test)]
 mod honesty;
+#[cfg(test)]
+mod hook_files;
 mod left_out;
 pub mod mini_kernel;
 pub mod needs;

@@ -24,7 +24,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     check_access(ctx, args)?;
     let session = Session::new(ctx)?;
     if ctx.options.dry_run {
-        return Ok(print(&preview(ctx, args, &session)?, reporter));
+        return Ok(print(&preview(ctx, args, &session, reporter)?, reporter));
     }
     session.heal(reporter)?;
     if let Some(archive) = archive(args) {
@@ -62,7 +62,7 @@ pub(super) fn resolve(
 }
 
 /// The plan of a run, without a change.
-fn preview(ctx: &Context, args: &Args, session: &Session<'_>) -> Result<Plan, Error> {
+fn preview(ctx: &Context, args: &Args, session: &Session<'_>, reporter: &dyn Reporter) -> Result<Plan, Error> {
     if let Some(archive) = archive(args) {
         return Ok(Plan {
             registering: vec![ldtarball::registering(ctx, args, session, &archive, ldtarball::Again::Refused)?],
@@ -70,7 +70,12 @@ fn preview(ctx: &Context, args: &Args, session: &Session<'_>) -> Result<Plan, Er
         });
     }
     let (package, copied) = resolve_dry(ctx, args, session)?;
-    let registering = registering(ctx, args, session, &package, copied.as_ref())?;
+    let registering = registering(ctx, args, session, &package, copied.as_ref()).inspect_err(|_| {
+        // The copy is made before the refusal.
+        if let Some(copied) = &copied {
+            reporter.line(copied);
+        }
+    })?;
     Ok(Plan { registering: copied.into_iter().chain([registering]).collect(), ..Plan::default() })
 }
 

@@ -49,7 +49,7 @@ pub(super) fn run(ctx: &Context, args: &Args, options: &Reconciling, reporter: &
 }
 
 /// Whether a missing module is a failure.
-fn must_succeed(ctx: &Context, how: How) -> bool {
+fn must_succeed(ctx: &Context, how: How<'_>) -> bool {
     how.strict || ctx.framework.policy == Policy::Fail
 }
 
@@ -69,7 +69,7 @@ pub struct Performed {
 pub fn perform(
     ctx: &Context,
     scope: &Scope,
-    how: How,
+    how: How<'_>,
     over: bool,
     reporter: &dyn Reporter,
 ) -> Result<Performed, Error> {

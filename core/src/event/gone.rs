@@ -140,7 +140,9 @@ fn drop_replaced(ctx: &Context, events: &[Event], handled: &mut Handled, reporte
             install::forget(ctx, package, &|holder| log::info!("waiting for {holder}"))?;
         }
     }
-    if !depmods(&session, reporter).is_empty() {
+    // An index that is old for another reason may be made anew in the same go.
+    let ours = session.touched_so_far();
+    if depmods(&session, reporter).iter().any(|(release, _)| ours.contains(release)) {
         handled.code = handled.code.max(FAILED);
     }
     Ok(())

@@ -7,17 +7,19 @@ mod register;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::cli::args::Args;
 use crate::cli::surroundings;
+use crate::cli::verb::Verb;
 use crate::command;
 use crate::command::reconcile::perform;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, UsageError};
 use crate::execute::run::depmods;
 use crate::kernel::installed::{self, Presence};
-use crate::names::{Arch, Kernel, Package, Release};
+use crate::names::{Arch, Kernel, Name, Package, Release};
 use crate::policy::Ending;
 use crate::reconcile::summary::{self, Summary};
 use crate::reconcile::{How, Initramfs, Outcome, Scope, initramfs, superseded};
@@ -124,17 +126,20 @@ pub fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> u8 {
         ("reconcile", Some("kernel-gone")) => Event::KernelGone,
         _ => return command::run(ctx, args, reporter),
     };
-    let handled = args
-        .kernels
-        .iter()
-        .map(|release| Ok(event(Release::new(release.as_str())?)))
-        .collect::<Result<Vec<_>, Error>>()
-        .and_then(|events| {
-            if events.is_empty() {
-                return Err(Error::OneKernel("reconcile"));
-            }
-            handle(ctx, &events, &Ways::default(), reporter)
-        });
+    let releases = || {
+        Verb::of(args)?;
+        if !args.arches.is_empty() || args.kernels.iter().any(|kernel| kernel.contains('/')) {
+            let event = args.value("event").unwrap_or_default();
+            return Err(Error::from(UsageError::BadValue(format!("--event {event} takes no architecture."))));
+        }
+        args.kernels.iter().map(|release| Ok(event(Release::new(release.as_str())?))).collect::<Result<Vec<_>, Error>>()
+    };
+    let handled = releases().and_then(|events| {
+        if events.is_empty() {
+            return Err(Error::OneKernel("reconcile"));
+        }
+        handle(ctx, &events, &Ways::default(), reporter)
+    });
     match handled {
         Ok(handled) => handled.code,
         Err(error) => {
@@ -184,12 +189,14 @@ pub struct Handled {
     pub outcome: Option<Outcome>,
     /// The exit code of a source that could not be registered: nothing else was done.
     pub refused: Option<u8>,
+    /// Nothing could be built in this root now: all of it is still to be done.
+    pub postponed: bool,
 }
 
 impl Handled {
     /// Whether nothing waits or failed for `release`.
     pub fn is_settled(&self, release: &Release) -> bool {
-        !self.any(release, |ending| matches!(ending, Ending::Waiting | Ending::Failed(_)))
+        !self.postponed && !self.any(release, |ending| matches!(ending, Ending::Waiting | Ending::Failed(_)))
     }
 
     /// Whether anything failed for `release`.
@@ -263,6 +270,13 @@ fn build(
             "No modules are built, since nothing is mounted on /proc of this root. Mount it (arch-chroot does) and run \
              there: {adding}dkms reconcile --all-kernels"
         ));
+        handled.postponed = true;
+        // A later run, or the next boot, finds what is registered.
+        for arrival in arrivals {
+            if let Arrival::Package(package) = arrival {
+                register::link_in_place(ctx, package)?;
+            }
+        }
         return Ok(());
     }
     let mut arrived = Vec::new();
@@ -277,34 +291,39 @@ fn build(
             }
         }
     }
-    if ways.everything && !ctx.autoinstall_is_off() {
+    // What came is for all kernels; kernels that came are for all there is.
+    let kernels = events.iter().any(|event| event.kernel().is_some());
+    if ways.everything && kernels && !ctx.autoinstall_is_off() {
         register::rest(ctx, handled, reporter)?;
     }
     let scope = scope(ctx, events, ways, &arrived)?;
     match scope.filter(|_| !ctx.autoinstall_is_off()) {
-        Some(scope) => reconcile(ctx, &scope, ways, handled, reporter)?,
+        Some(scope) => {
+            let names: BTreeSet<Name> = arrived.iter().flatten().map(|package| package.name.clone()).collect();
+            reconcile(ctx, &scope, ways, (!kernels).then_some(&names), handled, reporter)?;
+        }
         None if events.contains(&Event::RunOver) => {
             let session = Session::new(ctx)?;
             session.heal(reporter)?;
             if superseded::settle_at(&session, ways.over, reporter)? {
                 depmods(&session, reporter);
             }
+            // Packages that went may have left their modules in an initramfs.
+            for (release, why) in initramfs::settle(ctx, reporter) {
+                handled.summary.note(summary::not_renewed(&release, &why));
+            }
         }
         None => {}
-    }
-    if events.contains(&Event::RunOver) {
-        // Packages that went may have left their modules in an initramfs.
-        for (release, why) in initramfs::settle(ctx, reporter) {
-            handled.summary.note(summary::not_renewed(&release, &why));
-        }
     }
     Ok(())
 }
 
+/// `arrived`: the packages that came, if nothing but packages did.
 fn reconcile(
     ctx: &Context,
     scope: &Scope,
     ways: &Ways,
+    arrived: Option<&BTreeSet<Name>>,
     handled: &mut Handled,
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
@@ -312,6 +331,7 @@ fn reconcile(
         initramfs: ways.initramfs,
         spare_known_failures: ways.again,
         everything: ways.everything,
+        by_hand_too: arrived,
         ..How::default()
     };
     let done = perform(ctx, scope, how, ways.over, reporter)?;

@@ -52,18 +52,26 @@ fn named(ctx: &Context, package: &Package, reporter: &dyn Reporter) -> Result<u8
     match state(ctx, package) {
         Source::Added => return Ok(0),
         // Its link leads nowhere; the source is back where it belongs.
-        Source::Broken if there => {
-            let _lock = ctx.lock_tree()?;
-            let mut change = Change::new(&ctx.trees, format!("mend the source link of {package}"));
-            change.stage_symlink(&source, &ctx.trees.source_link(package));
-            change.commit()?;
-        }
+        Source::Broken if there => link_in_place(ctx, package)?,
         Source::Broken | Source::None => {}
     }
     if state(ctx, package) == Source::Added {
         return Ok(0);
     }
     Ok(verb(ctx, &Args::of("add").package(package), reporter))
+}
+
+/// Links the tree to the source of `package` in its usual place, if it is there and not linked: it is registered then,
+/// without a look at its dkms.conf.
+pub(super) fn link_in_place(ctx: &Context, package: &Package) -> Result<(), Error> {
+    let source = ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version));
+    if !ctx.trees.outer(&source).join("dkms.conf").is_file() || state(ctx, package) == Source::Added {
+        return Ok(());
+    }
+    let _lock = ctx.lock_tree()?;
+    let mut change = Change::new(&ctx.trees, format!("link to the source of {package}"));
+    change.stage_symlink(&source, &ctx.trees.source_link(package));
+    Ok(change.commit()?)
 }
 
 /// Registers the source in `dir`. One that is registered already may be another now, under the same version.
@@ -76,7 +84,10 @@ fn directory(ctx: &Context, dir: &Path, reporter: &dyn Reporter) -> Result<Resul
     }
     let mut args = Args::of("add");
     args.source = Some(ctx.trees.outer(dir));
-    Ok(code_of(verb(ctx, &args, reporter)).map(|()| None))
+    let code = verb(ctx, &args, reporter);
+    let packages = walk::walk(&ctx.trees, &Filter::default()).packages;
+    let added = packages.into_iter().find(|entry| link(ctx, &entry.package).as_deref() == Some(dir));
+    Ok(code_of(code).map(|()| added.map(|entry| entry.package)))
 }
 
 /// Where the source of `package` is (inside the root).

@@ -93,6 +93,61 @@ fn what_arrives_is_registered_once_and_waits_for_headers() {
     assert!(!link.is_symlink() && !ctx.trees.outer("/lib/modules/6.1").exists());
 }
 
+/// Where nothing can be built for want of /proc, nothing counts as done, and the package is registered for a later run.
+#[test]
+fn without_proc_what_arrived_waits_for_a_later_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = system(dir.path());
+    fs_err::remove_dir(ctx.trees.outer("/proc/self")).unwrap();
+    let quiet = crate::report::Buffer::default();
+    let (package, release) = (Package::new("hello", "1").unwrap(), Release::new("6.1").unwrap());
+    let events = [Event::SourceArrived(Arrival::Package(package.clone())), Event::KernelInstalled(release.clone())];
+    let handled = handle(&ctx, &events, &Ways::default(), &quiet).unwrap();
+    assert!(handled.postponed && !handled.is_settled(&release) && handled.code == 0);
+    assert!(ctx.trees.source_link(&package).is_symlink());
+}
+
+/// Packages alone that come are no reason to install others that nobody asked for; a kernel that comes is, where the source
+/// tree decides.
+#[test]
+fn packages_without_autoinstall_follow_what_came() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = system(dir.path());
+    let conf = "PACKAGE_NAME=other\nPACKAGE_VERSION=1\nBUILT_MODULE_NAME=other\nDEST_MODULE_LOCATION=/extra\n";
+    fs_err::create_dir_all(ctx.trees.outer("/usr/src/other-1")).unwrap();
+    fs_err::write(ctx.trees.outer("/usr/src/other-1/dkms.conf"), conf).unwrap();
+    let quiet = crate::report::Buffer::default();
+    let ways = Ways { everything: true, over: true, ..Ways::default() };
+    let names = |events: &[Event]| {
+        let outcome = handle(&ctx, events, &ways, &quiet).unwrap().outcome.unwrap();
+        let wanted = outcome.plan.steps.iter().filter(|step| step.action != crate::plan::Action::Skip);
+        wanted
+            .filter(|step| step.reason != crate::plan::Reason::Manual)
+            .map(|step| step.package.to_string())
+            .collect::<Vec<_>>()
+    };
+    let arrived = |dir: &str| Event::SourceArrived(Arrival::Directory(dir.into()));
+    assert_eq!(names(&[arrived("/usr/src/hello-1")]), ["hello/1"]);
+    assert_eq!(names(&[arrived("/usr/src/other-1")]), ["other/1"]);
+    assert_eq!(names(&[Event::KernelInstalled(Release::new("6.1").unwrap())]), ["hello/1", "other/1"]);
+}
+
+#[test]
+fn events_of_one_kernel_take_no_architecture() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = system(dir.path());
+    for words in [
+        ["reconcile", "--event=kernel-gone", "-k6.1/i686"].as_slice(),
+        &["reconcile", "--event=kernel-going", "-k6.1", "-ai686"],
+        &["reconcile", "--event=kernel-coming"],
+        &["reconcile", "--event=kernel-coming", "-k6.1", "--all-kernels"],
+    ] {
+        let quiet = crate::report::Buffer::default();
+        let args = Args::parse(words.iter().map(Into::into)).unwrap();
+        assert_ne!(run(&ctx, &args, &quiet), 0, "{words:?}");
+    }
+}
+
 #[test]
 fn a_source_that_can_t_be_registered_is_refused_and_nothing_else_done() {
     let dir = tempfile::tempdir().unwrap();

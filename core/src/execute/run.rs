@@ -155,11 +155,16 @@ fn confirm(session: &Session<'_>, steps: &[Step], results: &mut Results, reporte
         }
         let answers = loadable.package(&step.package, &step.kernel);
         let count = answers.len();
+        // What the kernel has itself is not lacking.
+        let mut built_in = true;
         // Where the kernel's package has made no index yet, it is about to.
         let lines: Vec<String> = (answers.into_iter())
-            .filter_map(|answer| Some((answer.module, answer.answer.err().filter(|why| *why != Why::NoIndex)?)))
-            .map(|(module, why)| {
-                format!("{module}: {}", why.with_mend(&step.package.to_string(), &step.kernel.release))
+            .filter_map(|answer| {
+                // What a script has signed or stripped after the installation is loaded all the same.
+                let why = answer.answer.err().filter(|why| !matches!(why, Why::NoIndex | Why::Changed))?;
+                built_in &= why == Why::BuiltIn;
+                let text = why.with_mend(&step.package.to_string(), &step.kernel.release);
+                Some(format!("{}: {text}", answer.module))
             })
             .collect();
         if lines.is_empty() {
@@ -167,7 +172,7 @@ fn confirm(session: &Session<'_>, steps: &[Step], results: &mut Results, reporte
         }
         let all = lines.len() == count;
         let error = Error::NotLoadable { package: step.package.clone(), kernel: step.kernel.clone(), lines };
-        if !all {
+        if !all || built_in {
             reporter.report(Event::Warning(error.lines()));
             continue;
         }

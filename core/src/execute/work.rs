@@ -66,6 +66,9 @@ fn try_work(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Resu
         ));
         return Ok(Done::Already);
     }
+    // What is planned is what is needed: an artefact that is no module any more is made anew.
+    let torn = action == Action::Install && step.replaces() && install::damage::artefact(ctx, package, kernel);
+    let action = if torn { Action::Build } else { action };
     let build = action != Action::Install;
     let facts = session.facts.kernel(kernel)?;
     if !step.after.is_empty() {

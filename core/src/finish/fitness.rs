@@ -1,8 +1,8 @@
 //! Is a module that was built one for this kernel? make may well succeed with one for another: for the kernel that is
 //! running, where a Makefile asks `uname -r`.
 
-use crate::elf::{self, Module};
-use crate::kernel::Config;
+use crate::elf::Module;
+use crate::kernel::{Config, compiler};
 use crate::names::Kernel;
 
 /// What a module must be for.
@@ -23,6 +23,8 @@ pub enum Fitness {
     Fit,
     /// It is for the kernel that the headers are of, and that is another one: what is wrong, for a warning.
     Headers(String),
+    /// It names another release: what is wrong, and what to do.
+    OtherRelease(String),
     /// It is not: what is wrong, and what to do.
     Unfit(String),
 }
@@ -32,11 +34,13 @@ impl Wanted<'_> {
     /// for (include/linux/vermagic.h). A module that says neither is not held against anybody.
     pub fn judge(&self, module: &Module) -> Fitness {
         let Kernel { release, arch } = self.kernel;
-        // A 64-bit kernel may well be labelled after the programs that run on it (setarch(8)).
-        let labelled_otherwise = self.config.is_some_and(|config| config.yes("CONFIG_X86_64"))
-            && module.machine == "x86_64"
-            && elf::machine_of_label(arch.as_str()) == Some("i686");
-        if !module.runs_on(arch.as_str()) && !labelled_otherwise {
+        // The label comes from the machine that builds, which may be another one (`--root`), or from the programs that run
+        // on it (setarch(8)): the kernel's configuration tells better.
+        let fits = match self.config.and_then(compiler::machines) {
+            Some(machines) => machines.iter().any(|machine| module.runs_on(machine)),
+            None => module.runs_on(arch.as_str()),
+        };
+        if !fits {
             return Fitness::Unfit(format!(
                 "it was built for the machine {}, and {release} is a kernel for {arch}.\nDoes the package's Makefile set ARCH or CROSS_COMPILE itself? They are in its environment where they are needed.",
                 module.machine
@@ -50,7 +54,7 @@ impl Wanted<'_> {
             Some(found) if Some(found) == self.headers_release => Fitness::Headers(format!(
                 "The headers that were found for kernel {release} are of kernel {found}: what is built with them may not load."
             )),
-            Some(found) => Fitness::Unfit(format!(
+            Some(found) => Fitness::OtherRelease(format!(
                 "it was built for kernel {}, not for {release}.\nDoes the package's Makefile ask `uname -r`? It is to build for KERNELRELEASE, or for what MAKE in dkms.conf hands it ($kernelver, $kernel_source_dir).",
                 found.escape_default()
             )),
@@ -68,13 +72,14 @@ mod tests {
             machine,
             modinfo: text.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
             has_debug: false,
-            signature: elf::Signature::None,
+            signature: crate::elf::Signature::None,
         }
     }
 
     #[test]
     fn modules_for_other_kernels_and_machines_are_told() {
-        let config = Config::new("CONFIG_X86_64=y\n");
+        let config = Config::new("CONFIG_X86_64=y\nCONFIG_X86=y\n");
+        let arm = Config::new("CONFIG_ARM64=y\n");
         for (machine, vermagic, arch, headers, config, expected) in [
             ("x86_64", "6.1.2 SMP mod_unload ", "x86_64", Some("6.1.2"), None, "fit"),
             ("x86_64", "6.1.2 SMP", "amd64", None, None, "fit"),
@@ -86,6 +91,9 @@ mod tests {
             ("x86_64", "6.1.20 SMP", "x86_64", None, None, "built for kernel 6.1.20, not for 6.1.2"),
             ("x86_64", "6.1.2+ SMP", "x86_64", Some("6.1.2+"), None, "The headers"),
             ("x86_64", "\u{1b}[2J SMP", "x86_64", None, None, r"built for kernel \u{1b}[2J"),
+            // Built on another machine, whose label it got.
+            ("aarch64", "6.1.2 SMP", "x86_64", Some("6.1.2"), Some(&arm), "fit"),
+            ("x86_64", "6.1.2 SMP", "aarch64", Some("6.1.2"), Some(&arm), "built for the machine x86_64"),
             ("aarch64", "6.1.2 SMP", "x86_64", Some("6.1.2"), None, "built for the machine aarch64"),
             ("x86_64", "6.1.2 SMP", "i686", Some("6.1.2"), None, "built for the machine x86_64"),
             ("i686", "6.1.2 SMP", "x86_64", Some("6.1.2"), Some(&config), "built for the machine i686"),
@@ -94,7 +102,7 @@ mod tests {
             let wanted = Wanted { kernel: &kernel, headers_release: headers, config };
             let found = match wanted.judge(&module(machine, vermagic)) {
                 Fitness::Fit => "fit".to_owned(),
-                Fitness::Headers(why) | Fitness::Unfit(why) => why,
+                Fitness::Headers(why) | Fitness::OtherRelease(why) | Fitness::Unfit(why) => why,
             };
             assert!(found.contains(expected), "{machine} {vermagic} {arch}: {found}");
         }

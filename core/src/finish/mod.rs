@@ -104,7 +104,7 @@ pub fn finish(
         }
         signed &= is_signed;
         let facts = elf::Module::parse(&bytes).map_err(|error| unfit(&path, &error))?;
-        check_fitness(target, &path, &facts, reporter)?;
+        check_fitness(target, &path, &facts, ctx.options.force, reporter)?;
         let compressed = compress(&bytes, target.facts.compression, &options, room.path())
             .map_err(|error| Error::Io(std::io::Error::other(error)))?;
         if let Some(why) = &compressed.fell_back {
@@ -149,21 +149,41 @@ fn exports(modules: &[Module], contents: &Beneath, reporter: &dyn Reporter) -> V
             Err(error) => reporter.warning(&[&format!("The list of exported symbols is left out: {error}")]),
         }
     }
+    // modpost refuses a symbol that one module exports twice; the fields are checksum, symbol, module.
     let mut known = HashSet::new();
+    let symbol =
+        |line: &[u8]| line.split(|byte| *byte == b'\t').skip(1).take(2).map(<[u8]>::to_vec).collect::<Vec<_>>();
     let lines = files.iter().flat_map(|file| file.split(|byte| *byte == b'\n'));
-    let new = lines.filter(|line| !line.is_empty() && known.insert(*line));
+    let new = lines.filter(|line| !line.is_empty() && known.insert(symbol(line)));
     new.flat_map(|line| line.iter().chain(b"\n")).copied().collect()
 }
 
 /// Whether a module is one for the target's kernel.
-fn check_fitness(target: &Target, path: &Path, module: &elf::Module, reporter: &dyn Reporter) -> Result<(), Error> {
+///
+/// With `force`, one for another release passes where the kernel goes by symbol versions: it may load (a vendor's module that
+/// is built for all releases of a stable kernel interface).
+fn check_fitness(
+    target: &Target,
+    path: &Path,
+    module: &elf::Module,
+    force: bool,
+    reporter: &dyn Reporter,
+) -> Result<(), Error> {
     let headers = target.facts.headers.as_ref().ok().and_then(|headers| headers.generated().release);
     let wanted =
         Wanted { kernel: &target.kernel, headers_release: headers.as_deref(), config: target.facts.config.as_ref() };
     match wanted.judge(module) {
         Fitness::Fit => {}
         Fitness::Headers(why) => reporter.warning(&[&why]),
-        Fitness::Unfit(why) => return Err(Error::NotAModule { module: path.to_owned(), why }),
+        Fitness::OtherRelease(why)
+            if force
+                && module.field("vermagic").is_some_and(|magic| magic.split(' ').any(|word| word == "modversions")) =>
+        {
+            reporter.warning(&[&why]);
+        }
+        Fitness::OtherRelease(why) | Fitness::Unfit(why) => {
+            return Err(Error::NotAModule { module: path.to_owned(), why });
+        }
     }
     Ok(())
 }
@@ -288,7 +308,7 @@ impl InPlace<'_> {
                         let path = Path::new(&module.file);
                         let facts = elf::Module::read(&file)
                             .map_err(|error| Error::NotAModule { module: path.to_owned(), why: error.to_string() })?;
-                        check_fitness(target, path, &facts, reporter)?;
+                        check_fitness(target, path, &facts, ctx.options.force, reporter)?;
                         module.digest = digest;
                     }
                     module.identity = Identity::of_path(&file).ok();

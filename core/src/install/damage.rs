@@ -4,12 +4,12 @@ use std::path::Path;
 
 use crate::context::Context;
 use crate::digest::Digest;
-use crate::elf::Module;
+use crate::elf::{Module, Signature};
 use crate::error::Error;
 use crate::names::{Kernel, Package};
 use crate::report::Reporter;
 use crate::tree::identity::Identity;
-use crate::tree::manifest::{BuiltModule, InstalledFile, KernelManifest};
+use crate::tree::manifest::{BuiltModule, InstalledFile, KernelManifest, Manifest};
 
 /// Compares the artefact's files with what was built, before anything that works is replaced by them. `recorded`: their
 /// digests are a manifest's. With `force`, somebody's own change of a module is taken as it is, if it is a module still.
@@ -38,7 +38,16 @@ pub fn check(
         };
         match Module::read(&path) {
             Err(error) => return Err(damaged(format!("it is damaged ({error})"))),
-            Ok(_) if !force => return Err(damaged("somebody has changed it".to_owned())),
+            Ok(changed)
+                if !force
+                    && !is_signed_anew(
+                        module.srcversion.as_deref(),
+                        changed.field("srcversion"),
+                        matches!(changed.signature, Signature::Signed(_)),
+                    ) =>
+            {
+                return Err(damaged("somebody has changed it".to_owned()));
+            }
             Ok(_) => {}
         }
         let shown = ctx.trees.shown(&path);
@@ -46,6 +55,11 @@ pub fn check(
         module.digest = found;
     }
     Ok(())
+}
+
+/// Whether what was built (of this srcversion) has only been signed since: that may be done before the installation.
+fn is_signed_anew(built: Option<&str>, found: Option<&str>, is_signed: bool) -> bool {
+    is_signed && built.is_some() && built == found
 }
 
 fn is_empty(path: &Path) -> bool {
@@ -61,6 +75,16 @@ pub fn is_damaged(file: &InstalledFile, path: &Path) -> bool {
         // The digest is cheaper than decompressing, and right for what was only moved.
         Ok(_) => !Digest::of_file(path).is_ok_and(|digest| digest == file.digest) && Module::read(path).is_err(),
     }
+}
+
+/// Whether a module of the artefact of `package` for `kernel` can't be one any more: it is gone, or torn, or emptied.
+pub fn artefact(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
+    let Ok(Some(manifest)) = Manifest::load(&ctx.trees.manifest(package, kernel)) else { return false };
+    let dir = ctx.trees.artefact_modules(package, kernel);
+    manifest.modules.iter().any(|module| {
+        let path = dir.join(&module.file);
+        !Digest::of_file(&path).is_ok_and(|found| found == module.digest) && Module::read(&path).is_err()
+    })
 }
 
 /// Whether something of `package` that is installed for `kernel` is damaged.
@@ -89,6 +113,20 @@ mod tests {
             identity: Identity::of_path(path).ok(),
             tree_identity: None,
             symlink: false,
+        }
+    }
+
+    /// Only a signature may come between a build and its installation.
+    #[test]
+    fn what_was_signed_after_the_build_is_what_was_built() {
+        for (built, found, is_signed, same) in [
+            (Some("1"), Some("1"), true, true),
+            (Some("1"), Some("1"), false, false),
+            (Some("1"), Some("2"), true, false),
+            (Some("1"), None, true, false),
+            (None, None, true, false),
+        ] {
+            assert_eq!(is_signed_anew(built, found, is_signed), same, "{built:?} {found:?} {is_signed}");
         }
     }
 

@@ -195,6 +195,15 @@ fn target(config: &Config) -> Option<&'static Target> {
     TARGETS.iter().find(|t| config.yes(t.option) && t.also.is_none_or(|also| config.yes(also)))
 }
 
+/// The machines (`uname -m`) of which one runs a kernel of this configuration; `None` if it does not tell.
+pub fn machines(config: &Config) -> Option<&'static [&'static str]> {
+    match (config.yes("CONFIG_X86_64"), config.yes("CONFIG_X86")) {
+        (true, _) => Some(&["x86_64"]),
+        (false, true) => Some(&["i686"]),
+        (false, false) => target(config).map(|target| target.machines),
+    }
+}
+
 fn cross(config: &Config, at: &Surroundings<'_>, by_clang: bool) -> Option<Cross> {
     let target = target(config)?;
     if target.machines.contains(&at.machine) {

@@ -154,6 +154,7 @@ fn look(trees: &Trees, path: &Path, file: &InstalledFile, arch: &Arch) -> File {
     File::Module {
         as_built: Some(as_built),
         vermagic: module.field("vermagic").unwrap_or_default().to_owned(),
-        for_machine: module.runs_on(arch.as_str()),
+        // Of what was built here, the build has looked at the machine, with the kernel's configuration.
+        for_machine: as_built || module.runs_on(arch.as_str()),
     }
 }

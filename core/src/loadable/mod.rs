@@ -87,10 +87,12 @@ pub fn judge(facts: &Facts<'_>) -> Result<(), Why> {
         File::Missing => return Err(Why::Missing),
         File::Damaged(why) => return Err(Why::Damaged(why.clone())),
         File::Module { for_machine: false, .. } => return Err(Why::OtherMachine),
-        File::Module { as_built: Some(false), .. } => return Err(Why::Changed),
-        File::Module { vermagic, .. } => {
+        File::Module { vermagic, as_built, .. } => {
             if let Some(other) = other_kernel(vermagic, facts.release) {
                 return Err(Why::OtherKernel(other.to_owned()));
+            }
+            if *as_built == Some(false) {
+                return Err(Why::Changed);
             }
         }
     }

@@ -9,8 +9,11 @@ use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, pidfd_open, waitid,
+};
 
 use super::{Confine, End, Output, ProcessError, Task, read_bounded};
 
@@ -77,9 +80,14 @@ pub(super) fn to_the_end(mut cmd: Command, task: Task, program: &str) -> Result<
             let _ = child.wait();
         })?;
         if let Some(limit) = task.limit {
-            timed_out = !ends_within(&child, limit)?;
-            if timed_out {
+            let ends = ends_within(&child, limit);
+            timed_out = matches!(ends, Ok(false));
+            if !matches!(ends, Ok(true)) {
                 kill_all(&mut child);
+            }
+            if let Err(error) = ends {
+                let _ = child.wait();
+                return Err(error);
             }
         }
         child.wait()?;
@@ -125,7 +133,7 @@ impl Read for Patient {
             }
             match poll(&mut fds, timeout.as_ref()) {
                 Ok(0) => return Ok(0),
-                Err(rustix::io::Errno::INTR) => continue,
+                Err(Errno::INTR) => continue,
                 other => other?,
             };
             let (ready, over) = (!fds[0].revents().is_empty(), fds.get(1).is_some_and(|fd| !fd.revents().is_empty()));
@@ -176,7 +184,12 @@ fn collect(from: impl Read, copy: Option<(File, bool)>) -> io::Result<Vec<u8>> {
 fn ends_within(child: &Child, limit: Duration) -> io::Result<bool> {
     let deadline = Instant::now() + limit;
     let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else { return Ok(true) };
-    let fd = pidfd_open(pid, PidfdFlags::empty())?;
+    let fd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(fd) => fd,
+        // Linux before 5.3, or a container's filter: it is looked at from time to time.
+        Err(Errno::NOSYS | Errno::PERM) => return ends_while_polled(pid, deadline),
+        Err(error) => return Err(error.into()),
+    };
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -184,10 +197,25 @@ fn ends_within(child: &Child, limit: Duration) -> io::Result<bool> {
         }
         let timeout = timespec(left);
         match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(0) | Err(Errno::INTR) => {}
             Ok(_) => return Ok(true),
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// The same without pidfd_open(2).
+fn ends_while_polled(pid: Pid, deadline: Instant) -> io::Result<bool> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    let how = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    loop {
+        if waitid(WaitId::Pid(pid), how)?.is_some() {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -250,6 +278,21 @@ mod tests {
             let _ = rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
             assert!(end.status.success() && text.contains("last"), "{keeper}");
             assert!(began.elapsed() < Duration::from_secs(60), "{keeper}: {:?}", began.elapsed());
+        }
+    }
+
+    /// Where pidfd_open(2) can't be had, the end is noticed all the same, and the limit holds.
+    #[test]
+    #[allow(clippy::disallowed_methods)] // a child of the test's own
+    fn the_end_of_a_child_is_noticed_without_a_descriptor_for_it() {
+        for (text, limit, ends) in [("exit 3", 60, true), ("exec sleep 600", 0, false)] {
+            let mut child = Command::new("sh").args(["-c", text]).spawn().unwrap();
+            let pid = Pid::from_child(&child);
+            let deadline = Instant::now() + Duration::from_secs(limit);
+            assert_eq!(ends_while_polled(pid, deadline).unwrap(), ends, "{text}");
+            let _ = child.kill();
+            // It was not reaped by looking.
+            assert_eq!(child.wait().unwrap().code(), ends.then_some(3), "{text}");
         }
     }
 

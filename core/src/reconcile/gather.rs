@@ -54,6 +54,13 @@ impl Before {
         vanished.chain(again).collect()
     }
 
+    /// The packages of `sources` whose source may be another one now.
+    fn anew(&self) -> BTreeMap<Package, PathBuf> {
+        let revived = self.revived.iter().filter(|(_, state)| *state == OwnerState::Reinstalled);
+        let revived = revived.map(|(mark, _)| (mark.package.clone(), mark.source.clone()));
+        self.forgotten.iter().cloned().chain(revived).collect()
+    }
+
     /// The packages that are registered again, with the place of their source inside the root.
     fn sources(&self) -> BTreeMap<Package, PathBuf> {
         let revived = self.revived.iter().map(|(mark, _)| (mark.package.clone(), mark.source.clone()));
@@ -84,7 +91,7 @@ fn before(ctx: &Context, over: bool) -> Result<(Before, Walk), Error> {
 }
 
 /// Reads the facts for the kernels in `scope`. `over`: as for [`before`].
-pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How, over: bool) -> Result<Gathered, Error> {
+pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: bool) -> Result<Gathered, Error> {
     let ctx = session.ctx;
     let (before, walk) = before(ctx, over)?;
     let mut broken = Vec::new();
@@ -103,6 +110,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How, over: bool)
             .map(|entry| format!("{} was ignored: {}", ctx.trees.shown(&entry.path).display(), entry.why)),
     );
     let sources = before.sources();
+    let anew = before.anew();
     let shared = weak::links::shared_when_tidy(&ctx.trees);
     let mut gathered = Gathered {
         facts: plan::Facts {
@@ -138,6 +146,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How, over: bool)
             marked: stale::marked(ctx, &kernel),
             shared: &shared,
             sources: &sources,
+            anew: &anew,
             prospect: std::cell::OnceCell::new(),
             how,
         };
@@ -287,9 +296,11 @@ struct Gatherer<'a> {
     shared: &'a BTreeMap<Package, BTreeSet<(Kernel, Release)>>,
     /// The source, inside the root, of packages that are about to be registered again.
     sources: &'a BTreeMap<Package, PathBuf>,
+    /// Those of them that a package manager has brought anew, perhaps with another content.
+    anew: &'a BTreeMap<Package, PathBuf>,
     /// How modules for this kernel are signed, once somebody asks.
     prospect: std::cell::OnceCell<Prospect>,
-    how: How,
+    how: How<'a>,
 }
 
 impl Gatherer<'_> {
@@ -353,7 +364,9 @@ impl Gatherer<'_> {
                 let conf = &evaluated.conf;
                 facts.depends = conf.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok()).collect();
                 facts.follows = conf.build_depends_rebuild;
-                facts.wish = if !conf.autoinstall && !self.how.everything {
+                let by_hand_too =
+                    self.how.everything && self.how.by_hand_too.is_none_or(|names| names.contains(&facts.package.name));
+                facts.wish = if !conf.autoinstall && !by_hand_too {
                     Wish::Manual
                 } else if evaluated.recipe.is_excluded() {
                     let reasons = evaluated.recipe.excluded_wholly.iter().map(ToString::to_string);
@@ -389,7 +402,7 @@ impl Gatherer<'_> {
             return Ok((state, known));
         };
         let installed = built.installed;
-        let anew = self.sources.get(package).map(|source| ctx.trees.outer(source));
+        let anew = self.anew.get(package).map(|source| ctx.trees.outer(source));
         let outdated = anew.is_some_and(|source| superseded::is_of_other(ctx, package, kernel, &source));
         if outdated || superseded::is_outdated(ctx, package, kernel) {
             return Ok((State::Stale { why: Stale::Source, installed }, known));

@@ -97,9 +97,13 @@ fn make(ctx: &Context, releases: &BTreeSet<Release>, reporter: &dyn Reporter) ->
                 reporter.line(&" done.");
                 initramfs_pending::forget(&ctx.trees, release);
             }
-            Err(why) => {
+            Err(failure) => {
                 reporter.line(&" failed.");
-                initramfs_pending::note_failure(&ctx.trees, release);
+                // Another try would leave out again what the administrator's configuration leaves out.
+                if let Failure::Generator(_) = failure {
+                    initramfs_pending::note_failure(&ctx.trees, release);
+                }
+                let (Failure::Generator(why) | Failure::Content(why)) = failure;
                 failures.push((release.clone(), why));
             }
         }
@@ -125,16 +129,24 @@ fn matters(ctx: &Context, release: &Release, steps: &[&Step]) -> bool {
     lists(ctx, tool, &image, &names)
 }
 
+/// Why an image was not made anew.
+enum Failure {
+    /// The generator failed.
+    Generator(String),
+    /// The new image lacks what belongs into it.
+    Content(String),
+}
+
 /// Makes one image anew. Where the new one lacks what belongs into it, the old one comes back: an image without the driver of
 /// the disk is worse than an old one. A generator may end with 0 all the same.
-fn renew_one(ctx: &Context, tool: Tool, release: &Release, image: &Path) -> Result<(), String> {
+fn renew_one(ctx: &Context, tool: Tool, release: &Release, image: &Path) -> Result<(), Failure> {
     let listed = image_list::read(&ctx.trees, release);
     if listed.is_empty() {
-        return run(ctx, tool, release, image);
+        return run(ctx, tool, release, image).map_err(Failure::Generator);
     }
     // A copy: some generators write into the old file.
     let aside = Aside::of(image);
-    run(ctx, tool, release, image)?;
+    run(ctx, tool, release, image).map_err(Failure::Generator)?;
     let beside = KernelManifest::beside(&ctx.trees, release).ok().flatten().unwrap_or_default();
     let files = beside.installed.iter().flat_map(|entry| &entry.files).filter(|file| listed.contains(&file.name));
     let paths: Vec<PathBuf> = files.map(|file| file.path.join(&file.file)).collect();
@@ -147,7 +159,7 @@ fn renew_one(ctx: &Context, tool: Tool, release: &Release, image: &Path) -> Resu
         Some(Ok(())) => "the old image was put back",
         Some(Err(_)) | None => "the old image could not be kept",
     };
-    Err(format!("the new image lacks {}; {back}", lacking.join(", ")))
+    Err(Failure::Content(format!("the new image lacks {}; {back}", lacking.join(", "))))
 }
 
 /// Prints the paths of the modules in what `$0 $1` lists; none is no failure.

@@ -24,7 +24,7 @@ use crate::execute::{self, Done, Results, Voice};
 use crate::install::resign::{Resigned, resign};
 use crate::install::{self, weak};
 use crate::journal::JournalError;
-use crate::names::{Kernel, Release};
+use crate::names::{Kernel, Name, Release};
 use crate::plan::{Action, Plan, Reason, Step, plan};
 use crate::policy::{self, Ending};
 use crate::report::Reporter;
@@ -57,7 +57,7 @@ pub enum Initramfs {
 
 /// How to go about it.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct How {
+pub struct How<'a> {
     /// Who renews the initramfs.
     pub initramfs: Initramfs,
     /// Failures that the same inputs would only repeat are not tried again: the boot unit, and repeated
@@ -68,6 +68,8 @@ pub struct How {
     /// The source tree decides: packages that do not ask for AUTOINSTALL are installed as well, and a version whose
     /// source has gone gives way to another one.
     pub everything: bool,
+    /// With `everything`: the packages that are installed although they do not ask for AUTOINSTALL; `None`: all.
+    pub by_hand_too: Option<&'a BTreeSet<Name>>,
     /// All files of the transaction that we are part of are in their places, so that what is not there now will not come.
     /// `None`: they are, unless a scriptlet of rpm calls.
     pub over: Option<bool>,
@@ -126,12 +128,12 @@ impl Outcome {
 }
 
 /// The plan for `scope`, without carrying it out; and what could not be looked at.
-pub fn preview(session: &Session<'_>, scope: &Scope, how: How) -> Result<(Plan, Vec<String>), Error> {
+pub fn preview(session: &Session<'_>, scope: &Scope, how: How<'_>) -> Result<(Plan, Vec<String>), Error> {
     let (plan, gathered) = look(session, scope, how)?;
     Ok((plan, gathered.broken))
 }
 
-fn look(session: &Session<'_>, scope: &Scope, how: How) -> Result<(Plan, gather::Gathered), Error> {
+fn look(session: &Session<'_>, scope: &Scope, how: How<'_>) -> Result<(Plan, gather::Gathered), Error> {
     let over = how.over.unwrap_or(session.ctx.machine.rpm_scriptlet.is_none());
     let gathered = gather::gather(session, scope, how, over)?;
     let plan = Plan { registering: gathered.before.registering(), ..plan(&gathered.facts) };
@@ -139,13 +141,20 @@ fn look(session: &Session<'_>, scope: &Scope, how: How) -> Result<(Plan, gather:
 }
 
 /// Looks, plans and does. Failures of packages are in the outcome; an error means that nothing could be told.
-pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn Reporter) -> Result<Outcome, Error> {
+pub fn reconcile(
+    session: &Session<'_>,
+    scope: &Scope,
+    how: How<'_>,
+    reporter: &dyn Reporter,
+) -> Result<Outcome, Error> {
     if how.strict || session.ctx.framework.policy == Policy::Fail {
         session.require_signatures();
     }
     session.heal(reporter)?;
     // What the vendor's program did when a kernel came, before anything is planned with it.
     weak::links::tidy(session.ctx, reporter);
+    let over = how.over.unwrap_or(session.ctx.machine.rpm_scriptlet.is_none());
+    superseded::settle_gone(session, over, reporter)?;
     let (plan, gathered) = look(session, scope, how)?;
     register(session, &gathered.before, reporter)?;
     let mut results: Results = plan.steps.iter().map(|_| None).collect();
@@ -170,7 +179,8 @@ pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn 
     let voice = if how.announce { Voice::Autoinstall } else { Voice::Plan };
     let mut done = execute::run::without_depmod(session, &plan.steps, voice, reporter);
     // Versions that only waited for what is installed now go.
-    superseded::settle_at(session, how.over.unwrap_or(session.ctx.machine.rpm_scriptlet.is_none()), reporter)?;
+    superseded::settle_at(session, over, reporter)?;
+    let touched = session.touched_so_far();
     execute::run::depmod_once(session, &plan.steps, &mut done, reporter);
     let ours = |result: &Option<Result<Done, Error>>| matches!(result, Some(Ok(Done::Installed)));
     let loadable = plan.steps.iter().zip(&done).filter(|(_, result)| ours(result));
@@ -178,6 +188,7 @@ pub fn reconcile(session: &Session<'_>, scope: &Scope, how: How, reporter: &dyn 
     install::modprobe::load_matching(session.ctx, loadable.iter().copied());
     let mut changed = before;
     changed.extend(loadable.into_iter().cloned());
+    changed.extend(touched);
     for (result, done) in results.iter_mut().zip(done) {
         *result = result.take().or(done);
     }

@@ -119,6 +119,16 @@ fn owner_state(ctx: &Context, mark: &Mark, over: bool) -> OwnerState {
     mark.owner.owner_state(&ctx.world, Signs { over, successor, source: ctx.trees.outer(&mark.source).is_dir() })
 }
 
+/// Takes out the versions that nobody waits for: their package is gone. Before anything is built, since another package may
+/// bring their modules.
+pub fn settle_gone(session: &Session<'_>, over: bool, reporter: &dyn Reporter) -> Result<(), Error> {
+    let gone = |mark: &Mark| !mark.renewed && owner_state(session.ctx, mark, over) == OwnerState::Gone;
+    for mark in all(&session.ctx.trees).iter().filter(|mark| gone(mark)) {
+        settle_one(session, mark, over, reporter)?;
+    }
+    Ok(())
+}
+
 /// Ends the marks that can end. The caller holds no lock and runs depmod for the kernels touched. Gives true if anything
 /// was changed.
 pub fn settle(session: &Session<'_>, reporter: &dyn Reporter) -> Result<bool, Error> {
