@@ -481,7 +481,7 @@ fn modprobe_files() -> Result<()> {
         "dkms remove hello/1.0 --all && test ! -e /etc/modprobe.d/dkms-hello.conf -a ! -e /etc/modules-load.d/dkms-hello.conf",
     )?;
     let said = ends(&bed, 0, "dkms install other/1.0 -k {k} && dkms remove other/1.0 --all")?;
-    ensure!(said.contains("/etc/modprobe.d/dkms-other.conf is not dkms's"), "{said}");
+    ensure!(said.contains("/etc/modprobe.d/dkms-other.conf does not belong to dkms"), "{said}");
     ok(&bed, "grep -x mine /etc/modprobe.d/dkms-other.conf; grep -x 'alias eth0 mine' /etc/modprobe.d/mine.conf")?;
     ok(&bed, "echo 'modprobe_conf=\"no\"' >/etc/dkms/framework.conf.d/m.conf; dkms install hello/1.0 -k {k}")?;
     ok(&bed, "test ! -e /etc/modprobe.d/dkms-hello.conf")?;

@@ -13,6 +13,7 @@ use crate::cli::args::Args;
 use crate::cli::verb::Show;
 use crate::context::Context;
 use crate::digest::Digest;
+use crate::durable;
 use crate::error::Error;
 use crate::journal::{Change, WorkDir};
 use crate::names::Package;
@@ -21,7 +22,7 @@ use crate::process::{self, Output};
 use crate::reconcile::Initramfs;
 use crate::report::Reporter;
 use crate::run::Session;
-use crate::tree::manifest::Manifest;
+use crate::tree::manifest::{self, Manifest};
 use crate::tree::paths::MANIFEST;
 use crate::tree::walk::Source;
 
@@ -296,28 +297,26 @@ fn identify(
 /// understood goes away, as if the classic had made the archive.
 fn adapt(ctx: &Context, binaries: &Binaries) -> Result<(), Error> {
     let path = binaries.dir.join(MANIFEST);
-    if !path.is_file() {
-        return Ok(());
-    }
-    let Some(mut manifest) = Manifest::load(&path)? else {
-        return Ok(fs::remove_file(&path)?);
+    let Some(bytes) = durable::read(&path)? else { return Ok(()) };
+    let lie = |why| layout::LayoutError::Manifest { path: format!("{MAIN_TREE}/{}/{MANIFEST}", binaries.kernel), why };
+    let mut manifest = match Manifest::parse(&bytes) {
+        Ok(manifest) => manifest,
+        Err(why) if manifest::has_known_format(&bytes) => return Err(lie(why).into()),
+        // That of another version of dkms: the binaries are good without.
+        Err(_) => return Ok(fs::remove_file(&path)?),
     };
     let location = ctx.distribution.install_location(ctx.machine.addon_modules_dir.as_deref());
     for module in &mut manifest.modules {
         let own = crate::tree::paths::relative(&module.own_location.to_string_lossy());
-        let lie = if layout::module_name(&module.file) != Some(&module.name) {
+        let why = if layout::module_name(&module.file) != Some(&module.name) {
             Some(format!("it calls {} {:?}", module.file, module.name))
         } else if !["kernel", "updates", "extra"].iter().any(|top| own.starts_with(top)) {
             Some(format!("it would install {} to {}", module.file, module.own_location.display()))
         } else {
             None
         };
-        if let Some(why) = lie {
-            return Err(layout::LayoutError::Manifest {
-                path: format!("{MAIN_TREE}/{}/{MANIFEST}", binaries.kernel),
-                why,
-            }
-            .into());
+        if let Some(why) = why {
+            return Err(lie(why).into());
         }
         module.location = location.as_deref().map_or_else(|| own.clone(), crate::tree::paths::relative);
         module.own_location = own;

@@ -72,8 +72,7 @@ pub fn finish(
     fs::create_dir_all(stage.join("log"))?;
     let unfit =
         |module: &Path, why: &dyn Display| Error::NotAModule { module: module.to_owned(), why: why.to_string() };
-    let exports = exports(&target.evaluated.recipe.modules, contents, reporter);
-    if !exports.is_empty() {
+    if let Some(exports) = exports(&target.evaluated.recipe.modules, contents, reporter) {
         fs::write(modules_dir.join("Module.symvers"), exports)?;
     }
     let seen_at = ctx.world.called(&ctx.trees, work.seen_at());
@@ -138,7 +137,8 @@ pub fn finish(
 
 /// The exported symbols of a build: modpost writes Module.symvers where make was pointed at (`M=`), which may be the
 /// build directory or the directory of a module (Documentation/kbuild/modules.rst, "Symbols and external modules").
-fn exports(modules: &[Module], contents: &Beneath, reporter: &dyn Reporter) -> Vec<u8> {
+/// `None`: it has written none. That of a build without exports is empty.
+fn exports(modules: &[Module], contents: &Beneath, reporter: &dyn Reporter) -> Option<Vec<u8>> {
     let beside = modules.iter().map(|module| module.record.built_location.as_str());
     let places: BTreeSet<&str> = std::iter::once("").chain(beside).collect();
     let mut files: Vec<Vec<u8>> = Vec::new();
@@ -155,7 +155,8 @@ fn exports(modules: &[Module], contents: &Beneath, reporter: &dyn Reporter) -> V
         |line: &[u8]| line.split(|byte| *byte == b'\t').skip(1).take(2).map(<[u8]>::to_vec).collect::<Vec<_>>();
     let lines = files.iter().flat_map(|file| file.split(|byte| *byte == b'\n'));
     let new = lines.filter(|line| !line.is_empty() && known.insert(symbol(line)));
-    new.flat_map(|line| line.iter().chain(b"\n")).copied().collect()
+    let text = new.flat_map(|line| line.iter().chain(b"\n")).copied().collect();
+    (!files.is_empty()).then_some(text)
 }
 
 /// Whether a module is one for the target's kernel.

@@ -210,6 +210,11 @@ pub(crate) fn to_bytes<T: Serialize>(body: &T) -> Result<Vec<u8>, serde_json::Er
     Ok(bytes)
 }
 
+/// Whether `bytes` say that they are of the format that this program knows.
+pub(crate) fn has_known_format(bytes: &[u8]) -> bool {
+    serde_json::from_slice(bytes).is_ok_and(|header: Header| header.format == FORMAT)
+}
+
 /// Parses one of our formats; the error says why it counts as absent.
 pub(crate) fn from_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let header: Header = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
