@@ -227,7 +227,7 @@ const SCRIPT_LINES: &str = r#"
 printf '#!/bin/sh\necho "$@" >/root/arguments\n' >/usr/src/hello-1.0/post.sh; chmod +x /usr/src/hello-1.0/post.sh
 touch /usr/src/hello-1.0/{a,b}.fw
 printf 'POST_ADD="/bin/touch /root/ran"\nPRE_BUILD="/bin/false"\nPRE_INSTALL="/bin/false"\nPOST_INSTALL="/post.sh *.fw no*thing"\n' >>/usr/src/hello-1.0/dkms.conf
-code 0 dkms add hello/1.0; has /usr/src/hello-1.0/bin/touch /tmp/said; [ ! -e /root/ran ] || fail "a program of the system ran"
+code 0 dkms add hello/1.0; has 'source/bin/touch does not exist' /tmp/said; [ ! -e /root/ran ] || fail "a program of the system ran"
 code 0 dkms install hello/1.0 -k $k; has bin/false /tmp/said
 has 'a.fw b.fw no*thing' /root/arguments
 "#;
