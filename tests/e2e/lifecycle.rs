@@ -286,7 +286,7 @@ fn tells_modprobe_and_apport() -> Case {
 fn owed_and_safe() -> Result<()> {
     let bed = Bed::subject(&Base::trixie()?)?;
     with([hello(), package("other")]).lay(&bed)?;
-    let script = "depmod=/usr/local/sbin/depmod; printf '#!/bin/sh\\nkill -9 $PPID; sleep 1\\n' >$depmod; chmod +x $depmod
+    let script = "depmod=/usr/local/sbin/depmod; printf '#!/bin/sh\\n[ \"$1\" != --version ] || exec /sbin/depmod --version\\nkill -9 $PPID; sleep 1\\n' >$depmod; chmod +x $depmod
         (! dkms install hello/1.0 -k {k}); rm $depmod; (! grep -q updates /lib/modules/{k}/modules.dep)
         dkms status hello/1.0 -k {k} | grep -q ': installed$'
         dkms install hello/1.0 -k {k}; grep -q updates /lib/modules/{k}/modules.dep; [ -z \"$(ls /var/lib/dkms/.dkms/depmod)\" ]

@@ -9,7 +9,7 @@ for directory in /lib/modules/*/; do
 	cd "$directory" 2>/dev/null || continue
 	kernel=$(basename "$directory")
 	echo "@@ files $kernel"
-	find . -mindepth 1 -name .dkms-manifest.json -o -printf '%y %m %P -> %l\n' | LC_ALL=C sort -k3
+	find . -mindepth 1 \( -name .dkms-manifest.json -o -name .dkms-initramfs \) -prune -o -printf '%y %m %P -> %l\n' | LC_ALL=C sort -k3
 	echo "@@ depmod $kernel"
 	grep -E '^(updates|extra)/' modules.dep | LC_ALL=C sort
 	find updates extra -name '*.ko*' 2>/dev/null | LC_ALL=C sort | while read -r file; do
