@@ -3,9 +3,11 @@
 //! Between a change beside a kernel's modules and its depmod a run may be killed. So before the change a note
 //! is left in `<tree>/.dkms/depmod/`, which depmod's success removes; the next run finds those of dead runs.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use fs_err as fs;
 
@@ -205,10 +207,23 @@ pub fn unreadable(ctx: &Context, release: &Release) -> Option<String> {
         Compression::Xz => "XZ",
         Compression::Zstd => "ZSTD",
     };
+    let (is_its_own, version) = version(ctx)?;
+    let whose = if is_its_own { "The depmod of this root" } else { "The depmod of this system" };
+    lacks(&version, feature).then(|| format!("{whose} can not read modules compressed by {kind}"))
+}
+
+/// What `depmod --version` says, and whether it is the root's own depmod. Asked once a process and root.
+fn version(ctx: &Context) -> Option<(bool, String)> {
+    static KNOWN: Mutex<BTreeMap<PathBuf, (bool, String)>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let root = ctx.trees.root.dir();
+    if let Some(answer) = known.get(root) {
+        return Some(answer.clone());
+    }
     let is_its_own = is_roots_own(ctx);
     let end = process::run(in_its_world(ctx, vec!["depmod".into(), "--version".into()], is_its_own)).ok()?;
-    let whose = if is_its_own { "The depmod of this root" } else { "The depmod of this system" };
-    lacks(&end.text(), feature).then(|| format!("{whose} can not read modules compressed by {kind}"))
+    known.insert(root.to_owned(), (is_its_own, end.text()));
+    known.get(root).cloned()
 }
 
 /// Whether the text of `depmod --version` says that `feature` is left out (kmod 23 and later: `+XZ` or `-XZ`).

@@ -97,11 +97,11 @@ impl Scene {
              find /usr/src -maxdepth 2 -printf '%p %y %s %T@ %l\\n' | sort")
     }
 
-    /// The arguments of every call of a counted tool since the last time.
+    /// The arguments of every call of a counted tool since the last time. Asking for its version does not count.
     pub fn calls(&self, tool: &str) -> Result<Vec<String>> {
         let text =
             self.ok(&format!("[ ! -e /root/calls.{tool} ] || cat /root/calls.{tool}; rm -f /root/calls.{tool}"))?;
-        Ok(text.lines().map(str::to_owned).collect())
+        Ok(text.lines().filter(|line| line.trim() != "--version").map(str::to_owned).collect())
     }
 
     /// The kernel `k`, `k2` or `k3` is not there until it comes.
