@@ -1,6 +1,6 @@
 //! Files of `hook-files` that other programs read as a part of their own.
 
-use std::process::Command;
+use crate::run::command;
 
 /// mkinitcpio joins its configuration and the drop-ins with cat, and sources the result; HOOKS may be an array or a string,
 /// and a file may lack its last newline (mkinitcpio.conf(5)).
@@ -14,7 +14,7 @@ fn the_drop_in_of_mkinitcpio_adds_one_hook_to_any_configuration() {
         "HOOKS='base udev block'",
     ] {
         let script = format!("{before}{drop_in}\nprintf '%s,' \"${{HOOKS[@]}}\"");
-        let said = Command::new("bash").args(["-euc", &script]).output().unwrap();
+        let said = command("bash").args(["-euc", &script]).output().unwrap();
         assert!(said.status.success() && said.stderr.is_empty(), "{before}: {}", String::from_utf8_lossy(&said.stderr));
         assert_eq!(String::from_utf8_lossy(&said.stdout), "base,udev,block,dkms,", "{before}");
     }
