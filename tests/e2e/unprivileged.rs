@@ -41,6 +41,9 @@ try setid 'cp /bin/id ./id-of-root && chown 0:0 ./id-of-root && chmod u+s ./id-o
 try terminal ': <>/dev/tty'
 try process '[ -n "$VICTIM" ] && kill -0 "$VICTIM"'
 try network ': <>/dev/tcp/127.0.0.1/"$PORT"'
+try descriptor 'grep -q . <&7'
+try shared_file 'grep -q . /dev/shm/of-the-caller'
+try shared_memory 'perl -e "exit !defined shmget(7777, 0, 0)"'
 "#;
 
 /// A process to be killed, and a port to be connected to, in `VICTIM` and `PORT`; gone with the shell.
@@ -50,7 +53,11 @@ perl -MIO::Socket::INET -e '$|=1; $s=IO::Socket::INET->new(Listen=>5,LocalAddr=>
 sleep infinity & export VICTIM=$!
 trap 'kill $listener $VICTIM' EXIT
 until [ -s /run/port ]; do kill -0 $listener; done; export PORT=$(cat /run/port)
-touch /root/secret; (umask 077; echo root:secret: >/etc/shadow)
+echo secret >/root/secret; exec 7</root/secret
+(umask 000; echo secret >/dev/shm/of-the-caller)
+perl -e 'defined shmget(7777, 64, 01666) or die'
+trap 'kill $listener $VICTIM; perl -e "shmctl(shmget(7777, 0, 0), 0, 0)"; rm /dev/shm/of-the-caller' EXIT
+(umask 077; echo root:secret: >/etc/shadow)
 "#;
 
 fn lay(bed: &Bed, packages: &[Package]) -> Result<()> {
@@ -97,12 +104,13 @@ fn hostile() -> Result<()> {
     let ours = run("", build)?;
     ensure!(attempts(&ours, "GOT ").is_empty() && attempts(&ours, "NOT ").len() == count, "a build got more:\n{ours}");
     let root = run("echo 'DKMS_BUILD_AS=root' >/etc/dkms/hostile.conf", build)?;
-    // Processes and network are out of reach of builds by root, too.
+    // Out of reach of builds by root, too.
+    let apart = ["process", "network", "descriptor", "shared_memory"];
     let not = attempts(&root, "NOT ");
-    ensure!(not == ["process", "network"], "root does not get {not:?}:\n{root}");
+    ensure!(not == apart, "root does not get {not:?}:\n{root}");
     let outside = scene(&[hostile_package()], &format!("{TARGETS}\ncd /root; . /usr/src/hostile-1.0/try.sh"))?;
     let got = attempts(&outside, "GOT ");
-    ensure!(got.contains(&"process") && got.contains(&"network"), "there is nothing to reach:\n{outside}");
+    ensure!(apart.iter().all(|what| got.contains(what)), "there is nothing to reach:\n{outside}");
     Ok(())
 }
 
