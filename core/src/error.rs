@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::conf::misspelt::Misspelt;
 use crate::durable::FileError;
 use crate::names::{Kernel, NameError, Package};
 use crate::{archive, conf, host, journal, kernel, lock, process};
@@ -283,13 +284,15 @@ pub enum Error {
     },
     /// make succeeded without making a module.
     #[error(
-        "Build of {module} failed for: {kernel}\nmake succeeded, but did not produce it. {}\nMake sure the name and location of the generated module are correct,\nor consult {} for more information.{}", instead(produced), log.display(), one_more(advice.as_ref())
+        "Build of {module} failed for: {kernel}\nmake succeeded, but did not produce it. {}\nMake sure the name and location of the generated module are correct,\nor consult {} for more information.{}", instead(produced, slips), log.display(), one_more(advice.as_ref())
     )]
     NotProduced {
         /// The module, relative to the build directory.
         module: String,
         /// The modules that are there instead, relative to the build directory.
         produced: Vec<PathBuf>,
+        /// Names in dkms.conf that are nearly a directive's.
+        slips: Vec<Misspelt>,
         /// The kernel.
         kernel: Kernel,
         /// The log.
@@ -501,9 +504,13 @@ fn one_more(line: Option<&String>) -> String {
 }
 
 /// What make produced instead of a module that it should have.
-fn instead(produced: &[PathBuf]) -> String {
+fn instead(produced: &[PathBuf], slips: &[Misspelt]) -> String {
     /// More would hide the rest of the message.
     const SHOWN: usize = 5;
+    if !slips.is_empty() {
+        let slips: Vec<String> = slips.iter().map(ToString::to_string).collect();
+        return format!("dkms.conf, {}", slips.join("\ndkms.conf, "));
+    }
     if produced.is_empty() {
         return "It produced no module at all: does its Makefile set obj-m for this kernel?".to_owned();
     }
@@ -522,9 +529,11 @@ mod tests {
     #[test]
     fn what_make_produced_instead_is_named() {
         let names = |count: u32| (0..count).map(|n| format!("sub/m{n}.ko").into()).collect::<Vec<std::path::PathBuf>>();
-        assert!(instead(&[]).contains("no module at all"));
-        assert!(instead(&names(2)).starts_with("It produced sub/m0.ko, sub/m1.ko: "));
-        assert!(instead(&names(9)).contains("sub/m4.ko and 4 more: "));
+        assert!(instead(&[], &[]).contains("no module at all"));
+        assert!(instead(&names(2), &[]).starts_with("It produced sub/m0.ko, sub/m1.ko: "));
+        assert!(instead(&names(9), &[]).contains("sub/m4.ko and 4 more: "));
+        let slips = crate::conf::misspelt::misspelt("BUILD_MODULE_NAME=x");
+        assert!(instead(&names(1), &slips).starts_with("dkms.conf, line 1: BUILD_MODULE_NAME is not a directive"));
     }
 
     use std::collections::BTreeSet;

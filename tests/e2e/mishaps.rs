@@ -220,6 +220,14 @@ anew; echo '# nothing' >$d/Makefile
 code 7 dkms build hello/1.0 -k $k; has 'It produced no module at all' /tmp/said
 anew; sed -i 's/^BUILT_MODULE_NAME.*/BUILT_MODULE_NAME=hullo/' $d/dkms.conf
 code 7 dkms build hello/1.0 -k $k; has 'It produced hello.ko:' /tmp/said
+anew; printf 'ifneq ($(KERNELRELEASE),)\nobj-m := hello.o\nelse\nall:\n\tmake -C /lib/modules/$(shell uname -r)/build M=$(CURDIR)\nendif\n' >$d/Makefile
+sed -i '/^MAKE/d' $d/dkms.conf; echo "MAKE[0]=\"'make'\"" >>$d/dkms.conf
+[ ! -e /lib/modules/$(uname -r)/build ] || fail "this machine's kernel has headers in the bed"
+code 10 dkms build hello/1.0 -k $k; has "headers of kernel $(uname -r): does the package's Makefile ask" /tmp/said
+anew; printf '#!/bin/bash\n: </dev/tcp/192.0.2.1/80\n' >$d/pre.sh; chmod +x $d/pre.sh; echo 'PRE_BUILD=pre.sh' >>$d/dkms.conf
+code 1 dkms build hello/1.0 -k $k; has 'Builds have no network' /tmp/said
+# A script that goes on is warned of.
+sed -i 's/^:.*/& || true/' $d/pre.sh; code 0 dkms build hello/1.0 -k $k; has 'Builds have no network' /tmp/said
 "#;
 
 /// Scripts are looked for in the source only, and their arguments are what a shell makes of them there.

@@ -28,6 +28,53 @@ pub fn first(log: &str, build: &Path) -> Option<Diagnostic> {
     Some(Diagnostic { text: text.chars().take(300).collect(), about_source })
 }
 
+/// The host that a build could not reach, if the log shows that it tried: builds have no network. Empty if the log does not
+/// say which. The words are those of curl, wget, git, bash, apt and getaddrinfo(3).
+pub fn unreachable(log: &str) -> Option<String> {
+    // What stands before the host's name.
+    const NAMED: [&str; 5] = [
+        "Could not resolve host: ",
+        "unable to resolve host address ",
+        "Could not resolve hostname ",
+        "Failed to connect to ",
+        "Could not resolve '",
+    ];
+    const SIGNS: [&str; 4] = [
+        "Temporary failure in name resolution",
+        "Name or service not known",
+        "Network is unreachable",
+        "Temporary failure resolving",
+    ];
+    let host = |line: &str| {
+        // Of a socket that is no network's, others say the same.
+        if line.contains("Failed to connect to ") && !line.contains(" port ") {
+            return None;
+        }
+        let after = NAMED.iter().find_map(|words| line.split_once(words))?.1;
+        let is_name = |c: &char| c.is_ascii_alphanumeric() || ".-_:[]".contains(*c);
+        let host: String = after.trim_start_matches(['\'', '"', '\u{2018}']).chars().take_while(is_name).collect();
+        Some(host.trim_end_matches([':', '.']).to_owned())
+    };
+    // Commands that make shows are not what came of them.
+    let said = || log.lines().filter(|line| !line.starts_with("# command: "));
+    said().find_map(host).or_else(|| {
+        let by_bash = |line: &str| line.contains("/dev/tcp/") && line.contains("Connection refused");
+        let sign = |line: &&str| by_bash(line) || SIGNS.iter().any(|sign| line.contains(sign));
+        said().find(sign).map(|_| String::new())
+    })
+}
+
+/// The kernel whose headers a build looked for, if that is not `release`: its Makefile asks `uname -r`.
+pub fn other_kernel(log: &str, release: &str) -> Option<String> {
+    let lines = log.lines().filter(|line| line.contains("No such file or directory"));
+    let mut places = lines.filter_map(|line| line.split_once("/lib/modules/"));
+    places.find_map(|(_, rest)| {
+        let (found, below) = rest.split_once('/')?;
+        let headers = below.starts_with("build") || below.starts_with("source");
+        (headers && found != release).then(|| found.to_owned())
+    })
+}
+
 /// `file:line[:column]: [fatal ]error: …`, as gcc and clang write it (and rustc's `error[E…]`).
 fn compiler_error(line: &str) -> bool {
     let marked = [": error: ", ": fatal error: "].iter().filter_map(|mark| line.find(mark)).min();
@@ -74,6 +121,41 @@ pub fn refused(log: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_build_that_wants_the_network_is_known_by_what_its_tools_say() {
+        for (log, host) in [
+            ("curl: (6) Could not resolve host: cdn.kernel.org", Some("cdn.kernel.org")),
+            ("wget: unable to resolve host address \u{2018}cdn.kernel.org\u{2019}", Some("cdn.kernel.org")),
+            ("fatal: unable to access 'https://x.org/y.git/': Could not resolve host: x.org", Some("x.org")),
+            (
+                "curl: (7) Failed to connect to 127.0.0.1 port 8088 after 0 ms: Couldn't connect to server",
+                Some("127.0.0.1"),
+            ),
+            ("ssh: Could not resolve hostname github.com: Temporary failure in name resolution", Some("github.com")),
+            ("Resolving x.org (x.org)... failed: Temporary failure in name resolution.", Some("")),
+            ("fetch.sh: line 4: /dev/tcp/127.0.0.1/8088: Network is unreachable", Some("")),
+            ("fetch.sh: line 4: /dev/tcp/127.0.0.1/8088: Connection refused", Some("")),
+            ("Failed to connect to bus: No such file or directory", None),
+            ("+ exec 3<>/dev/tcp/127.0.0.1/80", None),
+            ("# command: bash -c '</dev/tcp/x/1'\nmake: ok", None),
+            ("net/core.c:1: error: host unreachable is undeclared", None),
+        ] {
+            assert_eq!(unreachable(log).as_deref(), host, "{log}");
+        }
+    }
+
+    #[test]
+    fn a_makefile_that_asks_for_the_running_kernel_is_known_by_the_headers_it_looks_for() {
+        for (log, found) in [
+            ("make[1]: *** /lib/modules/6.18.4-host/build: No such file or directory.  Stop.", Some("6.18.4-host")),
+            ("make[1]: *** /lib/modules/6.18.4-host/build/: No such file or directory.  Stop.", Some("6.18.4-host")),
+            ("cc: /lib/modules/6.1/build/include/x.h: No such file or directory", None),
+            ("/lib/modules/6.18.4-host/updates/x: No such file or directory", None),
+        ] {
+            assert_eq!(other_kernel(log, "6.1").as_deref(), found, "{log}");
+        }
+    }
 
     fn text(log: &str) -> Option<(String, bool)> {
         first(log, Path::new("/var/lib/dkms/m/1/build")).map(|d| (d.text, d.about_source))

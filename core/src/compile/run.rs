@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::command::{MakeLine, make_line};
 use super::diagnostic;
-use crate::conf::misspelt::misspelt;
+use crate::conf::misspelt::{Misspelt, misspelt};
 use crate::context::Context;
 use crate::error::Error;
 use crate::finish;
@@ -74,6 +74,7 @@ fn steps(
                 return Err(Error::NotProduced {
                     module: name,
                     produced: produced(work.path()),
+                    slips: slips(ctx, target),
                     kernel: target.kernel.clone(),
                     log: run.shown_log(),
                     advice: run.advice()?,
@@ -214,7 +215,7 @@ impl Run<'_> {
                 kernel: self.target.kernel.clone(),
                 diagnostic,
                 log: self.shown_log(),
-                advice: if about_source { None } else { self.advice()? },
+                advice: if about_source { self.network()? } else { self.advice()? },
             });
         }
         Ok(())
@@ -274,8 +275,28 @@ impl Run<'_> {
         self.ctx.world.called(&self.ctx.trees, self.work.seen_at())
     }
 
-    /// What to do if it failed for not being root.
+    /// What a build that needs the network is told.
+    fn network(&self) -> Result<Option<String>, Error> {
+        Ok(diagnostic::unreachable(&self.log.text()?).map(|host| {
+            let host = if host.is_empty() { String::new() } else { format!(": this one tried to reach {host}") };
+            format!(
+                "Builds have no network{host}.\nThe package has to bring the files, or put them into its source before."
+            )
+        }))
+    }
+
+    /// What to do if it failed for having no network, for asking for another kernel, or for not being root.
     fn advice(&self) -> Result<Option<String>, Error> {
+        if let Some(network) = self.network()? {
+            return Ok(Some(network));
+        }
+        let release = self.target.kernel.release.as_str();
+        if let Some(other) = diagnostic::other_kernel(&self.log.last()?, release) {
+            return Ok(Some(format!(
+                "It looked for the headers of kernel {other}: does the package's Makefile ask `uname -r`?\n\
+                 It is to build for KERNELRELEASE, or for what MAKE in dkms.conf hands it ($kernelver, $kernel_source_dir)."
+            )));
+        }
         // As in a chroot that somebody made by hand, or rpm --root: objtool of Linux 7.2 is one that needs it.
         if !self.ctx.trees.outer("/proc/self").exists() && !std::path::Path::new("/proc/self").exists() {
             let text =
@@ -292,12 +313,17 @@ impl Run<'_> {
     }
 }
 
+/// Names in the package's dkms.conf that are nearly a directive's.
+fn slips(ctx: &Context, target: &Target) -> Vec<Misspelt> {
+    let conf = ctx.trees.source_of(&target.package).join("dkms.conf");
+    misspelt(&std::fs::read_to_string(conf).unwrap_or_default())
+}
+
 /// What is wrong with a dkms.conf without modules, and what its author may have meant.
 fn names_no_module(ctx: &Context, target: &Target) -> Error {
     let link = ctx.trees.source_link(&target.package);
-    let text = std::fs::read_to_string(link.join("dkms.conf")).unwrap_or_default();
     let mut why = "It names no module to install: BUILT_MODULE_NAME and DEST_MODULE_LOCATION are not set.".to_owned();
-    for slip in misspelt(&text) {
+    for slip in slips(ctx, target) {
         why += &format!("\n{slip}");
     }
     Error::BadConf { file: ctx.trees.shown(&link).join("dkms.conf"), why }
