@@ -56,6 +56,20 @@ fn problems_are_the_classics_lines() {
                 "dkms.conf: Error! 'DEST_MODULE_NAME' directive has a directory in it in record #1.\nThe directory belongs into 'BUILT_MODULE_LOCATION' or 'DEST_MODULE_LOCATION'.",
             ],
         ),
+        // Ours: bash's =~ is silent about what is no expression.
+        (
+            "PACKAGE_NAME=t;PACKAGE_VERSION=1;DEST_MODULE_LOCATION=/extra;BUILD_EXCLUSIVE_KERNEL='(';PATCH=a;PATCH_MATCH='6.(1'",
+            true,
+            &[
+                "dkms.conf: Warning! BUILD_EXCLUSIVE_KERNEL[0]=( is not a regular expression, and matches no kernel.",
+                "dkms.conf: Error! PATCH_MATCH[0]=6.(1 is not a regular expression, and matches no kernel.",
+            ],
+        ),
+        (
+            "PACKAGE_NAME=t;PACKAGE_VERSION=1;DEST_MODULE_LOCATION=/extra;PATCH=a;PATCH_MATCH='6.(1'",
+            false,
+            &["dkms.conf: Warning! PATCH_MATCH[0]=6.(1 is not a regular expression, and matches no kernel."],
+        ),
         ("PACKAGE_NAME=t;PACKAGE_VERSION=1", true, &["dkms.conf: Warning! Zero modules specified."]),
         (
             "PACKAGE_NAME=t;PACKAGE_VERSION=1;AUTOINSTALL=YES;DKMS_POLICY=x",

@@ -113,12 +113,24 @@ pub enum Problem {
     Value(&'static str, String),
     /// Two records build or install the same module.
     Duplicate(&'static str, String, usize),
+    /// `NAME[index]` is no regular expression, and matches nothing. That of a patch is an error where the patch would be
+    /// left out of a build.
+    Expression {
+        /// The directive.
+        name: String,
+        /// Its index.
+        index: usize,
+        /// What it says.
+        text: String,
+        /// Whether the conf can't be used.
+        is_error: bool,
+    },
 }
 
 impl Problem {
     /// Whether the conf can't be used.
     pub fn is_error(&self) -> bool {
-        *self != Self::ZeroModules
+        !matches!(self, Self::ZeroModules | Self::Expression { is_error: false, .. })
     }
 }
 
@@ -143,6 +155,10 @@ impl fmt::Display for Problem {
                  '/kernel', '/updates', or '/extra' in record #{record}."
             ),
             Self::Value(name, value) => write!(f, "Error! Unsupported {name} value '{value}'"),
+            Self::Expression { name, index, text, is_error } => {
+                let what = if *is_error { "Error" } else { "Warning" };
+                write!(f, "{what}! {name}[{index}]={text} is not a regular expression, and matches no kernel.")
+            }
             Self::Duplicate(name, module, record) => {
                 write!(f, "Error! Duplicate module '{module}' in '{name}[{record}]'.")
             }
@@ -167,6 +183,12 @@ impl Conf {
         if let Some(other) = raw.text("DKMS_BUILD_AS", 0).filter(|text| BuildAs::parse(text).is_none()) {
             problems.push(Problem::Value("DKMS_BUILD_AS", other.to_owned()));
         }
+        problems.extend(answer.invalid.iter().map(|(name, index)| Problem::Expression {
+            name: name.clone(),
+            index: *index,
+            text: raw.text(name, *index).unwrap_or_default().to_owned(),
+            is_error: strict && name == "PATCH_MATCH",
+        }));
         if problems.iter().any(Problem::is_error) {
             return Err(problems);
         }

@@ -104,20 +104,36 @@ impl Beneath {
             return openat(&self.dir, path, flags, Mode::empty());
         }
         let mut path = self.within(path);
-        // Links by the directory's own name are taken for what they mean; the last part of a path may be one.
+        // Links by the directory's own name are taken for what they mean; any part of a path may be one.
         for _ in 0..LINKS {
             match resolve(&self.dir, &path, flags) {
-                Err(Errno::XDEV) => {}
+                Err(Errno::XDEV) => path = self.by_own_name(&path)?,
                 other => return other,
             }
-            let above = path.parent().unwrap_or(Path::new(""));
-            let here = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let dir = resolve(&self.dir, if above == Path::new("") { Path::new(".") } else { above }, here)?;
-            let target = readlinkat(&dir, path.file_name().unwrap_or_default(), Vec::new()).map_err(|_| Errno::XDEV)?;
-            let target = PathBuf::from(OsStr::from_bytes(CString::as_bytes(&target)));
-            target.strip_prefix(&self.called).map_err(|_| Errno::XDEV)?.clone_into(&mut path);
         }
         Err(Errno::LOOP)
+    }
+
+    /// `path` with the first link on it replaced by what it means, if that link begins with the directory's own name.
+    fn by_own_name(&self, path: &Path) -> Result<PathBuf, Errno> {
+        let here = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut above = PathBuf::from(".");
+        let mut rest = path.components();
+        while let Some(name) = rest.next() {
+            let dir = resolve(&self.dir, &above, here)?;
+            if let Ok(target) = readlinkat(&dir, name.as_os_str(), Vec::new()) {
+                let target = PathBuf::from(OsStr::from_bytes(CString::as_bytes(&target)));
+                if target.is_absolute() {
+                    let inside = target.strip_prefix(&self.called).map_err(|_| Errno::XDEV)?;
+                    let rest = rest.as_path();
+                    // Joined with nothing, a file's name would end in a slash.
+                    let to = if rest == Path::new("") { inside.to_owned() } else { inside.join(rest) };
+                    return Ok(Path::new(".").join(to));
+                }
+            }
+            above.push(name);
+        }
+        Err(Errno::XDEV)
     }
 
     /// `../build/x` is `x`, in a directory that is called `build`.
@@ -236,6 +252,10 @@ mod tests {
         symlink("..", dir.join("up")).unwrap();
         symlink("/tree/build/sub/good.ko", dir.join("named.ko")).unwrap();
         symlink("/tree/build/out.ko", dir.join("named-out.ko")).unwrap();
+        symlink("/tree/build/sub", dir.join("named-dir")).unwrap();
+        symlink("/tree/build", dir.join("named-self")).unwrap();
+        symlink("/tree/build/..", dir.join("named-up")).unwrap();
+        symlink("/tree", dir.join("named-above")).unwrap();
         symlink("/tree/build/named-loop.ko", dir.join("named-loop.ko")).unwrap();
         symlink("/proc/self/root/etc/passwd", dir.join("magic.ko")).unwrap();
         symlink("loop.ko", dir.join("loop.ko")).unwrap();
@@ -249,12 +269,23 @@ mod tests {
         let (_tmp, dir) = hostile();
         // Nobody here is of this range: a file with more names than one may be anybody's.
         let beneath = Beneath::new(&dir, Path::new("/tree/build"), Some(BUILD)).unwrap();
-        for good in ["sub/good.ko", "./inner.ko", "way/good.ko", "named.ko", "../build/sub/good.ko"] {
+        for good in [
+            "sub/good.ko",
+            "./inner.ko",
+            "way/good.ko",
+            "named.ko",
+            "../build/sub/good.ko",
+            "named-dir/good.ko",
+            "named-self/named-dir/good.ko",
+        ] {
             assert_eq!(beneath.read(Path::new(good)).unwrap().unwrap(), b"module", "{good}");
         }
         for bad in [
             "out.ko",
             "named-out.ko",
+            "named-up/secret",
+            "named-above/secret",
+            "named-self/out.ko",
             "named-loop.ko",
             "absolute.ko",
             "up/secret",
