@@ -72,8 +72,13 @@ fn what_it_takes() -> Result<()> {
         })
         .collect();
     ensure!(odd.is_empty(), "it requires {odd:?}");
-    // It takes the place of the distribution's by its name and version; nothing else is in the way.
-    ensure!(main.get_obsoletes()?.is_empty() && main.get_conflicts()?.is_empty(), "it is in the way of something");
+    // It takes the place of the distribution's by its name and version; nothing is in the way but a plugin that ends every
+    // dnf5 command at our file.
+    let conflicts = main.get_conflicts()?;
+    ensure!(
+        main.get_obsoletes()?.is_empty() && names(&conflicts) == ["libdnf5-plugin-actions"],
+        "it is in the way of {conflicts:?}"
+    );
     let provides = main.get_provides()?;
     ensure!(names(&provides).contains(&"dkms"), "it provides {provides:?}");
     let recommends = main.get_recommends()?;

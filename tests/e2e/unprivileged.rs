@@ -42,8 +42,8 @@ try terminal ': <>/dev/tty'
 try process '[ -n "$VICTIM" ] && kill -0 "$VICTIM"'
 try network ': <>/dev/tcp/127.0.0.1/"$PORT"'
 try descriptor 'grep -q . <&7'
-try shared_file 'grep -q . /dev/shm/of-the-caller'
-try shared_memory 'perl -e "exit !defined shmget(7777, 0, 0)"'
+try shared_file 'grep -q . "/dev/shm/dkms-test-$KEY"'
+try shared_memory 'perl -e "exit !defined shmget($KEY, 0, 0)"'
 "#;
 
 /// A process to be killed, and a port to be connected to, in `VICTIM` and `PORT`; gone with the shell.
@@ -54,9 +54,11 @@ sleep infinity & export VICTIM=$!
 trap 'kill $listener $VICTIM' EXIT
 until [ -s /run/port ]; do kill -0 $listener; done; export PORT=$(cat /run/port)
 echo secret >/root/secret; exec 7</root/secret
-(umask 000; echo secret >/dev/shm/of-the-caller)
-perl -e 'defined shmget(7777, 64, 01666) or die'
-trap 'kill $listener $VICTIM; perl -e "shmctl(shmget(7777, 0, 0), 0, 0)"; rm /dev/shm/of-the-caller' EXIT
+# Beds share the memory of this machine.
+export KEY=$((RANDOM * 32768 + RANDOM + 1))
+(umask 000; echo secret >/dev/shm/dkms-test-$KEY)
+perl -e "defined shmget($KEY, 64, 01666) or die"
+trap 'kill $listener $VICTIM; perl -e "shmctl(shmget($KEY, 0, 0), 0, 0)"; rm /dev/shm/dkms-test-$KEY' EXIT
 (umask 077; echo root:secret: >/etc/shadow)
 "#;
 
@@ -119,7 +121,10 @@ fn fallbacks() -> Result<()> {
     let build = "dkms build hostile/1.0 -k {k}";
     // As in a container that may not mount: without the capability there is no namespace of any kind for dkms.
     let powerless = format!("setpriv --bounding-set=-sys_admin {build}");
-    for (command, users, open) in [(build, false, &[][..]), (powerless.as_str(), true, &["process", "network"][..])] {
+    for (command, users, open) in [
+        (build, false, &[][..]),
+        (powerless.as_str(), true, &["process", "network", "shared_file", "shared_memory"][..]),
+    ] {
         let bed = Bed::subject(&Base::trixie()?)?;
         let bed = if users { bed } else { bed.without_user_namespaces() };
         let idioms = hostile_package().script(
@@ -248,7 +253,7 @@ fn who_decides() -> Result<()> {
         [ \"$(try --directive DKMS_BUILD_AS=root)\" = '0 root' ]
         echo DKMS_BUILD_AS=somebody >/etc/dkms/needs.conf; [ \"$(try)\" = '8 ' ]; grep -q somebody /run/out
         rm /etc/dkms/needs.conf; echo build_as=somebody >/etc/dkms/framework.conf.d/a.conf; [ \"$(try)\" = '1 ' ]
-        grep -q 'build_as=\"somebody\" means nothing' /run/out; rm /etc/dkms/framework.conf.d/a.conf
+        grep -q 'build_as=\"somebody\" is not valid' /run/out; rm /etc/dkms/framework.conf.d/a.conf
         chmod 0700 /var/lib/dkms; [ \"$(try)\" = '0 root' ]; grep -q 'built as root, since /var/lib/dkms is closed' /run/out";
     scene(&[needs_root], script)?;
     Ok(())

@@ -291,6 +291,22 @@ impl InPlace<'_> {
         log: &Log,
         reporter: &dyn Reporter,
     ) -> Result<Manifest, Error> {
+        if let Err(error) = self.complete(ctx, target, log, reporter) {
+            self.put_back(ctx)?;
+            return Err(error);
+        }
+        let _lock = ctx.lock_tree()?;
+        match &self.copy {
+            Some(copy) => self.swap.keep_instead(copy)?,
+            None => self.swap.keep()?,
+        }
+        self.work.remove()?;
+        Ok(self.manifest)
+    }
+
+    /// Adds the log and what `POST_BUILD` has changed to the artefact and its manifest; an error is about what must not be
+    /// kept.
+    fn complete(&mut self, ctx: &Context, target: &Target, log: &Log, reporter: &dyn Reporter) -> Result<(), Error> {
         let place = ctx.trees.artefact(&target.package, &target.kernel);
         let artefact = self.copy.clone().unwrap_or(place);
         let log_copy = artefact.join("log/make.log");
@@ -329,13 +345,7 @@ impl InPlace<'_> {
             anew(&artefact.join(MANIFEST))?;
             fs::write(artefact.join(MANIFEST), self.manifest.to_bytes().map_err(std::io::Error::other)?)?;
         }
-        let _lock = ctx.lock_tree()?;
-        match &self.copy {
-            Some(copy) => self.swap.keep_instead(copy)?,
-            None => self.swap.keep()?,
-        }
-        self.work.remove()?;
-        Ok(self.manifest)
+        Ok(())
     }
 
     /// Puts the artefact before back.
