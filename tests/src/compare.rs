@@ -88,7 +88,8 @@ pub fn compare(base: &Base, prepare: impl Fn(&Bed) -> Result<()>, steps: &[Step]
         let command = fill(base, &step.command);
         let (by_classic, by_ours) = (classic.sh(&command)?, ours.sh(&command)?);
         let mut text = step.difference(&by_classic, &by_ours);
-        text += &Observation::of(&classic)?.difference(&Observation::of(&ours)?);
+        let by_classic = Observation::of(&classic)?;
+        text += &by_classic.difference(&Observation::of(&ours)?.without_own_exports(&by_classic));
         if !text.is_empty() {
             told += &format!("after `{command}`:\n{text}");
             // What follows would only repeat it.
