@@ -12,6 +12,7 @@ use crate::install;
 use crate::kernel::installed::{self, Presence};
 use crate::names::Release;
 use crate::policy::FAILED;
+use crate::reconcile::orphan;
 use crate::report::{self, Reporter};
 use crate::run::Session;
 use crate::tree::walk::{self, Filter, PackageEntry, Source};
@@ -126,14 +127,7 @@ fn drop_replaced(ctx: &Context, events: &[Event], handled: &mut Handled, reporte
                 kept = true;
                 continue;
             }
-            let _lock = ctx.lock_pair(package, kernel, &|holder| log::info!("waiting for {holder}"))?;
-            let evaluate = || {
-                let facts = session.facts.kernel(kernel)?;
-                session.facts.evaluate(package, &facts, None, false)
-            };
-            if install::unbuild(ctx, package, kernel, &evaluate, reporter)? {
-                session.touched(&kernel.release);
-            }
+            orphan::unbuild(&session, package, kernel, reporter)?;
         }
         if !kept {
             reporter.report(report::Event::Line(format!("Deleting module {package} completely from the DKMS tree.")));

@@ -196,18 +196,9 @@ pub struct Handled {
 impl Handled {
     /// Whether nothing waits or failed for `release`.
     pub fn is_settled(&self, release: &Release) -> bool {
-        !self.postponed && !self.any(release, |ending| matches!(ending, Ending::Waiting | Ending::Failed(_)))
-    }
-
-    /// Whether anything failed for `release`.
-    pub fn has_failed(&self, release: &Release) -> bool {
-        self.any(release, |ending| matches!(ending, Ending::Failed(_)))
-    }
-
-    fn any(&self, release: &Release, is_it: impl Fn(Ending) -> bool) -> bool {
-        let Some(outcome) = &self.outcome else { return false };
-        let steps = outcome.plan.steps.iter().enumerate();
-        steps.filter(|(_, step)| step.kernel.release == *release).any(|(index, _)| is_it(outcome.ending(index)))
+        let Some(outcome) = &self.outcome else { return !self.postponed };
+        let mut steps = outcome.plan.steps.iter().enumerate().filter(|(_, step)| step.kernel.release == *release);
+        !steps.any(|(index, _)| matches!(outcome.ending(index), Ending::Waiting | Ending::Failed(_)))
     }
 }
 

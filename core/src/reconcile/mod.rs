@@ -8,7 +8,7 @@ pub mod dependants;
 mod gather;
 pub mod initramfs;
 pub mod initramfs_pending;
-mod orphan;
+pub(crate) mod orphan;
 mod stale;
 pub mod summary;
 pub mod superseded;

@@ -20,7 +20,7 @@ pub(super) fn remove(session: &Session<'_>, step: &Step, reporter: &dyn Reporter
 }
 
 /// Takes a package out of a kernel, and what was built of it for that.
-pub(super) fn unbuild(
+pub(crate) fn unbuild(
     session: &Session<'_>,
     package: &Package,
     kernel: &Kernel,
