@@ -33,6 +33,7 @@ help:
 	@echo 'make test       all tests that this user and this machine can run'
 	@echo 'make test-unit  the unit tests of the core, in a minute'
 	@echo 'make test-long  also those that take many minutes'
+	@echo 'make archive-sweep  build every *-dkms package of Debian (SWEEP_SUITE=trixie SWEEP_FLAVOUR=cloud); takes hours'
 	@echo 'make bench      measure against the classic and against the floor'
 	@echo 'make arch       the pacman package, in target/packages/arch'
 	@echo 'make lint       format, clippy, links in docstrings, shellcheck'
@@ -238,6 +239,15 @@ test-unit:
 .PHONY: test-long
 test-long: export DKMS_LONG = 1
 test-long: test
+
+# Every *-dkms package of a Debian suite, built with this program and, where that fails, with the archive's own. Takes hours.
+SWEEP_SUITE = trixie
+SWEEP_FLAVOUR = cloud
+.PHONY: archive-sweep
+archive-sweep:
+	@$(NEED) build test
+	@$(MAKE) --no-print-directory $(PROGRAM)-now
+	@bash tests/scripts/archive-sweep.sh $(PROGRAM) $(SWEEP_SUITE) $(SWEEP_FLAVOUR) target/sweep/$(SWEEP_SUITE)-$(SWEEP_FLAVOUR).tsv
 
 .PHONY: bench
 bench:
