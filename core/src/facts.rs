@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::compress::Compression;
-use crate::conf::framework::BuildAs;
 use crate::conf::{self, Answer, Conf, Directive, Evaluator, Launcher, Recipe};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
@@ -80,8 +79,6 @@ pub struct Evaluated {
     pub recipe: Recipe,
     /// The digest of the overrides that counted, and of `--directive`s; `None` without any.
     pub overrides: Option<Digest>,
-    /// Who the administrator wants it built as: `DKMS_BUILD_AS` in an override, or on the command line.
-    pub build_as: Option<BuildAs>,
     /// What is to be said once: warnings of the check and deprecated directives, as events.
     pub said: Vec<crate::report::Event>,
 }
@@ -240,15 +237,18 @@ impl<'a> Facts<'a> {
         let build = ctx.world.called(&ctx.trees, &ctx.trees.build_dir(package));
         let recipe = Recipe::new(&conf, &facts, &kernel.source_dir.to_string_lossy(), &build.to_string_lossy());
         let overrides = overrides_digest(&files[1..], &ctx.options.directives)?;
-        let build_as = if strict { self.build_as(&request)? } else { None };
-        if strict && build_as.is_none() && conf.raw.text("DKMS_BUILD_AS", 0).is_some() {
-            said.push(crate::report::Event::Note(format!(
-                "{}: DKMS_BUILD_AS counts in /etc/dkms/{}.conf only.",
-                ctx.trees.shown(&own).display(),
+        let ignored = conf::directive::ADMINISTRATORS
+            .iter()
+            .filter(|name| strict && answer.ignored.text(name, 0).is_some() && answer.raw.text(name, 0).is_none());
+        said.extend(ignored.map(|name| {
+            let own = ctx.trees.shown(&own);
+            crate::report::Event::Note(format!(
+                "{}: {name} counts in /etc/dkms/{}.conf only.",
+                own.display(),
                 package.name
-            )));
-        }
-        Ok(Evaluated { conf, recipe, overrides, build_as, said })
+            ))
+        }));
+        Ok(Evaluated { conf, recipe, overrides, said })
     }
 
     /// What bash makes of the files: each is evaluated once for a kernel, however strictly it is read then, unless one of them
@@ -297,23 +297,7 @@ impl<'a> Facts<'a> {
         let facts =
             conf::Facts { release: kernel.kernel.release.as_str(), arch: kernel.kernel.arch.as_str(), config: None };
         let recipe = Recipe::new(&conf, &facts, "", "");
-        Ok(Evaluated { conf, recipe, overrides: None, build_as: None, said: Vec::new() })
-    }
-
-    /// What the administrator says of who a package is built as. Its own dkms.conf is the first of the request's files,
-    /// and has no say in this: the others are evaluated without it.
-    fn build_as(&self, request: &conf::Request) -> Result<Option<BuildAs>, Error> {
-        const NAME: &str = "DKMS_BUILD_AS";
-        let mut given = self.directives.iter().filter(|directive| directive.name == NAME);
-        if let Some(directive) = given.next_back() {
-            return Ok(BuildAs::parse(&directive.value));
-        }
-        if request.files.len() < 2 {
-            return Ok(None);
-        }
-        let request = conf::Request { files: request.files[1..].to_vec(), ..request.clone() };
-        let answer = self.evaluator.lock().unwrap_or_else(PoisonError::into_inner).evaluate(&request)?;
-        Ok(answer.raw.text(NAME, 0).and_then(BuildAs::parse))
+        Ok(Evaluated { conf, recipe, overrides: None, said: Vec::new() })
     }
 
     fn variables(&self, package: &Package, kernel: &KernelFacts) -> BTreeMap<String, String> {

@@ -46,6 +46,8 @@ pub struct Request {
 pub struct Answer {
     /// The directives' values.
     pub raw: Raw,
+    /// What the package's own file sets of [`directive::ADMINISTRATORS`]: it is in no other field.
+    pub ignored: Raw,
     /// The files that were evaluated, in order.
     pub files: Vec<PathBuf>,
     /// The values of `MAKE_MATCH`, `PATCH_MATCH`, `BUILD_EXCLUSIVE_KERNEL` and `BUILD_EXCLUSIVE_ARCH`
@@ -240,6 +242,12 @@ impl Reading {
                 self.expanding = None;
                 if let Ok(index) = index.parse() {
                     self.answer.raw.set(name, index, value);
+                }
+            }
+            ["i", name, index, value] => {
+                self.expanding = None;
+                if let Ok(index) = index.parse() {
+                    self.answer.ignored.set(name, index, value);
                 }
             }
             ["m", name, index] => note(&mut self.answer.matching, name, index),

@@ -43,6 +43,10 @@ pub const PACKAGE: &[&str] = &[
     "DKMS_BUILD_AS",
 ];
 
+/// The directives of ours that only the administrator sets: in an override below `/etc/dkms` or on the command line. Those in
+/// a package's own dkms.conf are ignored.
+pub const ADMINISTRATORS: &[&str] = &["DKMS_BUILD_AS"];
+
 /// The deprecated directives, in the order in which they are warned about.
 pub const DEPRECATED: &[&str] = &[
     "CLEAN",

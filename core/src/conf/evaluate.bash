@@ -4,7 +4,8 @@
 # shellcheck disable=SC2034,SC2086,SC2154,SC2206,SC1087,SC2128
 # Evaluates dkms.conf and framework.conf files for conf/bash.rs, many requests in one process.
 #
-# $1: the directive names of a package's files, $2: those of the framework's, blank separated.
+# $1: the directive names of a package's files, $2: those of the framework's, $3: those of $1 that only the
+# administrator sets, blank separated.
 # stdin: requests; stdout: answers. Both are sequences of NUL-terminated words:
 #   request: package|framework
 #            N file*            files in order, the package's own conf first
@@ -14,13 +15,14 @@
 #   answer:  f FILE             this file's turn begins
 #            s NAME INDEX       this value's second expansion begins
 #            v NAME INDEX VALUE a directive's value
+#            i NAME INDEX VALUE a value that is ignored: only the administrator sets it, and this is the package's own file
 #            m NAME INDEX       this pattern matches     r NAME INDEX   it is not a valid one
 #            e KIND TEXT        this request failed: unreadable, exit, syntax, large
 #            z STATUS           the answer's end; the status is 0 unless bash gave the request up
 #
 # Everything here begins with __dkms_ because the files share this shell's name space.
 
-__dkms_package=$1 __dkms_framework=$2
+__dkms_package=$1 __dkms_framework=$2 __dkms_administrators=$3
 set --
 shopt -s extglob # as in the classic: files may use such patterns without asking
 # How many bytes of values one file may give.
@@ -134,7 +136,12 @@ __dkms_take() {
             IFS= builtin read -r -d '' __dkms_i
             IFS= builtin read -r -d '' __dkms_value
             __dkms_expand
-            __dkms_set
+            if [[ $__dkms_kind == package && $__dkms_file == "${__dkms_files[0]}" &&
+                " $__dkms_administrators " == *" $__dkms_name "* ]]; then
+                __dkms_say i "$__dkms_name" "$__dkms_i" "$__dkms_value"
+            else
+                __dkms_set
+            fi
             ;;
         e)
             IFS= builtin read -r -d '' __dkms_kind

@@ -90,6 +90,7 @@ impl Session {
             .args(["--norc", "--noprofile", "-c", SCRIPT, "dkms"])
             .arg(directive::PACKAGE.join(" "))
             .arg(directive::FRAMEWORK.join(" "))
+            .arg(directive::ADMINISTRATORS.join(" "))
             .env_clear()
             .envs(launcher.env.iter().filter(|(name, _)| {
                 !UNWANTED.iter().any(|unwanted| name == unwanted) && !name.to_string_lossy().starts_with("BASH_FUNC_")

@@ -326,3 +326,26 @@ fn a_missing_bash_is_told() {
     bench.evaluator = Evaluator::new(launcher);
     assert!(matches!(bench.run(&["MAKE=x"]), Err(ConfError::Start { .. })));
 }
+
+#[test]
+fn what_only_the_administrator_sets_is_ignored_in_the_packages_own_file() {
+    let mut bench = Bench::new();
+    let mut said = |own: &str, over: &[&str]| {
+        let answer = bench.run(&[&[own], over].concat()).unwrap();
+        let text = |raw: &Raw| raw.text("DKMS_BUILD_AS", 0).map(str::to_owned);
+        (text(&answer.raw), text(&answer.ignored))
+    };
+    let (root, other) = (Some("root".to_owned()), Some("unprivileged".to_owned()));
+    assert_eq!(said("DKMS_BUILD_AS=root", &[]), (None, root.clone()));
+    assert_eq!(said("readonly DKMS_BUILD_AS=root; trap 'DKMS_BUILD_AS=root' EXIT", &["A=1"]), (None, root.clone()));
+    assert_eq!(said("DKMS_DIRECTIVE_x=DKMS_BUILD_AS=root", &[]), (None, root.clone()));
+    // An override has its say, also where it says the same.
+    assert_eq!(said("DKMS_BUILD_AS=root", &["DKMS_BUILD_AS=root"]), (root.clone(), root.clone()));
+    assert_eq!(said("", &["DKMS_BUILD_AS=root", "DKMS_BUILD_AS=unprivileged"]), (other, None));
+    assert_eq!(said("", &["[[ $kernelver == 6.* ]] && DKMS_BUILD_AS=root"]), (root.clone(), None));
+    // Nor does it see what the package would have.
+    assert_eq!(said("DKMS_BUILD_AS=root", &["DKMS_BUILD_AS=$DKMS_BUILD_AS"]), (None, root.clone()));
+    let mut request = bench.request(&["DKMS_BUILD_AS=unprivileged"]);
+    request.directives = vec![Directive::parse("DKMS_BUILD_AS=root").unwrap()];
+    assert_eq!(bench.evaluator.evaluate(&request).unwrap().raw.text("DKMS_BUILD_AS", 0), Some("root"));
+}

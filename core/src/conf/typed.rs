@@ -36,6 +36,8 @@ pub struct Conf {
     pub exclusive: Exclusive,
     /// OBSOLETE_BY, for the check at installation.
     pub obsolete_by: Option<String>,
+    /// DKMS_BUILD_AS: who the administrator wants it built as.
+    pub build_as: Option<BuildAs>,
     /// All directives as they were set.
     pub raw: Raw,
 }
@@ -180,9 +182,13 @@ impl Conf {
         let build_depends_rebuild = yes(raw, "BUILD_DEPENDS_REBUILD", &mut problems);
         let no_weak_modules = yes(raw, "NO_WEAK_MODULES", &mut problems);
         check_policy(raw, &mut problems);
-        if let Some(other) = raw.text("DKMS_BUILD_AS", 0).filter(|text| BuildAs::parse(text).is_none()) {
-            problems.push(Problem::Value("DKMS_BUILD_AS", other.to_owned()));
-        }
+        let build_as = raw.text("DKMS_BUILD_AS", 0).and_then(|text| {
+            let known = BuildAs::parse(text);
+            if known.is_none() {
+                problems.push(Problem::Value("DKMS_BUILD_AS", text.to_owned()));
+            }
+            known
+        });
         problems.extend(answer.invalid.iter().map(|(name, index)| Problem::Expression {
             name: name.clone(),
             index: *index,
@@ -220,6 +226,7 @@ impl Conf {
             no_weak_modules,
             exclusive: exclusive(answer),
             obsolete_by: first("OBSOLETE_BY"),
+            build_as,
             raw: raw.clone(),
         };
         Ok((conf, problems))

@@ -15,7 +15,7 @@ use crate::world::SHARED;
 
 /// How the build of `target` is kept from being root. Whoever is not root builds as who they are.
 pub fn demotion(ctx: &Context, target: &Target, reporter: &dyn Reporter) -> Demotion {
-    let wanted = target.evaluated.build_as.unwrap_or(ctx.framework.build_as);
+    let wanted = target.evaluated.conf.build_as.unwrap_or(ctx.framework.build_as);
     if !ctx.machine.root || wanted == BuildAs::Root {
         return Demotion::None;
     }
