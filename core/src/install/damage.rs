@@ -77,6 +77,20 @@ pub fn is_damaged(file: &InstalledFile, path: &Path) -> bool {
     }
 }
 
+/// Whether the file at `path` is a module, but not the one that `file` says we put there: it has another source. One that
+/// was only signed or stripped anew is ours.
+pub fn is_another(file: &InstalledFile, path: &Path) -> bool {
+    if super::is_ours(file, path) {
+        return false;
+    }
+    Module::read(path).is_ok_and(|found| {
+        let theirs = found.field("srcversion");
+        let is_other_source = file.srcversion.is_some() && theirs.is_some() && theirs != file.srcversion.as_deref();
+        let is_other_name = found.field("name").is_some_and(|name| name.replace('-', "_") != file.name.replace('-', "_"));
+        is_other_source || is_other_name
+    })
+}
+
 /// Whether a module of the artefact of `package` for `kernel` can't be one any more: it is gone, or torn, or emptied.
 pub fn artefact(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
     let Ok(Some(manifest)) = Manifest::load(&ctx.trees.manifest(package, kernel)) else { return false };
@@ -87,7 +101,7 @@ pub fn artefact(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
     })
 }
 
-/// Whether something of `package` that is installed for `kernel` is damaged.
+/// Whether something of `package` that is installed for `kernel` is damaged, or has given way to another module.
 pub fn any(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
     let beside = KernelManifest::beside(&ctx.trees, &kernel.release).unwrap_or_else(|error| {
         log::warn!("{error}");
@@ -95,7 +109,10 @@ pub fn any(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
     });
     let dir = ctx.trees.modules_dir(&kernel.release);
     let entry = beside.as_ref().and_then(|beside| beside.find(package, &kernel.arch));
-    entry.is_some_and(|entry| entry.files.iter().any(|file| is_damaged(file, &file.outer(&dir))))
+    entry.is_some_and(|entry| entry.files.iter().any(|file| {
+        let path = file.outer(&dir);
+        is_damaged(file, &path) || is_another(file, &path)
+    }))
 }
 
 #[cfg(test)]
@@ -127,6 +144,30 @@ mod tests {
             (None, None, true, false),
         ] {
             assert_eq!(is_signed_anew(built, found, is_signed), same, "{built:?} {found:?} {is_signed}");
+        }
+    }
+
+    /// What has another source is not what we installed; what was signed or stripped anew is.
+    #[test]
+    fn another_module_in_the_place_of_ours() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("a.ko");
+        let module = |more: &str| fake_module(62, 1, &format!("6.1\0{more}\0x="));
+        let whole = module("name=a\0srcversion=1");
+        fs_err::write(&path, &whole).unwrap();
+        let known = InstalledFile { srcversion: Some("1".to_owned()), ..file(&whole, &path) };
+        let signed = [whole.as_slice(), b"a signature"].concat();
+        for (what, bytes, another) in [
+            ("the same", whole.clone(), false),
+            ("signed anew", signed, false),
+            ("another source", module("name=a\0srcversion=2"), true),
+            ("another module", module("name=dummy"), true),
+            ("nobody knows", module("name=a"), false),
+            ("emptied", Vec::new(), false),
+        ] {
+            fs_err::remove_file(&path).unwrap();
+            fs_err::write(&path, bytes).unwrap();
+            assert_eq!(is_another(&known, &path), another, "{what}");
         }
     }
 
