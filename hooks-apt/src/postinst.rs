@@ -3,19 +3,20 @@
 
 use std::path::Path;
 
+use dkms_core::conf::Wish;
 use dkms_core::context::Context;
 use dkms_core::error::Error;
 use dkms_core::event::{self, Arrival, Event, Ways};
 use dkms_core::names::Package;
-use dkms_core::policy::Ending;
+use dkms_core::policy::{self, Ending};
 use dkms_core::reconcile::Outcome;
 use dkms_core::report::{Event as Said, Reporter};
 
 use crate::kernels::Facts;
 use crate::{pending, streams, summary};
 
-/// Registers the package and has it installed for the kernels that it should serve. Fails if that worked for none of
-/// them although it was tried: one kernel that a package does not build for is no reason to leave it half-configured.
+/// Registers the package and has it installed for the kernels that it should serve. What a failure means, policy decides:
+/// with `warn` the package is configured all the same, since one that is not makes every later run of apt fail.
 pub fn run(words: &[String]) -> u8 {
     let word = |index: usize| words.get(index).map_or("", String::as_str);
     let (name, version, tarballs, upgrade) = (word(0), word(1), word(2), !word(4).is_empty());
@@ -79,21 +80,16 @@ fn serve(name: &str, version: &str, tarballs: &str, upgrade: bool) -> Result<u8,
     Ok(done.outcome.map_or(0, |outcome| conclude(&ctx, &package, &outcome)))
 }
 
-/// Tells how it ended for this package, kernel by kernel, and gives the exit code: that of the last failure if there was
-/// no success at all, or if framework.conf (`continue_on_error`) wants every failure to count.
+/// Tells how it ended for this package, kernel by kernel, and gives the exit code.
 fn conclude(ctx: &Context, package: &Package, outcome: &Outcome) -> u8 {
-    let mut failures = Vec::new();
-    let mut any_good = false;
+    let mut endings = Vec::new();
     for (index, step) in outcome.plan.steps.iter().enumerate() {
         if step.package != *package {
             continue;
         }
         let release = &step.kernel.release;
-        match outcome.ending(index) {
-            Ending::Present | Ending::Excluded | Ending::Waiting => any_good = true,
-            Ending::Failed(code) => failures.push((release.clone(), code)),
-        }
-        match (&outcome.results[index], outcome.ending(index)) {
+        let ending = outcome.ending(index);
+        match (&outcome.results[index], ending) {
             (None, Ending::Present) => {}
             (_, Ending::Present) => streams::say(format!("dkms: {package} is installed for kernel {release}.")),
             (Some(Err(error)), _) => {
@@ -101,28 +97,61 @@ fn conclude(ctx: &Context, package: &Package, outcome: &Outcome) -> u8 {
             }
             (_, _) => streams::say(format!("dkms: {package}: {step}")),
         }
+        endings.push((release.to_string(), ending));
     }
-    let Some((_, code)) = failures.last() else { return 0 };
-    let list = failures.iter().map(|(release, _)| release.to_string()).collect::<Vec<_>>().join(", ");
+    let failed = |ending: &Ending| matches!(ending, Ending::Failed(_));
+    let failures: Vec<&str> =
+        endings.iter().filter(|(_, ending)| failed(ending)).map(|(release, _)| release.as_str()).collect();
+    if failures.is_empty() {
+        return 0;
+    }
     streams::say(format!(
-        "dkms: {package} could not be installed for {list}; what was installed before is still there."
+        "dkms: {package} could not be installed for {}; what was installed before is still there.",
+        failures.join(", ")
     ));
-    verdict(*code, any_good, ctx.framework.continue_on_error)
+    let endings: Vec<Ending> = endings.iter().map(|(_, ending)| *ending).collect();
+    let wish = Wish::of(&ctx.trees, &package.name);
+    let counts = policy::exit_code(endings.iter().map(|ending| (wish, *ending)), ctx.framework.policy, false) != 0;
+    let code = verdict(&endings, counts, ctx.framework.continue_on_error);
+    if code == 0 {
+        streams::say("    It is tried again when its source, the kernel or the headers change.");
+    } else {
+        streams::say("    Its package is not configured. Once this is fixed: dpkg --configure -a");
+    }
+    code
 }
 
-/// The exit code where the last failure had `code`: some kernel has the package, or none; and whether that is enough.
-fn verdict(code: u8, any_good: bool, goes_on: bool) -> u8 {
-    if any_good && goes_on { 0 } else { code }
+/// The exit code of the package's configuration: that of the last failure if failures count by policy and no kernel has
+/// the package, or if framework.conf (`continue_on_error`) wants each failure to count.
+fn verdict(endings: &[Ending], counts: bool, goes_on: bool) -> u8 {
+    let failures = endings.iter().filter_map(|ending| match ending {
+        Ending::Failed(code) => Some(*code),
+        Ending::Present | Ending::Excluded | Ending::Waiting => None,
+    });
+    let any_good = endings.iter().any(|ending| !matches!(ending, Ending::Failed(_)));
+    failures.last().filter(|_| !goes_on || (counts && !any_good)).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::verdict;
+    use dkms_core::policy::Ending::{Excluded, Failed, Present, Waiting};
 
     #[test]
-    fn one_good_kernel_is_enough_unless_told_otherwise() {
-        for (any_good, goes_on, code) in [(true, true, 0), (true, false, 10), (false, true, 10), (false, false, 10)] {
-            assert_eq!(verdict(10, any_good, goes_on), code);
+    fn policy_decides_whether_a_package_is_configured() {
+        for (endings, counts, goes_on, code) in [
+            (&[Failed(9), Failed(10)][..], false, true, 0),
+            (&[Failed(9), Failed(10)], true, true, 10),
+            (&[Present, Failed(10)], true, true, 0),
+            (&[Failed(10), Waiting], true, true, 0),
+            (&[Failed(10), Excluded], true, true, 0),
+            (&[Present, Failed(10)], true, false, 10),
+            // Somebody has asked for it.
+            (&[Present, Failed(10)], false, false, 10),
+            (&[Present, Waiting], true, false, 0),
+            (&[], true, false, 0),
+        ] {
+            assert_eq!(verdict(endings, counts, goes_on), code, "{endings:?} {counts} {goes_on}");
         }
     }
 }

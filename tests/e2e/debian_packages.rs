@@ -63,9 +63,24 @@ fn upgrades() -> Result<()> {
     ensure!(machine.status()?.len() == 1, "the old version is still there:\n{}", machine.status()?.join("\n"));
     machine.nothing_kept()?;
 
-    // One that builds nowhere.
+    // One that builds nowhere: told, and no reason for every later run of apt to fail.
+    let said = machine.apt("install /srv/hello-dkms_3.0-1_all.deb")?;
+    let told = summary(&said)?;
+    ensure!(told.contains("hello/3.0: build failed") && told.contains("hello/2.0 stays installed"), "not told\n{said}");
+    machine.has("hello/2.0", &kernel)?;
+    machine.dpkg_is_clean()?;
+    let said = machine.apt("install --reinstall /srv/hello-dkms_3.0-1_all.deb")?;
+    ensure!(!said.contains("Building module"), "the same was compiled again\n{said}");
+    machine.has("hello/2.0", &kernel)?;
+    machine.apt("install --allow-downgrades /srv/hello-dkms_2.0-1_all.deb")?;
+    machine.has("hello/2.0", &kernel)?;
+    machine.nothing_kept()?;
+
+    // The same where the administrator wants failures to count.
+    machine.bed.write("/etc/dkms/hello.conf", "DKMS_POLICY=required\n")?;
     let (code, said) = machine.try_apt("install /srv/hello-dkms_3.0-1_all.deb")?;
     ensure!(code != 0 && said.contains("this is no good"), "exit code {code}\n{said}");
+    ensure!(said.contains("dpkg --configure -a"), "nothing says how to go on\n{said}");
     machine.has("hello/2.0", &kernel)?;
     let (code, said) = machine.try_apt("-f install")?;
     ensure!(code != 0, "the second try can't be any better\n{said}");
