@@ -33,6 +33,8 @@ pub struct Machine {
     pub rpm_scriptlet: Option<RpmScriptlet>,
     /// The process whose script called us, as `<pid>-<start time>`: rpm, where `--rpm_safe_upgrade` is given.
     pub grandparent: Option<String>,
+    /// Whether standard error is the journal: what is logged would be there twice.
+    pub journal: bool,
     /// `NO_WEAK_MODULES` of the caller is set.
     pub no_weak_modules: bool,
 }

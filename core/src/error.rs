@@ -485,8 +485,27 @@ impl Error {
 
     /// The lines to print: the first follows `Error! `.
     pub fn lines(&self) -> Vec<String> {
-        self.to_string().lines().map(str::to_owned).collect()
+        without_numbers(&self.to_string()).lines().map(str::to_owned).collect()
     }
+
+    /// What went wrong, in one line: without where to read more, and what may be overridden.
+    pub fn cause(&self) -> String {
+        let more = |line: &&String| !["Consult ", "or consult ", "You may override"].iter().any(|more| line.starts_with(more));
+        self.lines().iter().filter(more).map(String::as_str).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// The text without the numbers that the standard library adds to the system's own words: `(os error 28)`.
+fn without_numbers(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => kept += rest,
+            _ => kept.extend([" (os error ", part]),
+        }
+    }
+    kept
 }
 
 /// "3 h", "90 min" or "5 s".
@@ -524,7 +543,27 @@ fn instead(produced: &[PathBuf], slips: &[Misspelt]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::instead;
+    use std::io;
+    use std::path::Path;
+
+    use super::{Error, instead, without_numbers};
+    use crate::durable::at;
+    use crate::journal::JournalError;
+
+    /// The first line alone says that it failed, not why.
+    #[test]
+    fn the_cause_is_more_than_the_first_line() {
+        let full = at("write", Path::new("/lib/modules/6.1/x.ko"))(io::Error::from_raw_os_error(28));
+        let error = Error::NotPut(JournalError::File(full));
+        assert_eq!(
+            error.cause(),
+            "The modules could not be installed; nothing was changed. cannot write /lib/modules/6.1/x.ko: No space left \
+             on device; free some space on the file system and try again"
+        );
+        let error = Error::PatchFailed { patch: "a.patch".into(), log: "/make.log".into() };
+        assert_eq!(error.cause(), "Application of patch a.patch failed.");
+        assert_eq!(without_numbers("a (os error 2), b (os error x) (os error 13)"), "a, b (os error x)");
+    }
 
     #[test]
     fn what_make_produced_instead_is_named() {

@@ -35,7 +35,8 @@ fn run(words: Vec<OsString>) -> u8 {
             return error.code();
         }
     };
-    let reporter = Console::new(surroundings::is_terminal(), surroundings::wants_colour(), args.flag("quiet"));
+    let reporter = Console::new(surroundings::is_terminal(), surroundings::wants_colour(), args.flag("quiet"))
+        .in_journal(surroundings::is_journal());
     if args.flag("version") {
         reporter.line(&VERSION);
         return 0;

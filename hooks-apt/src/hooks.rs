@@ -76,14 +76,16 @@ fn look(ctx: &Context, release: &Release, event: Event, initramfs: Initramfs) ->
     }
     // Before it begins: a killed run is taken up at the next opportunity.
     pending::note(&ctx.trees, release);
-    let ways = Ways { initramfs, over: true, ..Ways::default() };
+    // The kernel's hook and its headers' come in one run: what failed in the first fails in the second.
+    let again = summary::has(&ctx.trees, release);
+    let ways = Ways { initramfs, again, over: true, ..Ways::default() };
     let done = event::handle(ctx, &[event], &ways, &streams::reporter());
     let settled = done.as_ref().is_ok_and(|done| done.is_settled(release));
     if settled {
         pending::forget(&ctx.trees, release);
     }
     // What was built may be the successor that another version waited for.
-    let all_told = done.as_ref().is_ok_and(|done| done.summary.lines().is_empty());
+    let all_told = done.as_ref().is_ok_and(|done| done.summary.lines(None).is_empty());
     if !settled || !all_told || !superseded::list(&ctx.trees).is_empty() {
         pending::ask_for_drain(ctx);
     }
@@ -93,7 +95,7 @@ fn look(ctx: &Context, release: &Release, event: Event, initramfs: Initramfs) ->
         streams::say(format!(
             "dkms: kernel {release} lacks a module that it must have: its package is not configured."
         ));
-        streams::say("    Once that is mended: dpkg --configure -a");
+        streams::say("    Once that is fixed: dpkg --configure -a");
     }
     Ok(done.code)
 }

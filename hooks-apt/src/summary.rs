@@ -3,12 +3,13 @@
 //! Hooks and maintainer scripts only add to what is kept in `<tree>/.dkms/summary.json`. apt has it said after its last
 //! call of dpkg (`DPkg::Post-Invoke`); where dpkg is run by hand, our trigger is the end.
 
-use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use dkms_core::context::Context;
 use dkms_core::durable;
 use dkms_core::event;
+use dkms_core::host::boot_loader;
+use dkms_core::names::Release;
 use dkms_core::reconcile::summary::Summary;
 use dkms_core::tree::Trees;
 
@@ -21,14 +22,14 @@ fn path(trees: &Trees) -> PathBuf {
 /// Keeps `summary` until the end, for which the caller asks; outside of dpkg this is the end.
 pub fn keep(ctx: &Context, summary: Summary) {
     if ctx.machine.maintainer_script.is_none() {
-        print(&summary);
+        print(&ctx.trees, &summary);
         return;
     }
     let mut all = load(&ctx.trees);
     all.merge(summary);
     if let Err(error) = store(&ctx.trees, &all) {
         log::warn!("{error}");
-        print(&all);
+        print(&ctx.trees, &all);
     }
 }
 
@@ -55,30 +56,24 @@ fn say(trees: &Trees) {
     }
     let mut summary = load(trees);
     summary.retain(|release| trees.modules_dir(release).is_dir());
-    print(&summary);
+    print(trees, &summary);
     // Where apt has no terminal (PackageKit), this is all that remains of what was said.
-    log(&trees.outer("/dev/log"), &summary.lines());
+    summary.log(trees, boot_loader::next(trees).as_ref());
     if let Err(error) = durable::remove_any(&path(trees)) {
         log::warn!("{error}");
     }
 }
 
-fn print(summary: &Summary) {
-    let lines = summary.lines();
+fn print(trees: &Trees, summary: &Summary) {
+    let lines = summary.lines(boot_loader::next(trees).as_ref());
     if !lines.is_empty() {
         streams::say(format!("\n{}", lines.join("\n")));
     }
 }
 
-/// Sends lines to the system's log at `socket`, if there is one that listens (syslog(3): `<facility * 8 + severity>`,
-/// here 3, daemon, and 5, notice).
-fn log(socket: &Path, lines: &[String]) {
-    let Ok(sender) = UnixDatagram::unbound() else { return };
-    // Never wait for a log that nobody empties.
-    let _ = sender.set_nonblocking(true);
-    for line in lines {
-        let _ = sender.send_to(format!("<29>dkms: {line}").as_bytes(), socket);
-    }
+/// Whether `release` had its turn in this run.
+pub fn has(trees: &Trees, release: &Release) -> bool {
+    load(trees).has(release)
 }
 
 /// What was kept; nothing if that is of no use.
@@ -95,6 +90,8 @@ fn store(trees: &Trees, summary: &Summary) -> Result<(), Box<dyn std::error::Err
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixDatagram;
+
     use super::*;
     use dkms_core::root::Root;
 

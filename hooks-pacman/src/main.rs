@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use dkms_core::context::NO_AUTOINSTALL;
 use dkms_core::error::Error;
 use dkms_core::event;
+use dkms_core::host::boot_loader;
 use dkms_core::process::Environment;
 use dkms_core::report::{Event, Reporter};
 use dkms_core::sandbox::confine;
@@ -78,7 +79,9 @@ fn run(moment: &str, no_depmod: bool, environment: &Environment, reporter: &dyn 
                 let lines = [vec!["The modules could not be looked after:".to_owned()], error.lines()].concat();
                 let _ = summary::keep(trees, &lines);
             })?;
-            let mut lines = done.summary.lines();
+            let next = boot_loader::next(trees);
+            done.summary.log(trees, next.as_ref());
+            let mut lines = done.summary.lines(next.as_ref());
             if ctx.autoinstall_is_off() {
                 lines.push(format!("{NO_AUTOINSTALL} exists: no modules are built."));
             }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use dkms_core::reconcile::summary::HEADING;
 use dkms_core::report::{Event, Reporter};
 use dkms_core::tree::Trees;
 
@@ -17,7 +18,7 @@ pub fn keep(trees: &Trees, lines: &[String]) -> io::Result<()> {
         return Ok(());
     }
     fs_err::create_dir_all(trees.own())?;
-    let heading = lines.first().is_none_or(|first| first != "DKMS summary").then_some("DKMS summary\n");
+    let heading = lines.first().is_none_or(|first| !first.starts_with(HEADING)).then(|| format!("{HEADING}\n"));
     fs_err::write(path(trees), format!("{}{}\n", heading.unwrap_or_default(), lines.join("\n")))
 }
 

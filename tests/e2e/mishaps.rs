@@ -122,7 +122,7 @@ code 0 dkms remove dummy/1.0 --all; has 'stays' /tmp/said; has 'that of an upgra
 # What the kernel has itself, at the same version, is not lacking.
 dkms install hello/1.0 -k $k >/dev/null; find $updates -name 'hello.ko*' -exec mv {} /lib/modules/$k/kernel/drivers/ \;
 dkms remove hello/1.0 --all >/dev/null; depmod $k; dkms add hello/1.0 >/dev/null
-code 0 dkms reconcile -k $k --strict; hasnt LACKS /tmp/said
+code 0 dkms reconcile -k $k --strict; hasnt ') is missing' /tmp/said
 dkms remove hello/1.0 --all >/dev/null
 stock=$(find /lib/modules/$k2/kernel -name 'dummy.ko*'); code 0 dkms install dummy/1.0 -k $k2 --force
 find /lib/modules/$k2 -mindepth 1 -maxdepth 1 ! -name updates ! -name .dkms-manifest.json -exec rm -r {} +

@@ -115,6 +115,7 @@ fn machine(trees: &Trees, args: &Args, caller: &Environment, framework: &Framewo
         addon_modules_dir: text("ADDON_MODULES_DIR").filter(|dir| !dir.is_empty()).or_else(|| addon_modules_dir(trees)),
         maintainer_script: MaintainerScript::of(caller, Path::new("/proc"), std::process::id()),
         rpm_scriptlet: RpmScriptlet::of(Path::new("/proc"), std::process::id()),
+        journal: is_journal(),
         no_weak_modules: text("NO_WEAK_MODULES").is_some_and(|value| !value.is_empty()),
     }
 }
@@ -203,6 +204,14 @@ pub fn is_terminal() -> bool {
     rustix::termios::isatty(std::io::stderr())
         && rustix::termios::isatty(std::io::stdout())
         && environment().get(OsStr::new("TERM")).is_some_and(|term| term != OsStr::new("dumb"))
+}
+
+/// Whether standard error is the journal of systemd, which tells so by `JOURNAL_STREAM` (systemd.exec(5)).
+pub fn is_journal() -> bool {
+    let caller = environment();
+    let Some(stream) = caller.get(OsStr::new("JOURNAL_STREAM")) else { return false };
+    rustix::fs::fstat(std::io::stderr())
+        .is_ok_and(|stat| stream.to_string_lossy() == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
 /// Whether standard error is a terminal that shows colours (no-color.org, and `TERM=dumb`).

@@ -55,7 +55,7 @@ pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporte
     }
     execute::run::depmod_once(&session, &steps, &mut results, reporter);
     let installed = steps.iter().zip(&results).filter(|(_, result)| matches!(result, Some(Ok(Done::Installed))));
-    install::modprobe::load_matching(ctx, installed.map(|(step, _)| &step.kernel.release));
+    install::modprobe::load_matching(ctx, false, installed.map(|(step, _)| &step.kernel.release));
     if want == Want::Installed && results.iter().flatten().any(|result| matches!(result, Ok(Done::Installed))) {
         post_transaction(&session, steps.last().map(|step| &step.kernel), reporter)?;
         let kernels: Vec<Kernel> = steps.into_iter().map(|step| step.kernel).collect();

@@ -7,6 +7,7 @@ use crate::cli::verb::{Reconciling, Show};
 use crate::conf::framework::Policy;
 use crate::context::Context;
 use crate::error::Error;
+use crate::host::boot_loader;
 use crate::kernel::installed;
 use crate::names::{Arch, Kernel};
 use crate::plan::{Action, Plan};
@@ -24,7 +25,7 @@ pub(super) fn run(ctx: &Context, args: &Args, options: &Reconciling, reporter: &
     }
     let Some(scope) = scope(ctx, args, boot)? else { return Ok(0) };
     let Reconciling { initramfs, strict, show, .. } = *options;
-    let how = How { initramfs, spare_known_failures: boot, strict, ..How::default() };
+    let how = How { initramfs, spare_known_failures: boot, strict, load: boot, ..How::default() };
     if ctx.options.dry_run {
         let (plan, broken) = preview(&Session::new(ctx)?, &scope, how)?;
         return print(show, &plan, &broken, reporter);
@@ -40,12 +41,15 @@ pub(super) fn run(ctx: &Context, args: &Args, options: &Reconciling, reporter: &
     // rpm's file triggers are scriptlets, too, but come when all files are in their places.
     let over = ctx.machine.rpm_scriptlet.is_none() || matches!(event, Some("files-changed" | "transaction-end"));
     let done = perform(ctx, &scope, how, over, reporter)?;
-    let lines = done.summary.lines();
-    if !lines.is_empty() {
+    let next = boot_loader::next(&ctx.trees);
+    let logged = event.is_some() && done.summary.log(&ctx.trees, next.as_ref());
+    let lines = done.summary.lines(next.as_ref());
+    if !lines.is_empty() && !(logged && ctx.machine.journal) {
         // The last thing said; on standard error, since standard output may be somebody's protocol.
         reporter.report(Event::Note(format!("\n{}", lines.join("\n"))));
     }
-    Ok(done.code)
+    // Nobody waits for the unit: policy is for transactions.
+    Ok(if boot { done.outcome.code(ctx, true) } else { done.code })
 }
 
 /// Whether a missing module is a failure.

@@ -236,10 +236,10 @@ fn failure(session: &Session<'_>, package: &Package, kernel: &Kernel, error: &Er
             diagnostic.as_ref().is_some_and(|d| d.about_source),
         ),
         Error::PatchFailed { log, .. } | Error::NotProduced { log, .. } | Error::TooLong { log, .. } => {
-            (error.lines().first().cloned(), Some(log.clone()), false)
+            (Some(error.cause()), Some(log.clone()), false)
         }
-        Error::Script { log, .. } => (error.lines().first().cloned(), log.clone(), false),
-        _ => (error.lines().first().cloned(), None, false),
+        Error::Script { log, .. } => (Some(error.cause()), log.clone(), false),
+        _ => (Some(error.cause()), None, false),
     };
     // The build directory's is the latest failure's; this kernel's is kept with its record.
     let log = log.map(|log| match Record::keep_log(&session.ctx.trees, package, kernel) {

@@ -68,6 +68,42 @@ pub fn advise(distribution: &Distribution, release: &Release, modules_dir: &Path
     }
 }
 
+/// The command that has the headers of all later kernels of this kind come with them, where the distribution has a package
+/// for that and the kernel is one of its own.
+pub fn lasting(distribution: &Distribution, release: &Release) -> Option<String> {
+    let k = release.as_str();
+    if distribution.is_like(&["debian", "ubuntu"]) {
+        return Some(format!("apt install linux-headers-{}", debian_flavour(k)?));
+    }
+    if distribution.is_like(&["fedora", "centos", "rhel"]) {
+        return (!k.contains('+')).then(|| "dnf install kernel-devel-matched".to_owned());
+    }
+    if distribution.is_like(&["sles", "suse", "opensuse"]) {
+        return Some(format!("zypper install kernel-{}-devel", k.rsplit_once('-')?.1));
+    }
+    None
+}
+
+/// `cloud-amd64` of `6.12.9+deb13-cloud-amd64`, `generic` of `6.8.0-31-generic`: the last words of linux-headers-…, which
+/// depends on those of the newest kernel. `None` of a kernel that is not built as a package of Debian or Ubuntu is.
+fn debian_flavour(k: &str) -> Option<&str> {
+    /// What Debian's kernels end in that have neither an ABI's number nor a suite's mark.
+    const ARCHITECTURES: [&str; 8] = ["amd64", "arm64", "686", "armmp", "powerpc64le", "s390x", "riscv64", "loong64"];
+    let (version, mut rest) = k.split_once('-')?;
+    let mut ours = version.contains('+');
+    while let Some((word, more)) = rest.split_once('-') {
+        let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
+        let is_candidate = word.strip_prefix("rc").is_some_and(|n| n.bytes().all(|byte| byte.is_ascii_digit()));
+        if !is_number && !is_candidate {
+            break;
+        }
+        ours |= is_number;
+        rest = more;
+    }
+    ours |= ARCHITECTURES.contains(&rest.rsplit('-').next()?);
+    ours.then_some(rest)
+}
+
 /// The name of the kernel package that mkinitcpio and Arch's packages keep beside the modules.
 pub fn pkgbase(modules_dir: &Path) -> Option<String> {
     let text = std::fs::read_to_string(modules_dir.join("pkgbase")).ok()?;
@@ -125,6 +161,28 @@ fn arch_base(k: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_keeps_headers_coming() {
+        for (os, release, command) in [
+            ("ID=debian", "6.12.118+deb13-cloud-amd64", Some("apt install linux-headers-cloud-amd64")),
+            ("ID=debian", "6.1.0-9-amd64", Some("apt install linux-headers-amd64")),
+            ("ID=debian", "6.12-rc6-amd64", Some("apt install linux-headers-amd64")),
+            ("ID=debian", "6.12.9-rt-amd64", Some("apt install linux-headers-rt-amd64")),
+            ("ID=ubuntu", "6.8.0-31-generic", Some("apt install linux-headers-generic")),
+            // Nobody has a package for those.
+            ("ID=debian", "6.18.44-custom", None),
+            ("ID=debian", "6.6.87.2-microsoft-standard-WSL2", None),
+            ("ID=debian", "6.18.44", None),
+            ("ID=fedora", "6.12.9-200.fc41.x86_64", Some("dnf install kernel-devel-matched")),
+            ("ID=fedora", "6.12.9-200.fc41.x86_64+debug", None),
+            ("ID=x\nID_LIKE=\"opensuse suse\"", "6.12.9-1-default", Some("zypper install kernel-default-devel")),
+            ("ID=arch", "6.12.9-arch1-1", None),
+        ] {
+            let found = lasting(&Distribution::parse(os), &Release::new(release).unwrap());
+            assert_eq!(found.as_deref(), command, "{release}");
+        }
+    }
 
     #[test]
     fn commands() {

@@ -1,5 +1,6 @@
 //! The only room that names a distribution or a package manager.
 
+pub mod boot_loader;
 pub mod caller;
 pub mod distro;
 pub mod dpkg;

@@ -10,11 +10,12 @@ use crate::process::{self, Output};
 /// How many aliases one modprobe gets: a command line holds 128 KiB at least (execve(2)).
 const AT_ONCE: usize = 500;
 
-/// Loads the modules that match the devices of this machine, if `installed` holds its running kernel and the
-/// options ask for it. Nothing of it can fail an installation.
-pub fn load_matching<'a>(ctx: &Context, installed: impl IntoIterator<Item = &'a Release>) {
+/// Loads the modules that match the devices of this machine, if `installed` holds its running kernel and this is `wanted`,
+/// here or by the options. Nothing of it can fail an installation.
+pub fn load_matching<'a>(ctx: &Context, wanted: bool, installed: impl IntoIterator<Item = &'a Release>) {
     let running = ctx.machine.running.as_ref();
-    let here = ctx.options.modprobe_on_install && ctx.trees.root.is_host() && !ctx.machine.in_chroot;
+    let wanted = wanted || ctx.options.modprobe_on_install;
+    let here = wanted && ctx.trees.root.is_host() && !ctx.machine.in_chroot;
     if !here || !installed.into_iter().any(|release| Some(release) == running) {
         return;
     }

@@ -109,9 +109,7 @@ impl<'a> Sorter<'a> {
         if let Some(path) = cycle {
             return (Action::Fail, Reason::Cycle(path));
         }
-        if let Some(reason) = self.unmet(package) {
-            return reason;
-        }
+        // Where headers are missing, what it needs is missing for the same cause.
         match &self.kernel.headers {
             HeadersState::Ready => {}
             HeadersState::Missing(what) | HeadersState::Mismatch(what) => {
@@ -120,6 +118,9 @@ impl<'a> Sorter<'a> {
                 }
                 return (Action::Wait, Reason::Headers(what.clone()));
             }
+        }
+        if let Some(reason) = self.unmet(package) {
+            return reason;
         }
         if let Some(failure) = &package.known_failure {
             return (Action::Fail, Reason::KnownFailure(failure.code, failure.why.clone()));

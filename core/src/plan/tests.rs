@@ -113,6 +113,20 @@ fn without_headers_what_is_built_is_installed_and_the_rest_waits() {
     );
 }
 
+/// The cause, not its consequence: what it needs has no headers either.
+#[test]
+fn without_headers_nothing_else_is_the_reason() {
+    let k = kernel("6.1");
+    for depends in ["a", "ghost"] {
+        let packages = vec![
+            on(&k, "a/1", State::Absent),
+            PackageFacts { depends: vec![name(depends)], ..on(&k, "b/1", State::Absent) },
+        ];
+        let expected = [r#"Wait a/1 Headers("h") []"#, r#"Wait b/1 Headers("h") []"#];
+        assert_eq!(told(&facts(HeadersState::Missing("h".into()), packages)), expected);
+    }
+}
+
 #[test]
 fn dependencies_come_first_and_fail_for_those_who_need_them() {
     let k = kernel("6.1");

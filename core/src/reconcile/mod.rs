@@ -75,6 +75,8 @@ pub struct How<'a> {
     pub over: Option<bool>,
     /// Each package is announced in the classic's words, as `autoinstall` does; else in those of the plan.
     pub announce: bool,
+    /// What is installed for the running kernel is loaded for the devices that are there: their events have passed.
+    pub load: bool,
 }
 
 /// How it ended.
@@ -185,7 +187,7 @@ pub fn reconcile(
     let ours = |result: &Option<Result<Done, Error>>| matches!(result, Some(Ok(Done::Installed)));
     let loadable = plan.steps.iter().zip(&done).filter(|(_, result)| ours(result));
     let loadable: BTreeSet<&Release> = loadable.map(|(step, _)| &step.kernel.release).collect();
-    install::modprobe::load_matching(session.ctx, loadable.iter().copied());
+    install::modprobe::load_matching(session.ctx, how.load, loadable.iter().copied());
     let mut changed = before;
     changed.extend(loadable.into_iter().cloned());
     changed.extend(touched);

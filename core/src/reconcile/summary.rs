@@ -1,5 +1,6 @@
-//! The last thing a person reads: what each kernel lacks, why, and the command that mends it.
+//! The last thing a person reads: what each kernel lacks, why, and the command that fixes it.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -8,9 +9,16 @@ use super::Outcome;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::Done;
+use crate::host::headers_package;
+use crate::kernel::version;
 use crate::names::{Kernel, Release};
 use crate::plan::{Action, Reason, Step};
+use crate::report::syslog::{self, Severity};
+use crate::tree::Trees;
 use crate::tree::record::{Outcome as Recorded, Record};
+
+/// The first words of what is said.
+pub const HEADING: &str = "DKMS summary";
 
 /// What one or several runs came to. Fronts that are called many times in one transaction keep it until the end.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +34,26 @@ pub struct Summary {
 struct Part {
     removed: Vec<String>,
     done: Vec<String>,
-    /// Of each missing package: why, what serves in its place, and the command that mends it.
-    lacks: Vec<Vec<String>>,
+    missing: Vec<Missing>,
+}
+
+/// A package that a kernel should have and has not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Missing {
+    package: String,
+    cause: Cause,
+    /// The version that is installed in its place (docs/laws.md 1).
+    kept: Option<String>,
+}
+
+/// Why packages are missing, and what to do about it: what has the same cause is told together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Cause {
+    why: String,
+    log: Option<String>,
+    fix: Option<String>,
+    /// What keeps it from happening again.
+    lasting: Option<String>,
 }
 
 impl Summary {
@@ -36,14 +62,21 @@ impl Summary {
         let mut kernels: BTreeMap<&Kernel, Part> = BTreeMap::new();
         for (index, step) in outcome.plan.steps.iter().enumerate() {
             let part = kernels.entry(&step.kernel).or_default();
-            match (&outcome.results[index], step.action) {
-                (Some(Ok(Done::Installed)), _) => part.done.push(step.package.to_string()),
-                (Some(Ok(_)), Action::Remove) => part.removed.push(step.package.to_string()),
+            let cause = match (&outcome.results[index], step.action) {
+                (Some(Ok(Done::Installed)), _) => {
+                    part.done.push(step.package.to_string());
+                    continue;
+                }
+                (Some(Ok(_)), Action::Remove) => {
+                    part.removed.push(step.package.to_string());
+                    continue;
+                }
                 (Some(Err(Error::Excluded { .. } | Error::NothingInstalled(_)) | Ok(_)), _)
-                | (None, Action::Keep | Action::Skip | Action::Remove) => {}
-                (Some(Err(error)), _) => part.lacks.push(lack(ctx, step, &why(error), &mend_error(step, error))),
-                (None, _) => part.lacks.push(lack(ctx, step, &reason(ctx, step), &mend_reason(step))),
-            }
+                | (None, Action::Keep | Action::Skip | Action::Remove) => continue,
+                (Some(Err(error)), _) => failed(ctx, step, error),
+                (None, _) => untried(ctx, step),
+            };
+            part.missing.push(Missing { package: step.package.to_string(), cause, kept: kept(ctx, step) });
         }
         let mut notes = outcome.broken.clone();
         let not_renewed = |(release, why): &(Release, String)| not_renewed(release, why);
@@ -52,7 +85,7 @@ impl Summary {
         Self { kernels: kernels.into_iter().map(|(kernel, part)| (kernel.clone(), part)).collect(), notes }
     }
 
-    /// Adds what a later run came to: what was lacking before and is not any more is forgotten.
+    /// Adds what a later run came to: what was missing before and is not any more is forgotten.
     pub fn merge(&mut self, later: Self) {
         for (kernel, part) in later.kernels {
             let Some((_, known)) = self.kernels.iter_mut().find(|(known, _)| *known == kernel) else {
@@ -61,9 +94,8 @@ impl Summary {
             };
             add(&mut known.removed, part.removed);
             add(&mut known.done, part.done);
-            known.lacks = part.lacks;
+            known.missing = part.missing;
         }
-        self.kernels.sort_by(|(one, _), (other, _)| one.cmp(other));
         add(&mut self.notes, later.notes);
     }
 
@@ -77,30 +109,88 @@ impl Summary {
         self.kernels.retain(|(kernel, _)| stays(&kernel.release));
     }
 
-    /// Line by line; empty when nothing was done and nothing is lacking.
-    pub fn lines(&self) -> Vec<String> {
+    /// Whether the kernel `release` was looked at.
+    pub fn has(&self, release: &Release) -> bool {
+        self.kernels.iter().any(|(kernel, _)| kernel.release == *release)
+    }
+
+    /// Whether some kernel lacks a package.
+    pub fn has_missing(&self) -> bool {
+        self.kernels.iter().any(|(_, part)| !part.missing.is_empty())
+    }
+
+    /// Line by line; empty when nothing was done and nothing is missing. The kernel that boots next comes first, then the
+    /// newest.
+    pub fn lines(&self, boots_next: Option<&Release>) -> Vec<String> {
+        self.told(boots_next).into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// Sends the lines to the log of the system in `trees`: what is missing as errors. Every front calls it, once a run. Says
+    /// whether the log has taken them.
+    pub fn log(&self, trees: &Trees, boots_next: Option<&Release>) -> bool {
+        let lines = self.told(boots_next);
+        syslog::send(&trees.outer("/dev/log"), lines.iter().map(|(severity, line)| (*severity, line.as_str())))
+    }
+
+    /// The lines, and how much each matters.
+    fn told(&self, boots_next: Option<&Release>) -> Vec<(Severity, String)> {
+        let is_next = |kernel: &Kernel| boots_next == Some(&kernel.release);
+        let mut kernels: Vec<&(Kernel, Part)> = self.kernels.iter().collect();
+        kernels.sort_by(|(a, _), (b, _)| match is_next(b).cmp(&is_next(a)) {
+            Ordering::Equal => version::by_age(b.release.as_str(), a.release.as_str()).then_with(|| a.cmp(b)),
+            order => order,
+        });
         let mut lines = Vec::new();
-        for (kernel, part) in &self.kernels {
-            lines.extend(part.removed.iter().map(|package| format!("{kernel}: removed {package}")));
+        let notice = |line: String| (Severity::Notice, line);
+        for (kernel, part) in &kernels {
+            lines.extend(part.removed.iter().map(|package| notice(format!("{kernel}: removed {package}"))));
             if !part.done.is_empty() {
-                lines.push(format!("{kernel}: installed {}", part.done.join(", ")));
+                lines.push(notice(format!("{kernel}: installed {}", part.done.join(", "))));
             }
-            if !part.lacks.is_empty() {
-                lines.push(format!("{kernel} LACKS:"));
-                lines.extend(part.lacks.iter().flatten().cloned());
+            if part.missing.is_empty() {
+                continue;
             }
+            let next = if is_next(kernel) { " (this kernel boots next)" } else { "" };
+            let mut told = vec![format!("{kernel} is missing {}{next}:", counted(part.missing.len(), "package"))];
+            told.extend(told_together(&part.missing));
+            lines.extend(told.into_iter().map(|line| (Severity::Error, line)));
         }
-        lines.extend(self.notes.iter().cloned());
+        lines.extend(self.notes.iter().map(|note| (Severity::Warning, note.clone())));
         if !lines.is_empty() {
-            lines.insert(0, "DKMS summary".to_owned());
+            let missing = kernels.iter().filter(|(_, part)| !part.missing.is_empty()).count();
+            let count = match (missing, kernels.len()) {
+                (0, _) | (_, 1) => String::new(),
+                (some, all) => format!(": {some} of {all} kernels lack packages"),
+            };
+            lines.insert(0, notice(format!("{HEADING}{count}")));
         }
         lines
     }
 }
 
-/// The summary of `outcome`, line by line; empty when nothing was done and nothing is lacking.
-pub fn lines(ctx: &Context, outcome: &Outcome) -> Vec<String> {
-    Summary::of(ctx, outcome).lines()
+/// The lines about what one kernel is missing, by cause, in the order of the first of each.
+fn told_together(missing: &[Missing]) -> Vec<String> {
+    let mut causes: Vec<&Cause> = Vec::new();
+    for one in missing {
+        if !causes.contains(&&one.cause) {
+            causes.push(&one.cause);
+        }
+    }
+    let mut lines = Vec::new();
+    for cause in causes {
+        let of_cause = || missing.iter().filter(|one| one.cause == *cause);
+        let names: Vec<&str> = of_cause().map(|one| one.package.as_str()).collect();
+        lines.push(format!("  {}: {}", names.join(", "), cause.why));
+        lines.extend(of_cause().filter_map(|one| Some(format!("      {} stays installed for it", one.kept.as_ref()?))));
+        lines.extend(cause.log.iter().map(|log| format!("      log: {log}")));
+        lines.extend(cause.fix.iter().map(|fix| format!("      fix: {fix}")));
+        lines.extend(cause.lasting.iter().map(|fix| format!("      so that it does not happen again: {fix}")));
+    }
+    lines
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// What to say of a kernel whose initramfs could not be renewed.
@@ -116,79 +206,100 @@ fn add(known: &mut Vec<String>, more: Vec<String>) {
     }
 }
 
-/// Why a step was not tried. Of a failure that was only remembered, the record knows more than the plan.
-fn reason(ctx: &Context, step: &Step) -> String {
-    if let (Reason::KnownFailure(..), Ok(Some(record))) =
-        (&step.reason, Record::load(&ctx.trees, &step.package, &step.kernel))
-    {
-        if let Recorded::Failed { step, diagnostic, log, .. } = record.outcome {
-            let diagnostic = diagnostic.map(|text| format!(": {text}")).unwrap_or_default();
-            let log = log.map(|log| format!(" (log: {})", log.display())).unwrap_or_default();
-            return format!("{step} failed{diagnostic}{log}; not tried again: nothing has changed");
-        }
-    }
-    match &step.reason {
-        // What is to be done about them is said as what mends it.
-        Reason::Headers(_) => "waiting for headers".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-fn lack(ctx: &Context, step: &Step, why: &str, mend: &str) -> Vec<String> {
-    let mut lines = vec![format!("  {}: {why}", step.package)];
-    if let Some(version) = kept(ctx, step) {
-        lines.push(format!("      {}/{version} stays installed for it", step.package.name));
-    }
-    if !why.contains(mend) {
-        lines.push(format!("      fix: {mend}"));
-    }
-    lines
-}
-
 /// The version that is installed for the kernel all the same (docs/laws.md 1).
 fn kept(ctx: &Context, step: &Step) -> Option<String> {
     let target = std::fs::read_link(ctx.trees.active_link(&step.package.name, &step.kernel)).ok()?;
-    target.components().next().map(|part| part.as_os_str().to_string_lossy().into_owned())
+    let version = target.components().next()?.as_os_str().to_string_lossy().into_owned();
+    Some(format!("{}/{version}", step.package.name))
 }
 
-/// The reason in one line: what failed, and the first diagnostic.
-fn why(error: &Error) -> String {
-    match error {
-        Error::Make { diagnostic: Some(diagnostic), log, .. } => {
-            format!("build failed: {} (log: {})", diagnostic.text, log.display())
+/// What the record of a failure says: its step, the diagnostic, and the log of this kernel's build.
+fn recorded(ctx: &Context, step: &Step) -> Option<(String, Option<String>, Option<String>)> {
+    match Record::load(&ctx.trees, &step.package, &step.kernel).ok()??.outcome {
+        Recorded::Failed { step, diagnostic, log, .. } => {
+            Some((step, diagnostic, log.map(|log| log.display().to_string())))
         }
-        Error::Make { log, .. } => format!("build failed (log: {})", log.display()),
-        other => other.lines().first().cloned().unwrap_or_default(),
+        _ => None,
     }
 }
 
-fn mend_error(step: &Step, error: &Error) -> String {
-    match error {
-        Error::NoHeaders { advice, .. } | Error::NoTool { advice, .. } => advice.clone(),
+/// Why a step failed.
+fn failed(ctx: &Context, step: &Step, error: &Error) -> Cause {
+    let again = again(step);
+    let why = match error {
+        Error::Make { diagnostic: Some(diagnostic), .. } => format!("build failed: {}", diagnostic.text),
+        Error::Make { .. } => "build failed".to_owned(),
+        Error::NoHeaders { .. } => return no_headers(ctx, step, None),
+        other => other.cause(),
+    };
+    let fix = match error {
+        Error::NoTool { advice, .. } => format!("{advice}; then: {again}"),
         Error::Make { advice: Some(advice), .. }
         | Error::Script { advice: Some(advice), .. }
-        | Error::NotProduced { advice: Some(advice), .. } => format!("{advice}; then: {}", again(step)),
-        Error::Make { diagnostic: Some(diagnostic), .. } if diagnostic.about_source => format!(
-            "{} does not compile for this kernel: look for a newer version; to try it again: {}",
-            step.package,
-            again(step)
+        | Error::NotProduced { advice: Some(advice), .. } => format!("{advice}; then: {again}"),
+        Error::Make { diagnostic: Some(diagnostic), .. } if diagnostic.about_source => newer(step),
+        // What its own files make fail fails again.
+        Error::PatchFailed { .. }
+        | Error::PatchMissing { .. }
+        | Error::PatchPath(_)
+        | Error::Script { .. }
+        | Error::NotProduced { .. }
+        | Error::NotAModule { .. }
+        | Error::BadArtefact(_)
+        | Error::EmptySource(_) => newer(step),
+        Error::BadConf { .. } | Error::Conf(_) | Error::ConfMissing(_) => {
+            format!("correct its dkms.conf or ask its author, then: {again}")
+        }
+        // The other package is told of in its own line.
+        Error::MissingDependencies { .. } => return Cause { why, log: None, fix: None, lasting: None },
+        Error::Lock(_) | Error::Make { .. } | Error::TooLong { .. } => again,
+        _ => format!("once the cause is gone: {again}"),
+    };
+    // The build directory's log is the latest build's, perhaps for another kernel.
+    let log = recorded(ctx, step).and_then(|(_, _, log)| log);
+    let fix = (!why.contains(&fix)).then_some(fix);
+    Cause { why, log, fix, lasting: None }
+}
+
+/// Why a step was not tried. Of a failure that was only remembered, the record knows more than the plan.
+fn untried(ctx: &Context, step: &Step) -> Cause {
+    let cause = |why: String, fix: Option<String>| Cause { why, log: None, fix, lasting: None };
+    match &step.reason {
+        Reason::Headers(what) => no_headers(ctx, step, Some(what)),
+        Reason::KnownFailure(..) => {
+            let (what, diagnostic, log) = recorded(ctx, step).unwrap_or_else(|| ("build".to_owned(), None, None));
+            let diagnostic = diagnostic.map(|text| format!(": {text}")).unwrap_or_default();
+            let why = format!("{what} failed{diagnostic}; not tried again: nothing has changed");
+            Cause { why, log, fix: Some(newer(step)), lasting: None }
+        }
+        Reason::Dependencies(_) => cause(step.reason.to_string(), None),
+        Reason::Unregistered(names) => {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            let fix = format!("install {}; then: dkms autoinstall -k {}", names.join(", "), step.kernel.release);
+            cause(step.reason.to_string(), Some(fix))
+        }
+        Reason::Cycle(_) | Reason::Unusable(_) => cause(
+            step.reason.to_string(),
+            Some(format!("correct its dkms.conf or ask its author, then: {}", again(step))),
         ),
-        _ => again(step),
+        other => cause(other.to_string(), Some(again(step))),
     }
 }
 
-fn mend_reason(step: &Step) -> String {
-    match &step.reason {
-        Reason::Headers(what) => what.clone(),
-        Reason::Unregistered(names) | Reason::Dependencies(names) => {
-            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-            format!("install {} for this kernel, then: dkms autoinstall -k {}", names.join(", "), step.kernel.release)
-        }
-        Reason::Cycle(_) | Reason::Unusable(_) => {
-            format!("correct its dkms.conf or ask its author, then: {}", again(step))
-        }
-        _ => again(step),
+/// Headers are missing, or (`what`) they are others than the kernel's.
+fn no_headers(ctx: &Context, step: &Step, what: Option<&str>) -> Cause {
+    let release = &step.kernel.release;
+    let advice = || headers_package::advise(&ctx.distribution, release, &ctx.trees.modules_dir(release)).text;
+    Cause {
+        why: "waiting for headers".to_owned(),
+        log: None,
+        fix: Some(what.map_or_else(advice, str::to_owned)),
+        lasting: headers_package::lasting(&ctx.distribution, release),
     }
+}
+
+fn newer(step: &Step) -> String {
+    format!("look for a newer version of {}, or tell its author; after a change: {}", step.package.name, again(step))
 }
 
 fn again(step: &Step) -> String {
@@ -199,25 +310,80 @@ fn again(step: &Step) -> String {
 mod tests {
     use super::*;
 
-    fn summary(done: &[&str], lacks: &[&str], notes: &[&str]) -> Summary {
+    fn missing(package: &str, why: &str, fix: &str) -> Missing {
+        let cause = Cause { why: why.to_owned(), log: None, fix: Some(fix.to_owned()), lasting: None };
+        Missing { package: package.to_owned(), cause, kept: None }
+    }
+
+    fn summary(release: &str, done: &[&str], missing: &[Missing], notes: &[&str]) -> Summary {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        let part =
-            Part { done: words(done), lacks: lacks.iter().map(|lack| words(&[lack])).collect(), ..Part::default() };
-        Summary { kernels: vec![(Kernel::new("6.1", "x86_64").unwrap(), part)], notes: words(notes) }
+        let part = Part { done: words(done), missing: missing.to_vec(), ..Part::default() };
+        Summary { kernels: vec![(Kernel::new(release, "x86_64").unwrap(), part)], notes: words(notes) }
     }
 
     #[test]
     fn later_runs_count() {
-        let mut all = summary(&["a/1"], &["  b/1: waits", "  c/1: failed"], &["x"]);
-        all.merge(summary(&["b/1"], &["  c/1: failed"], &["x"]));
+        let (waits, fails) = (missing("b/1", "waits", "x"), missing("c/1", "failed", "y"));
+        let mut all = summary("6.1", &["a/1"], &[waits, fails.clone()], &["x"]);
+        all.merge(summary("6.1", &["b/1"], &[fails], &["x"]));
         assert_eq!(
-            all.lines(),
-            ["DKMS summary", "6.1 (x86_64): installed a/1, b/1", "6.1 (x86_64) LACKS:", "  c/1: failed", "x"]
+            all.lines(None),
+            [
+                "DKMS summary",
+                "6.1 (x86_64): installed a/1, b/1",
+                "6.1 (x86_64) is missing 1 package:",
+                "  c/1: failed",
+                "      fix: y",
+                "x"
+            ]
         );
+        assert!(all.has_missing() && all.has(&Release::new("6.1").unwrap()));
         let text = serde_json::to_string(&all).unwrap();
         assert_eq!(serde_json::from_str::<Summary>(&text).unwrap(), all);
         all.retain(|_| false);
-        assert_eq!(all.lines(), ["DKMS summary", "x"]);
-        assert!(summary(&[], &[], &[]).lines().is_empty());
+        assert_eq!(all.lines(None), ["DKMS summary", "x"]);
+        assert!(summary("6.1", &[], &[], &[]).lines(None).is_empty());
+    }
+
+    /// `journalctl -p err` shows what is missing, and no more.
+    #[test]
+    fn what_is_missing_is_an_error_in_the_log() {
+        let severities = |summary: &Summary| summary.told(None).iter().map(|(severity, _)| *severity).collect::<Vec<_>>();
+        use Severity::{Error, Notice, Warning};
+        assert_eq!(severities(&summary("6.1", &["a/1"], &[], &["x"])), [Notice, Notice, Warning]);
+        let all = summary("6.1", &["a/1"], &[missing("b/1", "waits", "x")], &[]);
+        assert_eq!(severities(&all), [Notice, Notice, Error, Error, Error]);
+    }
+
+    /// One line for each cause; what boots next comes first, and is marked; then the newest.
+    #[test]
+    fn causes_are_told_once_and_kernels_in_the_order_of_use() {
+        let headers = |package| missing(package, "waiting for headers", "apt install linux-headers");
+        let mut broken = missing("b/1", "build failed: b.c:1", "a newer version");
+        broken.cause.log = Some("/b.log".to_owned());
+        broken.kept = Some("b/0".to_owned());
+        let mut all = summary("6.9", &[], &[headers("a/1"), broken, headers("c/1")], &[]);
+        for (release, missing) in [("6.10", vec![headers("a/1")]), ("6.11", vec![]), ("6.8", vec![headers("a/1")])] {
+            all.merge(summary(release, &[], &missing, &[]));
+        }
+        assert_eq!(
+            all.lines(Some(&Release::new("6.9").unwrap())),
+            [
+                "DKMS summary: 3 of 4 kernels lack packages",
+                "6.9 (x86_64) is missing 3 packages (this kernel boots next):",
+                "  a/1, c/1: waiting for headers",
+                "      fix: apt install linux-headers",
+                "  b/1: build failed: b.c:1",
+                "      b/0 stays installed for it",
+                "      log: /b.log",
+                "      fix: a newer version",
+                "6.10 (x86_64) is missing 1 package:",
+                "  a/1: waiting for headers",
+                "      fix: apt install linux-headers",
+                "6.8 (x86_64) is missing 1 package:",
+                "  a/1: waiting for headers",
+                "      fix: apt install linux-headers",
+            ]
+        );
     }
 }

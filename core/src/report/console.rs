@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::syslog::Severity;
 use super::{Event, Reporter};
 
 /// How often the time is shown anew.
@@ -19,6 +20,8 @@ pub struct Console {
     terminal: bool,
     colour: bool,
     quiet: bool,
+    /// Standard error is the journal, which reads a line's severity from its beginning (sd-daemon(3)).
+    journal: bool,
     screen: Arc<Screen>,
 }
 
@@ -69,7 +72,23 @@ impl Console {
     /// `terminal`: standard output and error are one, so that progress can be shown and wiped; `colour`: mark warnings
     /// and errors; `quiet`: say nothing at all, as the classic's `-q`.
     pub fn new(terminal: bool, colour: bool, quiet: bool) -> Self {
-        Self { terminal, colour, quiet, screen: Arc::default() }
+        Self { terminal, colour, quiet, journal: false, screen: Arc::default() }
+    }
+
+    /// The same; with `journal`, errors and warnings tell the journal what they are.
+    #[must_use]
+    pub fn in_journal(mut self, journal: bool) -> Self {
+        self.journal = journal;
+        self
+    }
+
+    /// A warning or an error as it is written.
+    fn severe(&self, word: &str, (code, severity): (&str, Severity), lines: &[String]) -> String {
+        let text = format!("{} {}", self.marked(word, code), lines.join("\n"));
+        if !self.journal {
+            return text;
+        }
+        text.lines().map(|line| format!("<{}>{line}", severity as u8)).collect::<Vec<_>>().join("\n")
     }
 
     fn marked(&self, word: &str, code: &str) -> String {
@@ -128,7 +147,12 @@ fn plain(event: Event) -> Event {
 
 /// The columns of the terminal (tty_ioctl(4)).
 fn width() -> usize {
-    rustix::termios::tcgetwinsize(io::stderr()).map_or(80, |size| usize::from(size.ws_col).max(20))
+    columns_of(rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col))
+}
+
+/// What a terminal says it has; those that say nothing (serial consoles) have 80.
+fn columns_of(told: u16) -> usize {
+    if told == 0 { 80 } else { usize::from(told).max(20) }
 }
 
 /// `text`, cut so that it and the time fit into a line of `width` columns.
@@ -197,9 +221,13 @@ impl Reporter for Console {
                 }
                 let _ = out.flush();
                 match other {
-                    Event::Warning(lines) => writeln!(err, "{} {}", self.marked("Warning:", "33"), lines.join("\n")),
+                    Event::Warning(lines) => {
+                        writeln!(err, "{}", self.severe("Warning:", ("33", Severity::Warning), &lines))
+                    }
                     Event::Deprecated(text) => writeln!(err, "{} {text}", self.marked("Deprecated feature:", "33")),
-                    Event::Error(lines) => writeln!(err, "\n{} {}", self.marked("Error!", "31;1"), lines.join("\n")),
+                    Event::Error(lines) => {
+                        writeln!(err, "\n{}", self.severe("Error!", ("31;1", Severity::Error), &lines))
+                    }
                     Event::Note(text) => writeln!(err, "{text}"),
                     Event::Line(_) | Event::Part(_) | Event::Progress(_) => Ok(()),
                 }
@@ -227,6 +255,23 @@ mod tests {
     fn a_terminal_is_told_nothing_but_text() {
         let said = plain(Event::Error(vec!["a\tb\nc".into(), "error: \u{1b}]0;owned\u{7} \u{9b}1m\r ü".into()]));
         assert_eq!(said, Event::Error(vec!["a\tb\nc".into(), "error: ?]0;owned? ?1m? ü".into()]));
+    }
+
+    #[test]
+    fn the_journal_learns_what_a_line_is() {
+        let lines = ["a".to_owned(), "b".to_owned()];
+        let console = Console::new(false, false, false);
+        assert_eq!(console.severe("Error!", ("31;1", Severity::Error), &lines), "Error! a\nb");
+        let console = console.in_journal(true);
+        assert_eq!(console.severe("Error!", ("31;1", Severity::Error), &lines), "<3>Error! a\n<3>b");
+        assert_eq!(console.severe("Warning:", ("33", Severity::Warning), &lines[..1]), "<4>Warning: a");
+    }
+
+    #[test]
+    fn a_terminal_without_a_size_has_80_columns() {
+        for (told, columns) in [(0, 80), (1, 20), (20, 20), (132, 132)] {
+            assert_eq!(columns_of(told), columns);
+        }
     }
 
     #[test]

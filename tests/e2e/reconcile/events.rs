@@ -72,7 +72,7 @@ pub fn any_order() -> Result<()> {
         &said,
         &[
             "DKMS summary",
-            "LACKS:",
+            ") is missing",
             "picky.c",
             "not on this one",
             "look for a newer version",

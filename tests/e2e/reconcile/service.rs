@@ -18,6 +18,7 @@ pub fn boot_unit() -> Result<()> {
     ensure!(ours.is_empty(), "systemd-analyze says\n{said}");
     let unit = fs_err::read_to_string(settings::project().join(UNIT))?;
     ensure!(!unit.contains("Before="), "the unit orders itself before something");
+    ensure!(unit.contains("RemainAfterExit=yes\n"), "a second start would build again what failed");
     ensure!(unit.contains("ExecStart=/usr/sbin/dkms reconcile --event boot\n"));
     Ok(())
 }
