@@ -490,7 +490,8 @@ impl Error {
 
     /// What went wrong, in one line: without where to read more, and what may be overridden.
     pub fn cause(&self) -> String {
-        let more = |line: &&String| !["Consult ", "or consult ", "You may override"].iter().any(|more| line.starts_with(more));
+        let more =
+            |line: &&String| !["Consult ", "or consult ", "You may override"].iter().any(|more| line.starts_with(more));
         self.lines().iter().filter(more).map(String::as_str).collect::<Vec<_>>().join(" ")
     }
 }

@@ -64,7 +64,10 @@ fn headers_later() -> Result<()> {
     let mend = format!("hello/1.0 (to fix it: apt install linux-headers-{new})");
     ensure!(said.contains(&warning) && said.contains(&mend), "no preflight\n{said}");
     let told = summary(&said)?;
-    ensure!(told.contains(") is missing") && told.contains(&format!("apt install linux-headers-{new}")), "not told\n{said}");
+    ensure!(
+        told.contains(") is missing") && told.contains(&format!("apt install linux-headers-{new}")),
+        "not told\n{said}"
+    );
     machine.has_not("hello/1.0", &new)?;
     machine.dpkg_is_clean()?;
     let before = machine.bed.ok(&format!("stat -c %Y%i /boot/initrd.img-{new}"))?;

@@ -59,7 +59,8 @@ struct Entry {
 /// What GRUB starts: the entry that `grubenv` or `set default` chooses in grub.cfg, or among the entries of the Boot
 /// Loader Specification that grub.cfg reads (`blscfg`).
 fn grub(trees: &Trees) -> Option<Entry> {
-    let dir = ["/boot/grub", "/boot/grub2"].iter().map(|dir| trees.outer(dir)).find(|dir| dir.join("grub.cfg").exists())?;
+    let dir =
+        ["/boot/grub", "/boot/grub2"].iter().map(|dir| trees.outer(dir)).find(|dir| dir.join("grub.cfg").exists())?;
     let text = read(&dir.join("grub.cfg"))?;
     let saved = read(&dir.join("grubenv")).unwrap_or_default();
     let variable = |name: &str| {
@@ -81,7 +82,10 @@ fn grub(trees: &Trees) -> Option<Entry> {
 /// The value of the last `set default=` that is no answer to a menu of its own (`next_entry` comes first in grub.cfg).
 fn default_of(text: &str) -> Option<String> {
     let values = text.lines().filter_map(|line| line.trim().strip_prefix("set default="));
-    values.map(|value| value.trim_matches(['"', '\'']).to_owned()).filter(|value| !value.contains("next_entry")).next_back()
+    values
+        .map(|value| value.trim_matches(['"', '\'']).to_owned())
+        .filter(|value| !value.contains("next_entry"))
+        .next_back()
 }
 
 /// A part of GRUB's menu.

@@ -86,7 +86,8 @@ pub fn is_another(file: &InstalledFile, path: &Path) -> bool {
     Module::read(path).is_ok_and(|found| {
         let theirs = found.field("srcversion");
         let is_other_source = file.srcversion.is_some() && theirs.is_some() && theirs != file.srcversion.as_deref();
-        let is_other_name = found.field("name").is_some_and(|name| name.replace('-', "_") != file.name.replace('-', "_"));
+        let is_other_name =
+            found.field("name").is_some_and(|name| name.replace('-', "_") != file.name.replace('-', "_"));
         is_other_source || is_other_name
     })
 }
@@ -109,10 +110,12 @@ pub fn any(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
     });
     let dir = ctx.trees.modules_dir(&kernel.release);
     let entry = beside.as_ref().and_then(|beside| beside.find(package, &kernel.arch));
-    entry.is_some_and(|entry| entry.files.iter().any(|file| {
-        let path = file.outer(&dir);
-        is_damaged(file, &path) || is_another(file, &path)
-    }))
+    entry.is_some_and(|entry| {
+        entry.files.iter().any(|file| {
+            let path = file.outer(&dir);
+            is_damaged(file, &path) || is_another(file, &path)
+        })
+    })
 }
 
 #[cfg(test)]

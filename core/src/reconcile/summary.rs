@@ -348,7 +348,8 @@ mod tests {
     /// `journalctl -p err` shows what is missing, and no more.
     #[test]
     fn what_is_missing_is_an_error_in_the_log() {
-        let severities = |summary: &Summary| summary.told(None).iter().map(|(severity, _)| *severity).collect::<Vec<_>>();
+        let severities =
+            |summary: &Summary| summary.told(None).iter().map(|(severity, _)| *severity).collect::<Vec<_>>();
         use Severity::{Error, Notice, Warning};
         assert_eq!(severities(&summary("6.1", &["a/1"], &[], &["x"])), [Notice, Notice, Warning]);
         let all = summary("6.1", &["a/1"], &[missing("b/1", "waits", "x")], &[]);
