@@ -124,12 +124,12 @@ fn conclude(ctx: &Context, package: &Package, outcome: &Outcome) -> u8 {
 /// The exit code of the package's configuration: that of the last failure if failures count by policy and no kernel has
 /// the package, or if framework.conf (`continue_on_error`) wants each failure to count.
 fn verdict(endings: &[Ending], counts: bool, goes_on: bool) -> u8 {
-    let failures = endings.iter().filter_map(|ending| match ending {
+    let mut failures = endings.iter().filter_map(|ending| match ending {
         Ending::Failed(code) => Some(*code),
         Ending::Present | Ending::Excluded | Ending::Waiting => None,
     });
     let any_good = endings.iter().any(|ending| !matches!(ending, Ending::Failed(_)));
-    failures.last().filter(|_| !goes_on || (counts && !any_good)).unwrap_or(0)
+    failures.next_back().filter(|_| !goes_on || (counts && !any_good)).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -82,10 +82,8 @@ fn grub(trees: &Trees) -> Option<Entry> {
 /// The value of the last `set default=` that is no answer to a menu of its own (`next_entry` comes first in grub.cfg).
 fn default_of(text: &str) -> Option<String> {
     let values = text.lines().filter_map(|line| line.trim().strip_prefix("set default="));
-    values
-        .map(|value| value.trim_matches(['"', '\'']).to_owned())
-        .filter(|value| !value.contains("next_entry"))
-        .next_back()
+    let mut values = values.map(|value| value.trim_matches(['"', '\'']).to_owned());
+    values.rfind(|value| !value.contains("next_entry"))
 }
 
 /// A part of GRUB's menu.
@@ -116,7 +114,7 @@ fn menu<'a>(lines: &mut impl Iterator<Item = &'a str>) -> Vec<Item> {
             for line in lines.by_ref().map(str::trim).take_while(|line| *line != "}") {
                 let mut words = line.split_whitespace();
                 if matches!(words.next(), Some("linux" | "linux16" | "linuxefi")) {
-                    entry.image = words.next().unwrap_or_default().to_owned();
+                    words.next().unwrap_or_default().clone_into(&mut entry.image);
                 }
             }
             items.push(Item::Entry(entry));

@@ -233,8 +233,8 @@ fn failed(ctx: &Context, step: &Step, error: &Error) -> Cause {
         other => other.cause(),
     };
     let fix = match error {
-        Error::NoTool { advice, .. } => format!("{advice}; then: {again}"),
-        Error::Make { advice: Some(advice), .. }
+        Error::NoTool { advice, .. }
+        | Error::Make { advice: Some(advice), .. }
         | Error::Script { advice: Some(advice), .. }
         | Error::NotProduced { advice: Some(advice), .. } => format!("{advice}; then: {again}"),
         Error::Make { diagnostic: Some(diagnostic), .. } if diagnostic.about_source => newer(step),
