@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::conf::misspelt::Misspelt;
 use crate::durable::FileError;
 use crate::names::{Kernel, NameError, Package};
+use crate::process::stop::Stop;
 use crate::{archive, conf, host, journal, kernel, lock, process};
 
 /// What is wrong with the words themselves.
@@ -375,6 +376,9 @@ pub enum Error {
     /// Another run of ours works on the same thing.
     #[error(transparent)]
     Lock(#[from] lock::LockError),
+    /// A signal asked this run to end before this was done.
+    #[error("Interrupted by {0}; what was done stays.\nTo go on, give the same command again, or: dkms reconcile")]
+    Interrupted(Stop),
     /// A change could not be carried out; everything is as it was.
     #[error(transparent)]
     Journal(#[from] journal::JournalError),
@@ -450,6 +454,7 @@ impl Error {
             | Self::ArchiveLayout(_) => 7,
             // Ours: the classic had neither locks nor a journal (see dkms(8), EXIT STATUS).
             Self::Lock(_) => 17,
+            Self::Interrupted(stop) => stop.code(),
             Self::Journal(_) | Self::Io(_) | Self::Process(_) | Self::Handover(_) => 18,
             Self::NotSigned(_) => 19,
             Self::Kernel(_) => 12,
@@ -589,7 +594,7 @@ mod tests {
             .filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
             .collect();
         assert!(codes.len() > 15, "the table was not found: {codes:?}");
-        codes.extend([0, crate::policy::FAILED, 14]);
+        codes.extend([0, crate::policy::FAILED, 14, 129, 130, 143]);
         let page = include_str!("../../packaging/man/dkms.8");
         let (_, section) = page.split_once(".SH \"EXIT STATUS\"").unwrap();
         let (section, _) = section.split_once("\n.SH ").unwrap();

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use crate::durable;
 use crate::process::ancestry::above;
+use crate::process::stop::{self, Stop};
 
 /// Who holds a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +69,16 @@ pub enum LockError {
         holder: Option<Holder>,
         /// How long we waited.
         waited: Duration,
+    },
+    /// This run was asked to end while it waited.
+    #[error("{} is held by {}, and this run was interrupted by {stop}", .path.display(), who(.holder.as_ref()))]
+    Interrupted {
+        /// The lock's file.
+        path: PathBuf,
+        /// Who holds it, if known.
+        holder: Option<Holder>,
+        /// The signal.
+        stop: Stop,
     },
     /// One of the processes that started this one holds it: waiting would never end.
     #[error(
@@ -165,6 +176,9 @@ fn take(path: &Path, patience: Patience<'_>, how: FlockOperation) -> Result<Lock
             {
                 return Err(LockError::Nested { path: path.to_owned(), holder: holder.clone() });
             }
+        }
+        if let Some(stop) = stop::requested() {
+            return Err(LockError::Interrupted { path: path.to_owned(), holder, stop });
         }
         let waited = start.elapsed();
         let left = patience.limit.map(|limit| limit.saturating_sub(waited));

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use crate::cli::args::{self, Args};
 use crate::cli::{surroundings, table};
 use crate::error::{Error, UsageError};
+use crate::process::stop::{self, Stop};
 use crate::report::{Console, Event, Reporter};
 use crate::sandbox::confine;
 use crate::{VERSION, event};
@@ -82,7 +83,8 @@ fn run(words: Vec<OsString>) -> u8 {
     for unknown in &ctx.framework.unknown {
         reporter.warning(&[&unknown]);
     }
-    event::run(&ctx, &args, &reporter)
+    let code = event::run(&ctx, &args, &reporter);
+    stop::requested().map_or(code, Stop::code)
 }
 
 /// The help of a verb, or of the program.

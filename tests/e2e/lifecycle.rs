@@ -289,7 +289,7 @@ fn owed_and_safe() -> Result<()> {
     let script = "depmod=/usr/local/sbin/depmod; printf '#!/bin/sh\\n[ \"$1\" != --version ] || exec /sbin/depmod --version\\nkill -9 $PPID; sleep 1\\n' >$depmod; chmod +x $depmod
         (! dkms install hello/1.0 -k {k}); rm $depmod; (! grep -q updates /lib/modules/{k}/modules.dep)
         dkms status hello/1.0 -k {k} | grep -q ': installed$'
-        dkms install hello/1.0 -k {k}; grep -q updates /lib/modules/{k}/modules.dep; [ -z \"$(ls /var/lib/dkms/.dkms/depmod)\" ]
+        dkms install hello/1.0 -k {k}; grep -q updates /lib/modules/{k}/modules.dep; [ -z \"$(ls /var/lib/dkms/.dkms/owed/depmod)\" ]
         echo 'sh -c \"dkms add other/1.0 --rpm_safe_upgrade; true\"; sh -c \"dkms remove other/1.0 --all --rpm_safe_upgrade; true\"' >/root/rpm
         bash -e /root/rpm; dkms status other/1.0 | grep -q added
         sh -c 'dkms remove other/1.0 --all --rpm_safe_upgrade; true'; [ -z \"$(dkms status other)\" ]";

@@ -2,6 +2,7 @@
 
 use super::{
     add, check_access, check_not_broken, kernels, ldtarball, post_transaction, print, source_state, tell_trust,
+    with_owed,
 };
 use crate::cli::args::Args;
 use crate::context::Context;
@@ -21,7 +22,7 @@ pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporte
     check_access(ctx, args)?;
     let session = Session::new(ctx)?;
     if ctx.options.dry_run {
-        return Ok(print(&preview(ctx, args, &session, want)?, reporter));
+        return Ok(print(&with_owed(ctx, preview(ctx, args, &session, want)?), reporter));
     }
     session.heal(reporter)?;
     let package = match add::archive(args) {

@@ -26,8 +26,9 @@ use crate::error::Error;
 use crate::kernel::installed;
 use crate::names::{Arch, Kernel, Package, Release};
 use crate::plan::{Plan, Want};
+use crate::process::stop;
 use crate::report::{Event, Reporter};
-use crate::run::Session;
+use crate::run::{Session, debt};
 use crate::tree::fallback;
 use crate::tree::walk::{self, Filter, Source};
 
@@ -53,6 +54,7 @@ pub fn event(error: &Error) -> Event {
 fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
     let verb = Verb::of(args)?;
     if args.verb.is_some_and(|verb| verb.rules.writes) && !ctx.options.dry_run {
+        stop::listen();
         prepare_fallback_tree(ctx, reporter)?;
     }
     match verb {
@@ -205,6 +207,12 @@ fn default_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
         None => Arch::new(ctx.distribution.arch_label(&release, &ctx.machine.name))?,
     };
     Ok(Kernel { release, arch })
+}
+
+/// The plan of a verb that runs depmod, also for what interrupted runs left.
+fn with_owed(ctx: &Context, plan: Plan) -> Plan {
+    let owed = debt::left(&ctx.trees).into_iter().filter(|owed| owed.what == "depmod" && !ctx.options.no_depmod);
+    Plan { owed: owed.collect(), ..plan }
 }
 
 /// Prints a plan instead of carrying it out; gives the exit code.

@@ -1,6 +1,6 @@
 //! `dkms uninstall`, `dkms unbuild` and `dkms remove`: three depths of the same.
 
-use super::{check_access, kernels, package, post_transaction, print, source_state};
+use super::{check_access, kernels, package, post_transaction, print, source_state, with_owed};
 use crate::cli::args::Args;
 use crate::cli::verb::Reach;
 use crate::context::Context;
@@ -14,6 +14,7 @@ use crate::install;
 use crate::lock::Holder;
 use crate::names::{Kernel, Package};
 use crate::plan::{Depth, Plan, Registering, There, taken_away};
+use crate::process::stop;
 use crate::reconcile::{initramfs_pending, superseded};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
@@ -47,7 +48,7 @@ pub(super) fn run(
         let plan = match instead {
             Some(Instead::Nothing) => Plan::default(),
             Some(Instead::Wait(_)) => Plan { registering: vec![Registering::Wait(package)], ..Plan::default() },
-            None => plan(ctx, &package, depth, &kernels, &built),
+            None => with_owed(ctx, plan(ctx, &package, depth, &kernels, &built)),
         };
         return Ok(print(&plan, reporter));
     }
@@ -71,6 +72,9 @@ pub(super) fn run(
     }
     loop {
         for (index, kernel) in kernels.iter().enumerate() {
+            if let Some(stop) = stop::requested() {
+                return Err(Error::Interrupted(stop));
+            }
             if index > 0 && !removes {
                 reporter.line(&"");
             }
@@ -191,5 +195,5 @@ fn plan(ctx: &Context, package: &Package, depth: Depth, kernels: &[Kernel], buil
     };
     let ends = depth == Depth::Remove && built.iter().all(|built| kernels.contains(&built.kernel));
     let registering = if ends { vec![Registering::Forget(package.clone())] } else { Vec::new() };
-    Plan { registering, steps: kernels.iter().map(step).collect() }
+    Plan { registering, steps: kernels.iter().map(step).collect(), ..Plan::default() }
 }

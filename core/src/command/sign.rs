@@ -1,6 +1,6 @@
 //! `dkms sign`: sign what is built and installed with the present key, without building it again.
 
-use super::{check_access, kernels, package, post_transaction, print};
+use super::{check_access, kernels, package, post_transaction, print, with_owed};
 use crate::cli::args::Args;
 use crate::cli::verb::Reach;
 use crate::context::Context;
@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::install::resign::{Resigned, resign};
 use crate::names::{Kernel, Package};
 use crate::plan::{Action, Plan, Reason, Stale, Step};
+use crate::process::stop;
 use crate::report::Reporter;
 use crate::run::Session;
 use crate::sign::state::{Verdict, judge};
@@ -37,11 +38,15 @@ pub(super) fn run(ctx: &Context, args: &Args, reach: Reach, reporter: &dyn Repor
     let session = Session::new(ctx)?;
     if ctx.options.dry_run {
         let steps = pairs.iter().map(|(package, kernel)| step(&session, package, kernel)).collect::<Result<_, _>>()?;
-        return Ok(print(&Plan { steps, ..Plan::default() }, reporter));
+        return Ok(print(&with_owed(ctx, Plan { steps, ..Plan::default() }), reporter));
     }
     session.heal(reporter)?;
     let (mut code, mut changed) = (0, false);
     for (package, kernel) in &pairs {
+        if let Some(stop) = stop::requested() {
+            reporter.report(super::event(&Error::Interrupted(stop)));
+            break;
+        }
         let what = format!("{package}, {}, {}", kernel.release, kernel.arch);
         let result = resign(&session, package, kernel, reporter);
         changed |= matches!(result, Ok(Resigned::Done(_) | Resigned::Incomplete));

@@ -15,7 +15,7 @@ use crate::install::{artefact, weak};
 use crate::loadable::gather::Loadable;
 use crate::names::{Kernel, Package, Release};
 use crate::report::{Event, Reporter};
-use crate::run::Session;
+use crate::run::{Session, debt};
 use crate::sign::Certificate;
 use crate::sign::state::Prospect;
 use crate::sign::will_load::{self, Signature};
@@ -51,6 +51,13 @@ pub(super) fn run(ctx: &Context, args: &Args, show: Show, reporter: &dyn Reporte
     for (entry, beside) in together(walk.packages, beside, shared) {
         rows.package(&entry, &beside)?;
         rows.weak(&entry.package, &filter);
+    }
+    if rows.long {
+        let owed = debt::left(&ctx.trees);
+        for row in &mut rows.found {
+            let of_row = owed.iter().filter(|owed| row.kernel.as_deref() == Some(owed.kernel.as_str()));
+            row.owed = of_row.map(|owed| owed.what).collect();
+        }
     }
     if show.json {
         reporter.line(&serde_json::to_string_pretty(&rows.found).map_err(std::io::Error::other)?);
@@ -128,6 +135,9 @@ struct Row {
     /// Modules that would not be loaded, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_loadable: Vec<NotLoadable>,
+    /// What an interrupted run still owes the kernel: `depmod`, `initramfs`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    owed: Vec<&'static str>,
 }
 
 /// A module that is installed and would not be loaded.
@@ -173,6 +183,9 @@ impl Row {
             let mend = mend.as_ref().map(|command| format!(". To fix it: {command}")).unwrap_or_default();
             reporter.line(&format!("    {module} would not be loaded: {why}{mend}"));
         }
+        for what in &self.owed {
+            reporter.line(&format!("    an interrupted run left {what} undone. To do it: dkms reconcile"));
+        }
         if self.state == "broken" {
             reporter.report(Event::Error(vec![
                 format!("{name}/{version}: Missing the module source directory or the symbolic link pointing to it."),
@@ -210,6 +223,7 @@ impl Rows<'_> {
             results: Vec::new(),
             modules: Vec::new(),
             not_loadable: Vec::new(),
+            owed: Vec::new(),
         };
         if entry.source == Source::Broken {
             self.found.push(row("broken"));
@@ -288,6 +302,7 @@ impl Rows<'_> {
                     results: Vec::new(),
                     modules: Vec::new(),
                     not_loadable: Vec::new(),
+                    owed: Vec::new(),
                 });
             }
         }

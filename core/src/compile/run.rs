@@ -1,7 +1,7 @@
 //! The steps of one build, in the classic's order (docs/contract.md 2.2, steps 9 to 18).
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::command::{MakeLine, make_line};
 use super::diagnostic;
@@ -9,6 +9,7 @@ use crate::conf::misspelt::{Misspelt, misspelt};
 use crate::context::Context;
 use crate::error::Error;
 use crate::finish;
+use crate::process::stop;
 use crate::process::{self, Environment, Output, Task};
 use crate::report::{Event, Reporter};
 use crate::run::budget::Budget;
@@ -243,12 +244,16 @@ impl Run<'_> {
         let mut task = Task::new(argv, &build, &self.env);
         self.ctx.world.seclude(&self.ctx.trees, &mut task, &self.work.seclusion(&self.work.tmp()));
         task.jobs = jobs;
-        task.limit = self.ctx.framework.build_time_limit;
+        task.limit = Some(self.ctx.framework.build_time_limit.unwrap_or(Duration::MAX));
         task.output = if verbose { Output::Tee(self.log.handle()?) } else { Output::File(self.log.handle()?) };
         let began = Instant::now();
         let end = process::run(task)?;
         let code = end.code();
         self.log.end(code, began.elapsed())?;
+        if let (Some(stop), true) = (stop::requested(), code != 0) {
+            self.reporter.line(&"(interrupted)");
+            return Err(Error::Interrupted(stop));
+        }
         if let (true, Some(limit)) = (end.timed_out, self.ctx.framework.build_time_limit) {
             self.reporter.line(&"(it took too long)");
             return Err(Error::TooLong {

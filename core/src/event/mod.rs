@@ -21,6 +21,7 @@ use crate::execute::run::depmods;
 use crate::kernel::installed::{self, Presence};
 use crate::names::{Arch, Kernel, Name, Package, Release};
 use crate::policy::Ending;
+use crate::process::stop;
 use crate::reconcile::summary::{self, Summary};
 use crate::reconcile::{How, Initramfs, Outcome, Scope, initramfs, superseded};
 use crate::report::Reporter;
@@ -216,6 +217,7 @@ pub fn kernel(ctx: &Context, release: &Release) -> Result<Kernel, Error> {
 /// Does what `events`, which belong together, call for: first what comes is registered, then the kernels get what they
 /// should have, then what goes is taken away.
 pub fn handle(ctx: &Context, events: &[Event], ways: &Ways, reporter: &dyn Reporter) -> Result<Handled, Error> {
+    stop::listen();
     let mut handled = Handled::default();
     for event in events {
         match event {

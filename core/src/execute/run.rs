@@ -11,6 +11,7 @@ use crate::loadable::Why;
 use crate::loadable::gather::{self, Loadable};
 use crate::names::Release;
 use crate::plan::{Action, Step};
+use crate::process::stop::{self, Stop};
 use crate::report::{Buffer, Event, Reporter};
 use crate::run::Session;
 use crate::run::depmod::{self, Depmod};
@@ -122,12 +123,36 @@ pub fn without_depmod(session: &Session<'_>, steps: &[Step], voice: Voice, repor
         buffer.replay(reporter);
     }
     let mut results = board.results;
+    if let Some(stop) = stop::requested() {
+        interrupted(stop, steps, &mut results, voice, reporter);
+    }
     for (index, step) in steps.iter().enumerate() {
         if results[index].is_none() && voice.concerns(step) {
             results[index] = Some(untried(session, steps, &board.states, index));
         }
     }
     results
+}
+
+/// What is not done, since a signal came, is not recorded as a failure: nobody has tried. Says how far things got.
+fn interrupted(stop: Stop, steps: &[Step], results: &mut Results, voice: Voice, reporter: &dyn Reporter) {
+    let mut left = Vec::new();
+    let mut done = 0;
+    for (step, result) in steps.iter().zip(results).filter(|(step, _)| voice.concerns(step)) {
+        if result.is_some() && !matches!(result, Some(Err(Error::Interrupted(_)))) {
+            done += 1;
+            continue;
+        }
+        left.push(format!("Not done: {} for kernel {}", step.package, step.kernel));
+        *result = Some(Err(Error::Interrupted(stop)));
+    }
+    if left.is_empty() {
+        return;
+    }
+    let mut lines = vec![format!("Interrupted by {stop} after {done} of {}; what was done stays.", done + left.len())];
+    lines.extend(left);
+    lines.push("To go on, give the same command again, or: dkms reconcile".to_owned());
+    reporter.report(Event::Warning(lines));
 }
 
 /// Runs depmod once for each kernel that changed. When it fails after modules were installed, their steps
@@ -243,6 +268,9 @@ fn take(steps: &[Step], board: &Mutex<Board>) -> Option<usize> {
 
 /// The first step that can begin, which is then running. Steps that never can are marked failed.
 fn ready(steps: &[Step], board: &mut Board) -> Option<usize> {
+    if stop::requested().is_some() {
+        return None;
+    }
     for (index, step) in steps.iter().enumerate() {
         if board.states[index] != State::Waiting {
             continue;
@@ -274,12 +302,11 @@ impl All<'_> {
             reporter.line(text);
         }
         let result = work(self.session, step, reporter);
-        if let Err(error) = &result {
-            let lines = error.lines();
-            reporter.report(match error {
-                Error::Excluded { .. } => Event::Warning(lines),
-                _ => Event::Error(lines),
-            });
+        // Of what was interrupted, one word is said at the end.
+        match &result {
+            Ok(_) | Err(Error::Interrupted(_)) => {}
+            Err(error @ Error::Excluded { .. }) => reporter.report(Event::Warning(error.lines())),
+            Err(error) => reporter.report(Event::Error(error.lines())),
         }
         if announcement.is_some() {
             reporter.line(&"");

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::facts::{Evaluated, KernelFacts};
 use crate::host::tools;
 use crate::install::{self, superseded_mark};
-use crate::lock::Holder;
+use crate::lock::{Holder, LockError};
 use crate::names::{Kernel, Name, Package};
 use crate::plan::{Action, Reason, Stale, State, Step};
 use crate::report::{Event, Reporter};
@@ -204,6 +204,8 @@ pub fn installed_version(ctx: &Context, beside: &KernelManifest, name: &Name, ke
 pub(super) fn record(session: &Session<'_>, package: &Package, kernel: &Kernel, done: &Result<Done, Error>) {
     let ctx = session.ctx;
     let outcome = match done {
+        // Nothing came of it, good or bad.
+        Err(Error::Interrupted(_) | Error::Lock(LockError::Interrupted { .. })) => return,
         Ok(Done::Already) if install::is_installed(ctx, package, kernel) => Outcome::Installed,
         Ok(Done::Already | Done::Built) => Outcome::Built,
         Ok(Done::Installed) => Outcome::Installed,

@@ -273,13 +273,25 @@ pub struct Plan {
     pub registering: Vec<Registering>,
     /// The steps. A step's `after` are indices smaller than its own.
     pub steps: Vec<Step>,
+    /// What interrupted runs left to be done, which is done in any case.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub owed: Vec<Owed>,
+}
+
+/// Something that an interrupted run still owes a kernel.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Owed {
+    /// The kernel.
+    pub kernel: Release,
+    /// `depmod` or `initramfs`.
+    pub what: &'static str,
 }
 
 impl Plan {
     /// Whether it changes nothing.
     pub fn is_idle(&self) -> bool {
         let idle = |step: &Step| matches!(step.action, Action::Keep | Action::Skip | Action::Wait | Action::Fail);
-        self.registering.is_empty() && self.steps.iter().all(idle)
+        self.registering.is_empty() && self.owed.is_empty() && self.steps.iter().all(idle)
     }
 }
 
@@ -297,5 +309,5 @@ pub fn plan(facts: &Facts) -> Plan {
             Presence::Installed | Presence::Named => order::for_kernel(facts, kernel, &mut steps),
         }
     }
-    Plan { registering: Vec::new(), steps }
+    Plan { steps, ..Plan::default() }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Action, Plan, Reason, Registering, Stale, Step};
+use super::{Action, Owed, Plan, Reason, Registering, Stale, Step};
 use crate::names::Name;
 
 impl Plan {
@@ -11,7 +11,8 @@ impl Plan {
         let last = |what: &&Registering| matches!(what, Registering::Forget(_));
         let first = self.registering.iter().filter(|what| !last(what)).map(ToString::to_string);
         let steps = self.steps.iter().flat_map(Step::promises);
-        first.chain(steps).chain(self.registering.iter().filter(last).map(ToString::to_string)).collect()
+        let owed = self.owed.iter().map(ToString::to_string);
+        owed.chain(first).chain(steps).chain(self.registering.iter().filter(last).map(ToString::to_string)).collect()
     }
 }
 
@@ -57,6 +58,16 @@ impl fmt::Display for Registering {
             Self::Wait(package) => write!(f, "Would keep {package} until its successor is installed."),
             Self::Forget(package) => write!(f, "Would delete {package} from the DKMS tree."),
             Self::Vanished(package) => write!(f, "Would unregister {package}: its source and modules are gone."),
+        }
+    }
+}
+
+impl fmt::Display for Owed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kernel, what } = self;
+        match *what {
+            "depmod" => write!(f, "Would run depmod for kernel {kernel}: an earlier run was interrupted."),
+            _ => write!(f, "Would renew the {what} of kernel {kernel}, if it matters: an earlier run was interrupted."),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! (`sandbox::confine`), which enters the private namespaces and then becomes the program asked for.
 
 pub mod ancestry;
+pub mod stop;
 mod wait;
 
 use std::collections::BTreeMap;
@@ -73,8 +74,10 @@ pub struct Task {
     pub output: Output,
     /// What it finds on standard input; `None`: nothing.
     pub input: Option<Vec<u8>>,
-    /// How long it may take; it is killed with all its children after that.
+    /// How long it may take; it is killed with all its children after that, and if this run is to end meanwhile.
     pub limit: Option<Duration>,
+    /// It goes on when the terminal's keys, or a signal, ask this run to end: what it does is needed all the same.
+    pub undisturbed: bool,
     /// The jobserver that makes of this task take part in.
     pub jobs: Option<jobserver::Client>,
 }
@@ -90,6 +93,7 @@ impl Task {
             output: Output::Capture,
             input: None,
             limit: None,
+            undisturbed: false,
             jobs: None,
         }
     }

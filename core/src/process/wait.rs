@@ -15,7 +15,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, pidfd_open, waitid,
 };
 
-use super::{Confine, End, Output, ProcessError, Task, read_bounded};
+use super::{Confine, End, Output, ProcessError, Task, read_bounded, stop};
 
 /// How long nothing may come of a task that has ended before its output counts as ended, too.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -55,7 +55,7 @@ pub(super) fn to_the_end(mut cmd: Command, task: Task, program: &str) -> Result<
         }
     }
     // What ends with us may have a group of its own; what does not stays where the terminal's keys reach it.
-    if task.limit.is_some() && whole {
+    if (task.limit.is_some() && whole) || task.undisturbed {
         cmd.process_group(0);
     }
     let mut child = cmd.spawn().map_err(start)?;
@@ -81,8 +81,8 @@ pub(super) fn to_the_end(mut cmd: Command, task: Task, program: &str) -> Result<
         })?;
         if let Some(limit) = task.limit {
             let ends = ends_within(&child, limit);
-            timed_out = matches!(ends, Ok(false));
-            if !matches!(ends, Ok(true)) {
+            timed_out = matches!(ends, Ok(Until::Limit));
+            if !matches!(ends, Ok(Until::Ended)) {
                 kill_all(&mut child);
             }
             if let Err(error) = ends {
@@ -180,10 +180,19 @@ fn collect(from: impl Read, copy: Option<(File, bool)>) -> io::Result<Vec<u8>> {
     read_bounded(from, tee)
 }
 
-/// Whether `child` ends within `limit`; it is not reaped.
-fn ends_within(child: &Child, limit: Duration) -> io::Result<bool> {
-    let deadline = Instant::now() + limit;
-    let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else { return Ok(true) };
+/// What ends the wait for a task.
+#[derive(Debug, PartialEq, Eq)]
+enum Until {
+    Ended,
+    Limit,
+    /// A signal asks this run to end ([`stop`]).
+    Stop,
+}
+
+/// Waits until `child` ends, which is not reaped, but no longer than `limit`.
+fn ends_within(child: &Child, limit: Duration) -> io::Result<Until> {
+    let deadline = Instant::now().checked_add(limit);
+    let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else { return Ok(Until::Ended) };
     let fd = match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(fd) => fd,
         // Linux before 5.3, or a container's filter: it is looked at from time to time.
@@ -191,29 +200,35 @@ fn ends_within(child: &Child, limit: Duration) -> io::Result<bool> {
         Err(error) => return Err(error.into()),
     };
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(false);
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Ok(Until::Limit);
         }
-        let timeout = timespec(left);
-        match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)) {
+        let came = stop::came();
+        let mut fds: Vec<PollFd<'_>> =
+            [fd.as_fd()].into_iter().chain(came).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        match poll(&mut fds, left.map(timespec).as_ref()) {
             Ok(0) | Err(Errno::INTR) => {}
-            Ok(_) => return Ok(true),
+            Ok(_) if fds[0].revents().is_empty() => return Ok(Until::Stop),
+            Ok(_) => return Ok(Until::Ended),
             Err(error) => return Err(error.into()),
         }
     }
 }
 
 /// The same without pidfd_open(2).
-fn ends_while_polled(pid: Pid, deadline: Instant) -> io::Result<bool> {
+fn ends_while_polled(pid: Pid, deadline: Option<Instant>) -> io::Result<Until> {
     const PAUSE: Duration = Duration::from_millis(50);
     let how = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     loop {
         if waitid(WaitId::Pid(pid), how)?.is_some() {
-            return Ok(true);
+            return Ok(Until::Ended);
         }
-        if Instant::now() >= deadline {
-            return Ok(false);
+        if stop::requested().is_some() {
+            return Ok(Until::Stop);
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Ok(Until::Limit);
         }
         std::thread::sleep(PAUSE);
     }
@@ -285,14 +300,14 @@ mod tests {
     #[test]
     #[allow(clippy::disallowed_methods)] // a child of the test's own
     fn the_end_of_a_child_is_noticed_without_a_descriptor_for_it() {
-        for (text, limit, ends) in [("exit 3", 60, true), ("exec sleep 600", 0, false)] {
+        for (text, limit, ends) in [("exit 3", 60, Until::Ended), ("exec sleep 600", 0, Until::Limit)] {
             let mut child = Command::new("sh").args(["-c", text]).spawn().unwrap();
             let pid = Pid::from_child(&child);
-            let deadline = Instant::now() + Duration::from_secs(limit);
+            let deadline = Some(Instant::now() + Duration::from_secs(limit));
             assert_eq!(ends_while_polled(pid, deadline).unwrap(), ends, "{text}");
             let _ = child.kill();
             // It was not reaped by looking.
-            assert_eq!(child.wait().unwrap().code(), ends.then_some(3), "{text}");
+            assert_eq!(child.wait().unwrap().code(), (ends == Until::Ended).then_some(3), "{text}");
         }
     }
 

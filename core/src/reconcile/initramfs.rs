@@ -13,10 +13,12 @@ use crate::execute::Done;
 use crate::host::headers_package::pkgbase;
 use crate::host::initramfs::{Tool, image};
 use crate::install::image_list;
+use crate::kernel::installed::{self, Presence};
 use crate::names::Release;
 use crate::plan::{Action, Plan, Reason, Step};
-use crate::process::{self, Output};
+use crate::process::{self, Output, stop};
 use crate::report::{Event, Reporter};
+use crate::run::debt::{Debt, Note};
 use crate::tree::manifest::KernelManifest;
 
 /// Renews the initramfs of the kernels that `results` changed or that are owed one. A kernel without one gets none:
@@ -31,7 +33,10 @@ pub(super) fn renew(
     let listed = refresh(ctx, plan);
     if who != Initramfs::Auto {
         if who == Initramfs::Later {
-            plan.steps.iter().for_each(|step| initramfs_pending::forget(&ctx.trees, &step.kernel.release));
+            for release in plan.steps.iter().map(|step| &step.kernel.release) {
+                initramfs_pending::forget(&ctx.trees, release);
+                paid(ctx, release, &|_| true);
+            }
         }
         return Vec::new();
     }
@@ -43,9 +48,34 @@ pub(super) fn renew(
     }
     let matters = changed.into_iter().filter(|(release, steps)| matters(ctx, release, steps));
     let mut releases: BTreeSet<Release> = matters.map(|(release, _)| release.clone()).collect();
+    // Whether what this run has noted is to be paid, is told now.
+    plan.steps
+        .iter()
+        .for_each(|step| paid(ctx, &step.kernel.release, &|note| note.is_own() && !releases.contains(&note.release)));
     releases.extend(owed(ctx));
     releases.extend(listed);
     make(ctx, &releases, reporter)
+}
+
+/// Notes, before modules change, which kernels' images may have to be renewed when they have: whoever is killed meanwhile
+/// leaves it to the next run.
+pub(super) fn note(ctx: &Context, plan: &Plan) -> Result<(), Error> {
+    let mut names: BTreeMap<&Release, BTreeSet<String>> = BTreeMap::new();
+    for step in plan.steps.iter().filter(|step| step.installs() || step.action == Action::Sign) {
+        let release = &step.kernel.release;
+        let beside = KernelManifest::beside(&ctx.trees, release)?;
+        let entry = beside.as_ref().and_then(|beside| beside.find_name(&step.package.name, &step.kernel.arch));
+        let names = names.entry(release).or_default();
+        match entry.filter(|_| !matches!(step.reason, Reason::Missing)) {
+            Some(entry) => names.extend(entry.files.iter().map(|file| file.name.clone())),
+            None => names.extend([initramfs_pending::WHATEVER.to_owned()]),
+        }
+    }
+    names.retain(|release, _| image_of(ctx, release).is_some());
+    for (release, names) in names {
+        Debt::Initramfs.note(&ctx.trees, release, &names.into_iter().collect::<Vec<_>>().join("\n"))?;
+    }
+    Ok(())
 }
 
 /// Makes the lists of what belongs into the images right. Gives the kernels whose list was not.
@@ -65,10 +95,25 @@ pub fn settle(ctx: &Context, reporter: &dyn Reporter) -> Vec<(Release, String)> 
     make(ctx, &owed(ctx), reporter)
 }
 
-/// The kernels whose image lists what was taken out of them. A note that is out of date is forgotten.
+/// Forgets the debts of a kernel for which `which` holds.
+fn paid(ctx: &Context, release: &Release, which: &dyn Fn(&Note) -> bool) {
+    for note in Debt::Initramfs.payable(&ctx.trees, release).into_iter().filter(which) {
+        if let Err(error) = note.forget() {
+            log::warn!("{error}");
+        }
+    }
+}
+
+/// The kernels whose image lists what was taken out of them, or was changed by a run that did not come to renew it. A note that
+/// is out of date is forgotten.
 fn owed(ctx: &Context) -> BTreeSet<Release> {
     let mut owed = BTreeSet::new();
-    for (release, names) in initramfs_pending::all(&ctx.trees) {
+    let mut noted: BTreeMap<Release, Vec<String>> = initramfs_pending::all(&ctx.trees).into_iter().collect();
+    for note in Debt::Initramfs.left(&ctx.trees) {
+        let names = note.text();
+        noted.entry(note.release).or_default().extend(names.lines().map(str::to_owned));
+    }
+    for (release, names) in noted {
         let tool = Tool::of(&ctx.trees.root);
         let image = image_of(ctx, &release);
         let whatever = names.iter().any(|name| name == initramfs_pending::WHATEVER);
@@ -76,12 +121,18 @@ fn owed(ctx: &Context) -> BTreeSet<Release> {
             owed.insert(release);
         } else {
             initramfs_pending::forget(&ctx.trees, &release);
+            paid(ctx, &release, &|note| !note.is_own());
         }
     }
     owed
 }
 
+/// The image of an installed kernel. A generator would make one for a kernel that is gone, too (update-initramfs ends with 0).
 fn image_of(ctx: &Context, release: &Release) -> Option<PathBuf> {
+    let found = installed::look(&ctx.trees, release.clone(), &|_, _| false)?;
+    if found.presence != Presence::Installed {
+        return None;
+    }
     image(&ctx.trees.root, release, pkgbase(&ctx.trees.modules_dir(release)).as_deref())
 }
 
@@ -91,11 +142,19 @@ fn make(ctx: &Context, releases: &BTreeSet<Release>, reporter: &dyn Reporter) ->
     let Some(tool) = Tool::of(&ctx.trees.root) else { return failures };
     for release in releases {
         let Some(image) = image_of(ctx, release) else { continue };
+        if stop::requested().is_some() {
+            // Its note stays.
+            reporter.warning(&[&format!(
+                "The initramfs of kernel {release} is still to be renewed. To do it: dkms reconcile"
+            )]);
+            continue;
+        }
         reporter.report(Event::Part(format!("Renewing the initramfs of kernel {release}...")));
         match renew_one(ctx, tool, release, &image) {
             Ok(()) => {
                 reporter.line(&" done.");
                 initramfs_pending::forget(&ctx.trees, release);
+                paid(ctx, release, &|_| true);
             }
             Err(failure) => {
                 reporter.line(&" failed.");
@@ -103,6 +162,7 @@ fn make(ctx: &Context, releases: &BTreeSet<Release>, reporter: &dyn Reporter) ->
                 if let Failure::Generator(_) = failure {
                     initramfs_pending::note_failure(&ctx.trees, release);
                 }
+                paid(ctx, release, &|_| true);
                 let (Failure::Generator(why) | Failure::Content(why)) = failure;
                 failures.push((release.clone(), why));
             }

@@ -25,10 +25,11 @@ use crate::install::resign::{Resigned, resign};
 use crate::install::{self, weak};
 use crate::journal::JournalError;
 use crate::names::{Kernel, Name, Release};
-use crate::plan::{Action, Plan, Reason, Step, plan};
+use crate::plan::{Action, Owed, Plan, Reason, Step, plan};
 use crate::policy::{self, Ending};
+use crate::process::stop;
 use crate::report::Reporter;
-use crate::run::Session;
+use crate::run::{Session, debt};
 use crate::sign::will_load;
 use crate::tree::beside;
 use crate::tree::record::{Outcome as Recorded, Record};
@@ -138,7 +139,12 @@ pub fn preview(session: &Session<'_>, scope: &Scope, how: How<'_>) -> Result<(Pl
 fn look(session: &Session<'_>, scope: &Scope, how: How<'_>) -> Result<(Plan, gather::Gathered), Error> {
     let over = how.over.unwrap_or(session.ctx.machine.rpm_scriptlet.is_none());
     let gathered = gather::gather(session, scope, how, over)?;
-    let plan = Plan { registering: gathered.before.registering(), ..plan(&gathered.facts) };
+    let pays = |owed: &Owed| match owed.what {
+        "depmod" => !session.ctx.options.no_depmod,
+        _ => how.initramfs == Initramfs::Auto,
+    };
+    let owed = debt::left(&session.ctx.trees).into_iter().filter(pays).collect();
+    let plan = Plan { registering: gathered.before.registering(), owed, ..plan(&gathered.facts) };
     Ok((plan, gathered))
 }
 
@@ -158,6 +164,9 @@ pub fn reconcile(
     let over = how.over.unwrap_or(session.ctx.machine.rpm_scriptlet.is_none());
     superseded::settle_gone(session, over, reporter)?;
     let (plan, gathered) = look(session, scope, how)?;
+    if how.initramfs == Initramfs::Auto {
+        initramfs::note(session.ctx, &plan)?;
+    }
     register(session, &gathered.before, reporter)?;
     let mut results: Results = plan.steps.iter().map(|_| None).collect();
     for (index, step) in plan.steps.iter().enumerate() {
@@ -181,7 +190,9 @@ pub fn reconcile(
     let voice = if how.announce { Voice::Autoinstall } else { Voice::Plan };
     let mut done = execute::run::without_depmod(session, &plan.steps, voice, reporter);
     // Versions that only waited for what is installed now go.
-    superseded::settle_at(session, over, reporter)?;
+    if stop::requested().is_none() {
+        superseded::settle_at(session, over, reporter)?;
+    }
     let touched = session.touched_so_far();
     execute::run::depmod_once(session, &plan.steps, &mut done, reporter);
     let ours = |result: &Option<Result<Done, Error>>| matches!(result, Some(Ok(Done::Installed)));

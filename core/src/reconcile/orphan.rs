@@ -8,6 +8,7 @@ use crate::install::{self, weak};
 use crate::journal::Change;
 use crate::names::{Kernel, Package, Release};
 use crate::plan::Step;
+use crate::process::stop;
 use crate::report::{Event, Reporter};
 use crate::run::Session;
 use crate::tree::manifest::KernelManifest;
@@ -50,6 +51,9 @@ pub(super) fn remove_all(
     for entry in walk::walk(&ctx.trees, &Filter::default()).packages {
         if !entry.built.iter().any(|built| built.kernel == *kernel) {
             continue;
+        }
+        if let Some(stop) = stop::requested() {
+            return Err(Error::Interrupted(stop));
         }
         reporter.report(Event::Note(format!("dkms: removing module {} for kernel {kernel}", entry.package)));
         if let Err(error) = unbuild(session, &entry.package, kernel, reporter) {

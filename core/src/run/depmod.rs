@@ -1,7 +1,7 @@
 //! Making modules.dep and its companions anew: depmod(8), once per kernel and run.
 //!
-//! Between a change beside a kernel's modules and its depmod a run may be killed. So before the change a note
-//! is left in `<tree>/.dkms/depmod/`, which depmod's success removes; the next run finds those of dead runs.
+//! Between a change beside a kernel's modules and its depmod a run may be killed: before the change the debt is noted
+//! ([`super::debt`]).
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,9 +11,9 @@ use std::sync::{Mutex, PoisonError};
 
 use fs_err as fs;
 
+use super::debt::{Debt, Note};
 use crate::compress::Compression;
 use crate::context::Context;
-use crate::durable::{self, FileError};
 use crate::error::Error;
 use crate::journal::{Change, JournalError};
 use crate::kernel::{self, find::ModuleIndex};
@@ -38,71 +38,26 @@ pub enum Depmod {
 /// Commits a change beside the modules of `release`, after a durable note that this kernel is owed a depmod; no note
 /// with `--no-depmod`, whose caller sees to it. A change that was not made leaves none.
 pub fn commit(ctx: &Context, release: &Release, change: Change<'_>) -> Result<(), JournalError> {
-    let note = if ctx.options.no_depmod { None } else { note(ctx, release)? };
+    let is_new = !ctx.options.no_depmod && Debt::Depmod.note(&ctx.trees, release, "")?;
     let done = change.commit();
-    if let (Some(note), Err(error)) = (note, &done) {
-        if !matches!(error, JournalError::Stuck { .. }) {
-            let _ = durable::remove_any(&note);
+    if is_new && matches!(&done, Err(error) if !matches!(error, JournalError::Stuck { .. })) {
+        for note in Debt::Depmod.payable(&ctx.trees, release) {
+            // Of a dead run's, this depmod has paid nothing.
+            if note.is_own() {
+                let _ = note.forget();
+            }
         }
     }
     done
 }
 
-/// The note's path, if it was not there already.
-fn note(ctx: &Context, release: &Release) -> Result<Option<PathBuf>, FileError> {
-    let dir = notes_dir(ctx);
-    durable::own_dirs(&dir)?;
-    let path = dir.join(format!("{release}@{}", std::process::id()));
-    if path.exists() {
-        return Ok(None);
-    }
-    durable::write_atomic(&path, b"", 0o600)?;
-    Ok(Some(path))
-}
-
-/// The kernels that runs which are no more owe a depmod.
-pub fn owed(ctx: &Context) -> Vec<Release> {
-    notes(ctx).into_iter().filter(Note::is_dead).map(|note| note.release).collect()
-}
-
-struct Note {
-    path: PathBuf,
-    release: Release,
-    pid: u32,
-}
-
-impl Note {
-    fn is_dead(&self) -> bool {
-        !Path::new("/proc").join(self.pid.to_string()).exists()
-    }
-}
-
-fn notes_dir(ctx: &Context) -> PathBuf {
-    ctx.trees.state("depmod")
-}
-
-fn notes(ctx: &Context) -> Vec<Note> {
-    let read = |path: PathBuf| {
-        let name = path.file_name()?.to_str()?;
-        let (release, pid) = name.rsplit_once('@')?;
-        let (release, pid) = (Release::new(release).ok()?, pid.parse().ok()?);
-        Some(Note { path, release, pid })
-    };
-    std::fs::read_dir(notes_dir(ctx)).into_iter().flatten().flatten().filter_map(|entry| read(entry.path())).collect()
-}
-
 /// Runs depmod for the kernel `release`, and clears its products away when no module is left.
 pub fn run(ctx: &Context, release: &Release) -> Result<Depmod, Error> {
     // Listed before: what another run notes from now on, this depmod may have missed.
-    let settled: Vec<Note> = notes(ctx)
-        .into_iter()
-        .filter(|note| note.release == *release && (note.pid == std::process::id() || note.is_dead()))
-        .collect();
+    let payable = Debt::Depmod.payable(&ctx.trees, release);
     let done = run_now(ctx, release)?;
     if !matches!(done, Depmod::Failed(_)) {
-        for note in settled {
-            durable::remove_any(&note.path)?;
-        }
+        payable.into_iter().try_for_each(Note::forget)?;
     }
     Ok(done)
 }
@@ -117,7 +72,9 @@ fn run_now(ctx: &Context, release: &Release) -> Result<Depmod, Error> {
         return Ok(Depmod::Failed(why));
     }
     let (base, _guard) = base_for(ctx)?;
-    let end = process::run(task(ctx, release, base.as_ref()))?;
+    let mut task = task(ctx, release, base.as_ref());
+    task.undisturbed = true;
+    let end = process::run(task)?;
     let text = end.text();
     let text = text.trim();
     if !end.status.success() {

@@ -1,6 +1,7 @@
-//! What the work of one run shares: its state, its job budget, the packages' scripts, depmod; and the target of one build.
+//! What the work of one run shares: its state, its job budget and debts, the packages' scripts, depmod; and the target of one build.
 
 pub mod budget;
+pub mod debt;
 pub mod depmod;
 pub mod script;
 pub mod session;

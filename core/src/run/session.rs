@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::budget::Budget;
-use super::depmod;
+use super::debt::Debt;
 use crate::context::Context;
 use crate::error::Error;
 use crate::facts::{Facts, KernelFacts};
@@ -70,7 +70,7 @@ impl<'a> Session<'a> {
         }
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         changed.extend(healed.kernels);
-        changed.extend(depmod::owed(self.ctx));
+        changed.extend(Debt::Depmod.left(&self.ctx.trees).into_iter().map(|note| note.release));
         Ok(())
     }
 

@@ -4,6 +4,7 @@ mod budget;
 mod dependencies;
 mod events;
 mod failures;
+mod interrupted;
 mod scene;
 mod service;
 mod verbs;
@@ -18,7 +19,7 @@ use dkms_tests::suite::Suite;
 type Named = (&'static str, fn() -> Result<()>);
 
 fn main() -> ExitCode {
-    let cases: [Named; 19] = [
+    let cases: [Named; 21] = [
         // The long ones first: two run side by side.
         ("any_order_of_events_ends_alike", events::any_order),
         ("budget_of_two_and_three", budget::trixie),
@@ -39,6 +40,8 @@ fn main() -> ExitCode {
         ("matching", verbs::matching),
         ("another_root", verbs::another_root),
         ("boot_unit", service::boot_unit),
+        ("what_a_killed_run_owes", interrupted::owes),
+        ("asked_to_end", interrupted::asked),
     ];
     cases.into_iter().fold(Suite::new(&[Need::Bed, Need::Ours]), |suite, (name, case)| suite.case(name, case)).main()
 }

@@ -1,0 +1,158 @@
+//! What a run owes a kernel: an index of its modules (depmod), an initramfs. A note in `<tree>/.dkms/owed/<what>/` is made
+//! before anything changes, and goes when the debt is paid. The next run pays for one that was killed.
+//!
+//! While its run lives, a flock is on the note: another run's debts are its own business. Its process number would not tell:
+//! after a boot, and in every container, it is somebody else's.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::durable::{self, FileError, NEW, at};
+use crate::names::Release;
+use crate::plan::Owed;
+use crate::tree::Trees;
+
+/// What is owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Debt {
+    /// depmod.
+    Depmod,
+    /// A new initramfs; the note says which modules' change calls for it.
+    Initramfs,
+}
+
+/// One note.
+#[derive(Debug)]
+pub struct Note {
+    path: PathBuf,
+    /// The kernel.
+    pub release: Release,
+}
+
+/// The notes of this process, locked as long as it lives.
+static OWN: Mutex<BTreeMap<PathBuf, File>> = Mutex::new(BTreeMap::new());
+
+fn own() -> MutexGuard<'static, BTreeMap<PathBuf, File>> {
+    OWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Debt {
+    fn dir(self, trees: &Trees) -> PathBuf {
+        trees.state("owed").join(match self {
+            Self::Depmod => "depmod",
+            Self::Initramfs => "initramfs",
+        })
+    }
+
+    /// Notes it, durably. Says whether this run had not noted it already.
+    pub fn note(self, trees: &Trees, release: &Release, text: &str) -> Result<bool, FileError> {
+        let dir = self.dir(trees);
+        let mut own = own();
+        if own.keys().any(|path| path.parent() == Some(&dir) && release_of(path).as_ref() == Some(release)) {
+            return Ok(false);
+        }
+        durable::own_dirs(&dir)?;
+        let word = durable::unique();
+        let (temp, path) = (dir.join(format!("{NEW}{word}")), dir.join(format!("{release}@{word}")));
+        let file = durable::write_new(&temp, text.as_bytes(), 0o600)?;
+        // Before it has its name: nobody may take it for a dead run's.
+        flock(&file, FlockOperation::LockExclusive).map_err(|error| at("lock", &temp)(error.into()))?;
+        file.sync_all().map_err(at("write", &temp))?;
+        fs::rename(&temp, &path).map_err(at("replace", &path))?;
+        durable::sync(&dir)?;
+        own.insert(path, file);
+        Ok(true)
+    }
+
+    /// What runs that are no more left unpaid.
+    pub fn left(self, trees: &Trees) -> Vec<Note> {
+        let own = own();
+        let entries = fs::read_dir(self.dir(trees)).into_iter().flatten().flatten().map(|entry| entry.path());
+        let dead = entries.filter(|path| !own.contains_key(path) && is_dead(path));
+        dead.filter_map(|path| Some(Note { release: release_of(&path)?, path })).collect()
+    }
+
+    /// What this run, and those that are no more, owe the kernel: paid by whoever pays now.
+    pub fn payable(self, trees: &Trees, release: &Release) -> Vec<Note> {
+        let dir = self.dir(trees);
+        let of_this_run: Vec<PathBuf> = own().keys().filter(|path| path.parent() == Some(&dir)).cloned().collect();
+        let of_this_run = of_this_run.into_iter().filter_map(|path| Some(Note { release: release_of(&path)?, path }));
+        of_this_run.chain(self.left(trees)).filter(|note| note.release == *release).collect()
+    }
+}
+
+/// What runs that are no more owe the kernels, for a plan.
+pub fn left(trees: &Trees) -> Vec<Owed> {
+    let mut left: Vec<Owed> = Vec::new();
+    for (debt, what) in [(Debt::Depmod, "depmod"), (Debt::Initramfs, "initramfs")] {
+        left.extend(debt.left(trees).into_iter().map(|note| Owed { kernel: note.release, what }));
+    }
+    left.sort();
+    left.dedup();
+    left
+}
+
+impl Note {
+    /// What was noted.
+    pub fn text(&self) -> String {
+        fs::read_to_string(&self.path).unwrap_or_default()
+    }
+
+    /// Whether it is of this run.
+    pub fn is_own(&self) -> bool {
+        own().contains_key(&self.path)
+    }
+
+    /// Paid.
+    pub fn forget(self) -> Result<(), FileError> {
+        durable::remove_any(&self.path)?;
+        own().remove(&self.path);
+        Ok(())
+    }
+}
+
+fn release_of(path: &Path) -> Option<Release> {
+    let (release, _) = path.file_name()?.to_str()?.rsplit_once('@')?;
+    Release::new(release).ok()
+}
+
+fn is_dead(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::root::Root;
+
+    #[test]
+    fn a_debt_is_a_dead_runs_when_nobody_has_its_note_locked() {
+        let tmp = tempfile::tempdir().unwrap();
+        let trees = Trees::new(Root::at(tmp.path()).unwrap());
+        let release = Release::new("6.1").unwrap();
+        let dir = Debt::Depmod.dir(&trees);
+        durable::own_dirs(&dir).unwrap();
+        // A run that is no more; its number is that of a process which lives.
+        fs::write(dir.join("6.1@1-0123"), "").unwrap();
+        // One that lives, in another process: it holds its note by an open file of its own.
+        let other = dir.join("6.1@99999999-4567");
+        fs::write(&other, "").unwrap();
+        let file = File::open(&other).unwrap();
+        flock(&file, FlockOperation::LockExclusive).unwrap();
+        assert_eq!(left(&trees), [Owed { kernel: release.clone(), what: "depmod" }]);
+        assert!(Debt::Depmod.note(&trees, &release, "").unwrap());
+        assert!(!Debt::Depmod.note(&trees, &release, "").unwrap());
+        assert_eq!(Debt::Depmod.left(&trees).len(), 1);
+        assert_eq!(Debt::Initramfs.payable(&trees, &release).len(), 0);
+        for note in Debt::Depmod.payable(&trees, &release) {
+            note.forget().unwrap();
+        }
+        assert_eq!(fs::read_dir(&dir).unwrap().flatten().map(|entry| entry.path()).collect::<Vec<_>>(), [other]);
+        drop(file);
+        assert_eq!(Debt::Depmod.left(&trees).len(), 1);
+    }
+}
