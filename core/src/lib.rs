@@ -28,6 +28,7 @@ pub mod host;
 pub mod install;
 pub mod journal;
 pub mod kernel;
+pub mod lint;
 pub mod loadable;
 pub(crate) mod lock;
 pub mod names;

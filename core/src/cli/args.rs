@@ -161,6 +161,7 @@ impl Args {
     fn check_values(&self) -> Result<(), UsageError> {
         let formats: &[&str] = match self.verb_name() {
             "mkpkg" | "mkdeb" | "mkrpm" => &["deb", "rpm", "arch"],
+            "lint" => &["text", "json", "sarif"],
             _ => &["text", "json"],
         };
         let distributions: &[&str] = &["redhat", "suse", "debian"];
@@ -214,7 +215,9 @@ impl Args {
             } else {
                 self.archive = Some(path.to_owned());
             }
-        } else if path.is_dir() && path.join("dkms.conf").exists() {
+        } else if path.is_dir()
+            && (path.join("dkms.conf").exists() || self.verb.is_some_and(|verb| verb.operands == table::DIRECTORY))
+        {
             self.source = Some(path.to_owned());
         } else if self.module.is_none() {
             self.take_module(&word);

@@ -69,7 +69,7 @@ pub const OPTIONS: &[Opt] = &[
     value("kernelsourcedir", "DIR", "The kernel headers to build with"),
     value("directive", "NAME=VALUE", "A dkms.conf directive to override; may be repeated"),
     value("root", "DIR", "Work on the system below this directory"),
-    value("format", "FORMAT", "Output format: text or json; of mkpkg: deb, rpm or arch"),
+    value("format", "FORMAT", "Output format: text or json; of lint also sarif; of mkpkg: deb, rpm or arch"),
     value("distro", "redhat|suse|debian|ubuntu", "The distribution of the installer (default: this one)"),
     value("media", "dud|iso", "The format of a driver disk for SUSE (default dud)"),
     value("release", "RELEASE", "The release of SUSE for the driver disk (leap15.6, sle15, tw, …)").short('r'),
@@ -95,7 +95,7 @@ pub const OPTIONS: &[Opt] = &[
     flag("binaries", "Package the built modules instead of the source"),
     flag("source-only", "Archive the source without built modules"),
     flag("dry-run", "Print what would be done, and why; change nothing"),
-    flag("strict", "Fail if any wanted module is missing"),
+    flag("strict", "Fail if any wanted module is missing; of lint: also for warnings"),
     flag("long", "Print more: results, reasons, logs"),
     flag("quiet", "Print nothing, not even errors").short('q'),
     flag("verbose", "Show commands and their output"),
@@ -131,6 +131,8 @@ pub enum Id {
     GenerateMok,
     Mok,
     Sign,
+    Lint,
+    Init,
 }
 
 /// A command.
@@ -205,6 +207,8 @@ const DISK: &[&str] = &[
 ];
 
 const PACKAGE: &str = "NAME/VERSION";
+/// A directory that need not hold a dkms.conf.
+pub(super) const DIRECTORY: &str = "[DIR]";
 const SOURCE: &str = "NAME/VERSION | DIR | dkms.conf | TARBALL";
 const BUILDING: &[&str] = &[
     "kernelver",
@@ -426,6 +430,22 @@ pub const VERBS: &[Entry] = &[
         options: &["kernelver", "arch", "all", "dry-run"],
         rules: Rules { root: true, all: true, classic: false, ..WRITES },
     },
+    Entry {
+        id: Id::Lint,
+        name: "lint",
+        about: "Look for mistakes in a dkms.conf and the source beside it",
+        operands: DIRECTORY,
+        options: &["format", "strict"],
+        rules: Rules { classic: false, ..PLAIN },
+    },
+    Entry {
+        id: Id::Init,
+        name: "init",
+        about: "Write a dkms.conf for a source that has a Kbuild or Makefile",
+        operands: DIRECTORY,
+        options: &["force", "dry-run"],
+        rules: Rules { classic: false, ..PLAIN },
+    },
 ];
 
 /// The verb called `name`.
@@ -508,6 +528,7 @@ fn about(operands: &str) -> &'static str {
         "[NAME[/VERSION]]" => "Only this package; wildcards of the shell are understood",
         "[NAME]" => "Only this package",
         "TARBALL" => "The archive",
+        DIRECTORY => "The source's directory (default: this one)",
         _ => "What to do",
     }
 }

@@ -30,6 +30,9 @@ pub enum Verb {
     /// With `--format json` or not.
     Mok(Mok, bool),
     Sign(Reach),
+    /// With `--strict` or not.
+    Lint(Listing, bool),
+    Init,
 }
 
 /// The kernels that a verb is about.
@@ -48,6 +51,16 @@ pub struct Show {
     pub json: bool,
     /// `--long`.
     pub long: bool,
+}
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    Text,
+    /// `--format json`.
+    Json,
+    /// `--format sarif`.
+    Sarif,
 }
 
 /// What goes into an archive.
@@ -137,6 +150,15 @@ impl Verb {
                 show.json,
             ),
             Id::Sign => Self::Sign(reach),
+            Id::Lint => Self::Lint(
+                match args.value("format") {
+                    Some("json") => Listing::Json,
+                    Some("sarif") => Listing::Sarif,
+                    _ => Listing::Text,
+                },
+                args.flag("strict"),
+            ),
+            Id::Init => Self::Init,
         })
     }
 }

@@ -6,6 +6,7 @@ mod build;
 mod generate_mok;
 mod kernel;
 mod ldtarball;
+mod lint;
 mod matching;
 mod mkpkg;
 mod mktarball;
@@ -75,6 +76,8 @@ fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, E
         Verb::GenerateMok => generate_mok::run(ctx, args, reporter),
         Verb::Mok(what, json) => mok::run(ctx, args, &what, json, reporter),
         Verb::Sign(reach) => sign::run(ctx, args, reach, reporter),
+        Verb::Lint(listing, strict) => lint::run(ctx, args, listing, strict, reporter),
+        Verb::Init => lint::init(ctx, args, reporter),
     }
 }
 
