@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue};
 
-use super::table::{self, EVENTS, Entry, OPTIONS};
+use super::table::{self, Entry, OPTIONS};
 use crate::error::UsageError;
 
 use crate::names::{Package, Release};
@@ -159,19 +159,9 @@ impl Args {
 
     /// Values that only the verb tells right from wrong.
     fn check_values(&self) -> Result<(), UsageError> {
-        let formats: &[&str] = match self.verb_name() {
-            "mkpkg" | "mkdeb" | "mkrpm" => &["deb", "rpm", "arch"],
-            "lint" => &["text", "json", "sarif"],
-            _ => &["text", "json"],
-        };
-        let distributions: &[&str] = &["redhat", "suse", "debian"];
-        for (name, allowed) in [
-            ("format", formats),
-            ("distro", distributions),
-            ("initramfs", &["auto", "later", "never"][..]),
-            ("event", EVENTS),
-        ] {
-            if let Some(value) = self.value(name).filter(|value| !allowed.contains(value)) {
+        for (name, value) in &self.values {
+            let Some(allowed) = table::values(self.verb_name(), name) else { continue };
+            if !allowed.contains(&value.as_str()) {
                 return Err(UsageError::BadValue(format!(
                     "--{name} takes one of {}, not {value:?}.",
                     allowed.join(", ")

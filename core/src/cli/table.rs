@@ -1,5 +1,6 @@
 //! The one table of verbs and options: parsing, help, man pages and completions all read it.
 
+use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Command};
 
 /// An option of the command line.
@@ -74,7 +75,7 @@ pub const OPTIONS: &[Opt] = &[
     value("media", "dud|iso", "The format of a driver disk for SUSE (default dud)"),
     value("release", "RELEASE", "The release of SUSE for the driver disk (leap15.6, sle15, tw, …)").short('r'),
     value("package-release", "WORD", "The package's own revision (default 1)"),
-    value("maintainer", "'NAME <ADDRESS>'", "The maintainer of the package"),
+    value("maintainer", "NAME <ADDRESS>", "The maintainer of the package"),
     value("licence", "SPDX", "The licence (default: from the source)"),
     value("summary", "TEXT", "One line about the package"),
     value("kernel-package", "NAME[=VERSION]", "The package of the kernel that the modules are built for"),
@@ -448,6 +449,20 @@ pub const VERBS: &[Entry] = &[
     },
 ];
 
+/// The words that `option` of the verb called `verb` takes, if it does not take any.
+pub fn values(verb: &str, option: &str) -> Option<&'static [&'static str]> {
+    Some(match (option, verb) {
+        ("format", "mkpkg" | "mkdeb" | "mkrpm") => &["deb", "rpm", "arch"],
+        ("format", "lint") => &["text", "json", "sarif"],
+        ("format", _) => &["text", "json"],
+        ("distro", _) => &["redhat", "suse", "debian", "ubuntu"],
+        ("media", _) => &["dud", "iso"],
+        ("initramfs", _) => &["auto", "later", "never"],
+        ("event", _) => EVENTS,
+        _ => return None,
+    })
+}
+
 /// The verb called `name`.
 pub fn verb(name: &str) -> Option<&'static Entry> {
     VERBS.iter().find(|verb| verb.name == name)
@@ -492,8 +507,17 @@ pub fn parser() -> Command {
 
 /// The same table as a tree of commands: what help, man pages and completions are made from.
 pub fn documentation() -> Command {
-    let shown = |opt| argument(opt, ArgAction::SetTrue);
-    let pick = |names: &[&str]| OPTIONS.iter().filter(|opt| names.contains(&opt.long)).map(shown).collect::<Vec<_>>();
+    // What the help says of the words is in the value's name, or in its text.
+    let shown = |verb: &str, opt: &Opt| {
+        let arg = argument(opt, ArgAction::SetTrue);
+        match values(verb, opt.long) {
+            Some(words) => arg.value_parser(PossibleValuesParser::new(words)).hide_possible_values(true),
+            None => arg,
+        }
+    };
+    let pick = |verb: &str, names: &[&str]| {
+        OPTIONS.iter().filter(|opt| names.contains(&opt.long)).map(|opt| shown(verb, opt)).collect::<Vec<_>>()
+    };
     Command::new("dkms")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Keep kernel modules that live outside the kernel built for every kernel installed")
@@ -502,19 +526,23 @@ pub fn documentation() -> Command {
         .disable_version_flag(true)
         .subcommand_value_name("COMMAND")
         .subcommand_help_heading("Commands")
-        .args(pick(GENERAL).into_iter().map(|arg| arg.global(true)))
+        .args(pick("", GENERAL).into_iter().map(|arg| arg.global(true)))
         .subcommands(VERBS.iter().map(|verb| {
             let command = Command::new(verb.name)
                 .about(verb.about)
                 .disable_help_flag(true)
                 .disable_version_flag(true)
-                .args(pick(verb.options));
+                .args(pick(verb.name, verb.options));
             if verb.operands.is_empty() {
                 command
             } else {
                 let optional = verb.operands.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
                 let name = optional.unwrap_or(verb.operands);
-                let arg = Arg::new("operand").value_name(name).help(about(verb.operands));
+                let mut arg = Arg::new("operand").value_name(name).help(about(verb.operands));
+                let words: Vec<_> = name.split(" | ").filter(|word| verb.names_word(word)).collect();
+                if !words.is_empty() {
+                    arg = arg.value_parser(PossibleValuesParser::new(words)).hide_possible_values(true);
+                }
                 command.arg(arg.required(optional.is_none()))
             }
         }))
@@ -541,6 +569,14 @@ mod tests {
     fn the_table_is_a_valid_parser() {
         parser().debug_assert();
         documentation().debug_assert();
+    }
+
+    /// A quote in a value's name ends zsh's text for it too early.
+    #[test]
+    fn names_of_values_need_no_quotes() {
+        for opt in OPTIONS {
+            assert!(!opt.value.unwrap_or_default().contains(['\'', '"', '`', '$']), "{}", opt.long);
+        }
     }
 
     #[test]

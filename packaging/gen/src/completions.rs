@@ -85,6 +85,16 @@ mod tests {
         }
     }
 
+    /// The words that options and operands take are in all three.
+    #[test]
+    fn every_shell_knows_the_words() {
+        for (name, text) in made() {
+            for word in ["sarif", "later", "kernel-gone", "ubuntu", "enroll", "iso"] {
+                assert!(text.contains(word), "{name}: {word}");
+            }
+        }
+    }
+
     /// What a real bash offers for the last of `words`, in a root with two packages and two kernels.
     #[allow(clippy::disallowed_methods)] // the way through dkms-core is for the program, not for its tests
     fn offered(words: &[&str]) -> Vec<String> {
@@ -126,6 +136,13 @@ mod tests {
         assert_eq!(offered(&["build", "--kernelver", "=", "6.12"]), ["6.12.1"]);
         assert_eq!(offered(&["build", "-m", "he"]), ["hello/1.0"]);
         assert_eq!(offered(&["install", "--symlink"]), ["--symlink-modules"]);
+        assert_eq!(offered(&["mkpkg", "he"]), ["hello/1.0"]);
+        assert_eq!(offered(&["status", "--format", ""]), ["text", "json"]);
+        assert_eq!(offered(&["lint", "--format", "s"]), ["sarif"]);
+        assert_eq!(offered(&["reconcile", "--initramfs", "l"]), ["later"]);
+        assert_eq!(offered(&["reconcile", "--event", "kernel-g"]), ["kernel-going", "kernel-gone"]);
+        assert_eq!(offered(&["mkdriverdisk", "--distro", ""]), ["redhat", "suse", "debian", "ubuntu"]);
+        assert_eq!(offered(&["mok", "e"]), ["enroll"]);
         assert_eq!(offered(&["remove", "--symlink"]), [""], "an option that means nothing to it");
     }
 }

@@ -5,6 +5,7 @@
 //! ([`dkms_core::cli::table`]), so that neither can lag behind.
 
 mod completions;
+mod examples;
 mod man;
 
 use std::path::Path;

@@ -8,6 +8,8 @@ use clap::Command;
 use clap_mangen::Man;
 use fs_err as fs;
 
+use crate::examples::USES;
+
 /// The line of dkms.8 that the options take the place of.
 const OPTIONS: &str = ".\\\" @OPTIONS@\n";
 /// The pages that are installed as they were written.
@@ -29,7 +31,7 @@ pub fn pages(source: &Path, documentation: &Command) -> Result<Vec<(String, Stri
         if PLAIN.contains(&name.as_str()) {
             continue;
         }
-        let generated = verb_page(documentation, verb, date(&text)?)?;
+        let generated = verb_page(documentation, verb, &text)?;
         // A verb that there is more to say of has a page by hand.
         let page = match fs::read_to_string(source.join(&name)) {
             Ok(text) => {
@@ -57,7 +59,7 @@ fn options(documentation: &Command) -> Result<String> {
     }
     let mut text = Vec::new();
     Man::new(all).render_options_section(&mut text)?;
-    let text = String::from_utf8(text)?;
+    let text = plain_apostrophes(&String::from_utf8(text)?);
     // The section's own heading: dkms.8 has one, with words of introduction.
     Ok(text.lines().filter(|line| !line.starts_with(".SH")).flat_map(|line| [line, "\n"]).collect())
 }
@@ -79,25 +81,82 @@ fn date(page: &str) -> Result<&str> {
     title.split(' ').nth(2).context("dkms.8 has no date")
 }
 
-fn verb_page(documentation: &Command, verb: &Command, date: &str) -> Result<String> {
+/// The page of a verb: its description and its exit codes are those of dkms.8, `text`.
+fn verb_page(documentation: &Command, verb: &Command, text: &str) -> Result<String> {
+    let date = date(text)?;
     let name = format!("dkms-{}", verb.get_name());
-    let command = verb
-        .clone()
-        .display_name(name)
-        .bin_name(format!("dkms {}", verb.get_name()))
-        .args(documentation.get_opts_and_flags().cloned());
+    let command = verb.clone().display_name(name).bin_name(format!("dkms {}", verb.get_name()));
     let man = Man::new(command)
         .section("8")
         .date(date)
         .manual("System Administration")
         .source(format!("dkms {}", env!("CARGO_PKG_VERSION")));
-    let mut text = Vec::new();
-    man.render_title(&mut text)?;
-    man.render_name_section(&mut text)?;
-    man.render_synopsis_section(&mut text)?;
-    man.render_options_section(&mut text)?;
-    let text = String::from_utf8(text)?;
-    Ok(format!("{text}.SH \"SEE ALSO\"\n.BR dkms (8),\n.BR dkms.conf (5)\n"))
+    let rendered = |section: &dyn Fn(&mut Vec<u8>) -> std::io::Result<()>| -> Result<String> {
+        let mut text = Vec::new();
+        section(&mut text)?;
+        Ok(plain_apostrophes(&String::from_utf8(text)?))
+    };
+    let mut page = rendered(&|text| man.render_title(text))?;
+    page += &rendered(&|text| man.render_name_section(text))?;
+    page += &rendered(&|text| man.render_synopsis_section(text))?;
+    page += ".SH DESCRIPTION\n";
+    page += &description(text, verb.get_name())?;
+    if verb.get_opts_and_flags().next().is_some() {
+        page += &rendered(&|text| man.render_options_section(text))?;
+    } else {
+        page += ".SH OPTIONS\n";
+    }
+    page += ".PP\nThe options of all commands are described in\n.BR dkms (8):\n";
+    let general: Vec<_> = documentation.get_opts_and_flags().filter_map(clap::Arg::get_long).collect();
+    page += &general
+        .iter()
+        .map(|long| format!("\\fB\\-\\-{}\\fR", long.replace('-', "\\-")))
+        .collect::<Vec<_>>()
+        .join(",\n");
+    page += ".\n";
+    if let Some((_, examples, codes)) = USES.iter().find(|(name, ..)| *name == verb.get_name()) {
+        page += ".SH EXAMPLES\n";
+        for (line, what) in *examples {
+            page += &format!(".TP\n.B {}\n{what}.\n", line.replace('-', "\\-"));
+        }
+        page += ".SH \"EXIT STATUS\"\n";
+        for code in *codes {
+            page += &exit_status(text, code).with_context(|| format!("dkms.8 has no exit status {code}"))?;
+        }
+    }
+    Ok(format!("{page}.SH \"SEE ALSO\"\n.BR dkms (8),\n.BR dkms.conf (5)\n"))
+}
+
+/// What dkms.8 says of a verb.
+fn description(text: &str, verb: &str) -> Result<String> {
+    let heading = |line: &str| {
+        let rest = line.strip_prefix(".SS \"dkms ").and_then(|rest| rest.strip_prefix(verb));
+        rest.is_some_and(|rest| rest.starts_with([' ', '"']))
+    };
+    let lines: Vec<_> = text
+        .lines()
+        .skip_while(|line| !heading(line))
+        .skip(1)
+        .take_while(|line| !line.starts_with(".SS") && !line.starts_with(".SH"))
+        .collect();
+    anyhow::ensure!(!lines.is_empty(), "dkms.8 says nothing of {verb}");
+    Ok(lines.iter().flat_map(|line| [*line, "\n"]).collect())
+}
+
+/// The paragraph of dkms.8 about an exit code.
+fn exit_status(text: &str, code: &str) -> Option<String> {
+    let (_, rest) = text.split_once(".SH \"EXIT STATUS\"\n")?;
+    let rest = rest.split("\n.SH ").next()?;
+    let tag = |paragraph: &&str| {
+        paragraph.lines().next().is_some_and(|line| line.strip_prefix(".B ").unwrap_or(line) == code)
+    };
+    rest.split(".TP\n").find(tag).map(|paragraph| format!(".TP\n{}\n", paragraph.trim_end()))
+}
+
+/// clap_mangen writes an apostrophe as a string that each section defines anew, and that is not there in a section by itself.
+fn plain_apostrophes(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.starts_with(".ie \\n(.g .ds Aq") && !line.starts_with(".el .ds Aq"));
+    lines.flat_map(|line| [line, "\n"]).collect::<String>().replace("\\*(Aq", "\\(aq")
 }
 
 trait OptsAndFlags {
@@ -129,6 +188,39 @@ mod tests {
             let heading = format!(".SS \"dkms {}", verb.get_name());
             assert!(page.contains(&heading), "dkms.8 says nothing of {}", verb.get_name());
             assert!(pages.iter().any(|(name, _)| *name == format!("dkms-{}.8", verb.get_name())));
+        }
+    }
+
+    /// A reader of any verb's page finds what it does, examples and exit codes, and the roff of all pages is sound.
+    #[test]
+    fn every_page_has_its_sections() {
+        for (name, page) in made() {
+            assert!(!page.contains("\\*("), "{name} uses a string that nobody defines");
+            assert!(
+                !page.lines().any(|line| line.starts_with('\'')),
+                "{name}: a line that begins with an apostrophe is a request"
+            );
+            if name == "dkms-mok.8" || !name.starts_with("dkms-") || !name.ends_with(".8") {
+                continue;
+            }
+            for section in ["DESCRIPTION", "OPTIONS", "EXAMPLES", "EXIT STATUS", "SEE ALSO"] {
+                let heading =
+                    |line: &str| line.strip_prefix(".SH ").is_some_and(|title| title.trim_matches('"') == section);
+                assert!(page.lines().any(heading), "{name} has no {section}");
+            }
+        }
+    }
+
+    /// The examples are command lines that dkms takes.
+    #[test]
+    fn examples_are_understood() {
+        for (verb, examples, _) in USES {
+            for (line, _) in *examples {
+                let words = line.split(' ').skip(1).map(std::ffi::OsString::from);
+                let args = dkms_core::cli::args::Args::parse(words).unwrap();
+                assert!(args.unknown.is_empty(), "{line}");
+                assert_eq!(args.verb_name(), *verb, "{line}");
+            }
         }
     }
 
