@@ -100,5 +100,9 @@ pub const USES: &[Use] = &[
         ],
         &["0", "2", "8", "9"],
     ),
-    ("init", &[("dkms init -m hello -v 1.0", "writes a dkms.conf for the source in this directory")], &["0", "1", "2", "9", "18"]),
+    (
+        "init",
+        &[("dkms init -m hello -v 1.0", "writes a dkms.conf for the source in this directory")],
+        &["0", "1", "2", "9", "18"],
+    ),
 ];
