@@ -33,6 +33,8 @@ pub struct Machine {
     pub rpm_scriptlet: Option<RpmScriptlet>,
     /// The process whose script called us, as `<pid>-<start time>`: rpm, where `--rpm_safe_upgrade` is given.
     pub grandparent: Option<String>,
+    /// Whether a person reads the output: standard output and error are a terminal.
+    pub terminal: bool,
     /// Whether standard error is the journal: what is logged would be there twice.
     pub journal: bool,
     /// `NO_WEAK_MODULES` of the caller is set.

@@ -20,16 +20,17 @@ pub enum UsageError {
     /// Two verbs.
     #[error("Cannot specify more than one action: {0} and {1}.")]
     TwoVerbs(&'static str, &'static str),
-    /// No verb; the word that stands in its place.
-    #[error("{}\ndkms --help lists all commands.", no_verb(.0.as_ref()))]
-    NoVerb(Option<String>),
+    /// No verb; the word that stands in its place, and the verb that it may have been meant to be.
+    #[error("{}\ndkms --help lists all commands.", no_verb(.0.as_ref(), *.1))]
+    NoVerb(Option<String>, Option<&'static str>),
     /// A word that is no UTF-8, or a value that is none of those allowed.
     #[error("{0}")]
     BadValue(String),
 }
 
-fn no_verb(word: Option<&String>) -> String {
-    word.map_or_else(|| "No command was given.".to_owned(), |word| format!("Unknown command: {word}."))
+fn no_verb(word: Option<&String>, meant: Option<&str>) -> String {
+    let meant = meant.map(|meant| format!(" Did you mean {meant}?")).unwrap_or_default();
+    word.map_or_else(|| "No command was given.".to_owned(), |word| format!("Unknown command: {word}.{meant}"))
 }
 
 /// A diagnostic of the compiler, the linker, modpost or make.
@@ -76,7 +77,7 @@ pub enum Error {
     #[error("{0} and {1} exclude each other.")]
     Conflict(&'static str, &'static str, u8),
     /// `--all` where it has no meaning.
-    #[error("The action {0} does not support the --all parameter.")]
+    #[error("The action {} does not support the --all parameter.{}", .0, for_all_kernels(.0))]
     NoAll(&'static str),
     /// A verb for exactly one kernel.
     #[error("The action {0} requires exactly one kernel version parameter on the command line.")]
@@ -521,6 +522,11 @@ fn duration(time: std::time::Duration) -> String {
         seconds if seconds % 60 == 0 => format!("{} min", seconds / 60),
         seconds => format!("{seconds} s"),
     }
+}
+
+/// What does for every kernel what the verb does for one.
+fn for_all_kernels(verb: &str) -> &'static str {
+    if verb == "autoinstall" { "\nFor every installed kernel: dkms reconcile --all-kernels" } else { "" }
 }
 
 /// A line more, if there is one.

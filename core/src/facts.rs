@@ -19,7 +19,7 @@ use crate::kernel::identity::KernelIdentity;
 use crate::kernel::installed::{self, Presence};
 use crate::kernel::kernelvariables;
 use crate::kernel::{self, Config, Headers, Toolchain, relocate};
-use crate::names::{Kernel, Package, Release};
+use crate::names::{Kernel, Package, Release, nearest};
 use crate::process::{self, Environment, Output};
 use crate::tree::identity::Identity;
 
@@ -383,7 +383,9 @@ impl<'a> Facts<'a> {
         if there.is_empty() {
             return String::new();
         }
-        format!("\nThis kernel is not installed here. Those that are, to be named with -k: {}", there.join(", "))
+        let meant = nearest(release.as_str(), there.iter().map(String::as_str));
+        let meant = meant.map(|meant| format!(" Did you mean {meant}?")).unwrap_or_default();
+        format!("\nThis kernel is not installed here.{meant} Those that are, to be named with -k: {}", there.join(", "))
     }
 }
 

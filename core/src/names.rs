@@ -21,6 +21,12 @@ pub struct NameError {
     pub why: &'static str,
 }
 
+/// The one of `known` that `word` is one or two slips away from. Short names have many neighbours: one slip there.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let slips = known.into_iter().map(|name| (strsim::damerau_levenshtein(word, name), name));
+    slips.filter(|(slips, name)| *slips <= if name.len() < 8 { 1 } else { 2 }).min().map(|(_, name)| name)
+}
+
 fn check(what: &'static str, text: &str) -> Result<(), NameError> {
     let why = if text.is_empty() {
         "it is empty"

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::cli::args::{self, Args};
+use crate::cli::table::Id;
 use crate::cli::{surroundings, table};
 use crate::error::{Error, UsageError};
 use crate::process::stop::{self, Stop};
@@ -57,13 +58,13 @@ fn run(words: Vec<OsString>) -> u8 {
     for option in &args.deprecated {
         reporter.report(Event::Deprecated(format!("--{option}")));
     }
-    for word in &args.unknown {
-        reporter.warning(&[&format!("Unexpected argument: {word}.")]);
-    }
     if let Err(error) = args.entry() {
         let error = Error::Usage(error);
         reporter.report(Event::Error(error.lines()));
         return error.code();
+    }
+    for word in args.unknown.iter().filter(|_| args.verb.is_some_and(|verb| verb.rules.classic)) {
+        reporter.warning(&[&format!("Unexpected argument: {word}.")]);
     }
     let ctx = match surroundings::context(&args) {
         Ok(ctx) => ctx,
@@ -76,6 +77,14 @@ fn run(words: Vec<OsString>) -> u8 {
         reporter.report(Event::Note(ctx.framework.stderr.trim_end().to_owned()));
     }
     for (name, value) in &ctx.framework.unusable {
+        if *name == "policy" {
+            // A slip of the pen must not switch off that failures count.
+            reporter.report(Event::Error(vec![
+                format!("framework.conf: policy={value:?} is not valid: \"fail\" is used until it is corrected."),
+                "It is warn or fail; see dkms-framework.conf(5).".to_owned(),
+            ]));
+            continue;
+        }
         reporter.warning(&[&format!(
             "framework.conf: {name}={value:?} is not valid; the default is used. See dkms-framework.conf(5)."
         )]);
@@ -84,7 +93,19 @@ fn run(words: Vec<OsString>) -> u8 {
         reporter.warning(&[&unknown]);
     }
     let code = event::run(&ctx, &args, &reporter);
-    stop::requested().map_or(code, Stop::code)
+    if let Some(stop) = stop::requested() {
+        return stop.code();
+    }
+    // What a change comes to does not depend on who listens; a list that nobody got is no list.
+    let lists = args.verb.is_some_and(|verb| verb.id == Id::Status) || args.value("format") == Some("json");
+    match reporter.lost() {
+        Some(why) if lists && code == 0 => {
+            let error = Error::Io(std::io::Error::new(why.kind(), format!("cannot write the output: {why}")));
+            reporter.report(Event::Error(error.lines()));
+            error.code()
+        }
+        _ => code,
+    }
 }
 
 /// The help of a verb, or of the program.

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dkms_core::cli::args::Args;
 use dkms_core::cli::surroundings;
+use dkms_core::cli::table::{Id, VERBS as VERB_TABLE};
 use dkms_core::command;
 use dkms_core::names::{Kernel, Package};
 use dkms_core::reconcile::superseded::is_marked;
@@ -200,9 +201,38 @@ fn main() -> ExitCode {
     }
     eprintln!("{} cases, {} failed", cases.len(), failures.len());
     if wanted.is_none() {
+        nothing_is_written(&base);
         each_conf_is_evaluated_once(&base);
     }
     ExitCode::from(u8::from(!failures.is_empty()))
+}
+
+/// No dry run of any verb leaves a trace, whatever it is about. (Those of `dkms-mkpkg` are another program's.)
+fn nothing_is_written(base: &Bed) {
+    let bed = base.copy();
+    bed.ok("build one/1.0 -k {k1}");
+    // Keys are made only where something is signed.
+    bed.write("etc/dkms/framework.conf.d/test.conf", "try_sign_modules=true\n");
+    let changing = VERB_TABLE.iter().filter(|verb| verb.options.contains(&"dry-run") && verb.id != Id::Mkpkg);
+    for verb in changing {
+        let operands = match verb.name {
+            "add" => "follower/1.0",
+            "ldtarball" => "{root}/srv/one.tar --force",
+            "match" => "--templatekernel {k1} -k {k2}",
+            "autoinstall" | "kernel_preinst" | "kernel_postinst" | "kernel_prerm" | "reconcile" | "generate_mok" => {
+                "-k {k1}"
+            }
+            "mok" => "enroll -k {k1}",
+            "init" => "{root}/srv/one",
+            "sign" => "--all",
+            _ => "one/1.0 -k {k1}",
+        };
+        let before = bed.everything();
+        let (_, said) = bed.run(&format!("{} {operands} --dry-run", verb.name));
+        let after = bed.everything();
+        let traces: Vec<_> = before.symmetric_difference(&after).collect();
+        assert!(traces.is_empty(), "{}: {traces:?}\n{said:?}", verb.name);
+    }
 }
 
 /// A dkms.conf is evaluated once for each kernel in a run, and not at all where nothing is to be done.
@@ -492,6 +522,25 @@ impl Bed {
         let (package, kernel) = (Package::new(name, version).unwrap(), Kernel::new(kernel, "x86_64").unwrap());
         let record = Record::load(&self.trees(), &package, &kernel).unwrap();
         record.is_some_and(|record| !format!("{:?}", record.outcome).starts_with("Installed"))
+    }
+
+    /// Each file, with its inode, length and time; not the locks, which readers take, too.
+    fn everything(&self) -> BTreeSet<(PathBuf, u64, u64, i64)> {
+        let mut found = BTreeSet::new();
+        let mut dirs = vec![self.dir.path().to_owned()];
+        while let Some(dir) = dirs.pop() {
+            for entry in fs_err::read_dir(&dir).unwrap() {
+                let path = entry.unwrap().path();
+                let meta = fs_err::symlink_metadata(&path).unwrap();
+                if meta.is_dir() && path.file_name().unwrap() != "locks" {
+                    dirs.push(path.clone());
+                }
+                if !meta.is_dir() && path.file_name().unwrap() != "lock" {
+                    found.insert((path, meta.ino(), meta.len(), meta.mtime_nsec()));
+                }
+            }
+        }
+        found
     }
 
     fn look(&self) -> Sight {

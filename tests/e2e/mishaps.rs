@@ -270,6 +270,78 @@ sed -i 's/return 0/return other_value() == 42 ? 0 : -1/; /module.h/a int other_v
 code 0 dkms install needs/1.0 -k $k; [ "$(modinfo -k $k -F depends needs)" = other ] || fail "it does not depend on other"
 "#;
 
+/// One thing that is there twice: a source under two names, an installation under two names of the architecture.
+const TWICE: &str = r#"
+d=/usr/src/xo-0.3-88; mv /usr/src/other-1.0 $d; sed -i 's/^PACKAGE_NAME=.*/PACKAGE_NAME=xo/; s/^PACKAGE_VERSION=.*/PACKAGE_VERSION=0.3-88/' $d/dkms.conf
+dkms add xo/0.3-88 >/dev/null; mkdir -p /var/lib/dkms/xo-0.3/88; ln -s $d /var/lib/dkms/xo-0.3/88/source
+for run in 1 2; do
+	code 0 dkms autoinstall -k $k; has 'only xo/0.3-88 is looked after' /tmp/said; has 'dkms remove xo-0.3/88 --all' /tmp/said
+done
+listed "xo/0.3-88, $k, x86_64" installed || fail "not installed"
+code 0 dkms reconcile -k $k --strict; has 'dkms remove xo-0.3/88 --all' /tmp/said
+code 0 dkms remove xo-0.3/88 --all; code 0 dkms reconcile -k $k; hasnt 'registered twice' /tmp/said
+modprobe -S $k -n other || fail "its module is gone"
+# As another program labelled it.
+code 0 dkms install hello/1.0 -k $k
+mv /var/lib/dkms/hello/1.0/$k/x86_64 /var/lib/dkms/hello/1.0/$k/amd64; rm -f /var/lib/dkms/hello/1.0/$k/amd64/.dkms* /lib/modules/$k/.dkms-manifest.json
+rm /var/lib/dkms/hello/kernel-$k-x86_64; ln -s 1.0/$k/amd64 /var/lib/dkms/hello/kernel-$k-amd64
+code 0 dkms autoinstall -k $k; has 'another name for x86_64' /tmp/said; has "dkms unbuild hello/1.0 -k $k/amd64" /tmp/said
+listed "hello/1.0, $k, x86_64" installed || fail "not installed: $(dkms status)"
+code 0 dkms autoinstall -k $k; hasnt 'another name' /tmp/said
+code 0 dkms unbuild hello/1.0 -k $k/amd64; modprobe -S $k -n hello || fail "its module is gone"
+[ "$(dkms status hello | wc -l)" = 1 ] || fail "$(dkms status)"
+code 0 dkms remove hello/1.0 --all; [ -z "$(find /lib/modules/$k -name 'hello.ko*')" ] || fail "it is still there"
+"#;
+
+/// What somebody else has put in the place of our module stays, is told of, and goes when our package is asked for.
+const REPLACED: &str = r#"
+code 0 dkms install other/1.0 -k $k; code 0 dkms install hello/1.0 -k $k; f=$(ls $updates/hello.ko*); cp $f /root/good
+cp --remove-destination $updates/other.ko* $f
+code 0 dkms reconcile -k $k; has "$f is not the module of hello/1.0" /tmp/said; has "dkms install hello/1.0 -k $k" /tmp/said
+cmp $f $updates/other.ko* || fail "somebody's file is gone"
+code 0 dkms install hello/1.0 -k $k; cmp $f /root/good || fail "not put back"
+code 0 dkms reconcile -k $k; hasnt 'is not the module' /tmp/said
+for harm in ": >$f" "truncate -s 300 $f" "rm $f"; do
+	eval "$harm"; code 0 dkms install hello/1.0 -k $k; cmp $f /root/good || fail "$harm: not put back"; modprobe -S $k -n hello || fail "$harm"
+done
+"#;
+
+/// Slips in kernels, verbs and names: what was meant is named, and nothing is remembered of them.
+const SLIPS: &str = r#"
+slip=${k%?}x; [ $slip != $k ]
+code 21 dkms install hello/1.0 -k $slip; has "Did you mean $k?" /tmp/said
+code 0 dkms reconcile -k $slip; has "no kernel $slip is installed here: did you mean $k?" /tmp/said
+dkms status --long >/tmp/said; hasnt $slip /tmp/said
+[ -z "$(find /var/lib/dkms/.dkms/records -name "$slip")" ] || fail "it is recorded"
+mkdir -p /var/lib/dkms/.dkms/records/hello/1.0/6.0-old
+echo '{"format":1,"package":{"name":"hello","version":"1.0"},"kernel":{"release":"6.0-old","arch":"x86_64"},"outcome":"waiting","for":"headers","at":1}' >/var/lib/dkms/.dkms/records/hello/1.0/6.0-old/x86_64.json
+dkms status --long >/tmp/said; has 6.0-old /tmp/said
+code 0 dkms reconcile; dkms status --long >/tmp/said; hasnt 6.0-old /tmp/said
+code 2 dkms isntall hello/1.0; has 'Did you mean install?' /tmp/said; hasnt Warning /tmp/said
+code 2 dkms install hello/1.0 --froce; has 'Did you mean --force?' /tmp/said
+code 2 dkms reconcile hello; has 'takes no package' /tmp/said
+code 2 dkms install hello/1.0 -k $k --format json; has 'does not take --format' /tmp/said
+code 5 dkms autoinstall --all; has 'reconcile --all-kernels' /tmp/said
+code 0 dkms uninstall hello/1.0 --all; code 0 dkms install hello -k $k; listed "hello/1.0, $k, x86_64" installed || fail "the only version"
+code 1 dkms remove hello --all; has 'Which version of hello? There is 1.0.' /tmp/said
+another 2.0; code 1 dkms install hello -k $k; has 'There is 1.0, 2.0.' /tmp/said
+code 0 dkms remove hello/1.0; has "hello/1.0 stays for kernel $k" /tmp/said; has 'dkms remove hello/1.0 --all' /tmp/said
+(! dkms status --format json >/dev/full 2>/tmp/said) || fail "nobody got it"; has 'cannot write the output' /tmp/said
+(! dkms status >/dev/full 2>/tmp/said) || fail "nobody got it"; dkms status | head -0
+touch /etc/dkms/no-autoinstall; code 0 dkms autoinstall -k $k; has '/etc/dkms/no-autoinstall exists' /tmp/said; rm /etc/dkms/no-autoinstall
+echo 'policy="fial"' >/etc/dkms/framework.conf.d/slip.conf; code 0 dkms status; has 'Error! framework.conf: policy="fial"' /tmp/said
+echo '#error no' >>/usr/src/hello-2.0/hello.c; code 11 dkms reconcile -k $k
+"#;
+
+/// A package's scripts find the modules that it needs, as modprobe does, although depmod's last run is still to come.
+const SCRIPTS_ASK_MODPROBE: &str = r#"
+echo 'BUILD_DEPENDS=other' >>/usr/src/hello-1.0/dkms.conf; echo 'PRE_INSTALL=pre.sh' >>/usr/src/hello-1.0/dkms.conf
+printf '#!/bin/sh\nmodprobe -n -S $kernelver other && echo found >/root/found\n' >/usr/src/hello-1.0/pre.sh; chmod +x /usr/src/hello-1.0/pre.sh
+dkms add hello/1.0 >/dev/null; dkms add other/1.0 >/dev/null
+code 0 dkms autoinstall -k $k; [ -e /root/found ] || fail "the script does not find what its package needs"
+modprobe -S $k -n hello || fail "no depmod"
+"#;
+
 /// The prelude's own checks can fail.
 fn the_scripts_notice() -> Result<()> {
     for text in ["code 0 dkms build nothing/1", "echo a >/tmp/x; has b /tmp/x", "echo a >/tmp/x; hasnt a /tmp/x"] {
@@ -279,7 +351,7 @@ fn the_scripts_notice() -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    let cases: [(&str, &'static str); 16] = [
+    let cases: [(&str, &'static str); 20] = [
         ("removed_meanwhile", REMOVED_MEANWHILE),
         ("another_kernel_meanwhile", ANOTHER_KERNEL_MEANWHILE),
         ("within_a_build", WITHIN_A_BUILD),
@@ -296,6 +368,10 @@ fn main() -> ExitCode {
         ("what_authors_get_wrong", AUTHORS),
         ("lines_of_scripts", SCRIPT_LINES),
         ("makefiles_in_order", MAKEFILES),
+        ("there_twice", TWICE),
+        ("replaced_by_somebody", REPLACED),
+        ("slips", SLIPS),
+        ("scripts_ask_modprobe", SCRIPTS_ASK_MODPROBE),
     ];
     cases
         .into_iter()

@@ -279,7 +279,7 @@ fn snapshot_without_var() -> Result<()> {
     ensure!(said.contains(&there) && said.ends_with(&there), "{said}");
     let after = said.rsplit("DKMS summary").next().unwrap_or_default();
     ensure!(!after.contains(&fill("hello/1.0, {13}: installed")), "{said}");
-    let said = inside(&w, "own", "dkms status hello; dkms reconcile --dry-run hello | grep hello || :")?;
+    let said = inside(&w, "own", "dkms status hello; dkms reconcile --dry-run | grep hello || :")?;
     ensure!(said == there, "{said}");
     let said = w.bed.ok(&format!("VAR=empty{INTO}'dkms remove unknown/1 --all' 2>&1 || echo code $?"))?;
     ensure!(said.ends_with("code 3\n"), "{said}");

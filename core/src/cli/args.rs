@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue};
 use super::table::{self, Entry, OPTIONS};
 use crate::error::UsageError;
 
-use crate::names::{Package, Release};
+use crate::names::{Package, Release, nearest};
 
 /// The command line, taken apart.
 #[derive(Debug, Clone, Default)]
@@ -86,6 +86,16 @@ impl Args {
         self.flags.contains(&long)
     }
 
+    /// The long names of all options given.
+    pub fn options(&self) -> impl Iterator<Item = &'static str> {
+        self.values.iter().map(|(name, _)| *name).chain(self.flags.iter().copied())
+    }
+
+    /// Whether a package, a source or an archive is named.
+    pub fn has_operand(&self) -> bool {
+        self.module.is_some() || self.version.is_some() || self.source.is_some() || self.archive.is_some()
+    }
+
     /// The verb's name, or an empty word.
     pub fn verb_name(&self) -> &'static str {
         self.verb.map_or("", |verb| verb.name)
@@ -93,7 +103,15 @@ impl Args {
 
     /// The verb, as the table has it.
     pub fn entry(&self) -> Result<&'static Entry, UsageError> {
-        self.verb.ok_or_else(|| UsageError::NoVerb(self.module.clone()))
+        self.verb.ok_or_else(|| {
+            let verbs = || table::VERBS.iter().map(|verb| verb.name);
+            let mut words = self.module.iter().chain(&self.unknown);
+            let slip = words.find_map(|word| Some((word, nearest(word, verbs())?)));
+            match slip {
+                Some((word, meant)) => UsageError::NoVerb(Some(word.clone()), Some(meant)),
+                None => UsageError::NoVerb(self.module.clone(), None),
+            }
+        })
     }
 
     /// Takes `words` (without the program's name) apart.
@@ -247,7 +265,12 @@ fn explain(error: &clap::Error) -> UsageError {
         _ => error.to_string().lines().next().unwrap_or_default().to_owned(),
     };
     match error.kind() {
-        clap::error::ErrorKind::UnknownArgument => UsageError::UnknownOption(named),
+        clap::error::ErrorKind::UnknownArgument => {
+            let longs = OPTIONS.iter().filter(|opt| !opt.deprecated).map(|opt| opt.long);
+            let word = named.trim_start_matches('-').split('=').next().unwrap_or_default();
+            let hint = nearest(word, longs).map(|meant| format!(". Did you mean --{meant}?"));
+            UsageError::UnknownOption(format!("{named}{}", hint.unwrap_or_default()))
+        }
         clap::error::ErrorKind::InvalidValue | clap::error::ErrorKind::TooFewValues => UsageError::NoValue(named),
         _ => UsageError::BadValue(error.to_string().trim().to_owned()),
     }
@@ -299,6 +322,14 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         assert_eq!(parse(&["--bogus"]).unwrap_err(), UsageError::UnknownOption("--bogus".into()));
+        assert_eq!(
+            parse(&["install", "--froce"]).unwrap_err(),
+            UsageError::UnknownOption("--froce. Did you mean --force?".into())
+        );
+        let slip = |words: &[&str]| parse(words).unwrap().entry().unwrap_err().to_string();
+        assert!(slip(&["isntall", "hello/1.0"]).starts_with("Unknown command: isntall. Did you mean install?\n"));
+        assert!(slip(&["hello/1.0", "isntall"]).starts_with("Unknown command: isntall. Did you mean install?\n"));
+        assert!(slip(&["frobnicate"]).starts_with("Unknown command: frobnicate.\n"));
         assert_eq!(parse(&["add", "build"]).unwrap_err(), UsageError::TwoVerbs("add", "build"));
         assert!(matches!(parse(&["build", "-k"]), Err(UsageError::NoValue(_))));
         assert!(matches!(parse(&["build", "-j", "many"]), Err(UsageError::BadValue(_))));

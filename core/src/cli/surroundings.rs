@@ -115,6 +115,7 @@ fn machine(trees: &Trees, args: &Args, caller: &Environment, framework: &Framewo
         addon_modules_dir: text("ADDON_MODULES_DIR").filter(|dir| !dir.is_empty()).or_else(|| addon_modules_dir(trees)),
         maintainer_script: MaintainerScript::of(caller, Path::new("/proc"), std::process::id()),
         rpm_scriptlet: RpmScriptlet::of(Path::new("/proc"), std::process::id()),
+        terminal: is_terminal(),
         journal: is_journal(),
         no_weak_modules: text("NO_WEAK_MODULES").is_some_and(|value| !value.is_empty()),
     }

@@ -108,6 +108,24 @@ pub const OPTIONS: &[Opt] = &[
     flag("help", "Print this, or the help of a command").short('h'),
 ];
 
+/// The options that the classic did not have: those of its own were taken, and passed over, with every verb.
+const NEW: &[&str] = &[
+    "root",
+    "format",
+    "package-release",
+    "maintainer",
+    "licence",
+    "summary",
+    "kernel-package",
+    "initramfs",
+    "event",
+    "all-kernels",
+    "binaries",
+    "dry-run",
+    "strict",
+    "long",
+];
+
 /// The name of a verb: [`super::verb::Verb`] has its options, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // VERBS describes them
@@ -154,6 +172,12 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Whether the option `long` may be given with it: one that means something to it, or one that the classic took.
+    pub fn takes(&self, long: &str) -> bool {
+        let listed = self.options.contains(&long) || GENERAL.contains(&long);
+        listed || (self.rules.classic && !NEW.contains(&long))
+    }
+
     /// Whether `word` is one that its operands spell out: `mok status` names no second verb.
     pub fn names_word(&self, word: &str) -> bool {
         let plain = word.bytes().all(|byte| byte.is_ascii_lowercase());
@@ -192,6 +216,7 @@ const PACKAGING: &[&str] = &[
     "licence",
     "summary",
     "kernel-package",
+    "dry-run",
 ];
 const DISK: &[&str] = &[
     "distro",
@@ -205,6 +230,7 @@ const DISK: &[&str] = &[
     "maintainer",
     "licence",
     "kernel-package",
+    "dry-run",
 ];
 
 const PACKAGE: &str = "NAME/VERSION";
@@ -356,7 +382,7 @@ pub const VERBS: &[Entry] = &[
         name: "mktarball",
         about: "Archive a package's source and built modules",
         operands: PACKAGE,
-        options: &["kernelver", "arch", "all", "archive", "binaries-only", "source-only"],
+        options: &["kernelver", "arch", "all", "archive", "binaries-only", "source-only", "dry-run"],
         rules: Rules { all: true, ..PLAIN },
     },
     Entry {
@@ -412,7 +438,7 @@ pub const VERBS: &[Entry] = &[
         name: "generate_mok",
         about: "Make the key that signs modules, if there is none",
         operands: "",
-        options: &["kernelver"],
+        options: &["kernelver", "dry-run"],
         rules: PLAIN,
     },
     Entry {
@@ -579,8 +605,20 @@ mod tests {
         }
     }
 
+    /// A dry run is never a run: whatever changes something has one.
+    #[test]
+    fn every_verb_that_changes_something_has_a_dry_run() {
+        for verb in VERBS {
+            let only_reads = matches!(verb.id, Id::Status | Id::Lint);
+            assert_eq!(verb.options.contains(&"dry-run"), !only_reads, "{}", verb.name);
+        }
+    }
+
     #[test]
     fn verbs_name_options_that_exist() {
+        for name in NEW {
+            assert!(OPTIONS.iter().any(|opt| opt.long == *name), "{name}");
+        }
         for verb in VERBS {
             for name in verb.options {
                 assert!(OPTIONS.iter().any(|opt| opt.long == *name), "{}: {name}", verb.name);

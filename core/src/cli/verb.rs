@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::table::{Entry, Id};
-use crate::error::Error;
+use crate::error::{Error, UsageError};
 use crate::names::Release;
 use crate::plan::Depth;
 use crate::reconcile::Initramfs;
@@ -166,6 +166,35 @@ impl Verb {
 /// What can be said of the words without looking at anything.
 fn check(args: &Args, entry: &'static Entry) -> Result<(), Error> {
     let all = args.flag("all");
+    let wrong = |text: String| Err(Error::Usage(UsageError::BadValue(text)));
+    if let Some(option) = args.options().find(|option| !entry.takes(option) && *option != "all") {
+        return wrong(format!("{0} does not take --{option}.\ndkms {0} --help lists what it takes.", entry.name));
+    }
+    let format = args.value("format");
+    let plans = matches!(entry.id, Id::Autoinstall | Id::KernelPostinst | Id::Reconcile);
+    if plans && format == Some("json") && !args.flag("dry-run") {
+        return wrong(format!("{} prints only its plan as JSON: --format json needs --dry-run.", entry.name));
+    }
+    if entry.id == Id::Mok && args.module.as_deref() == Some("enroll") && format == Some("json") {
+        return wrong("mok enroll prints no JSON; mok status does.".to_owned());
+    }
+    if let (Some(own), Some(other)) = (entry.name.strip_prefix("mk").filter(|own| ["deb", "rpm"].contains(own)), format)
+    {
+        if own != other {
+            return wrong(format!("{} makes no {other} package: dkms mkpkg --format {other}", entry.name));
+        }
+    }
+    if !entry.rules.classic {
+        if entry.operands.is_empty() && args.has_operand() {
+            return wrong(format!(
+                "{} takes no package: it looks at all of them.\nFor one package: dkms install NAME/VERSION",
+                entry.name
+            ));
+        }
+        if let Some(word) = args.unknown.first() {
+            return wrong(format!("Unexpected argument: {word}.\ndkms {} --help lists what it takes.", entry.name));
+        }
+    }
     if args.flag("binaries-only") && args.flag("source-only") {
         return Err(Error::Conflict("--binaries-only", "--source-only", 8));
     }
@@ -196,6 +225,87 @@ mod tests {
         Verb::of(&Args::parse(words.iter().map(std::ffi::OsString::from)).unwrap()).unwrap()
     }
 
+    /// A plan alone is printed as JSON.
+    fn dry(entry: &Entry, option: &str) -> Option<&'static str> {
+        (option == "format" && entry.takes("dry-run") && entry.takes("format")).then_some("--dry-run")
+    }
+
+    /// `--format` is obeyed or refused.
+    #[test]
+    fn no_format_is_passed_over() {
+        for words in [
+            &["reconcile", "--format", "json"][..],
+            &["autoinstall", "--format", "json"],
+            &["kernel_postinst", "-k", "6.1", "--format", "json"],
+            &["mok", "enroll", "--format", "json"],
+            &["mkdeb", "--format", "rpm"],
+            &["install", "a/1", "--format", "json"],
+        ] {
+            let result = Verb::of(&Args::parse(words.iter().map(std::ffi::OsString::from)).unwrap());
+            assert_eq!(result.map_err(|error| error.code()), Err(2), "{words:?}");
+        }
+    }
+
+    /// Every verb with every option: one that it lists, or that the classic took, is taken; all else is refused with 2, and
+    /// nothing is passed over.
+    #[test]
+    fn what_a_verb_does_not_list_is_refused() {
+        let values =
+            [("format", "json"), ("initramfs", "auto"), ("event", "boot"), ("distro", "redhat"), ("jobs", "1")];
+        for entry in VERBS {
+            for opt in OPTIONS.iter().filter(|opt| opt.long != "all" && opt.long != "kernelver") {
+                let value = values.iter().find(|(name, _)| *name == opt.long).map_or("x", |(_, value)| *value);
+                let value = match (entry.name, opt.long) {
+                    ("mkrpm", "format") => "rpm",
+                    ("mkpkg" | "mkdeb", "format") => "deb",
+                    _ => value,
+                };
+                let option = format!("--{}", opt.long);
+                let mut words = vec![entry.name, option.as_str()];
+                words.extend(opt.value.map(|_| value));
+                words.extend(dry(entry, opt.long));
+                if entry.rules.one_kernel || opt.long == "arch" {
+                    words.extend(["-k", "6.1"]);
+                }
+                let result = Verb::of(&Args::parse(words.iter().map(std::ffi::OsString::from)).unwrap());
+                let listed = entry.options.contains(&opt.long);
+                let general =
+                    ["dkmstree", "sourcetree", "installtree", "root", "quiet", "verbose", "debug", "help", "version"];
+                let names_a_package = ["module", "package-version"].contains(&opt.long) && !entry.operands.is_empty();
+                let classic = entry.rules.classic
+                    && !["format", "initramfs", "event", "all-kernels", "binaries", "dry-run", "strict", "long"]
+                        .iter()
+                        .chain(&["package-release", "maintainer", "licence", "summary", "kernel-package"])
+                        .any(|new| *new == opt.long);
+                let taken = listed || general.contains(&opt.long) || names_a_package || classic;
+                match result {
+                    Ok(_) => assert!(taken, "{words:?} is passed over"),
+                    Err(error) => assert!(!taken && error.code() == 2, "{words:?}: {error}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_new_verb_takes_no_word_that_it_does_not_know() {
+        let code = |words: &[&str]| {
+            Verb::of(&Args::parse(words.iter().map(std::ffi::OsString::from)).unwrap()).map_or_else(|e| e.code(), |_| 0)
+        };
+        for (words, expected) in [
+            (&["reconcile", "hello"][..], 2),
+            (&["reconcile", "hello/1.0"], 2),
+            (&["reconcile", "-m", "hello"], 2),
+            (&["sign", "hello/1.0", "more"], 2),
+            (&["mok", "status", "more"], 2),
+            (&["mok", "status"], 0),
+            // The classic passed over those.
+            (&["autoinstall", "hello"], 0),
+            (&["status", "hello", "more"], 0),
+        ] {
+            assert_eq!(code(words), expected, "{words:?}");
+        }
+    }
+
     /// Every option that a verb lists and that is no affair of all verbs changes what is asked for, and no other does.
     #[test]
     fn a_verb_has_the_options_that_the_table_lists() {
@@ -213,12 +323,13 @@ mod tests {
         for entry in VERBS.iter().filter(|entry| entry.id != Id::Mkpkg) {
             for (option, words) in typed {
                 assert!(OPTIONS.iter().any(|opt| opt.long == *option));
-                if *option == "all" && !entry.rules.all {
+                if (*option == "all" && !entry.rules.all) || !entry.takes(option) {
                     continue;
                 }
                 let kernel: &[&str] = if entry.rules.one_kernel { &["-k", "6.1"] } else { &[] };
                 let plain = verb(&[&[entry.name], kernel].concat());
-                let changed = verb(&[&[entry.name], kernel, words].concat()) != plain;
+                let dry: Vec<&str> = dry(entry, option).into_iter().collect();
+                let changed = verb(&[&[entry.name], kernel, words, dry.as_slice()].concat()) != plain;
                 assert_eq!(changed, entry.options.contains(option), "{}: {option}", entry.name);
             }
         }

@@ -53,11 +53,11 @@ pub(super) fn resolve(
     reporter: &dyn Reporter,
 ) -> Result<Package, Error> {
     if args.module.is_some() || args.version.is_some() {
-        return package(args);
+        return package(ctx, args);
     }
     match &args.source {
         Some(source) => add_source_tree(ctx, args, session, source, reporter),
-        None => package(args),
+        None => package(ctx, args),
     }
 }
 
@@ -90,7 +90,7 @@ pub(super) fn resolve_dry(
             let (package, copied) = source_tree(ctx, args, session, source)?;
             Ok((package, copied.map(|(from, to)| Registering::Copy(from, ctx.trees.shown(&to)))))
         }
-        _ => Ok((package(args)?, None)),
+        _ => Ok((package(ctx, args)?, None)),
     }
 }
 

@@ -54,7 +54,7 @@ fn install(
         return Err(Error::OneKernel(args.verb_name()));
     }
     if ctx.autoinstall_is_off() {
-        reporter.line(&"Automatic installation of modules has been disabled.");
+        super::tell_disabled(reporter);
         return Ok((0, None));
     }
     let kernel = kernels(ctx, args)?.remove(0);
@@ -68,6 +68,9 @@ fn install(
     let outcome = reconcile(session, &scope, how, reporter)?;
     for broken in &outcome.broken {
         reporter.report(Event::Error(vec![broken.clone()]));
+    }
+    for note in &outcome.notes {
+        reporter.warning(&[note]);
     }
     let code = conclude(session, &kernel, &outcome, reporter)?;
     let installed = outcome.results.iter().any(|result| matches!(result, Some(Ok(Done::Installed))));

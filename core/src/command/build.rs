@@ -57,10 +57,14 @@ pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporte
     execute::run::depmod_once(&session, &steps, &mut results, reporter);
     let installed = steps.iter().zip(&results).filter(|(_, result)| matches!(result, Some(Ok(Done::Installed))));
     install::modprobe::load_matching(ctx, false, installed.map(|(step, _)| &step.kernel.release));
-    if want == Want::Installed && results.iter().flatten().any(|result| matches!(result, Ok(Done::Installed))) {
+    let ended = |done: Done| results.iter().flatten().any(|result| matches!(result, Ok(found) if *found == done));
+    if want == Want::Installed && ended(Done::Installed) {
         post_transaction(&session, steps.last().map(|step| &step.kernel), reporter)?;
-        let kernels: Vec<Kernel> = steps.into_iter().map(|step| step.kernel).collect();
-        tell_trust(&session, &kernels, reporter)?;
+    }
+    // Also of what was there already: it is no less refused.
+    if want == Want::Installed && (ended(Done::Installed) || ended(Done::Already)) {
+        let pairs: Vec<(Package, Kernel)> = steps.into_iter().map(|step| (step.package, step.kernel)).collect();
+        tell_trust(&session, &pairs, reporter)?;
     }
     Ok(code(&results))
 }

@@ -12,6 +12,9 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     // Paths of keys may hold ${kernelver}.
     let kernel = session.facts.kernel(&super::source::some_kernel(ctx, args)?)?;
     let options = session.facts.signing_options(&kernel)?;
+    if ctx.options.dry_run {
+        return Ok(u8::from(!signing::promise_keys(ctx, &kernel, &options, reporter)));
+    }
     let made = signing::make_keys(ctx, &kernel, &options, reporter);
     Ok(u8::from(made.is_none()))
 }

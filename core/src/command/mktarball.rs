@@ -22,7 +22,7 @@ pub(super) fn run(
     content: Content,
     reporter: &dyn Reporter,
 ) -> Result<u8, Error> {
-    let package = package(args)?;
+    let package = package(ctx, args)?;
     check_not_broken(ctx, &package)?;
     let entry = walk::walk(&ctx.trees, &Filter::package(&package)).packages.into_iter().next();
     let entry = entry.ok_or_else(|| Error::NotAdded(package.clone()))?;
@@ -63,6 +63,10 @@ pub(super) fn run(
     let named: Vec<Kernel> = artefacts.iter().map(|(kernel, _)| kernel.clone()).collect();
     let target = target(ctx, args, &package, &named)?;
     reporter.line(&"");
+    if ctx.options.dry_run {
+        reporter.line(&format!("Would write {}.", ctx.trees.shown(&target).display()));
+        return Ok(0);
+    }
     reporter.line(&format!("Tarball location: {}", ctx.trees.shown(&target).display()));
     let session = Session::new(ctx)?;
     let forbidden = signing::private_keys(&session.facts, &named);
@@ -96,6 +100,9 @@ fn target(ctx: &Context, args: &Args, package: &Package, kernels: &[Kernel]) -> 
         }
     };
     let refused = |dir: &Path| Error::Archive(format!("Missing write permissions for {}.", dir.display()), 9);
+    if ctx.options.dry_run && !dir.exists() && dir.starts_with(ctx.trees.package_dir(package)) {
+        return Ok(dir.join(name));
+    }
     if dir.starts_with(ctx.trees.package_dir(package)) {
         fs_err::create_dir_all(&dir).map_err(|_| refused(&ctx.trees.shown(&dir)))?;
     }

@@ -21,15 +21,17 @@ mod status;
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::Args;
+use crate::cli::table::Id;
 use crate::cli::verb::Verb;
-use crate::context::Context;
+use crate::context::{Context, NO_AUTOINSTALL};
 use crate::error::Error;
 use crate::kernel::installed;
-use crate::names::{Arch, Kernel, Package, Release};
+use crate::names::{Arch, Kernel, Name, Package, Release};
 use crate::plan::{Plan, Want};
 use crate::process::stop;
 use crate::report::{Event, Reporter};
 use crate::run::{Session, debt};
+use crate::sign::will_load;
 use crate::tree::fallback;
 use crate::tree::walk::{self, Filter, Source};
 
@@ -96,13 +98,52 @@ fn prepare_fallback_tree(ctx: &Context, reporter: &dyn Reporter) -> Result<(), E
     Ok(())
 }
 
-/// The package that the words name.
-pub fn package(args: &Args) -> Result<Package, Error> {
+/// Says that nothing is installed automatically, and why not.
+fn tell_disabled(reporter: &dyn Reporter) {
+    reporter.line(&"Automatic installation of modules has been disabled.");
+    reporter.report(Event::Note(format!("{NO_AUTOINSTALL} exists. Delete it to have modules installed again.")));
+}
+
+/// The package that the words name. A name alone is enough where there is only one version, and nothing is taken away.
+pub fn package(ctx: &Context, args: &Args) -> Result<Package, Error> {
     let verb = args.verb_name();
-    match (args.module.as_deref(), args.version.as_deref()) {
-        (Some(name), Some(version)) if !name.is_empty() && !version.is_empty() => Ok(Package::new(name, version)?),
-        (name, version) => Err(Error::NoPackage { verb, hint: hint(name.unwrap_or_default(), version) }),
+    let (name, version) = (args.module.as_deref().unwrap_or_default(), args.version.as_deref());
+    if let (false, Some(version)) = (name.is_empty(), version.filter(|version| !version.is_empty())) {
+        return Ok(Package::new(name, version)?);
     }
+    let versions = if version.is_none() { versions(ctx, args, name) } else { Vec::new() };
+    let takes_away = args.verb.is_some_and(|verb| matches!(verb.id, Id::Uninstall | Id::Unbuild | Id::Remove));
+    match versions.as_slice() {
+        [only] if !takes_away => Ok(only.clone()),
+        [] => Err(Error::NoPackage { verb, hint: hint(name, version) }),
+        some => {
+            let list: Vec<&str> = some.iter().map(|package| package.version.as_str()).collect();
+            Err(Error::NoPackage { verb, hint: format!("Which version of {name}? There is {}.\n", list.join(", ")) })
+        }
+    }
+}
+
+/// The versions of `name` that are registered; if none is, and the verb registers what it needs, those that have a source
+/// in the source tree.
+fn versions(ctx: &Context, args: &Args, name: &str) -> Vec<Package> {
+    let Ok(name) = Name::new(name) else { return Vec::new() };
+    let filter = Filter { name: Some(name.to_string()), kernels: vec![(String::new(), None)], ..Filter::default() };
+    let registered: Vec<Package> =
+        walk::walk(&ctx.trees, &filter).packages.into_iter().map(|entry| entry.package).collect();
+    let registers = args.verb.is_some_and(|verb| matches!(verb.id, Id::Add | Id::Build | Id::Install));
+    if !registered.is_empty() || !registers {
+        return registered;
+    }
+    let prefix = format!("{name}-");
+    let entries = std::fs::read_dir(&ctx.trees.source.outer).into_iter().flatten().flatten();
+    let mut found: Vec<Package> = entries
+        .filter(|entry| entry.path().join("dkms.conf").is_file())
+        .filter_map(|entry| Package::new(name.as_str(), entry.file_name().to_str()?.strip_prefix(&prefix)?).ok())
+        // `nv-ng-1.0` is no version of `nv`.
+        .filter(|package| package.version.as_str().starts_with(|c: char| c.is_ascii_digit()))
+        .collect();
+    found.sort();
+    found
 }
 
 /// What was probably meant by half a package's name, or by a path that is no source.
@@ -224,9 +265,13 @@ fn print(plan: &Plan, reporter: &dyn Reporter) -> u8 {
     0
 }
 
-/// Tells the user if this machine will refuse what was signed for these kernels.
-fn tell_trust(session: &Session<'_>, kernels: &[Kernel], reporter: &dyn Reporter) -> Result<(), Error> {
-    if let Some(lines) = crate::sign::will_load::advice(&session.facts, kernels)? {
+/// Tells the user if this machine will refuse what was signed for these kernels, or is not signed.
+fn tell_trust(session: &Session<'_>, pairs: &[(Package, Kernel)], reporter: &dyn Reporter) -> Result<(), Error> {
+    let mut kernels: Vec<Kernel> = pairs.iter().map(|(_, kernel)| kernel.clone()).collect();
+    kernels.sort();
+    kernels.dedup();
+    let advice = will_load::advice(&session.facts, &kernels)?;
+    if let Some(lines) = advice.or_else(|| will_load::without_signature(session.ctx, pairs)) {
         reporter.report(Event::Warning(lines));
     }
     Ok(())

@@ -20,7 +20,7 @@ pub(super) fn run(ctx: &Context, args: &Args, options: &Reconciling, reporter: &
     let event = options.event.as_deref();
     let boot = event == Some("boot");
     if ctx.autoinstall_is_off() {
-        reporter.line(&"Automatic installation of modules has been disabled.");
+        super::tell_disabled(reporter);
         return Ok(0);
     }
     let Some(scope) = scope(ctx, args, boot)? else { return Ok(0) };

@@ -29,7 +29,7 @@ pub(super) fn run(
     reporter: &dyn Reporter,
 ) -> Result<u8, Error> {
     let removes = depth == Depth::Remove;
-    let package = package(args)?;
+    let package = package(ctx, args)?;
     let built = built_for(ctx, &package);
     // Binaries without source, or whose source has gone, are no less there: the classic could not get rid of them.
     if source_state(ctx, &package) == Source::Broken && built.is_empty() && !removes {
@@ -102,8 +102,25 @@ pub(super) fn run(
         }
         kernels = all(&built_for(ctx, &package));
     }
+    if reach == Reach::Named && args.kernels.is_empty() {
+        tell_kept(ctx, args.verb_name(), &package, depth, reporter);
+    }
     post_transaction(&session, kernels.last(), reporter)?;
     Ok(0)
+}
+
+/// Who names no kernel means the running one, and perhaps all: says which others keep something.
+fn tell_kept(ctx: &Context, verb: &str, package: &Package, depth: Depth, reporter: &dyn Reporter) {
+    let left = built_for(ctx, package);
+    let kept: Vec<String> = (left.iter().filter(|built| built.installed || depth != Depth::Uninstall))
+        .map(|built| built.kernel.release.to_string())
+        .collect();
+    if !kept.is_empty() {
+        reporter.report(Event::Note(format!(
+            "{package} stays for kernel {}. For every kernel: dkms {verb} {package} --all",
+            kept.join(", ")
+        )));
+    }
 }
 
 /// One kernel's share; says whether its modules changed.

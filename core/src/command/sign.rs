@@ -19,7 +19,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reach: Reach, reporter: &dyn Repor
     check_access(ctx, args)?;
     let filter = match (&args.module, &args.version) {
         (None, None) => Filter::default(),
-        _ => Filter::package(&package(args)?),
+        _ => Filter::package(&package(ctx, args)?),
     };
     let wanted = match reach {
         Reach::All => None,
@@ -72,8 +72,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reach: Reach, reporter: &dyn Repor
     if changed {
         post_transaction(&session, pairs.last().map(|(_, kernel)| kernel), reporter)?;
     }
-    let signed_for: Vec<Kernel> = pairs.into_iter().map(|(_, kernel)| kernel).collect();
-    super::tell_trust(&session, &signed_for, reporter)?;
+    super::tell_trust(&session, &pairs, reporter)?;
     Ok(code)
 }
 

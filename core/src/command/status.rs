@@ -19,6 +19,7 @@ use crate::run::{Session, debt};
 use crate::sign::Certificate;
 use crate::sign::state::Prospect;
 use crate::sign::will_load::{self, Signature};
+use crate::tree::Trees;
 use crate::tree::beside::{self, Beside, Files};
 use crate::tree::compare::{Comparer, Differences, same_bytes};
 use crate::tree::record::{Outcome, Record};
@@ -33,9 +34,12 @@ pub(super) fn run(ctx: &Context, args: &Args, show: Show, reporter: &dyn Reporte
     let walk = walk::walk(&ctx.trees, &filter);
     // Where the tree is empty (/var is not part of every system), what lies beside the modules tells.
     let beside = beside::unknown_to(&ctx.trees, &filter, &walk);
-    let kernels = |entry: &PackageEntry| entry.built.iter().map(|built| built.kernel.clone()).collect::<Vec<_>>();
-    let kernels: Vec<Kernel> =
-        walk.packages.iter().flat_map(kernels).chain(beside.iter().map(|beside| beside.kernel.clone())).collect();
+    let built = |entry: &PackageEntry| {
+        let pair = |built: &Built| (entry.package.clone(), built.kernel.clone());
+        entry.built.iter().map(pair).collect::<Vec<_>>()
+    };
+    let by_itself = beside.iter().map(|beside| (beside.package.clone(), beside.kernel.clone()));
+    let pairs: Vec<(Package, Kernel)> = walk.packages.iter().flat_map(built).chain(by_itself).collect();
     let mut rows = Rows {
         ctx,
         comparer: Comparer::new(&ctx.trees),
@@ -65,16 +69,38 @@ pub(super) fn run(ctx: &Context, args: &Args, show: Show, reporter: &dyn Reporte
         for row in &rows.found {
             row.print(reporter);
         }
+        if ctx.machine.terminal && !show.long {
+            if let Some(line) = footer(&Record::list(&ctx.trees, None).unwrap_or_default(), &ctx.trees, &filter) {
+                reporter.report(Event::Note(line));
+            }
+        }
     }
     if rows.long {
         if let Some(session) = rows.session()? {
-            super::tell_trust(session, &kernels, reporter)?;
+            super::tell_trust(session, &pairs, reporter)?;
         }
     }
     for entry in &walk.unreadable {
         reporter.warning(&[&format!("{} was ignored: {}", ctx.trees.shown(&entry.path).display(), entry.why)]);
     }
     Ok(0)
+}
+
+/// What a person is told below the list: that packages are missing for kernels which are there.
+fn footer(records: &[Record], trees: &Trees, filter: &Filter) -> Option<String> {
+    let lacks = |record: &&Record| {
+        let kernel = &record.kernel;
+        matches!(record.outcome, Outcome::Failed { .. } | Outcome::Waiting { .. })
+            && filter.wants_package(&record.package)
+            && filter.wants_kernel(kernel.release.as_str(), kernel.arch.as_str())
+            && trees.modules_dir(&kernel.release).is_dir()
+    };
+    let packages: BTreeSet<&Package> = records.iter().filter(lacks).map(|record| &record.package).collect();
+    match packages.len() {
+        0 => None,
+        1 => Some("1 package is missing for a kernel: dkms status --long".to_owned()),
+        some => Some(format!("{some} packages are missing for a kernel: dkms status --long")),
+    }
 }
 
 /// What the tree and what the manifests know of each package, by package; those of which something is `shared`, too.
@@ -238,15 +264,14 @@ impl Rows<'_> {
         }
         let first = self.found.len();
         for built in &entry.built {
-            let dir = self.ctx.trees.artefact_modules(&entry.package, &built.kernel);
-            let files = || modules_in(&dir);
+            let files = if self.long { self.files(&entry.package, built) } else { Vec::new() };
             let row = Row {
                 kernel: Some(built.kernel.release.to_string()),
                 arch: Some(built.kernel.arch.to_string()),
                 original_modules: built.original_modules,
                 difference: self.difference(&entry.package, built)?,
                 results: self.results(&entry.package, Some(&built.kernel)),
-                modules: if self.long { self.signatures(&built.kernel, &files())? } else { Vec::new() },
+                modules: if self.long { self.signatures(&built.kernel, &files)? } else { Vec::new() },
                 not_loadable: if built.installed {
                     self.not_loadable(&entry.package, &built.kernel)
                 } else {
@@ -368,6 +393,20 @@ impl Rows<'_> {
             .collect()
     }
 
+    /// The files that a line is about: those beside the kernel's modules, where it is installed.
+    fn files(&mut self, package: &Package, built: &Built) -> Vec<PathBuf> {
+        let trees = &self.ctx.trees;
+        let beside = self.comparer.kernel_manifest(&built.kernel.release);
+        let installed = beside.find(package, &built.kernel.arch).filter(|_| built.installed);
+        match installed.filter(|entry| !entry.files.is_empty()) {
+            Some(entry) => {
+                let dir = trees.modules_dir(&built.kernel.release);
+                entry.files.iter().map(|file| file.outer(&dir)).filter(|path| path.exists()).collect()
+            }
+            None => modules_in(&trees.artefact_modules(package, &built.kernel)),
+        }
+    }
+
     /// What each module's file says of its signature.
     fn signatures(&self, kernel: &Kernel, files: &[PathBuf]) -> Result<Vec<Signature>, Error> {
         let machine = will_load::machine(self.ctx);
@@ -426,4 +465,39 @@ fn describe(record: &Record, with_kernel: bool) -> Option<String> {
     } else {
         format!("last try: {text}, {at}")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::root::Root;
+
+    #[test]
+    fn the_footer_counts_packages_that_a_kernel_which_is_there_lacks() {
+        let tmp = tempfile::tempdir().unwrap();
+        let trees = Trees::new(Root::at(tmp.path()).unwrap());
+        for release in ["6.1", "6.2"] {
+            fs_err::create_dir_all(trees.modules_dir(&Release::new(release).unwrap())).unwrap();
+        }
+        let record = |name: &str, release: &str, outcome: Outcome| Record {
+            package: Package::new(name, "1").unwrap(),
+            kernel: Kernel::new(release, "x86_64").unwrap(),
+            outcome,
+            at: 0,
+        };
+        let waits = || Outcome::Waiting { what: "headers".to_owned() };
+        let mut records = vec![
+            record("a", "6.1", Outcome::Installed),
+            record("b", "6.1", Outcome::Skipped { why: "too new".to_owned() }),
+            record("c", "6.0", waits()),
+        ];
+        let told = |records: &[Record]| footer(records, &trees, &Filter::default());
+        assert_eq!(told(&records), None);
+        records.extend([record("d", "6.1", waits()), record("d", "6.2", waits())]);
+        assert_eq!(told(&records).unwrap(), "1 package is missing for a kernel: dkms status --long");
+        records.push(record("e", "6.2", waits()));
+        assert!(told(&records).unwrap().starts_with("2 packages are missing"));
+        let only = Filter::package(&Package::new("a", "1").unwrap());
+        assert_eq!(footer(&records, &trees, &only), None);
+    }
 }

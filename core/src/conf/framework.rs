@@ -183,7 +183,7 @@ impl Framework {
             Some("fail") => Policy::Fail,
             Some(other) => {
                 unusable.push(("policy", other.to_owned()));
-                Policy::Warn
+                Policy::Fail
             }
         };
         let build_as = raw.text("build_as", 0).map_or(Some(BuildAs::default()), BuildAs::parse).unwrap_or_else(|| {
@@ -356,7 +356,7 @@ mod tests {
     fn senseless_values_are_told() {
         let files = [("framework.conf", "parallel_jobs=many\npolicy=maybe\nbuild_as=nobody\n")];
         let given = framework(&files, &[], "bash");
-        assert_eq!((given.parallel_jobs, given.policy, given.build_as), (None, Policy::Warn, BuildAs::Unprivileged));
+        assert_eq!((given.parallel_jobs, given.policy, given.build_as), (None, Policy::Fail, BuildAs::Unprivileged));
         assert_eq!(given.unusable.len(), 3);
         assert_eq!(framework(&[("framework.conf", "build_as=root\n")], &[], "bash").build_as, BuildAs::Root);
     }

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::directive::PACKAGE;
+use crate::names::nearest;
 
 /// An assignment to a name that is no directive but nearly one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub fn misspelt(text: &str) -> Vec<Misspelt> {
             if used || PACKAGE.contains(&name) {
                 return None;
             }
-            Some(Misspelt { line: index + 1, name: name.to_owned(), meant: nearest(name)? })
+            Some(Misspelt { line: index + 1, name: name.to_owned(), meant: nearest(name, PACKAGE.iter().copied())? })
         })
         .collect()
 }
@@ -52,16 +53,6 @@ fn assigned(line: &str) -> Option<&str> {
     };
     let is_assignment = rest.strip_prefix('+').unwrap_or(rest).starts_with('=');
     (is_assignment && !name.is_empty()).then_some(name)
-}
-
-/// The directive that `name` is one or two slips away from. Short names have many neighbours: one slip there.
-fn nearest(name: &str) -> Option<&'static str> {
-    PACKAGE
-        .iter()
-        .map(|directive| (strsim::damerau_levenshtein(name, directive), *directive))
-        .filter(|(slips, directive)| *slips <= if directive.len() < 8 { 1 } else { 2 })
-        .min()
-        .map(|(_, directive)| directive)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::compile;
+use crate::conf::typed::Scripts;
 use crate::context::Context;
 use crate::error::Error;
 use crate::facts::{Evaluated, KernelFacts};
@@ -13,6 +14,7 @@ use crate::names::{Kernel, Name, Package};
 use crate::plan::{Action, Reason, Stale, State, Step};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
+use crate::run::depmod::{self, Depmod};
 use crate::run::target::{Dependency, Target};
 use crate::tree::manifest::KernelManifest;
 use crate::tree::record::{Outcome, Record};
@@ -84,6 +86,14 @@ fn try_work(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Resu
     for event in evaluated.iter().flat_map(|evaluated| &evaluated.said) {
         reporter.report(event.clone());
     }
+    if !step.after.is_empty() && evaluated.as_ref().is_some_and(|evaluated| has_scripts(&evaluated.recipe.scripts)) {
+        // They may ask modprobe for what has just been installed.
+        if session.touched_so_far().contains(&kernel.release) && !ctx.options.no_depmod {
+            if let Depmod::Failed(why) = depmod::run_early(ctx, &kernel.release)? {
+                reporter.warning(&[&format!("depmod for kernel {}: {why}", kernel.release)]);
+            }
+        }
+    }
     if let (true, Some(evaluated)) = (build, &evaluated) {
         check(session, package, &facts, evaluated, reporter)?;
         let signing = session.signing(&facts, reporter)?;
@@ -105,6 +115,12 @@ fn try_work(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Resu
     }
     install::install(session, &facts, package, evaluated.as_ref(), step.replaces(), reporter)?;
     Ok(Done::Installed)
+}
+
+fn has_scripts(scripts: &Scripts) -> bool {
+    [&scripts.pre_build, &scripts.post_build, &scripts.pre_install, &scripts.post_install]
+        .into_iter()
+        .any(Option::is_some)
 }
 
 /// Everything that must hold before a build begins.
@@ -225,7 +241,7 @@ pub(super) fn record(session: &Session<'_>, package: &Package, kernel: &Kernel, 
     if !ctx.trees.package_dir(package).is_dir() {
         return;
     }
-    if let Err(error) = record.store(&ctx.trees) {
+    if let Err(error) = record.store_if_here(&ctx.trees) {
         log::warn!("{error}");
     }
 }

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use crate::host::Distribution;
-use crate::names::Release;
+use crate::kernel::installed::{self, Presence};
+use crate::names::{Release, nearest};
+use crate::tree::Trees;
 
 /// What to do about missing headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +68,24 @@ pub fn advise(distribution: &Distribution, release: &Release, modules_dir: &Path
         ),
         _ => Advice::words("install your distribution's kernel headers package for exactly this kernel"),
     }
+}
+
+/// What to do about the headers that `release` lacks in `trees`, as [`advise`] says; of a kernel that is not there at all,
+/// that, and which are.
+pub fn missing(distribution: &Distribution, trees: &Trees, release: &Release) -> String {
+    let dir = trees.modules_dir(release);
+    if dir.exists() {
+        return advise(distribution, release, &dir).text;
+    }
+    let found = installed::scan(trees, &|_, _| false).unwrap_or_default();
+    let there: Vec<&str> = found
+        .iter()
+        .filter(|found| found.presence == Presence::Installed)
+        .map(|found| found.release.as_str())
+        .collect();
+    let meant = nearest(release.as_str(), there.iter().copied());
+    let meant = meant.map(|meant| format!(": did you mean {meant}?")).unwrap_or_default();
+    format!("no kernel {release} is installed here{meant} (installed: {})", there.join(", "))
 }
 
 /// The command that has the headers of all later kernels of this kind come with them, where the distribution has a package
@@ -161,6 +181,23 @@ fn arch_base(k: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kernel_that_is_not_there() {
+        let tmp = tempfile::tempdir().unwrap();
+        let trees = Trees::new(crate::root::Root::at(tmp.path()).unwrap());
+        for release in ["6.12.9-amd64", "6.1.0-9-amd64"] {
+            let dir = trees.modules_dir(&Release::new(release).unwrap());
+            fs_err::create_dir_all(&dir).unwrap();
+            fs_err::write(dir.join("modules.order"), "").unwrap();
+        }
+        let told = |release: &str| missing(&Distribution::parse("ID=debian"), &trees, &Release::new(release).unwrap());
+        let there = "(installed: 6.12.9-amd64, 6.1.0-9-amd64)";
+        let slip = format!("no kernel 6.12.9-amd46 is installed here: did you mean 6.12.9-amd64? {there}");
+        assert_eq!(told("6.12.9-amd46"), slip);
+        assert_eq!(told("nonsense"), format!("no kernel nonsense is installed here {there}"));
+        assert!(told("6.12.9-amd64").contains("apt install linux-headers-6.12.9-amd64"));
+    }
 
     #[test]
     fn what_keeps_headers_coming() {

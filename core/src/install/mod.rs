@@ -6,6 +6,7 @@ pub mod image_list;
 pub mod modprobe;
 pub mod modprobe_conf;
 pub mod originals;
+pub mod other_label;
 pub mod prebuilt;
 pub mod resign;
 pub mod sanity;
@@ -188,7 +189,9 @@ fn put(
     let mut beside = KernelManifest::beside(&ctx.trees, &kernel.release)?.unwrap_or_default();
     beside.drop_stale(&ctx.trees, &kernel.release);
     let before = beside.find_name(&package.name, &kernel.arch).cloned();
-    let first_time = !link.is_symlink();
+    // In a tree that another program wrote, the same installation may be there under another label.
+    let others = other_label::find(ctx, &package.name, kernel);
+    let first_time = !link.is_symlink() && others.is_empty();
     let again = walk::is_active(&ctx.trees, package, kernel);
     // Put there by a version of this package, whatever the tree still knows of it.
     let is_own = |path: &Path| {
@@ -214,8 +217,11 @@ fn put(
         // Its own file, built anew, is not in its way.
         let own = module.location.join(&module.file);
         let superseded = before.as_ref().is_some_and(|before| superseded_mark::is_marked(&ctx.trees, &before.package));
-        let no_rival =
-            |found: &Path| (again && found == own) || (is_own(found) && (first_time || forced.replaces || superseded));
+        let no_rival = |found: &Path| {
+            (again && found == own)
+                || others.iter().any(|other| other.has(&dir.join(found)))
+                || (is_own(found) && (first_time || forced.replaces || superseded))
+        };
         let rival = found.iter().copied().find(|found| !no_rival(found));
         if let Err(why) = may_install(ctx, kernel, module, &built, rival, forced) {
             refused.push(why);
@@ -271,6 +277,15 @@ fn put(
         reporter.line(&format!("Removing the link to the build for {}: this kernel has its own now", link.from));
         change.remove_file(&link.link);
         change.prune_empty_dirs(link.link.parent().unwrap_or(&dir), &dir);
+    }
+    for other in others {
+        reporter.report(Event::Note(format!(
+            "{} was installed for kernel {} as {}, another name for {}; this installation replaces it. To delete its \
+             build: dkms unbuild {package} -k {}/{}",
+            package.name, kernel.release, other.kernel.arch, kernel.arch, kernel.release, other.kernel.arch
+        )));
+        change.remove_file(&other.link);
+        beside.drop(&package.name, &other.kernel.arch);
     }
     change.stage_symlink(PathBuf::from(package.version.as_str()).join(&kernel.release).join(&kernel.arch), &link);
     beside.release = Some(kernel.release.clone());

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::{How, Scope, adopt, dependants, stale, vanished};
+use super::{How, Scope, adopt, dependants, stale, twice, vanished};
 use crate::context::Context;
 use crate::error::Error;
 use crate::facts::KernelFacts;
 use crate::host::headers_package;
 use crate::host::owner::OwnerState;
+use crate::install::other_label::is_same_machine;
 use crate::install::{self, artefact, weak};
 use crate::kernel::identity::{Match, headers_match};
 use crate::kernel::installed;
@@ -32,6 +33,8 @@ pub(super) struct Gathered {
     pub(super) before: Before,
     /// Packages whose source is gone, and entries that can't be read, in words.
     pub(super) broken: Vec<String>,
+    /// What a person should know of, and is no failure.
+    pub(super) notes: Vec<String>,
     /// Directories of removed kernels that hold nothing but what we and depmod left there.
     pub(super) leftovers: Vec<Release>,
 }
@@ -93,7 +96,8 @@ fn before(ctx: &Context, over: bool) -> Result<(Before, Walk), Error> {
 /// Reads the facts for the kernels in `scope`. `over`: as for [`before`].
 pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: bool) -> Result<Gathered, Error> {
     let ctx = session.ctx;
-    let (before, walk) = before(ctx, over)?;
+    let (before, mut walk) = before(ctx, over)?;
+    let notes = twice::take_out(&ctx.trees, &mut walk);
     let mut broken = Vec::new();
     let gives_way = |entry: &PackageEntry| how.everything && gives_way(&walk, entry);
     for entry in walk.packages.iter().filter(|entry| entry.source == Source::Broken && !gives_way(entry)) {
@@ -119,6 +123,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
         },
         before,
         broken,
+        notes,
         leftovers: Vec::new(),
     };
     for (kernel, presence) in kernels(session, scope, &walk, &mut gathered.leftovers)? {
@@ -150,6 +155,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
             prospect: std::cell::OnceCell::new(),
             how,
         };
+        gathered.notes.extend(looker.replaced());
         for (name, entries) in newest(ctx, &walk, &sources, &gives_way) {
             if let Some(package) = looker.package(name, &entries)? {
                 gathered.facts.packages.push(package);
@@ -202,8 +208,11 @@ fn kernels(
                     .filter(|built| built.installed && built.kernel.release == kernel.release)
                     .map(|built| built.kernel.arch.clone())
                     .collect();
-                if arches.is_empty() {
-                    arches.insert(label(&kernel.release)?);
+                // Another name for the machine's own architecture is no other architecture.
+                let own = label(&kernel.release)?;
+                if arches.is_empty() || arches.iter().any(|arch| is_same_machine(arch, &own)) {
+                    arches.retain(|arch| !is_same_machine(arch, &own));
+                    arches.insert(own);
                 }
                 for arch in arches {
                     kernels.push((Kernel { release: kernel.release.clone(), arch }, Presence::Installed));
@@ -249,7 +258,7 @@ fn active_for(walk: &Walk, kernel: &Kernel) -> Vec<Package> {
 fn headers(session: &Session<'_>, facts: &KernelFacts) -> HeadersState {
     let ctx = session.ctx;
     let release = &facts.kernel.release;
-    let advice = || headers_package::advise(&ctx.distribution, release, &ctx.trees.modules_dir(release)).text;
+    let advice = || headers_package::missing(&ctx.distribution, &ctx.trees, release);
     match &facts.headers {
         Err(_) => HeadersState::Missing(advice()),
         Ok(headers) if headers_match(facts.identity.as_ref(), &headers.generated()) == Match::No => {
@@ -350,6 +359,28 @@ impl Gatherer<'_> {
             facts.known_failure = self.known_failure(package);
         }
         Ok(Some(facts))
+    }
+
+    /// What is to be said of modules of ours in whose place somebody has put another: they are that somebody's affair.
+    fn replaced(&self) -> Vec<String> {
+        let trees = &self.session.ctx.trees;
+        let release = &self.facts.kernel.release;
+        let dir = trees.modules_dir(release);
+        let of = |entry: &Installed| {
+            let files = entry.files.iter().map(|file| (file, file.outer(&dir)));
+            let theirs = files.filter(|(file, path)| {
+                install::damage::is_another(file, path) && !install::is_replaced_by_the_kernels(file, path)
+            });
+            let package = entry.package.clone();
+            let told = theirs.map(|(_, path)| {
+                format!(
+                    "{} is not the module of {package}, and is left alone. To replace it: dkms install {package} -k {release}",
+                    trees.shown(&path).display()
+                )
+            });
+            told.collect::<Vec<_>>()
+        };
+        self.beside.installed.iter().filter(|entry| entry.arch == self.facts.kernel.arch).flat_map(of).collect()
     }
 
     /// Asks dkms.conf what it wants.

@@ -12,6 +12,7 @@ pub(crate) mod orphan;
 mod stale;
 pub mod summary;
 pub mod superseded;
+mod twice;
 mod vanished;
 
 use std::collections::BTreeSet;
@@ -89,6 +90,8 @@ pub struct Outcome {
     pub results: Results,
     /// What could not be looked at, in words.
     pub broken: Vec<String>,
+    /// What a person should know of, and is no failure.
+    pub notes: Vec<String>,
     /// The kernels beside whose modules something changed.
     pub changed: BTreeSet<Release>,
     /// Kernels whose initramfs could not be renewed, and why.
@@ -133,7 +136,7 @@ impl Outcome {
 /// The plan for `scope`, without carrying it out; and what could not be looked at.
 pub fn preview(session: &Session<'_>, scope: &Scope, how: How<'_>) -> Result<(Plan, Vec<String>), Error> {
     let (plan, gathered) = look(session, scope, how)?;
-    Ok((plan, gathered.broken))
+    Ok((plan, [gathered.broken, gathered.notes].concat()))
 }
 
 fn look(session: &Session<'_>, scope: &Scope, how: How<'_>) -> Result<(Plan, gather::Gathered), Error> {
@@ -206,13 +209,26 @@ pub fn reconcile(
         *result = result.take().or(done);
     }
     note(session.ctx, &plan, &results)?;
+    if *scope == Scope::All {
+        if let Err(error) = Record::forget_gone(&session.ctx.trees) {
+            log::warn!("{error}");
+        }
+    }
     let failures = initramfs::renew(session.ctx, &plan, &results, how.initramfs, reporter);
     let kernels: BTreeSet<Kernel> = (plan.steps.iter().zip(&results))
         .filter(|(_, result)| matches!(result, Some(Ok(Done::Installed))))
         .map(|(step, _)| step.kernel.clone())
         .collect();
     let trust = will_load::advice(&session.facts, &kernels.into_iter().collect::<Vec<_>>())?;
-    Ok(Outcome { plan, results, broken: gathered.broken, changed, initramfs_failures: failures, trust })
+    Ok(Outcome {
+        plan,
+        results,
+        broken: gathered.broken,
+        notes: gathered.notes,
+        changed,
+        initramfs_failures: failures,
+        trust,
+    })
 }
 
 /// Sets packages' registrations right, as the plan says.
@@ -256,7 +272,7 @@ fn note(ctx: &Context, plan: &Plan, results: &Results) -> Result<(), Error> {
         };
         let at = i64::try_from(ctx.now).unwrap_or(i64::MAX);
         let record = Record { package: step.package.clone(), kernel: step.kernel.clone(), outcome, at };
-        if let Err(error) = record.store(&ctx.trees) {
+        if let Err(error) = record.store_if_here(&ctx.trees) {
             log::warn!("{error}");
         }
     }

@@ -79,6 +79,7 @@ impl Summary {
             part.missing.push(Missing { package: step.package.to_string(), cause, kept: kept(ctx, step) });
         }
         let mut notes = outcome.broken.clone();
+        notes.extend(outcome.notes.iter().cloned());
         let not_renewed = |(release, why): &(Release, String)| not_renewed(release, why);
         notes.extend(outcome.initramfs_failures.iter().map(not_renewed));
         notes.extend(outcome.trust.iter().flatten().cloned());
@@ -289,12 +290,13 @@ fn untried(ctx: &Context, step: &Step) -> Cause {
 /// Headers are missing, or (`what`) they are others than the kernel's.
 fn no_headers(ctx: &Context, step: &Step, what: Option<&str>) -> Cause {
     let release = &step.kernel.release;
-    let advice = || headers_package::advise(&ctx.distribution, release, &ctx.trees.modules_dir(release)).text;
+    let advice = || headers_package::missing(&ctx.distribution, &ctx.trees, release);
+    let is_here = ctx.trees.modules_dir(release).is_dir();
     Cause {
         why: "waiting for headers".to_owned(),
         log: None,
         fix: Some(what.map_or_else(advice, str::to_owned)),
-        lasting: headers_package::lasting(&ctx.distribution, release),
+        lasting: headers_package::lasting(&ctx.distribution, release).filter(|_| is_here),
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Console {
     /// Standard error is the journal, which reads a line's severity from its beginning (sd-daemon(3)).
     journal: bool,
     screen: Arc<Screen>,
+    /// Why standard output did not take something; not that nobody reads it any more.
+    lost: Mutex<Option<io::Error>>,
 }
 
 /// What the thread that shows the time shares.
@@ -72,7 +74,7 @@ impl Console {
     /// `terminal`: standard output and error are one, so that progress can be shown and wiped; `colour`: mark warnings
     /// and errors; `quiet`: say nothing at all, as the classic's `-q`.
     pub fn new(terminal: bool, colour: bool, quiet: bool) -> Self {
-        Self { terminal, colour, quiet, journal: false, screen: Arc::default() }
+        Self { terminal, colour, quiet, journal: false, screen: Arc::default(), lost: Mutex::default() }
     }
 
     /// The same; with `journal`, errors and warnings tell the journal what they are.
@@ -80,6 +82,11 @@ impl Console {
     pub fn in_journal(mut self, journal: bool) -> Self {
         self.journal = journal;
         self
+    }
+
+    /// Why standard output did not take all of what was said, if so.
+    pub fn lost(&self) -> Option<io::Error> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// A warning or an error as it is written.
@@ -198,10 +205,10 @@ impl Reporter for Console {
             }
             Line::Begun(_) | Line::Empty => {}
         }
-        let _ = match event {
+        let written = match event {
             Event::Line(text) => {
                 now.turn(Line::Empty);
-                writeln!(out, "{text}")
+                writeln!(out, "{text}").and_then(|()| out.flush())
             }
             Event::Part(text) => {
                 let begun = match &now.line {
@@ -220,7 +227,7 @@ impl Reporter for Console {
                     now.turn(Line::Empty);
                 }
                 let _ = out.flush();
-                match other {
+                let _ = match other {
                     Event::Warning(lines) => {
                         writeln!(err, "{}", self.severe("Warning:", ("33", Severity::Warning), &lines))
                     }
@@ -230,9 +237,15 @@ impl Reporter for Console {
                     }
                     Event::Note(text) => writeln!(err, "{text}"),
                     Event::Line(_) | Event::Part(_) | Event::Progress(_) => Ok(()),
-                }
+                };
+                Ok(())
             }
         };
+        if let Err(error) = written {
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                self.lost.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            }
+        }
     }
 }
 

@@ -62,6 +62,11 @@ pub fn run(ctx: &Context, release: &Release) -> Result<Depmod, Error> {
     Ok(done)
 }
 
+/// Runs depmod in the middle of a run, for scripts that ask modprobe: what is owed stays owed, since more modules come.
+pub fn run_early(ctx: &Context, release: &Release) -> Result<Depmod, Error> {
+    run_now(ctx, release)
+}
+
 fn run_now(ctx: &Context, release: &Release) -> Result<Depmod, Error> {
     let dir = ctx.trees.modules_dir(release);
     if !dir.join("modules.dep").exists() {

@@ -43,10 +43,29 @@ pub fn advice(facts: &Facts, keys: &[Key<'_>], unsigned: Option<&str>) -> Option
                 format!("{why}: it refuses to load the modules until the certificate {shown} is enrolled, which waits for you."),
                 "Reboot, choose \"Enroll MOK\" and give the password chosen for it.".to_owned(),
             ]),
-            Enrolment::Enrolled | Enrolment::FirmwareOnly | Enrolment::Unknown => {}
+            Enrolment::Unknown => lines.extend([
+                format!("{why}: whether it loads the modules can't be told, since its list of trusted keys can't be read."),
+                format!("Certificate: {shown}"),
+                "Compare it with what this machine says, as root: dkms mok status".to_owned(),
+            ]),
+            Enrolment::Enrolled | Enrolment::FirmwareOnly => {}
         }
     }
     (!lines.is_empty()).then_some(lines)
+}
+
+/// The lines of a warning about installed modules without a signature, each a package, its kernel's release and the file's
+/// name, on a machine whose key is enrolled or not; `None` if it takes them.
+pub fn without_signature(facts: &Facts, modules: &[(String, String, String)]) -> Option<Vec<String>> {
+    let why = enforcing(facts)?;
+    if modules.is_empty() {
+        return None;
+    }
+    let mut lines = vec![format!("{why}: it refuses to load modules without a signature.")];
+    for (package, release, file) in modules {
+        lines.push(format!("{file} is not signed. To sign it: dkms sign {package} -k {release}"));
+    }
+    Some(lines)
 }
 
 /// What makes the machine refuse modules, as the beginning of a sentence; `None`: nothing does.
@@ -77,11 +96,19 @@ mod tests {
         assert!(text.starts_with("Secure Boot is on") && text.contains("dkms mok enroll"), "{text}");
         assert!(text.contains("/var/lib/dkms/mok.pub (me)"), "{text}");
         assert!(told(&on, Enrolment::Pending).contains("Reboot"));
-        for trust in [Enrolment::Enrolled, Enrolment::FirmwareOnly, Enrolment::Unknown] {
+        let text = told(&on, Enrolment::Unknown);
+        assert!(text.contains("can't be told") && text.contains("dkms mok status"), "{text}");
+        let modules = [("a/1".to_owned(), "6.1".to_owned(), "a.ko.xz".to_owned())];
+        let text = without_signature(&on, &modules).unwrap().join("\n");
+        assert!(text.contains("a.ko.xz is not signed") && text.contains("dkms sign a/1 -k 6.1"), "{text}");
+        assert_eq!(without_signature(&on, &[]), None);
+        for trust in [Enrolment::Enrolled, Enrolment::FirmwareOnly] {
             assert_eq!(told(&on, trust), "");
         }
         let off = Facts { efi: true, secure_boot: Some(false), ..Facts::default() };
         assert_eq!(told(&off, Enrolment::NotEnrolled), "");
+        assert_eq!(told(&off, Enrolment::Unknown), "");
+        assert_eq!(without_signature(&off, &modules), None);
         let relaxed = Facts { shim_insecure: true, ..on.clone() };
         assert_eq!(told(&relaxed, Enrolment::NotEnrolled), "");
         let forced = Facts { sig_enforce: Some(true), ..Facts::default() };

@@ -167,6 +167,28 @@ pub fn keys(ctx: &Context, kernel: &KernelFacts, framework: &framework::Signing)
     Keys { key, certificate }
 }
 
+/// Says what [`make_keys`] would do; gives whether both keys would be there.
+pub fn promise_keys(
+    ctx: &Context,
+    kernel: &KernelFacts,
+    framework: &framework::Signing,
+    reporter: &dyn Reporter,
+) -> bool {
+    let decided = ask(ctx, kernel, framework, policy::decide_keys);
+    for line in &decided.lines {
+        reporter.line(line);
+    }
+    match decided.decision {
+        Decision::DontSign(_) => return false,
+        Decision::Sign(_) => reporter.line(&"The key and its certificate are there: nothing to do."),
+        Decision::NeedKey(plan, _) => {
+            let (key, cert) = (plan.key.display(), plan.cert.display());
+            reporter.line(&format!("Would make the key {key} and its certificate {cert}."));
+        }
+    }
+    true
+}
+
 /// Makes what is missing of the keys; says what was decided. Gives the keys if both are there now.
 pub fn make_keys(
     ctx: &Context,

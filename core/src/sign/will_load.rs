@@ -9,11 +9,12 @@ use crate::compress;
 use crate::context::Context;
 use crate::error::Error;
 use crate::facts::Facts as RunFacts;
-use crate::names::Kernel;
+use crate::names::{Kernel, Package};
 use crate::sign::advice::{self, Key};
 use crate::sign::state::Prospect;
 use crate::sign::trust::{Enrolment, Facts};
 use crate::sign::{self, Certificate, Untrusted};
+use crate::tree::manifest::KernelManifest;
 
 /// The state of the machine that will boot the root worked on: `None` unless that is this one.
 pub fn machine(ctx: &Context) -> Option<Facts> {
@@ -43,6 +44,23 @@ pub fn advice(run: &RunFacts<'_>, kernels: &[Kernel]) -> Result<Option<Vec<Strin
         .map(|((path, cert), subject)| Key { path, subject, trust: facts.certificate_trusted(cert) })
         .collect();
     Ok(advice::advice(&facts, &keys, unsigned.as_deref()))
+}
+
+/// What to tell a user whose modules of `pairs` are installed without a signature, on a machine that refuses such. Where
+/// nothing is signed, [`advice`] says so.
+pub fn without_signature(ctx: &Context, pairs: &[(Package, Kernel)]) -> Option<Vec<String>> {
+    let facts = machine(ctx).filter(Facts::enforced)?;
+    let mut found = Vec::new();
+    for (package, kernel) in pairs {
+        let beside = KernelManifest::beside(&ctx.trees, &kernel.release).ok().flatten().unwrap_or_default();
+        let dir = ctx.trees.modules_dir(&kernel.release);
+        for file in beside.find(package, &kernel.arch).iter().flat_map(|entry| &entry.files) {
+            if Signature::read(&file.outer(&dir), None, &[]).trust == "unsigned" {
+                found.push((package.to_string(), kernel.release.to_string(), file.file.clone()));
+            }
+        }
+    }
+    advice::without_signature(&facts, &found)
 }
 
 /// What signing for `kernel` means now.

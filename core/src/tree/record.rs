@@ -90,6 +90,37 @@ impl Record {
         durable::remove_any(&trees.record_log(&self.package, &self.kernel))
     }
 
+    /// The same, unless the kernel is not in the root and has nothing of the package: a slip in a release's name would be told
+    /// of as missing for ever.
+    pub fn store_if_here(&self, trees: &Trees) -> Result<(), FileError> {
+        if is_here(trees, &self.package, &self.kernel) { self.store(trees) } else { Ok(()) }
+    }
+
+    /// Removes the records of kernels that are not in the root any more and have nothing of the package.
+    pub fn forget_gone(trees: &Trees) -> Result<(), FileError> {
+        let top = top(trees);
+        for name in names::<Name>(&top)? {
+            for version in names::<Version>(&top.join(&name))? {
+                let dir = top.join(&name).join(&version);
+                let gone = names::<Release>(&dir)?.into_iter().filter(|release| !trees.modules_dir(release).is_dir());
+                for release in gone {
+                    let package = Package { name: name.clone(), version: version.clone() };
+                    for file in names::<Arch>(&dir.join(&release))? {
+                        let Some(arch) = file.as_str().strip_suffix(".json").and_then(|arch| Arch::new(arch).ok())
+                        else {
+                            continue;
+                        };
+                        let kernel = Kernel { release: release.clone(), arch };
+                        if !is_here(trees, &package, &kernel) {
+                            Self::remove(trees, &package, &kernel)?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Keeps a copy of the log that a failed build has left in the package's build directory, which the next build
     /// takes: the same package's for another kernel, it may be. Gives the copy's path; `None` if the log is not of this
     /// kernel, or no file.
@@ -154,6 +185,11 @@ impl Record {
         durable::remove_any(&dir.join(&package.version))?;
         durable::prune(&dir, &top(trees))
     }
+}
+
+/// Whether the kernel is in the root, or something is built of the package for it.
+fn is_here(trees: &Trees, package: &Package, kernel: &Kernel) -> bool {
+    trees.modules_dir(&kernel.release).is_dir() || trees.artefact_modules(package, kernel).is_dir()
 }
 
 fn top(trees: &Trees) -> PathBuf {
@@ -222,6 +258,25 @@ mod tests {
         assert!(!top(&trees).join("zfs").exists());
         Record::remove(&trees, &waiting.package, &waiting.kernel).unwrap();
         assert_eq!(fs::read_dir(top(&trees)).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn kernels_that_are_not_here_have_no_records() {
+        let tmp = tempfile::tempdir().unwrap();
+        let trees = Trees::new(Root::at(tmp.path()).unwrap());
+        let waiting = |release| record("a", release, Outcome::Waiting { what: "headers".into() });
+        fs::create_dir_all(trees.modules_dir(&Release::new("6.1").unwrap())).unwrap();
+        fs::create_dir_all(trees.artefact_modules(&waiting("elsewhere").package, &waiting("elsewhere").kernel))
+            .unwrap();
+        for release in ["6.1", "6.l", "elsewhere"] {
+            waiting(release).store_if_here(&trees).unwrap();
+        }
+        let here = [waiting("6.1"), waiting("elsewhere")];
+        assert_eq!(Record::list(&trees, None).unwrap(), here);
+        // Its record is from before, or it was removed since.
+        waiting("gone").store(&trees).unwrap();
+        Record::forget_gone(&trees).unwrap();
+        assert_eq!(Record::list(&trees, None).unwrap(), here);
     }
 
     #[test]

@@ -119,9 +119,8 @@ fn debian(job: &Job<'_>) -> Result<PathBuf, Error> {
         made.push(write(Family::Deb, &job.binary_plan(Family::Deb, &kernel, false)?)?);
     }
     made.push(("preseed.cfg".to_owned(), PRESEED.as_bytes().to_vec()));
-    fs::create_dir_all(&dir)?;
     for (file, bytes) in made {
-        Job::put_at(&dir.join(file), &bytes)?;
+        job.put_at(&dir.join(file), &bytes)?;
     }
     Ok(dir)
 }

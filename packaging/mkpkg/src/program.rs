@@ -23,7 +23,7 @@ use crate::{about, disk, template};
 
 /// Runs the verb that `args` name.
 pub fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<(), Error> {
-    let package = command::package(args)?;
+    let package = command::package(ctx, args)?;
     let entry = walk::walk(&ctx.trees, &Filter::package(&package)).packages.into_iter().next();
     let entry = entry.ok_or_else(|| CoreError::NotAdded(package.clone()))?;
     if entry.source != Source::Added && entry.built.is_empty() {
@@ -43,7 +43,12 @@ pub fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<(), Er
         _ => job.packages(job.family())?,
     };
     for path in made {
-        reporter.line(&format!("Package location: {}", ctx.trees.shown(&path).display()));
+        let shown = ctx.trees.shown(&path);
+        reporter.line(&if ctx.options.dry_run {
+            format!("Would write {}.", shown.display())
+        } else {
+            format!("Package location: {}", shown.display())
+        });
     }
     Ok(())
 }
@@ -164,12 +169,15 @@ impl Job<'_> {
             Some(path) => path,
             None => self.ctx.trees.package_dir(&self.package).join(dir).join(file),
         };
-        Self::put_at(&path, &bytes)?;
+        self.put_at(&path, &bytes)?;
         Ok(path)
     }
 
-    /// Writes a file whole, or not at all, and the directories that it needs.
-    pub(crate) fn put_at(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    /// Writes a file whole, or not at all, and the directories that it needs; nothing in a dry run.
+    pub(crate) fn put_at(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+        if self.ctx.options.dry_run {
+            return Ok(());
+        }
         let path = std::path::absolute(path)?;
         fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
         Ok(durable::write_atomic(&path, bytes, 0o644).map_err(std::io::Error::other)?)
