@@ -8,7 +8,7 @@ use crate::cli::args::{self, Args};
 use crate::cli::table::Id;
 use crate::cli::{surroundings, table};
 use crate::error::{Error, UsageError};
-use crate::process::stop::{self, Stop};
+use crate::process::stop;
 use crate::report::{Console, Event, Reporter};
 use crate::sandbox::confine;
 use crate::{VERSION, event};
