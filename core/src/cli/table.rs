@@ -152,6 +152,7 @@ pub enum Id {
     Sign,
     Lint,
     Init,
+    Doctor,
 }
 
 /// A command.
@@ -456,6 +457,14 @@ pub const VERBS: &[Entry] = &[
         operands: "[NAME/VERSION]",
         options: &["kernelver", "arch", "all", "dry-run"],
         rules: Rules { root: true, all: true, classic: false, ..WRITES },
+    },
+    Entry {
+        id: Id::Doctor,
+        name: "doctor",
+        about: "List what is wrong with this system's modules, the worst first, and how to fix it",
+        operands: "",
+        options: &["kernelver", "arch", "format"],
+        rules: Rules { classic: false, ..PLAIN },
     },
     Entry {
         id: Id::Lint,

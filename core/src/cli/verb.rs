@@ -30,6 +30,8 @@ pub enum Verb {
     /// With `--format json` or not.
     Mok(Mok, bool),
     Sign(Reach),
+    /// With `--format json` or not.
+    Doctor(bool),
     /// With `--strict` or not.
     Lint(Listing, bool),
     Init,
@@ -150,6 +152,7 @@ impl Verb {
                 show.json,
             ),
             Id::Sign => Self::Sign(reach),
+            Id::Doctor => Self::Doctor(show.json),
             Id::Lint => Self::Lint(
                 match args.value("format") {
                     Some("json") => Listing::Json,

@@ -3,6 +3,7 @@
 mod add;
 mod autoinstall;
 mod build;
+mod doctor;
 mod generate_mok;
 mod kernel;
 mod ldtarball;
@@ -78,6 +79,7 @@ fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, E
         Verb::GenerateMok => generate_mok::run(ctx, args, reporter),
         Verb::Mok(what, json) => mok::run(ctx, args, &what, json, reporter),
         Verb::Sign(reach) => sign::run(ctx, args, reach, reporter),
+        Verb::Doctor(json) => doctor::run(ctx, args, json, reporter),
         Verb::Lint(listing, strict) => lint::run(ctx, args, listing, strict, reporter),
         Verb::Init => lint::init(ctx, args, reporter),
     }

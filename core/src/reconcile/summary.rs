@@ -48,12 +48,15 @@ struct Missing {
 
 /// Why packages are missing, and what to do about it: what has the same cause is told together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Cause {
-    why: String,
-    log: Option<String>,
-    fix: Option<String>,
+pub struct Cause {
+    /// What is the matter.
+    pub why: String,
+    /// The log of the build that failed.
+    pub log: Option<String>,
+    /// The command that fixes it.
+    pub fix: Option<String>,
     /// What keeps it from happening again.
-    lasting: Option<String>,
+    pub lasting: Option<String>,
 }
 
 impl Summary {
@@ -263,7 +266,7 @@ fn failed(ctx: &Context, step: &Step, error: &Error) -> Cause {
 }
 
 /// Why a step was not tried. Of a failure that was only remembered, the record knows more than the plan.
-fn untried(ctx: &Context, step: &Step) -> Cause {
+pub fn untried(ctx: &Context, step: &Step) -> Cause {
     let cause = |why: String, fix: Option<String>| Cause { why, log: None, fix, lasting: None };
     match &step.reason {
         Reason::Headers(what) => no_headers(ctx, step, Some(what)),

@@ -93,6 +93,14 @@ pub const USES: &[Use] = &[
         &["0", "1", "2", "3", "17", "18"],
     ),
     (
+        "doctor",
+        &[
+            ("dkms doctor", "looks at all kernels"),
+            ("dkms doctor --format json", "is for programs that watch machines"),
+        ],
+        &["0"],
+    ),
+    (
         "lint",
         &[
             ("dkms lint ./hello", "prints what is wrong with ./hello/dkms.conf and the source beside it"),
