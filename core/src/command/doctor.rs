@@ -93,8 +93,11 @@ pub(super) fn run(ctx: &Context, args: &Args, json: bool, reporter: &dyn Reporte
     if let Some(lines) = will_load::advice(&session.facts, &kernels)? {
         problems.push(Problem { fix: None, ..Problem::of_system(Severity::Wanted, lines.join(" ")) });
     }
-    problems
-        .extend(broken.into_iter().map(|line| Problem { fix: None, ..Problem::of_system(Severity::Unknown, line) }));
+    // Of a package whose source is gone, more is said already.
+    let told: Vec<String> =
+        problems.iter().filter_map(|problem| Some(format!("{} is broken", problem.package.as_ref()?))).collect();
+    let broken = broken.into_iter().filter(|line| !told.iter().any(|words| line.starts_with(words)));
+    problems.extend(broken.map(|line| Problem { fix: None, ..Problem::of_system(Severity::Unknown, line) }));
     if ctx.autoinstall_is_off() {
         let note = "automatic installation is turned off by /etc/dkms/no-autoinstall".to_owned();
         problems.push(Problem { fix: None, ..Problem::of_system(Severity::Note, note) });
@@ -237,8 +240,11 @@ fn tell(problems: &[Problem], kernels: usize, reporter: &dyn Reporter) {
     let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let counts = problems.iter().filter(|problem| problem.severity != Severity::Note).count();
     if counts == 0 {
-        reporter
-            .line(&format!("Healthy: {} looked at, nothing that is wanted is missing.", counted(kernels, "kernel")));
+        let seen = match kernels {
+            0 => "no package is registered".to_owned(),
+            some => format!("{} looked at", counted(some, "kernel")),
+        };
+        reporter.line(&format!("Healthy: {seen}, nothing that is wanted is missing."));
     } else {
         reporter.line(&format!("{}:", counted(counts, "problem")));
     }
