@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use crate::conf::Framework;
-use crate::error::Error;
 use crate::host::Distribution;
 use crate::host::caller::{MaintainerScript, RpmScriptlet};
-use crate::lock::{self, Lock, Patience};
+use crate::lock::{self, Lock, LockError, Patience};
 use crate::names::{Kernel, Package, Release};
 use crate::process::Environment;
 use crate::tree::Trees;
@@ -121,25 +120,23 @@ impl Context {
     }
 
     /// Takes the tree lock: held around each change, never while a script runs.
-    pub fn lock_tree(&self) -> Result<Lock, Error> {
+    pub fn lock_tree(&self) -> Result<Lock, LockError> {
         let on_wait = |holder: &lock::Holder| log::info!("waiting for {holder}, which changes the DKMS tree");
-        Ok(lock::lock(&self.trees.lock(), Patience { limit: Some(TREE_PATIENCE), on_wait: &on_wait })?)
+        lock::lock(&self.trees.lock(), Patience { limit: Some(TREE_PATIENCE), on_wait: &on_wait })
     }
 
     /// Takes the lock of a package's build directory, where builds can't have private ones.
-    pub fn lock_build(&self, package: &Package, on_wait: &dyn Fn(&lock::Holder)) -> Result<Lock, Error> {
+    pub fn lock_build(&self, package: &Package, on_wait: &dyn Fn(&lock::Holder)) -> Result<Lock, LockError> {
         let on_wait = others(on_wait);
         let patience = Patience { limit: self.options.lock_patience, on_wait: &on_wait };
-        Ok(lock::lock(&self.trees.build_lock(package), patience)?)
+        lock::lock(&self.trees.build_lock(package), patience)
     }
 
     /// Takes the lock of a package's build directory together with the other builds that see private ones there.
-    pub fn share_build(&self, package: &Package) -> Result<Lock, Error> {
+    pub fn share_build(&self, package: &Package) -> Result<Lock, LockError> {
         let on_wait = |holder: &lock::Holder| log::info!("waiting for {holder}, which uses the build directory");
-        Ok(lock::share(
-            &self.trees.build_lock(package),
-            Patience { limit: self.options.lock_patience, on_wait: &on_wait },
-        )?)
+        let patience = Patience { limit: self.options.lock_patience, on_wait: &on_wait };
+        lock::share(&self.trees.build_lock(package), patience)
     }
 
     /// Takes the lock of a package on a kernel: held during its build. `on_wait` is told whom we wait for.
@@ -148,10 +145,10 @@ impl Context {
         package: &Package,
         kernel: &Kernel,
         on_wait: &dyn Fn(&lock::Holder),
-    ) -> Result<Lock, Error> {
+    ) -> Result<Lock, LockError> {
         let on_wait = others(on_wait);
         let patience = Patience { limit: self.options.lock_patience, on_wait: &on_wait };
-        Ok(lock::lock(&self.trees.pair_lock(package, kernel), patience)?)
+        lock::lock(&self.trees.pair_lock(package, kernel), patience)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Facts, gathered once per run: about each kernel, and about each package's dkms.conf on it.
 
+pub mod error;
+
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +12,6 @@ use crate::compress::Compression;
 use crate::conf::{self, Answer, Conf, Directive, Evaluator, Launcher, Recipe};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
-use crate::error::Error;
 use crate::host::headers_package;
 use crate::kernel::compiler::Surroundings;
 use crate::kernel::find::ModuleIndex;
@@ -22,6 +23,8 @@ use crate::kernel::{self, Config, Headers, Toolchain, relocate};
 use crate::names::{Kernel, Package, Release, nearest};
 use crate::process::{self, Environment, Output};
 use crate::tree::identity::Identity;
+
+pub use error::Error;
 
 /// Everything this run has learnt, shared between its threads.
 #[derive(Debug)]
@@ -188,11 +191,7 @@ impl<'a> Facts<'a> {
             conf::package_files(&ctx.trees, package, conf_file.or(given_inside.as_deref()), Some(&kernel.kernel));
         if let (Some(given), None, Some(own)) = (given, &given_inside, files.first_mut()) {
             if ctx.world.is_inside() {
-                return Err(Error::BadSource(format!(
-                    "{} is not below {}, where it is to be read; copy it there.",
-                    given.display(),
-                    ctx.trees.root.dir().display()
-                )));
+                return Err(Error::OutsideRoot { file: given.to_owned(), root: ctx.trees.root.dir().to_owned() });
             }
             *own = conf::Source { inside: given.to_owned(), outer: given.to_owned() };
         }

@@ -43,6 +43,7 @@ pub mod root;
 pub mod run;
 pub mod sandbox;
 pub mod sign;
+pub mod system_error;
 #[cfg(test)]
 mod test_support;
 pub mod tree;

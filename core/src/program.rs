@@ -100,7 +100,7 @@ fn run(words: Vec<OsString>) -> u8 {
     let lists = args.verb.is_some_and(|verb| verb.id == Id::Status) || args.value("format") == Some("json");
     match reporter.lost() {
         Some(why) if lists && code == 0 => {
-            let error = Error::Io(std::io::Error::new(why.kind(), format!("cannot write the output: {why}")));
+            let error = Error::from(std::io::Error::new(why.kind(), format!("cannot write the output: {why}")));
             reporter.report(Event::Error(error.lines()));
             error.code()
         }

@@ -8,12 +8,14 @@ use crate::cli::verb::Show;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::Done;
+use crate::install;
 use crate::names::Kernel;
 use crate::plan::{Action, Reason, Step};
 use crate::policy::{Ending, FAILED};
 use crate::reconcile::{How, Initramfs, Outcome, Scope, preview, reconcile};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
+use crate::system_error::SystemError;
 
 pub(super) fn run(
     ctx: &Context,
@@ -93,7 +95,12 @@ fn conclude(session: &Session<'_>, kernel: &Kernel, outcome: &Outcome, reporter:
             (Ending::Present, _) if step.action == Action::Keep => present.push(name),
             (Ending::Present, _) => succeeded.push(name),
             // The classic's verb, and its code.
-            (Ending::Excluded, _) if matches!(&outcome.results[index], Some(Err(Error::NothingInstalled(_)))) => {
+            (Ending::Excluded, _)
+                if matches!(
+                    &outcome.results[index],
+                    Some(Err(Error::Install(install::Error::NothingInstalled(_))))
+                ) =>
+            {
                 failed.push(format!("{name}(6)"));
             }
             (Ending::Excluded, _) => skipped.push(name),
@@ -106,7 +113,9 @@ fn conclude(session: &Session<'_>, kernel: &Kernel, outcome: &Outcome, reporter:
                 ));
                 deferred.push(step.package.to_string());
             }
-            (Ending::Waiting, _) if matches!(&outcome.results[index], Some(Err(Error::Lock(_)))) => {
+            (Ending::Waiting, _)
+                if matches!(&outcome.results[index], Some(Err(Error::System(SystemError::Lock(_))))) =>
+            {
                 failed.push(format!("{name}(17)"));
             }
             (Ending::Waiting, _) => waits = true,
@@ -153,7 +162,7 @@ fn conclude(session: &Session<'_>, kernel: &Kernel, outcome: &Outcome, reporter:
     }
     if waits {
         let facts = session.facts.kernel(kernel)?;
-        if let Some(error) = session.facts.no_headers(&facts) {
+        if let Some(error) = session.facts.no_headers(&facts).map(Error::from) {
             reporter.report(event(&error));
             return Ok(error.code());
         }

@@ -62,11 +62,11 @@ pub fn init(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, E
     let dir = directory(args);
     let file = dir.join(CONF);
     if file.exists() && !ctx.options.force && !ctx.options.dry_run {
-        return Err(Error::BadSource(format!("{} exists already; with --force it is replaced.", file.display())));
+        return Err(Error::ConfExists(file));
     }
     let whole = fs_err::canonicalize(&dir)?;
     let draft = Draft::of(&whole, args.module.as_deref(), args.version.as_deref())
-        .map_err(|why| Error::BadSource(format!("{}: {why}.", dir.display())))?;
+        .map_err(|why| Error::NoDraft { dir: dir.clone(), why })?;
     if ctx.options.dry_run {
         reporter.line(&draft.text().trim_end());
         return Ok(0);

@@ -50,7 +50,7 @@ pub(super) fn run(ctx: &Context, args: &Args, template: Option<Release>, reporte
     }
     let session = Session::new(ctx)?;
     if let Some(error) = session.facts.no_headers(&*session.facts.kernel(&kernel)?) {
-        return Err(error);
+        return Err(error.into());
     }
     if !ctx.options.dry_run {
         session.heal(reporter)?;

@@ -18,6 +18,7 @@ use crate::process::stop;
 use crate::reconcile::{initramfs_pending, superseded};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
+use crate::system_error::SystemError;
 use crate::tree::beside;
 use crate::tree::walk::{self, Built, Filter, Source};
 
@@ -73,7 +74,7 @@ pub(super) fn run(
     loop {
         for (index, kernel) in kernels.iter().enumerate() {
             if let Some(stop) = stop::requested() {
-                return Err(Error::Interrupted(stop));
+                return Err(SystemError::Interrupted(stop).into());
             }
             if index > 0 && !removes {
                 reporter.line(&"");
@@ -143,10 +144,10 @@ fn take_away(
     if depth == Depth::Remove && managed {
         initramfs_pending::note(ctx, package, kernel)?;
     }
-    match depth {
-        Depth::Uninstall => install::uninstall(ctx, package, kernel, &evaluate, reporter),
-        Depth::Unbuild | Depth::Remove => install::unbuild(ctx, package, kernel, &evaluate, reporter),
-    }
+    Ok(match depth {
+        Depth::Uninstall => install::uninstall(ctx, package, kernel, &evaluate, reporter)?,
+        Depth::Unbuild | Depth::Remove => install::unbuild(ctx, package, kernel, &evaluate, reporter)?,
+    })
 }
 
 /// What is said when another run works on the package.

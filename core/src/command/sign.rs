@@ -13,6 +13,7 @@ use crate::report::Reporter;
 use crate::run::Session;
 use crate::sign::state::{Verdict, judge};
 use crate::sign::will_load;
+use crate::system_error::SystemError;
 use crate::tree::walk::{self, Filter};
 
 pub(super) fn run(ctx: &Context, args: &Args, reach: Reach, reporter: &dyn Reporter) -> Result<u8, Error> {
@@ -44,7 +45,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reach: Reach, reporter: &dyn Repor
     let (mut code, mut changed) = (0, false);
     for (package, kernel) in &pairs {
         if let Some(stop) = stop::requested() {
-            reporter.report(super::event(&Error::Interrupted(stop)));
+            reporter.report(super::event(&SystemError::Interrupted(stop).into()));
             break;
         }
         let what = format!("{package}, {}, {}", kernel.release, kernel.arch);
@@ -63,6 +64,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reach: Reach, reporter: &dyn Repor
                 code = 1;
             }
             Err(error) => {
+                let error = Error::from(error);
                 // One package's trouble does not keep the others unsigned.
                 reporter.report(super::event(&error));
                 code = if code == 0 { error.code() } else { code };

@@ -7,6 +7,7 @@ use crate::cli::args::Args;
 use crate::cli::table::Id;
 use crate::context::Context;
 use crate::error::Error;
+use crate::facts;
 use crate::names::{Arch, Kernel, Name, Package, Release, Version};
 use crate::process::Environment;
 use crate::report::Reporter;
@@ -52,7 +53,7 @@ pub(super) fn named_by_conf(ctx: &Context, args: &Args, session: &Session<'_>, c
     let nameless = Package::new("unknown", "0")?;
     let kernel = session.facts.kernel(&some_kernel(ctx, args)?)?;
     let evaluated = session.facts.evaluate_at(&nameless, &kernel, conf)?;
-    let unusable = |directive: &str, error: &dyn std::fmt::Display| Error::BadConf {
+    let unusable = |directive: &str, error: &dyn std::fmt::Display| facts::Error::BadConf {
         file: conf.to_owned(),
         why: format!("{directive}: {error}"),
     };

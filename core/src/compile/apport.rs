@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::error::Error;
 use crate::context::Context;
-use crate::error::Error;
+use crate::finish;
 use crate::names::{Kernel, Package};
 use crate::process::{self, Output};
 
@@ -19,7 +20,7 @@ pub fn tell(ctx: &Context, package: &Package, kernel: &Kernel, error: &Error) {
         error,
         Error::Make { .. }
             | Error::NotProduced { .. }
-            | Error::NotAModule { .. }
+            | Error::Finish(finish::Error::NotAModule { .. })
             | Error::PatchFailed { .. }
             | Error::PatchMissing { .. }
             | Error::PatchPath(_)

@@ -2,7 +2,15 @@
 
 use std::path::Path;
 
-use crate::error::Diagnostic;
+/// A diagnostic of the compiler, the linker, modpost or make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The line as the tool wrote it, with the build directory's path cut off.
+    pub text: String,
+    /// Whether it speaks of the source (a compiler or modpost error): trying again with the same inputs
+    /// gives the same. Killed builds, full disks and missing tools do not count.
+    pub about_source: bool,
+}
 
 /// The first diagnostic in `log`; paths below `build` are shown relative to it.
 pub fn first(log: &str, build: &Path) -> Option<Diagnostic> {

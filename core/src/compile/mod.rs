@@ -3,6 +3,8 @@
 pub mod apport;
 pub mod command;
 pub mod diagnostic;
+mod error;
 mod run;
 
+pub use error::Error;
 pub use run::build;

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::command::{MakeLine, make_line};
 use super::diagnostic;
+use super::error::Error;
 use crate::conf::misspelt::{Misspelt, misspelt};
 use crate::context::Context;
-use crate::error::Error;
+use crate::facts;
 use crate::finish;
 use crate::process::stop;
 use crate::process::{self, Environment, Output, Task};
@@ -17,6 +18,7 @@ use crate::run::script;
 use crate::run::target::Target;
 use crate::sandbox::beneath::{Beneath, BeneathError};
 use crate::sign::signing::Signing;
+use crate::system_error::SystemError;
 use crate::tree::manifest::Manifest;
 use crate::workdir::build_log::Log;
 use crate::workdir::{WorkDir, privilege};
@@ -33,7 +35,7 @@ pub fn build(
     reporter: &dyn Reporter,
 ) -> Result<Manifest, Error> {
     if target.evaluated.recipe.modules.is_empty() && target.evaluated.conf.records.is_empty() {
-        return Err(names_no_module(ctx, target));
+        return Err(names_no_module(ctx, target).into());
     }
     let demotion = privilege::demotion(ctx, target, reporter);
     let work = WorkDir::make(ctx, &target.package, demotion, privilege::needs_no_shared_files(ctx, target))?;
@@ -81,7 +83,7 @@ fn steps(
                     advice: run.advice()?,
                 });
             }
-            Err(error) => return Err(Error::NotAModule { module: name.into(), why: error.to_string() }),
+            Err(error) => return Err(finish::Error::NotAModule { module: name.into(), why: error.to_string() }.into()),
         }
     }
     let finished = finish::finish(ctx, target, work, &contents, signing, reporter)?;
@@ -93,7 +95,7 @@ fn steps(
         None => run.script("post_build", post_build),
     };
     match added {
-        Ok(()) => in_place.keep(ctx, target, run.log, reporter),
+        Ok(()) => Ok(in_place.keep(ctx, target, run.log, reporter)?),
         Err(error) => {
             in_place.put_back(ctx)?;
             Err(error)
@@ -252,7 +254,7 @@ impl Run<'_> {
         self.log.end(code, began.elapsed())?;
         if let (Some(stop), true) = (stop::requested(), code != 0) {
             self.reporter.line(&"(interrupted)");
-            return Err(Error::Interrupted(stop));
+            return Err(SystemError::Interrupted(stop).into());
         }
         if let (true, Some(limit)) = (end.timed_out, self.ctx.framework.build_time_limit) {
             self.reporter.line(&"(it took too long)");
@@ -325,13 +327,13 @@ fn slips(ctx: &Context, target: &Target) -> Vec<Misspelt> {
 }
 
 /// What is wrong with a dkms.conf without modules, and what its author may have meant.
-fn names_no_module(ctx: &Context, target: &Target) -> Error {
+fn names_no_module(ctx: &Context, target: &Target) -> facts::Error {
     let link = ctx.trees.source_link(&target.package);
     let mut why = "It names no module to install: BUILT_MODULE_NAME and DEST_MODULE_LOCATION are not set.".to_owned();
     for slip in slips(ctx, target) {
         why += &format!("\n{slip}");
     }
-    Error::BadConf { file: ctx.trees.shown(&link).join("dkms.conf"), why }
+    facts::Error::BadConf { file: ctx.trees.shown(&link).join("dkms.conf"), why }
 }
 
 /// The modules that make left in a build directory, relative to it, in order: names only, nothing is opened and no link

@@ -6,7 +6,7 @@ use std::thread::Builder;
 
 use super::work::{Done, record, work};
 use crate::error::Error;
-use crate::install::weak;
+use crate::install::{self, weak};
 use crate::loadable::Why;
 use crate::loadable::gather::{self, Loadable};
 use crate::names::Release;
@@ -15,6 +15,7 @@ use crate::process::stop::{self, Stop};
 use crate::report::{Buffer, Event, Reporter};
 use crate::run::Session;
 use crate::run::depmod::{self, Depmod};
+use crate::system_error::SystemError;
 use crate::tree::record::{Outcome, Record};
 
 use super::progress::Progress;
@@ -139,12 +140,12 @@ fn interrupted(stop: Stop, steps: &[Step], results: &mut Results, voice: Voice, 
     let mut left = Vec::new();
     let mut done = 0;
     for (step, result) in steps.iter().zip(results).filter(|(step, _)| voice.concerns(step)) {
-        if result.is_some() && !matches!(result, Some(Err(Error::Interrupted(_)))) {
+        if result.is_some() && !matches!(result, Some(Err(Error::System(SystemError::Interrupted(_))))) {
             done += 1;
             continue;
         }
         left.push(format!("Not done: {} for kernel {}", step.package, step.kernel));
-        *result = Some(Err(Error::Interrupted(stop)));
+        *result = Some(Err(SystemError::Interrupted(stop).into()));
     }
     if left.is_empty() {
         return;
@@ -304,7 +305,7 @@ impl All<'_> {
         let result = work(self.session, step, reporter);
         // Of what was interrupted, one word is said at the end.
         match &result {
-            Ok(_) | Err(Error::Interrupted(_)) => {}
+            Ok(_) | Err(Error::System(SystemError::Interrupted(_))) => {}
             Err(error @ Error::Excluded { .. }) => reporter.report(Event::Warning(error.lines())),
             Err(error) => reporter.report(Event::Error(error.lines())),
         }
@@ -390,9 +391,10 @@ fn lists(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFailure> {
 
 fn depmod_failure(release: &Release, why: String) -> impl Fn() -> Error + 'static {
     let release = release.to_string();
-    move || Error::Depmod {
-        release: release.clone(),
-        why: why.clone(),
-        after: "The lists of modules that modprobe goes by are out of date. Mend what depmod complains of, then run: depmod -a, with the kernel's release",
+    move || {
+        let release = release.clone();
+        let why = why.clone();
+        let after = "The lists of modules that modprobe goes by are out of date. Mend what depmod complains of, then run: depmod -a, with the kernel's release";
+        Error::Install(install::Error::Depmod { release, why, after })
     }
 }

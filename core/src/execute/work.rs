@@ -6,7 +6,7 @@ use crate::compile;
 use crate::conf::typed::Scripts;
 use crate::context::Context;
 use crate::error::Error;
-use crate::facts::{Evaluated, KernelFacts};
+use crate::facts::{self, Evaluated, KernelFacts};
 use crate::host::tools;
 use crate::install::{self, superseded_mark};
 use crate::lock::{Holder, LockError};
@@ -16,6 +16,7 @@ use crate::report::{Event, Reporter};
 use crate::run::Session;
 use crate::run::depmod::{self, Depmod};
 use crate::run::target::{Dependency, Target};
+use crate::system_error::SystemError;
 use crate::tree::manifest::KernelManifest;
 use crate::tree::record::{Outcome, Record};
 
@@ -80,8 +81,10 @@ fn try_work(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Resu
     let evaluated = match session.facts.evaluate(package, &facts, None, true) {
         Ok(evaluated) => Some(evaluated),
         // Binaries whose source is gone: their manifest knows all that installing takes.
-        Err(Error::ConfMissing(_)) if !build && install::artefact::manifest(ctx, package, kernel)?.is_some() => None,
-        Err(error) => return Err(error),
+        Err(facts::Error::ConfMissing(_)) if !build && install::artefact::manifest(ctx, package, kernel)?.is_some() => {
+            None
+        }
+        Err(error) => return Err(error.into()),
     };
     for event in evaluated.iter().flat_map(|evaluated| &evaluated.said) {
         reporter.report(event.clone());
@@ -157,7 +160,7 @@ fn check(
         return Err(Error::EmptySource(ctx.trees.shown(&ctx.trees.source_link(package))));
     }
     if let Some(error) = session.facts.no_headers(facts) {
-        return Err(error);
+        return Err(error.into());
     }
     let compiler = facts.toolchain.cc.as_deref().and_then(|cc| cc.split_whitespace().next()).unwrap_or("gcc");
     let prefixed = facts.toolchain.cross.as_ref().and_then(|cross| cross.prefix).map(|prefix| format!("{prefix}gcc"));
@@ -221,14 +224,18 @@ pub(super) fn record(session: &Session<'_>, package: &Package, kernel: &Kernel, 
     let ctx = session.ctx;
     let outcome = match done {
         // Nothing came of it, good or bad.
-        Err(Error::Interrupted(_) | Error::Lock(LockError::Interrupted { .. })) => return,
+        Err(Error::System(SystemError::Interrupted(_) | SystemError::Lock(LockError::Interrupted { .. }))) => return,
         Ok(Done::Already) if install::is_installed(ctx, package, kernel) => Outcome::Installed,
         Ok(Done::Already | Done::Built) => Outcome::Built,
         Ok(Done::Installed) => Outcome::Installed,
         Err(Error::Excluded { why, .. }) => Outcome::Skipped { why: why.clone() },
-        Err(Error::NothingInstalled(why)) => Outcome::Skipped { why: why.join(" ").replace('\n', " ") },
-        Err(Error::NoHeaders { kernel, .. }) => Outcome::Waiting { what: format!("headers of {}", kernel.release) },
-        Err(error @ Error::Lock(_)) => Outcome::Waiting { what: error.to_string() },
+        Err(Error::Install(install::Error::NothingInstalled(why))) => {
+            Outcome::Skipped { why: why.join(" ").replace('\n', " ") }
+        }
+        Err(Error::Facts(facts::Error::NoHeaders { kernel, .. })) => {
+            Outcome::Waiting { what: format!("headers of {}", kernel.release) }
+        }
+        Err(error @ Error::System(SystemError::Lock(_))) => Outcome::Waiting { what: error.to_string() },
         Err(Error::MissingDependencies { missing, .. }) => Outcome::Waiting { what: missing.join(" ") },
         Err(error) => failure(session, package, kernel, error),
     };
@@ -248,15 +255,17 @@ pub(super) fn record(session: &Session<'_>, package: &Package, kernel: &Kernel, 
 
 fn failure(session: &Session<'_>, package: &Package, kernel: &Kernel, error: &Error) -> Outcome {
     let (diagnostic, log, about_source) = match error {
-        Error::Make { diagnostic, log, .. } => (
+        Error::Compile(compile::Error::Make { diagnostic, log, .. }) => (
             diagnostic.as_ref().map(|d| d.text.clone()),
             Some(log.clone()),
             diagnostic.as_ref().is_some_and(|d| d.about_source),
         ),
-        Error::PatchFailed { log, .. } | Error::NotProduced { log, .. } | Error::TooLong { log, .. } => {
-            (Some(error.cause()), Some(log.clone()), false)
-        }
-        Error::Script { log, .. } => (Some(error.cause()), log.clone(), false),
+        Error::Compile(
+            compile::Error::PatchFailed { log, .. }
+            | compile::Error::NotProduced { log, .. }
+            | compile::Error::TooLong { log, .. },
+        ) => (Some(error.cause()), Some(log.clone()), false),
+        Error::Compile(compile::Error::Script { log, .. }) => (Some(error.cause()), log.clone(), false),
         _ => (Some(error.cause()), None, false),
     };
     // The build directory's is the latest failure's; this kernel's is kept with its record.

@@ -1,5 +1,6 @@
 //! From built modules to a finished artefact: strip, sign, compress, manifest.
 
+mod error;
 pub mod fitness;
 pub mod strip;
 
@@ -15,7 +16,6 @@ use crate::context::Context;
 use crate::digest::Digest;
 use crate::durable;
 use crate::elf;
-use crate::error::Error;
 use crate::journal::{Swap, WorkDir, swap_in};
 use crate::process::{self, ProcessError, Task};
 use crate::report::Reporter;
@@ -25,6 +25,7 @@ use crate::sandbox::beneath::Beneath;
 use crate::sandbox::copy_out::copy_out;
 use crate::sandbox::handover;
 use crate::sign::signing::Signing;
+use crate::system_error::SystemError;
 use crate::tree::identity::Identity;
 use crate::tree::manifest::{BuiltModule, Manifest, Provenance, Signer};
 use crate::tree::paths::MANIFEST;
@@ -32,6 +33,8 @@ use crate::tree::paths::relative;
 use crate::workdir as build;
 use crate::workdir::build_log::Log;
 use fitness::{Fitness, Wanted};
+
+pub use error::Error;
 
 /// In bytes; the kernel's own list, of all that it exports, has 3 MB.
 const LONGEST_SYMVERS: u64 = 64 << 20;
@@ -105,7 +108,7 @@ pub fn finish(
         let facts = elf::Module::parse(&bytes).map_err(|error| unfit(&path, &error))?;
         check_fitness(target, &path, &facts, ctx.options.force, reporter)?;
         let compressed = compress(&bytes, target.facts.compression, &options, room.path())
-            .map_err(|error| Error::Io(std::io::Error::other(error)))?;
+            .map_err(|error| SystemError::Io(std::io::Error::other(error)))?;
         if let Some(why) = &compressed.fell_back {
             reporter.warning(&[why]);
         }
@@ -266,15 +269,15 @@ impl Finished {
 
 impl InPlace<'_> {
     /// Lets the build `user` write to it while `script` runs. What is kept of it then is a copy that no build has had.
-    pub fn lend(
+    pub fn lend<E: From<Error>>(
         &mut self,
         ctx: &Context,
         target: &Target,
         user: BuildUser,
-        script: impl FnOnce() -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        script: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
         let artefact = ctx.trees.artefact(&target.package, &target.kernel);
-        handover::give(&artefact, user)?;
+        handover::give(&artefact, user).map_err(Error::from)?;
         // A failed script's artefact is thrown away.
         script()?;
         let copy = self.work.path().join("kept");

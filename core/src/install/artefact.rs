@@ -1,11 +1,11 @@
 //! What an artefact consists of: from its manifest, or, when the classic made it, from dkms.conf.
 
+use super::error::Error;
 use crate::compress::Compression;
 use crate::conf::Conf;
 use crate::context::Context;
 use crate::digest::Digest;
 use crate::elf::Module;
-use crate::error::Error;
 use crate::facts::Evaluated;
 use crate::names::{Kernel, Package};
 use crate::tree::identity::Identity;

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use super::error::Error;
 use crate::context::Context;
 use crate::digest::Digest;
 use crate::elf::{Module, Signature};
-use crate::error::Error;
 use crate::names::{Kernel, Package};
 use crate::report::Reporter;
 use crate::tree::identity::Identity;

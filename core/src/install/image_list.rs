@@ -9,10 +9,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::error::Error;
 use crate::assignments;
 use crate::context::Context;
 use crate::durable;
-use crate::error::Error;
 use crate::journal::{Change, JournalError, origin_file};
 use crate::names::{Kernel, Name, Release};
 use crate::tree::Trees;

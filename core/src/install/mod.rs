@@ -2,6 +2,7 @@
 
 pub mod artefact;
 pub mod damage;
+pub mod error;
 pub mod image_list;
 pub mod modprobe;
 pub mod modprobe_conf;
@@ -20,7 +21,6 @@ use fs_err as fs;
 
 use crate::context::Context;
 use crate::digest::Digest;
-use crate::error::Error;
 use crate::facts::{Evaluated, KernelFacts};
 use crate::journal::Change;
 use crate::names::{Kernel, Package};
@@ -31,6 +31,7 @@ use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifes
 use crate::tree::{compare, walk};
 use sanity::Verdict;
 
+pub use error::Error;
 pub use uninstall::{Evaluate, files_of, forget, is_ours, is_replaced_by_the_kernels, unbuild, uninstall};
 
 /// Installs the artefact of `package` for the kernel of `facts`. The caller holds the pair's lock, and

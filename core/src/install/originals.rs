@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
+use super::error::Error;
 use crate::context::Context;
-use crate::error::Error;
 use crate::journal::{Change, origin_file};
 use crate::kernel::installed;
 use crate::names::{Kernel, Name, Release};

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
+use super::error::Error;
 use super::{artefact, is_installed};
 use crate::compress::{self, CompressError, Compression};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
-use crate::error::Error;
 use crate::journal::{Change, WorkDir};
 use crate::names::{Kernel, Package};
 use crate::report::Reporter;

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use super::error::Error;
 use super::{
     artefact, digest_of, image_list, is_built, is_installed, modprobe_conf, originals, prebuilt, sanity, weak,
 };
 use crate::context::Context;
 use crate::elf::Module;
-use crate::error::Error;
-use crate::facts::Evaluated;
+use crate::facts::{self, Evaluated};
 use crate::journal::Change;
 use crate::lock::Holder;
 use crate::names::{Kernel, Package};
@@ -22,7 +22,7 @@ use crate::tree::record::Record;
 use crate::tree::walk::{self, Filter};
 
 /// Evaluates the package's dkms.conf, for what the classic installed without a manifest.
-pub type Evaluate<'a> = &'a dyn Fn() -> Result<Evaluated, Error>;
+pub type Evaluate<'a> = &'a dyn Fn() -> Result<Evaluated, facts::Error>;
 
 /// Uninstalls `package` from `kernel`; says whether anything was done, so that depmod is needed.
 /// `evaluate` is asked only if no manifest says what was installed.

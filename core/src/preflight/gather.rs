@@ -126,7 +126,7 @@ fn prospect(
     let evaluated = match learnt.evaluate(package, kernel, None, false) {
         Ok(evaluated) => evaluated,
         Err(_) if wanted.comes => return Some(Prospect::Builds),
-        Err(error) => return Some(Prospect::Unusable(error.lines().join(" "))),
+        Err(error) => return Some(Prospect::Unusable(Error::from(error).lines().join(" "))),
     };
     if !evaluated.conf.autoinstall && !by_hand {
         return None;

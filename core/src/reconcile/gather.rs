@@ -406,7 +406,7 @@ impl Gatherer<'_> {
                     Wish::Install
                 };
             }
-            Err(error) => facts.wish = Wish::Unusable(error.lines().join(" ")),
+            Err(error) => facts.wish = Wish::Unusable(Error::from(error).lines().join(" ")),
         }
     }
 

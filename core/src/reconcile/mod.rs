@@ -22,6 +22,7 @@ use crate::conf::framework::Policy;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::{self, Done, Results, Voice};
+use crate::facts;
 use crate::install::resign::{Resigned, resign};
 use crate::install::{self, weak};
 use crate::journal::JournalError;
@@ -32,6 +33,7 @@ use crate::process::stop;
 use crate::report::Reporter;
 use crate::run::{Session, debt};
 use crate::sign::will_load;
+use crate::system_error::SystemError;
 use crate::tree::beside;
 use crate::tree::record::{Outcome as Recorded, Record};
 use crate::tree::walk::{self, Filter};
@@ -107,10 +109,10 @@ impl Outcome {
         match (&self.results[index], step.action) {
             (Some(Ok(_)), _) | (None, Action::Keep | Action::Remove) => Ending::Present,
             // What the kernel has itself, at this version or a newer one, is not lacking.
-            (Some(Err(Error::Excluded { .. } | Error::NothingInstalled(_))), _) | (None, Action::Skip) => {
-                Ending::Excluded
-            }
-            (Some(Err(Error::NoHeaders { .. } | Error::Lock(_))), _) | (None, Action::Wait) => Ending::Waiting,
+            (Some(Err(Error::Excluded { .. } | Error::Install(install::Error::NothingInstalled(_)))), _)
+            | (None, Action::Skip) => Ending::Excluded,
+            (Some(Err(Error::Facts(facts::Error::NoHeaders { .. }) | Error::System(SystemError::Lock(_)))), _)
+            | (None, Action::Wait) => Ending::Waiting,
             (Some(Err(error)), _) => Ending::Failed(error.code()),
             (None, _) => Ending::Failed(match &step.reason {
                 Reason::KnownFailure(code, _) => *code,
@@ -242,7 +244,7 @@ fn register(session: &Session<'_>, before: &gather::Before, reporter: &dyn Repor
 
 /// Carries out a `Sign` step. What can't be signed stays as it is, and says so itself.
 fn sign(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Result<Done, Error> {
-    let result = resign(session, &step.package, &step.kernel, reporter);
+    let result = resign(session, &step.package, &step.kernel, reporter).map_err(Error::from);
     if let Err(error) = &result {
         reporter.report(crate::report::Event::Error(error.lines()));
     }

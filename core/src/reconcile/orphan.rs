@@ -11,6 +11,7 @@ use crate::plan::Step;
 use crate::process::stop;
 use crate::report::{Event, Reporter};
 use crate::run::Session;
+use crate::system_error::SystemError;
 use crate::tree::manifest::KernelManifest;
 use crate::tree::walk::{self, Filter};
 
@@ -53,7 +54,7 @@ pub(super) fn remove_all(
             continue;
         }
         if let Some(stop) = stop::requested() {
-            return Err(Error::Interrupted(stop));
+            return Err(SystemError::Interrupted(stop).into());
         }
         reporter.report(Event::Note(format!("dkms: removing module {} for kernel {kernel}", entry.package)));
         if let Err(error) = unbuild(session, &entry.package, kernel, reporter) {

@@ -6,14 +6,18 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Outcome;
+use crate::compile;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::Done;
+use crate::facts;
 use crate::host::headers_package;
+use crate::install;
 use crate::kernel::version;
 use crate::names::{Kernel, Release};
 use crate::plan::{Action, Reason, Step};
 use crate::report::syslog::{self, Severity};
+use crate::system_error::SystemError;
 use crate::tree::Trees;
 use crate::tree::record::{Outcome as Recorded, Record};
 
@@ -74,7 +78,10 @@ impl Summary {
                     part.removed.push(step.package.to_string());
                     continue;
                 }
-                (Some(Err(Error::Excluded { .. } | Error::NothingInstalled(_)) | Ok(_)), _)
+                (
+                    Some(Err(Error::Excluded { .. } | Error::Install(install::Error::NothingInstalled(_))) | Ok(_)),
+                    _,
+                )
                 | (None, Action::Keep | Action::Skip | Action::Remove) => continue,
                 (Some(Err(error)), _) => failed(ctx, step, error),
                 (None, _) => untried(ctx, step),
@@ -231,32 +238,41 @@ fn recorded(ctx: &Context, step: &Step) -> Option<(String, Option<String>, Optio
 fn failed(ctx: &Context, step: &Step, error: &Error) -> Cause {
     let again = again(step);
     let why = match error {
-        Error::Make { diagnostic: Some(diagnostic), .. } => format!("build failed: {}", diagnostic.text),
-        Error::Make { .. } => "build failed".to_owned(),
-        Error::NoHeaders { .. } => return no_headers(ctx, step, None),
+        Error::Compile(compile::Error::Make { diagnostic: Some(diagnostic), .. }) => {
+            format!("build failed: {}", diagnostic.text)
+        }
+        Error::Compile(compile::Error::Make { .. }) => "build failed".to_owned(),
+        Error::Facts(facts::Error::NoHeaders { .. }) => return no_headers(ctx, step, None),
         other => other.cause(),
     };
     let fix = match error {
         Error::NoTool { advice, .. }
-        | Error::Make { advice: Some(advice), .. }
-        | Error::Script { advice: Some(advice), .. }
-        | Error::NotProduced { advice: Some(advice), .. } => format!("{advice}; then: {again}"),
-        Error::Make { diagnostic: Some(diagnostic), .. } if diagnostic.about_source => newer(step),
+        | Error::Compile(
+            compile::Error::Make { advice: Some(advice), .. }
+            | compile::Error::Script { advice: Some(advice), .. }
+            | compile::Error::NotProduced { advice: Some(advice), .. },
+        ) => format!("{advice}; then: {again}"),
+        Error::Compile(compile::Error::Make { diagnostic: Some(diagnostic), .. }) if diagnostic.about_source => {
+            newer(step)
+        }
         // What its own files make fail fails again.
-        Error::PatchFailed { .. }
-        | Error::PatchMissing { .. }
-        | Error::PatchPath(_)
-        | Error::Script { .. }
-        | Error::NotProduced { .. }
-        | Error::NotAModule { .. }
-        | Error::BadArtefact(_)
+        Error::Compile(
+            compile::Error::PatchFailed { .. }
+            | compile::Error::PatchMissing { .. }
+            | compile::Error::PatchPath(_)
+            | compile::Error::Script { .. }
+            | compile::Error::NotProduced { .. },
+        )
+        | Error::Finish(_)
         | Error::EmptySource(_) => newer(step),
-        Error::BadConf { .. } | Error::Conf(_) | Error::ConfMissing(_) => {
+        Error::Facts(facts::Error::BadConf { .. } | facts::Error::ConfMissing(_))
+        | Error::System(SystemError::Conf(_)) => {
             format!("correct its dkms.conf or ask its author, then: {again}")
         }
         // The other package is told of in its own line.
         Error::MissingDependencies { .. } => return Cause { why, log: None, fix: None, lasting: None },
-        Error::Lock(_) | Error::Make { .. } | Error::TooLong { .. } => again,
+        Error::System(SystemError::Lock(_))
+        | Error::Compile(compile::Error::Make { .. } | compile::Error::TooLong { .. }) => again,
         _ => format!("once the cause is gone: {again}"),
     };
     // The build directory's log is the latest build's, perhaps for another kernel.

@@ -66,5 +66,5 @@ fn forget_one(session: &Session<'_>, entry: &PackageEntry) -> Result<bool, Error
     for built in &entry.built {
         orphan::unbuild(session, &entry.package, &built.kernel, &quiet)?;
     }
-    install::forget(session.ctx, &entry.package, &|holder| log::info!("waiting for {holder}"))
+    Ok(install::forget(session.ctx, &entry.package, &|holder| log::info!("waiting for {holder}"))?)
 }

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jobserver::{Acquired, Client};
 
-use crate::error::Error;
+use crate::system_error::SystemError;
 
 /// How many jobs may run at once, over all makes of this run. Each running build holds one token
 /// itself (make's implicit job, see "POSIX Jobserver Interaction" in the GNU make manual).
@@ -39,7 +39,7 @@ pub struct Tokens<'a> {
 
 impl Budget {
     /// A budget of `total` jobs, at least one.
-    pub fn new(total: usize) -> Result<Self, Error> {
+    pub fn new(total: usize) -> Result<Self, SystemError> {
         let total = total.max(1);
         let client = Mutex::new(Client::new(total)?);
         Ok(Self { client, total, collecting: Mutex::default(), state: Mutex::default() })
@@ -56,7 +56,7 @@ impl Budget {
     }
 
     /// Waits for `count` tokens (no more than there are).
-    pub fn acquire(&self, count: usize) -> Result<Tokens<'_>, Error> {
+    pub fn acquire(&self, count: usize) -> Result<Tokens<'_>, SystemError> {
         let _one = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
         self.state().collecting = true;
         // From now on it stays the one.

@@ -14,11 +14,11 @@ use fs_err as fs;
 use super::debt::{Debt, Note};
 use crate::compress::Compression;
 use crate::context::Context;
-use crate::error::Error;
 use crate::journal::{Change, JournalError};
 use crate::kernel::{self, find::ModuleIndex};
 use crate::names::Release;
 use crate::process::{self, Output, Task};
+use crate::system_error::SystemError;
 
 /// The files that depmod writes, besides `modules.*.bin`.
 const PRODUCTS: &[&str] =
@@ -52,7 +52,7 @@ pub fn commit(ctx: &Context, release: &Release, change: Change<'_>) -> Result<()
 }
 
 /// Runs depmod for the kernel `release`, and clears its products away when no module is left.
-pub fn run(ctx: &Context, release: &Release) -> Result<Depmod, Error> {
+pub fn run(ctx: &Context, release: &Release) -> Result<Depmod, SystemError> {
     // Listed before: what another run notes from now on, this depmod may have missed.
     let payable = Debt::Depmod.payable(&ctx.trees, release);
     let done = run_now(ctx, release)?;
@@ -63,11 +63,11 @@ pub fn run(ctx: &Context, release: &Release) -> Result<Depmod, Error> {
 }
 
 /// Runs depmod in the middle of a run, for scripts that ask modprobe: what is owed stays owed, since more modules come.
-pub fn run_early(ctx: &Context, release: &Release) -> Result<Depmod, Error> {
+pub fn run_early(ctx: &Context, release: &Release) -> Result<Depmod, SystemError> {
     run_now(ctx, release)
 }
 
-fn run_now(ctx: &Context, release: &Release) -> Result<Depmod, Error> {
+fn run_now(ctx: &Context, release: &Release) -> Result<Depmod, SystemError> {
     let dir = ctx.trees.modules_dir(release);
     if !dir.join("modules.dep").exists() {
         return Ok(Depmod::Skipped);
@@ -195,7 +195,7 @@ fn lacks(version: &str, feature: &str) -> bool {
 
 /// Whether depmod must be told a base directory: the one that holds `lib/modules`. For a module tree
 /// that has another name, a temporary base with a link to it is made.
-fn base_for(ctx: &Context) -> Result<(Option<OsString>, Option<TemporaryBase>), Error> {
+fn base_for(ctx: &Context) -> Result<(Option<OsString>, Option<TemporaryBase>), SystemError> {
     let install = &ctx.trees.install.outer;
     if install == Path::new("/lib/modules") || install == Path::new("/usr/lib/modules") {
         return Ok((None, None));
@@ -223,7 +223,7 @@ impl Drop for TemporaryBase {
 }
 
 /// Deletes what depmod writes when it found no module: a removed kernel leaves nothing behind.
-fn clear_products(dir: &Path) -> Result<(), Error> {
+fn clear_products(dir: &Path) -> Result<(), SystemError> {
     if fs::metadata(dir.join("modules.dep")).map_or(true, |meta| meta.len() > 0) || is_installed(dir) {
         return Ok(());
     }

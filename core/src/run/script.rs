@@ -5,10 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::context::Context;
-use crate::error::Error;
 use crate::names::Package;
 use crate::process::{self, Environment, Output};
 use crate::report::{Event, Reporter};
+use crate::system_error::SystemError;
 
 /// A script that can be run.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ pub fn run(
     line: &str,
     extra: &Environment,
     reporter: &dyn Reporter,
-) -> Result<i32, Error> {
+) -> Result<i32, SystemError> {
     let source = ctx.trees.source_of(package);
     let Some(script) = find(ctx, package, which, line, &source, reporter) else { return Ok(0) };
     reporter.line(&format!("\nRunning the {which} script:"));

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::budget::Budget;
 use super::debt::Debt;
 use crate::context::Context;
-use crate::error::Error;
-use crate::facts::{Facts, KernelFacts};
+use crate::facts::{self, Facts, KernelFacts};
 use crate::journal;
 use crate::names::{Kernel, Release};
 use crate::report::Reporter;
 use crate::sign::signing::Signing;
+use crate::system_error::SystemError;
 
 /// Files below the kernels' directories that were installed in this run and may serve other kernels, too.
 pub type WeakModules = BTreeMap<Kernel, Vec<PathBuf>>;
@@ -37,7 +37,7 @@ pub struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// A session in `ctx`.
-    pub fn new(ctx: &'a Context) -> Result<Self, Error> {
+    pub fn new(ctx: &'a Context) -> Result<Self, SystemError> {
         Ok(Self {
             ctx,
             facts: Facts::new(ctx),
@@ -50,7 +50,7 @@ impl<'a> Session<'a> {
     }
 
     /// Finishes or undoes what a killed run left; what every command does that changes something.
-    pub fn heal(&self, reporter: &dyn Reporter) -> Result<(), Error> {
+    pub fn heal(&self, reporter: &dyn Reporter) -> Result<(), SystemError> {
         if !self.ctx.trees.own().is_dir() {
             return Ok(());
         }
@@ -80,7 +80,7 @@ impl<'a> Session<'a> {
     }
 
     /// How this kernel's modules are signed. Decided, and said, before the first build for it.
-    pub fn signing(&self, kernel: &KernelFacts, reporter: &dyn Reporter) -> Result<Arc<Signing>, Error> {
+    pub fn signing(&self, kernel: &KernelFacts, reporter: &dyn Reporter) -> Result<Arc<Signing>, facts::Error> {
         let mut known = self.signing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(signing) = known.get(&kernel.kernel) {
             return Ok(Arc::clone(signing));

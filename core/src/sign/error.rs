@@ -141,3 +141,10 @@ impl SignError {
         matches!(self, Self::NeedsProgram { .. })
     }
 }
+
+/// A module should be signed, can't be, and policy says that this is a failure. Why it can't be.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "The modules can't be signed, and policy does not allow unsigned ones: {0}\nMend the key material (see dkms-mok(8)), or set policy=warn in /etc/dkms/framework.conf"
+)]
+pub struct NotSigned(pub String);

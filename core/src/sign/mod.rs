@@ -27,7 +27,7 @@ pub mod will_load;
 pub use append::{MAGIC, Split, split, strip_signature};
 pub use asn1::colons;
 pub use cert::Certificate;
-pub use error::SignError;
+pub use error::{NotSigned, SignError};
 pub use hash::Hash;
 pub use pkcs7::{Message, SignerId};
 pub use signer::Signer;

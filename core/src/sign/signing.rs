@@ -8,13 +8,12 @@ use std::time::{Duration, SystemTime};
 use crate::assignments;
 use crate::conf::framework::{self, TrySign};
 use crate::context::Context;
-use crate::error::Error;
 use crate::facts::{Facts, KernelFacts};
 use crate::process::{self, Output};
 use crate::report::{Event, Reporter};
 use crate::sign::policy::{self, Decided, Decision, How, Look, Maker, Plan};
 use crate::sign::state::Prospect;
-use crate::sign::{Certificate, Hash, SignError, Signer, mok, program};
+use crate::sign::{Certificate, Hash, NotSigned, SignError, Signer, mok, program};
 use crate::tree::manifest;
 
 /// How this kernel's modules are signed.
@@ -67,9 +66,9 @@ impl Signing {
     }
 
     /// An error if modules would have to be signed and can't be: nothing needs to be built then.
-    pub fn check(&self) -> Result<(), Error> {
+    pub fn check(&self) -> Result<(), NotSigned> {
         match &self.means {
-            Means::Refused(why) if self.must => Err(Error::NotSigned(why.clone())),
+            Means::Refused(why) if self.must => Err(NotSigned(why.clone())),
             _ => Ok(()),
         }
     }
@@ -86,7 +85,7 @@ impl Signing {
 
     /// Signs the module at `path`, which the user is told of as `shown`. A failure is told, or an error where modules
     /// must be signed, and leaves the module unsigned: never half signed. Says whether it is signed now.
-    pub fn sign(&self, path: &Path, shown: &Path, reporter: &dyn Reporter) -> Result<bool, Error> {
+    pub fn sign(&self, path: &Path, shown: &Path, reporter: &dyn Reporter) -> Result<bool, NotSigned> {
         let done = match &self.means {
             Means::Not | Means::Refused(_) => return self.check().map(|()| false),
             Means::InProcess(signer) => {
@@ -100,7 +99,7 @@ impl Signing {
         };
         match done {
             Ok(()) => Ok(true),
-            Err(error) if self.must => Err(Error::NotSigned(format!("{}: {error}", shown.display()))),
+            Err(error) if self.must => Err(NotSigned(format!("{}: {error}", shown.display()))),
             Err(error) => {
                 reporter.warning(&[&format!("Failed to sign module '{}'!", shown.display()), &error]);
                 Ok(false)

@@ -11,7 +11,6 @@ use fs_err as fs;
 
 use crate::context::Context;
 use crate::durable;
-use crate::error::Error;
 use crate::files::copy_tree_for;
 use crate::journal;
 use crate::lock::{self, Lock, Patience};
@@ -21,6 +20,7 @@ use crate::sandbox::beneath::Beneath;
 use crate::sandbox::handover;
 use crate::sandbox::user::SLOTS;
 use crate::sandbox::{BuildUser, Demotion};
+use crate::system_error::SystemError;
 use crate::tree::Trees;
 use crate::world::Seclusion;
 use build_log::Log;
@@ -53,7 +53,7 @@ impl WorkDir {
     /// caller then holds the package's lock, so that no other build of it runs). With a `demotion`, the build
     /// gets a user of its own, shared with no other build.
     /// `own_tmp`: what it needs to see is not among others' temporary files.
-    pub fn make(ctx: &Context, package: &Package, demotion: Demotion, own_tmp: bool) -> Result<Self, Error> {
+    pub fn make(ctx: &Context, package: &Package, demotion: Demotion, own_tmp: bool) -> Result<Self, SystemError> {
         let trees = &ctx.trees;
         let build = trees.build_dir(package);
         let private = ctx.world.has_private_mounts();
@@ -142,7 +142,7 @@ impl WorkDir {
     }
 
     /// The directory, which programs call `called`, as it is to be looked at when something of the build has run.
-    pub fn contents(&self, called: &Path) -> Result<Beneath, Error> {
+    pub fn contents(&self, called: &Path) -> Result<Beneath, SystemError> {
         Ok(Beneath::new(&self.dir, called, self.user)?)
     }
 
@@ -161,7 +161,7 @@ impl WorkDir {
     }
 
     /// Copies the package's source into it, and over its patches those of `/etc/dkms/<m>/patches`.
-    pub fn fill(&self, trees: &Trees, package: &Package) -> Result<(), Error> {
+    pub fn fill(&self, trees: &Trees, package: &Package) -> Result<(), SystemError> {
         copy_tree_for(&trees.source_of(package), &self.dir, self.user)?;
         let patches = trees.outer(Path::new("/etc/dkms").join(&package.name).join("patches"));
         if patches.is_dir() {
@@ -199,7 +199,7 @@ impl WorkDir {
         }
     }
 
-    fn give_back(&self, log: Option<&Log>) -> Result<(), Error> {
+    fn give_back(&self, log: Option<&Log>) -> Result<(), SystemError> {
         let Some(user) = self.user else { return Ok(()) };
         handover::take_back(&self.dir, user)?;
         if let Some(log) = log {
@@ -212,7 +212,7 @@ impl WorkDir {
 }
 
 /// Deletes what an earlier failure left, unless another build uses the place (then it may be its neighbour's).
-fn clear_place(trees: &Trees, package: &Package, build: &Path) -> Result<(), Error> {
+fn clear_place(trees: &Trees, package: &Package, build: &Path) -> Result<(), SystemError> {
     let at_once = Patience { limit: Some(Duration::ZERO), on_wait: &|_| {} };
     match lock::lock(&trees.build_lock(package), at_once) {
         Ok(_alone) if build.is_dir() => Ok(empty(build)?),

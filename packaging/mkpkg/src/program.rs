@@ -30,7 +30,7 @@ pub fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<(), Er
         return Err(CoreError::NotAdded(package).into());
     }
     let tree = fs::canonicalize(ctx.trees.source_of(&package))?;
-    let session = Session::new(ctx)?;
+    let session = Session::new(ctx).map_err(CoreError::from)?;
     let kernels: Vec<Kernel> = entry.built.iter().map(|built| built.kernel.clone()).collect();
     let keys = signing::private_keys(&session.facts, &kernels);
     let forbidden = keys.iter().filter_map(|key| Digest::of_file(key).ok()).collect();

@@ -1,0 +1,127 @@
+//! The one table from errors to exit codes (docs/contract.md 2.15): the classic's for what it knows, ours for the rest.
+
+use super::{Error, UsageError};
+use crate::archive::layout::LayoutError;
+use crate::system_error::SystemError;
+use crate::{compile, facts, finish, install};
+
+impl Error {
+    /// The exit code for this.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Usage(UsageError::TwoVerbs(..)) | Self::Broken { .. } | Self::OneKernel(_) => 4,
+            Self::Usage(_) | Self::NoSource(_) => 2,
+            Self::Name(_)
+            | Self::NoPackage { .. }
+            | Self::ArchCount { .. }
+            | Self::NotRoot
+            | Self::ReadOnlyTree { .. } => 1,
+            Self::Conflict(_, _, code) | Self::Match(_, code) | Self::Archive(_, code) => *code,
+            Self::NoPackager(_) => 127,
+            Self::NoAll(_) => 5,
+            Self::NoKernel { .. } | Self::EmptyKernel => 16,
+            Self::NotAdded(_)
+            | Self::NotThere(_)
+            | Self::AlreadyAdded(_)
+            | Self::BuildInTheWay { .. }
+            | Self::ArchiveLayout(LayoutError::NoConf) => 3,
+            Self::NoConf(_) | Self::ConfExists(_) | Self::NoDraft { .. } => 9,
+            Self::EmptySource(_) => 8,
+            Self::Excluded { .. } => 77,
+            Self::MissingDependencies { .. } => 13,
+            Self::NotLoadable { .. } | Self::ArchiveWrite(_) => 6,
+            Self::NoTool { .. } => 10,
+            Self::ArchiveRead(_) | Self::ArchiveLayout(_) => 7,
+            Self::NotSigned(_) => NOT_SIGNED,
+            Self::Facts(error) => of_facts(error),
+            Self::Compile(error) => of_compile(error),
+            Self::Finish(error) => of_finish(error),
+            Self::Install(error) => of_install(error),
+            Self::System(error) => of_system(error),
+        }
+    }
+}
+
+fn of_compile(error: &compile::Error) -> u8 {
+    match error {
+        compile::Error::PatchPath(_) | compile::Error::PatchMissing { .. } => 5,
+        compile::Error::PatchFailed { .. } => 6,
+        compile::Error::NotProduced { .. } => 7,
+        compile::Error::Make { .. } | compile::Error::TooLong { .. } => 10,
+        compile::Error::Script { code, .. } => u8::try_from(*code).unwrap_or(1),
+        compile::Error::Finish(error) => of_finish(error),
+        compile::Error::Facts(error) => of_facts(error),
+        compile::Error::System(error) => of_system(error),
+    }
+}
+
+fn of_finish(error: &finish::Error) -> u8 {
+    match error {
+        finish::Error::NotAModule { .. } | finish::Error::BadArtefact(_) => 7,
+        finish::Error::NotSigned(_) => NOT_SIGNED,
+        finish::Error::System(error) => of_system(error),
+    }
+}
+
+fn of_install(error: &install::Error) -> u8 {
+    match error {
+        install::Error::NoModulesDir(_)
+        | install::Error::MissingModule { .. }
+        | install::Error::DamagedModule { .. }
+        | install::Error::NotPut(_)
+        | install::Error::NothingInstalled(_)
+        | install::Error::Depmod { .. } => 6,
+        install::Error::PreInstall => 101,
+        install::Error::NotSigned(_) => NOT_SIGNED,
+        install::Error::Facts(error) => of_facts(error),
+        install::Error::System(error) => of_system(error),
+    }
+}
+
+fn of_facts(error: &facts::Error) -> u8 {
+    match error {
+        facts::Error::ConfMissing(_) => 4,
+        facts::Error::BadConf { .. } => 8,
+        facts::Error::OutsideRoot { .. } => 9,
+        facts::Error::NoHeaders { .. } => 21,
+        facts::Error::System(error) => of_system(error),
+    }
+}
+
+/// Ours, as are most of those below: the classic had neither locks nor a journal (see dkms(8), EXIT STATUS).
+const NOT_SIGNED: u8 = 19;
+
+fn of_system(error: &SystemError) -> u8 {
+    match error {
+        SystemError::Host(_) => 4,
+        SystemError::Conf(_) => 8,
+        SystemError::Kernel(_) => 12,
+        SystemError::Lock(_) => 17,
+        SystemError::Interrupted(stop) => stop.code(),
+        SystemError::Journal(_) | SystemError::Io(_) | SystemError::Process(_) | SystemError::Handover(_) => 18,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// Every exit code in the table above, and of the verbs that have their own, is in dkms(8).
+    #[test]
+    fn the_manual_has_every_exit_code() {
+        let (table, _) = include_str!("code.rs").split_once("mod tests").unwrap();
+        let mut codes: BTreeSet<u8> = table
+            .split("=> ")
+            .skip(1)
+            .filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
+            .collect();
+        assert!(codes.len() > 15, "the table was not found: {codes:?}");
+        codes.extend([0, super::NOT_SIGNED, crate::policy::FAILED, 14, 129, 130, 143]);
+        let page = include_str!("../../../packaging/man/dkms.8");
+        let (_, section) = page.split_once(".SH \"EXIT STATUS\"").unwrap();
+        let (section, _) = section.split_once("\n.SH ").unwrap();
+        let described: BTreeSet<u8> =
+            section.lines().filter_map(|line| line.strip_prefix(".B ")?.parse().ok()).collect();
+        assert_eq!(described, codes);
+    }
+}
