@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use dkms_core::context::NO_AUTOINSTALL;
-use dkms_core::error::Error;
+use dkms_core::error::{Error, RequestError};
 use dkms_core::event;
 use dkms_core::host::boot_loader;
 use dkms_core::process::Environment;
@@ -57,7 +57,7 @@ fn run(moment: &str, no_depmod: bool, environment: &Environment, reporter: &dyn 
     // Of a verb that changes something: what is built gets a world of its own.
     let mut ctx = event::surroundings(true)?;
     if !ctx.machine.root {
-        return Err(Error::NotRoot);
+        return Err(Error::Request(RequestError::NotRoot));
     }
     ctx.options.no_depmod = no_depmod;
     let trees = &ctx.trees;

@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::table::{Entry, Id};
-use crate::error::{Error, UsageError};
+use crate::error::{Error, RequestError, UsageError};
 use crate::names::Release;
 use crate::plan::Depth;
 use crate::reconcile::Initramfs;
@@ -122,7 +122,7 @@ impl Verb {
             Id::KernelPrerm => Self::KernelPrerm,
             Id::Reconcile => {
                 if args.flag("all-kernels") && !args.kernels.is_empty() {
-                    return Err(Error::Conflict("--all-kernels", "-k", 2));
+                    return Err(Error::Request(RequestError::Conflict("--all-kernels", "-k", 2)));
                 }
                 let event = args.value("event").map(str::to_owned);
                 Self::Reconcile(Reconciling { event, initramfs, strict: args.flag("strict"), show })
@@ -199,22 +199,22 @@ fn check(args: &Args, entry: &'static Entry) -> Result<(), Error> {
         }
     }
     if args.flag("binaries-only") && args.flag("source-only") {
-        return Err(Error::Conflict("--binaries-only", "--source-only", 8));
+        return Err(Error::Request(RequestError::Conflict("--binaries-only", "--source-only", 8)));
     }
     if args.arches.len() > 1 && args.arches.len() != args.kernels.len() {
-        return Err(Error::ArchCount { arches: args.arches.len(), kernels: args.kernels.len() });
+        return Err(Error::Request(RequestError::ArchCount { arches: args.arches.len(), kernels: args.kernels.len() }));
     }
     if all && !args.kernels.is_empty() {
-        return Err(Error::Conflict("--all", "-k", 2));
+        return Err(Error::Request(RequestError::Conflict("--all", "-k", 2)));
     }
     if all && !args.arches.is_empty() {
-        return Err(Error::Conflict("--all", "-a", 3));
+        return Err(Error::Request(RequestError::Conflict("--all", "-a", 3)));
     }
     if all && !entry.rules.all {
-        return Err(Error::NoAll(entry.name));
+        return Err(Error::Request(RequestError::NoAll(entry.name)));
     }
     if entry.rules.one_kernel && args.kernels.len() != 1 {
-        return Err(Error::OneKernel(entry.name));
+        return Err(Error::Request(RequestError::OneKernel(entry.name)));
     }
     Ok(())
 }

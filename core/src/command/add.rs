@@ -9,7 +9,7 @@ use super::stage::Staged;
 use super::{check_access, ldtarball, package, print, source_dir, source_state};
 use crate::cli::args::Args;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, RegistrationError, RequestError};
 use crate::facts::Evaluated;
 use crate::host::owner::Owner;
 use crate::journal::{Change, WorkDir};
@@ -108,7 +108,7 @@ pub(super) fn registering(
         return Ok(Registering::Again(package.clone(), source));
     }
     if source_state(ctx, package) == Source::Added {
-        return Err(Error::AlreadyAdded(package.clone()));
+        return Err(Error::Registration(RegistrationError::AlreadyAdded(package.clone())));
     }
     if copied.is_none() {
         readable(ctx, args, session, package)?;
@@ -125,7 +125,7 @@ fn readable(
 ) -> Result<(Evaluated, Kernel), Error> {
     let source = source_dir(ctx, package);
     if !ctx.trees.outer(&source).is_dir() {
-        return Err(Error::NoSource(source));
+        return Err(Error::Registration(RegistrationError::NoSource(source)));
     }
     let kernel = session.facts.kernel(&some_kernel(ctx, args)?)?;
     let own = source.join("dkms.conf");
@@ -151,7 +151,7 @@ pub(super) fn add(
         if ctx.machine.rpm_scriptlet.is_some_and(|scriptlet| scriptlet.instances > 1) && ctx.trees.root.is_host() {
             superseded::renew(ctx, package, Owner::Rpm)?;
         }
-        return Err(Error::AlreadyAdded(package.clone()));
+        return Err(Error::Registration(RegistrationError::AlreadyAdded(package.clone())));
     }
     let (evaluated, kernel) = readable(ctx, args, session, package)?;
     for event in &evaluated.said {
@@ -180,7 +180,7 @@ pub(super) fn add(
 fn named_by(ctx: &Context, args: &Args, session: &Session<'_>, source: &Path) -> Result<Package, Error> {
     let conf = source.join("dkms.conf");
     if !conf.is_file() {
-        return Err(Error::NoConf(source.to_owned()));
+        return Err(Error::Registration(RegistrationError::NoConf(source.to_owned())));
     }
     named_by_conf(ctx, args, session, &conf)
 }
@@ -202,7 +202,7 @@ fn source_tree(
     }
     // Before anything is written: a second add must not overwrite the source of the first.
     if source_state(ctx, &package) == Source::Added && !ctx.options.force {
-        return Err(Error::AlreadyAdded(package));
+        return Err(Error::Registration(RegistrationError::AlreadyAdded(package)));
     }
     Ok((package, Some((from, to))))
 }
@@ -216,7 +216,7 @@ fn add_source_tree(
     reporter: &dyn Reporter,
 ) -> Result<Package, Error> {
     if !ctx.machine.root && ctx.trees.root.is_host() {
-        return Err(Error::NotRoot);
+        return Err(Error::Request(RequestError::NotRoot));
     }
     let (package, copied) = source_tree(ctx, args, session, source)?;
     let Some((from, to)) = copied else { return Ok(package) };

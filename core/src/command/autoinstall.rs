@@ -6,7 +6,7 @@ use super::{check_access, event, kernels, post_transaction};
 use crate::cli::args::Args;
 use crate::cli::verb::Show;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, RequestError, StepError};
 use crate::execute::Done;
 use crate::install;
 use crate::names::Kernel;
@@ -53,7 +53,7 @@ fn install(
 ) -> Result<(u8, Option<Kernel>), Error> {
     let ctx = session.ctx;
     if args.kernels.len() > 1 {
-        return Err(Error::OneKernel(args.verb_name()));
+        return Err(Error::Request(RequestError::OneKernel(args.verb_name())));
     }
     if ctx.autoinstall_is_off() {
         super::tell_disabled(reporter);
@@ -134,7 +134,7 @@ fn conclude(session: &Session<'_>, kernel: &Kernel, outcome: &Outcome, reporter:
             }
             (Ending::Failed(code), _) => match &outcome.results[index] {
                 // Its dependency failed just now.
-                Some(Err(Error::MissingDependencies { missing, .. })) => {
+                Some(Err(Error::Step(StepError::MissingDependencies { missing, .. }))) => {
                     unresolved = true;
                     reporter.report(Event::Note(missing_dependencies(step, missing)));
                 }

@@ -14,7 +14,7 @@ use crate::cli::verb::Show;
 use crate::context::Context;
 use crate::digest::Digest;
 use crate::durable;
-use crate::error::Error;
+use crate::error::{ArchiveError, Error, RegistrationError, RequestError};
 use crate::journal::{Change, WorkDir};
 use crate::names::Package;
 use crate::plan::{Plan, Registering};
@@ -39,7 +39,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         return Err(nothing_named(args));
     };
     if ctx.options.force && !ctx.machine.root && ctx.trees.root.is_host() {
-        return Err(Error::NotRoot);
+        return Err(Error::Request(RequestError::NotRoot));
     }
     check_access(ctx, args)?;
     if ctx.options.dry_run {
@@ -77,7 +77,10 @@ pub(super) fn install_rpm(ctx: &Context, args: &Args, file: &Path, reporter: &dy
 fn nothing_named(args: &Args) -> Error {
     let words: Vec<&str> = [&args.module, &args.version].into_iter().flatten().map(String::as_str).collect();
     if words.is_empty() {
-        return Error::Archive("No archive is named.\nName one: dkms ldtarball ARCHIVE".to_owned(), 2);
+        return Error::Archive(ArchiveError::Refused(
+            "No archive is named.\nName one: dkms ldtarball ARCHIVE".to_owned(),
+            2,
+        ));
     }
     missing(Path::new(&words.join("/")))
 }
@@ -85,7 +88,7 @@ fn nothing_named(args: &Args) -> Error {
 fn not_by_rpm(file: &Path) -> Error {
     let file = file.display();
     let text = format!("Unable to install {file} using rpm.\nCheck to ensure that your system can install .rpm files.");
-    Error::Archive(text, 9)
+    Error::Archive(ArchiveError::Refused(text, 9))
 }
 
 /// What the root's rpm calls `file`.
@@ -123,8 +126,8 @@ impl Archive {
         if !archive.is_file() {
             return Err(missing(archive));
         }
-        let unpacked = reader::unpack(archive, work, &Limits::default())?;
-        let layout = layout::understand(unpacked.path())?;
+        let unpacked = reader::unpack(archive, work, &Limits::default()).map_err(ArchiveError::Read)?;
+        let layout = layout::understand(unpacked.path()).map_err(ArchiveError::Layout)?;
         let package = identify(ctx, args, session, archive, &layout)?;
         Ok(Self { unpacked, layout, package })
     }
@@ -137,15 +140,19 @@ impl Archive {
         if before == Source::Added && !ctx.options.force && !is_same() {
             // An archive of ours and a plain one are refused with the classic's different codes.
             let ours = self.unpacked.path().join(MAIN_TREE).is_dir();
-            let again = || Error::Archive(format!("{package} is already added!\nAborting."), 8);
-            return Err(if ours { again() } else { Error::AlreadyAdded(package.clone()) });
+            let again = || Error::Archive(ArchiveError::Refused(format!("{package} is already added!\nAborting."), 8));
+            return Err(if ours {
+                again()
+            } else {
+                Error::Registration(RegistrationError::AlreadyAdded(package.clone()))
+            });
         }
         Ok(before)
     }
 }
 
 fn missing(file: &Path) -> Error {
-    Error::Archive(format!("{} does not exist.", file.display()), 2)
+    Error::Archive(ArchiveError::Refused(format!("{} does not exist.", file.display()), 2))
 }
 
 /// What to do with an archive whose package is registered.
@@ -282,13 +289,13 @@ fn identify(
     }
     match claims.into_iter().find(|claim| **claim != package) {
         None => Ok(package),
-        Some(other) => Err(Error::Archive(
+        Some(other) => Err(Error::Archive(ArchiveError::Refused(
             format!(
                 "{} is not a valid DKMS tarball.\nIts dkms.conf is that of {package}, but it holds {other}.",
                 archive.display()
             ),
             7,
-        )),
+        ))),
     }
 }
 
@@ -298,7 +305,10 @@ fn identify(
 fn adapt(ctx: &Context, binaries: &Binaries) -> Result<(), Error> {
     let path = binaries.dir.join(MANIFEST);
     let Some(bytes) = durable::read(&path)? else { return Ok(()) };
-    let lie = |why| layout::LayoutError::Manifest { path: format!("{MAIN_TREE}/{}/{MANIFEST}", binaries.kernel), why };
+    let lie = |why| {
+        let path = format!("{MAIN_TREE}/{}/{MANIFEST}", binaries.kernel);
+        ArchiveError::Layout(layout::LayoutError::Manifest { path, why })
+    };
     let mut manifest = match Manifest::parse(&bytes) {
         Ok(manifest) => manifest,
         Err(why) if manifest::has_known_format(&bytes) => return Err(lie(why).into()),

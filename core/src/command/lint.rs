@@ -11,7 +11,7 @@ use crate::cli::verb::Listing;
 use crate::conf::{Evaluator, Kind, Launcher, Request};
 use crate::context::Context;
 use crate::durable;
-use crate::error::Error;
+use crate::error::{Error, RegistrationError};
 use crate::lint::draft::Draft;
 use crate::lint::{self, CONF, Finding, RULES, Severity};
 use crate::report::Reporter;
@@ -24,7 +24,7 @@ fn directory(args: &Args) -> PathBuf {
 /// A word that is no directory: it was taken for a package's name.
 fn check_word(args: &Args) -> Result<(), Error> {
     match (&args.module, args.value("module")) {
-        (Some(word), None) => Err(Error::NoSource(PathBuf::from(word))),
+        (Some(word), None) => Err(Error::Registration(RegistrationError::NoSource(PathBuf::from(word)))),
         _ => Ok(()),
     }
 }
@@ -35,7 +35,7 @@ pub fn run(ctx: &Context, args: &Args, listing: Listing, strict: bool, reporter:
     let dir = directory(args);
     let file = dir.join(CONF);
     if !file.is_file() {
-        return Err(Error::NoConf(dir));
+        return Err(Error::Registration(RegistrationError::NoConf(dir)));
     }
     let text = fs_err::read_to_string(&file)?;
     let whole = fs_err::canonicalize(&file)?;
@@ -62,11 +62,11 @@ pub fn init(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, E
     let dir = directory(args);
     let file = dir.join(CONF);
     if file.exists() && !ctx.options.force && !ctx.options.dry_run {
-        return Err(Error::ConfExists(file));
+        return Err(Error::Registration(RegistrationError::ConfExists(file)));
     }
     let whole = fs_err::canonicalize(&dir)?;
     let draft = Draft::of(&whole, args.module.as_deref(), args.version.as_deref())
-        .map_err(|why| Error::NoDraft { dir: dir.clone(), why })?;
+        .map_err(|why| Error::Registration(RegistrationError::NoDraft { dir: dir.clone(), why }))?;
     if ctx.options.dry_run {
         reporter.line(&draft.text().trim_end());
         return Ok(0);

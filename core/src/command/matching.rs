@@ -3,7 +3,7 @@
 use super::{check_access, kernels, print, with_owed};
 use crate::cli::args::Args;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, RequestError};
 use crate::execute::work::state_of;
 use crate::execute::{self, Voice};
 use crate::names::{Arch, Kernel, Name, Release};
@@ -14,22 +14,28 @@ use crate::tree::walk::{self, Filter};
 
 pub(super) fn run(ctx: &Context, args: &Args, template: Option<Release>, reporter: &dyn Reporter) -> Result<u8, Error> {
     if args.kernels.len() > 1 {
-        return Err(Error::OneKernel("match"));
+        return Err(Error::Request(RequestError::OneKernel("match")));
     }
     let Some(template) = template else {
-        return Err(Error::Match(
+        return Err(Error::Request(RequestError::Match(
             "Invalid number of parameters passed.\nUsage: match --templatekernel=<kernel> -k <kernel>\n   or: match --templatekernel=<kernel> -k <kernel> <module>".to_owned(),
             1,
-        ));
+        )));
     };
     let kernel = kernels(ctx, args)?.remove(0);
     if template == kernel.release {
-        return Err(Error::Match("The templatekernel and the specified kernel version are the same.".to_owned(), 2));
+        return Err(Error::Request(RequestError::Match(
+            "The templatekernel and the specified kernel version are the same.".to_owned(),
+            2,
+        )));
     }
     let wanted = args.module.as_deref().map(Name::new).transpose()?;
     if let Some(name) = &wanted {
         if !ctx.trees.name_dir(name).is_dir() {
-            return Err(Error::Match(format!("The module: {name} is not located in the DKMS tree."), 3));
+            return Err(Error::Request(RequestError::Match(
+                format!("The module: {name} is not located in the DKMS tree."),
+                3,
+            )));
         }
     }
     check_access(ctx, args)?;

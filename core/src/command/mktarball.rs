@@ -7,7 +7,7 @@ use crate::archive::writer::{self, Plan, Source};
 use crate::cli::args::Args;
 use crate::cli::verb::{Content, Reach};
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{ArchiveError, Error, RegistrationError};
 use crate::install;
 use crate::names::{Kernel, Package};
 use crate::report::Reporter;
@@ -25,11 +25,11 @@ pub(super) fn run(
     let package = package(ctx, args)?;
     check_not_broken(ctx, &package)?;
     let entry = walk::walk(&ctx.trees, &Filter::package(&package)).packages.into_iter().next();
-    let entry = entry.ok_or_else(|| Error::NotAdded(package.clone()))?;
+    let entry = entry.ok_or_else(|| Error::Registration(RegistrationError::NotAdded(package.clone())))?;
     let added = entry.source == Registered::Added;
     // What came as binaries only can be passed on as binaries only.
     if !added && (entry.built.is_empty() || content == Content::Source) {
-        return Err(Error::NotAdded(package));
+        return Err(Error::Registration(RegistrationError::NotAdded(package)));
     }
     let kernels = match (content, reach) {
         (Content::Source, _) => Vec::new(),
@@ -42,7 +42,7 @@ pub(super) fn run(
             let text = format!(
                 "No modules built for {kernel}.\nModules must already be in the built state before using mktarball."
             );
-            return Err(Error::Archive(text, 6));
+            return Err(Error::Archive(ArchiveError::Refused(text, 6)));
         }
         reporter.line(&format!("Marking modules for {kernel} for archiving..."));
         let artefact = ctx.trees.artefact(&package, &kernel);
@@ -71,7 +71,7 @@ pub(super) fn run(
     let session = Session::new(ctx)?;
     let forbidden = signing::private_keys(&session.facts, &named);
     let plan = Plan { package: &package, source, artefacts, mtime: ctx.source_date_epoch(), forbidden: &forbidden };
-    writer::write(&plan, &target)?;
+    writer::write(&plan, &target).map_err(ArchiveError::Write)?;
     Ok(0)
 }
 
@@ -80,7 +80,7 @@ fn all(entry: &PackageEntry) -> Result<Vec<Kernel>, Error> {
     if entry.built.is_empty() {
         let text =
             "No modules built for any kernel.\nModules must already be in the built state before using mktarball.";
-        return Err(Error::Archive(text.to_owned(), 6));
+        return Err(Error::Archive(ArchiveError::Refused(text.to_owned(), 6)));
     }
     Ok(entry.built.iter().map(|built| built.kernel.clone()).collect())
 }
@@ -92,14 +92,18 @@ fn target(ctx: &Context, args: &Args, package: &Package, kernels: &[Kernel]) -> 
         None => (usual, writer::file_name(package, kernels)),
         Some(path) => {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-            let name = name.ok_or_else(|| Error::Archive(format!("{} names no file.", path.display()), 6))?;
+            let name = name.ok_or_else(|| {
+                Error::Archive(ArchiveError::Refused(format!("{} names no file.", path.display()), 6))
+            })?;
             match path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
                 None => (usual, name),
                 Some(dir) => (std::path::absolute(dir)?, name),
             }
         }
     };
-    let refused = |dir: &Path| Error::Archive(format!("Missing write permissions for {}.", dir.display()), 9);
+    let refused = |dir: &Path| {
+        Error::Archive(ArchiveError::Refused(format!("Missing write permissions for {}.", dir.display()), 9))
+    };
     if ctx.options.dry_run && !dir.exists() && dir.starts_with(ctx.trees.package_dir(package)) {
         return Ok(dir.join(name));
     }

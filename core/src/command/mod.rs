@@ -25,7 +25,7 @@ use crate::cli::args::Args;
 use crate::cli::table::Id;
 use crate::cli::verb::Verb;
 use crate::context::{Context, NO_AUTOINSTALL};
-use crate::error::Error;
+use crate::error::{Error, RegistrationError, RequestError, StepError};
 use crate::kernel::installed;
 use crate::names::{Arch, Kernel, Name, Package, Release};
 use crate::plan::{Plan, Want};
@@ -50,7 +50,7 @@ pub fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> u8 {
 /// An error as it is told.
 pub fn event(error: &Error) -> Event {
     match error {
-        Error::Excluded { .. } => Event::Warning(error.lines()),
+        Error::Step(StepError::Excluded { .. }) => Event::Warning(error.lines()),
         _ => Event::Error(error.lines()),
     }
 }
@@ -95,7 +95,9 @@ fn prepare_fallback_tree(ctx: &Context, reporter: &dyn Reporter) -> Result<(), E
             ctx.trees.dkms.inside.display()
         ))),
         fallback::Made::There => {}
-        fallback::Made::NotOurs => return Err(Error::ReadOnlyTree { tree: own.clone(), advice: None }),
+        fallback::Made::NotOurs => {
+            return Err(Error::Request(RequestError::ReadOnlyTree { tree: own.clone(), advice: None }));
+        }
     }
     Ok(())
 }
@@ -117,10 +119,13 @@ pub fn package(ctx: &Context, args: &Args) -> Result<Package, Error> {
     let takes_away = args.verb.is_some_and(|verb| matches!(verb.id, Id::Uninstall | Id::Unbuild | Id::Remove));
     match versions.as_slice() {
         [only] if !takes_away => Ok(only.clone()),
-        [] => Err(Error::NoPackage { verb, hint: hint(name, version) }),
+        [] => Err(Error::Request(RequestError::NoPackage { verb, hint: hint(name, version) })),
         some => {
             let list: Vec<&str> = some.iter().map(|package| package.version.as_str()).collect();
-            Err(Error::NoPackage { verb, hint: format!("Which version of {name}? There is {}.\n", list.join(", ")) })
+            Err(Error::Request(RequestError::NoPackage {
+                verb,
+                hint: format!("Which version of {name}? There is {}.\n", list.join(", ")),
+            }))
         }
     }
 }
@@ -171,19 +176,19 @@ fn check_access(ctx: &Context, args: &Args) -> Result<(), Error> {
     }
     // With another root, whoever may write to it is as good as root.
     if verb.rules.root && !ctx.machine.root && ctx.trees.root.is_host() {
-        return Err(Error::NotRoot);
+        return Err(Error::Request(RequestError::NotRoot));
     }
     if verb.rules.writes {
         let tree = &ctx.trees.dkms.outer;
         let refused = || {
-            Error::ReadOnlyTree {
+            Error::Request(RequestError::ReadOnlyTree {
             tree: ctx.trees.dkms.inside.clone(),
             advice: (ctx.machine.root && ctx.trees.root.is_host()).then(|| {
                 "Root can't write there: the file system is read-only, or this is a script of a build, which only looks \
                  like root to itself; what changes the tree belongs in POST_INSTALL, or in BUILD_DEPENDS."
                     .to_owned()
             }),
-        }
+        })
         };
         if !tree.exists() {
             fs_err::create_dir_all(tree).map_err(|_| refused())?;
@@ -204,7 +209,10 @@ fn source_state(ctx: &Context, package: &Package) -> Source {
 /// The package is not broken.
 fn check_not_broken(ctx: &Context, package: &Package) -> Result<(), Error> {
     if source_state(ctx, package) == Source::Broken {
-        return Err(Error::Broken { package: package.clone(), source_dir: source_dir(ctx, package) });
+        return Err(Error::Registration(RegistrationError::Broken {
+            package: package.clone(),
+            source_dir: source_dir(ctx, package),
+        }));
     }
     Ok(())
 }
@@ -220,7 +228,7 @@ pub fn kernels(ctx: &Context, args: &Args) -> Result<Vec<Kernel>, Error> {
         return Ok(vec![default_kernel(ctx, args)?]);
     }
     if args.kernels.iter().chain(&args.arches).any(String::is_empty) {
-        return Err(Error::EmptyKernel);
+        return Err(Error::Request(RequestError::EmptyKernel));
     }
     let mut kernels = Vec::new();
     for (index, release) in args.kernels.iter().enumerate() {
@@ -246,7 +254,7 @@ fn default_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
         there.next().is_none().then_some(first)
     };
     let Some(release) = running.or_else(only) else {
-        return Err(Error::NoKernel { root: ctx.trees.root.dir().to_owned() });
+        return Err(Error::Request(RequestError::NoKernel { root: ctx.trees.root.dir().to_owned() }));
     };
     let arch = match args.arches.first() {
         Some(arch) => Arch::new(arch.as_str())?,

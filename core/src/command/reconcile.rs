@@ -6,7 +6,7 @@ use crate::cli::args::Args;
 use crate::cli::verb::{Reconciling, Show};
 use crate::conf::framework::Policy;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, RequestError};
 use crate::host::boot_loader;
 use crate::kernel::installed;
 use crate::names::{Arch, Kernel};
@@ -32,7 +32,9 @@ pub(super) fn run(ctx: &Context, args: &Args, options: &Reconciling, reporter: &
     }
     match super::check_access(ctx, args) {
         // A package manager's run in a system without /var: that modules are lacking is policy's business, as ever.
-        Err(error @ Error::ReadOnlyTree { .. }) if event.is_some() && !must_succeed(ctx, how) => {
+        Err(error @ Error::Request(RequestError::ReadOnlyTree { .. }))
+            if event.is_some() && !must_succeed(ctx, how) =>
+        {
             reporter.warning(&[&error]);
             return Ok(0);
         }

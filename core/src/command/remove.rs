@@ -4,7 +4,7 @@ use super::{check_access, kernels, package, post_transaction, print, source_stat
 use crate::cli::args::Args;
 use crate::cli::verb::Reach;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, RegistrationError};
 use crate::execute::run::depmods;
 use crate::host::caller::RpmScriptlet;
 use crate::host::dpkg;
@@ -34,10 +34,13 @@ pub(super) fn run(
     let built = built_for(ctx, &package);
     // Binaries without source, or whose source has gone, are no less there: the classic could not get rid of them.
     if source_state(ctx, &package) == Source::Broken && built.is_empty() && !removes {
-        return Err(Error::Broken { source_dir: super::source_dir(ctx, &package), package });
+        return Err(Error::Registration(RegistrationError::Broken {
+            source_dir: super::source_dir(ctx, &package),
+            package,
+        }));
     }
     if source_state(ctx, &package) == Source::None && built.is_empty() {
-        return Err(Error::NotThere(package));
+        return Err(Error::Registration(RegistrationError::NotThere(package)));
     }
     check_access(ctx, args)?;
     let mut kernels = match reach {

@@ -1,6 +1,6 @@
 //! The one table from errors to exit codes (docs/contract.md 2.15): the classic's for what it knows, ours for the rest.
 
-use super::{Error, UsageError};
+use super::{ArchiveError, Error, RegistrationError, RequestError, StepError, UsageError};
 use crate::archive::layout::LayoutError;
 use crate::system_error::SystemError;
 use crate::{compile, facts, finish, install};
@@ -9,29 +9,13 @@ impl Error {
     /// The exit code for this.
     pub fn code(&self) -> u8 {
         match self {
-            Self::Usage(UsageError::TwoVerbs(..)) | Self::Broken { .. } | Self::OneKernel(_) => 4,
-            Self::Usage(_) | Self::NoSource(_) => 2,
-            Self::Name(_)
-            | Self::NoPackage { .. }
-            | Self::ArchCount { .. }
-            | Self::NotRoot
-            | Self::ReadOnlyTree { .. } => 1,
-            Self::Conflict(_, _, code) | Self::Match(_, code) | Self::Archive(_, code) => *code,
-            Self::NoPackager(_) => 127,
-            Self::NoAll(_) => 5,
-            Self::NoKernel { .. } | Self::EmptyKernel => 16,
-            Self::NotAdded(_)
-            | Self::NotThere(_)
-            | Self::AlreadyAdded(_)
-            | Self::BuildInTheWay { .. }
-            | Self::ArchiveLayout(LayoutError::NoConf) => 3,
-            Self::NoConf(_) | Self::ConfExists(_) | Self::NoDraft { .. } => 9,
-            Self::EmptySource(_) => 8,
-            Self::Excluded { .. } => 77,
-            Self::MissingDependencies { .. } => 13,
-            Self::NotLoadable { .. } | Self::ArchiveWrite(_) => 6,
-            Self::NoTool { .. } => 10,
-            Self::ArchiveRead(_) | Self::ArchiveLayout(_) => 7,
+            Self::Usage(UsageError::TwoVerbs(..)) => 4,
+            Self::Usage(_) => 2,
+            Self::Name(_) => 1,
+            Self::Request(error) => of_request(error),
+            Self::Registration(error) => of_registration(error),
+            Self::Archive(error) => of_archive(error),
+            Self::Step(error) => of_step(error),
             Self::NotSigned(_) => NOT_SIGNED,
             Self::Facts(error) => of_facts(error),
             Self::Compile(error) => of_compile(error),
@@ -39,6 +23,49 @@ impl Error {
             Self::Install(error) => of_install(error),
             Self::System(error) => of_system(error),
         }
+    }
+}
+
+fn of_request(error: &RequestError) -> u8 {
+    match error {
+        RequestError::NoPackage { .. }
+        | RequestError::ArchCount { .. }
+        | RequestError::NotRoot
+        | RequestError::ReadOnlyTree { .. } => 1,
+        RequestError::OneKernel(_) => 4,
+        RequestError::NoAll(_) => 5,
+        RequestError::NoKernel { .. } | RequestError::EmptyKernel => 16,
+        RequestError::NoPackager(_) => 127,
+        RequestError::Conflict(_, _, code) | RequestError::Match(_, code) => *code,
+    }
+}
+
+fn of_registration(error: &RegistrationError) -> u8 {
+    match error {
+        RegistrationError::NoSource(_) => 2,
+        RegistrationError::NotAdded(_) | RegistrationError::NotThere(_) | RegistrationError::AlreadyAdded(_) => 3,
+        RegistrationError::Broken { .. } => 4,
+        RegistrationError::NoConf(_) | RegistrationError::ConfExists(_) | RegistrationError::NoDraft { .. } => 9,
+    }
+}
+
+fn of_archive(error: &ArchiveError) -> u8 {
+    match error {
+        ArchiveError::Layout(LayoutError::NoConf) => 3,
+        ArchiveError::Write(_) => 6,
+        ArchiveError::Read(_) | ArchiveError::Layout(_) => 7,
+        ArchiveError::Refused(_, code) => *code,
+    }
+}
+
+fn of_step(error: &StepError) -> u8 {
+    match error {
+        StepError::BuildInTheWay { .. } => 3,
+        StepError::NotLoadable { .. } => 6,
+        StepError::EmptySource(_) => 8,
+        StepError::NoTool { .. } => 10,
+        StepError::MissingDependencies { .. } => 13,
+        StepError::Excluded { .. } => 77,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::cli::verb::Verb;
 use crate::command;
 use crate::command::reconcile::perform;
 use crate::context::Context;
-use crate::error::{Error, UsageError};
+use crate::error::{Error, RequestError, UsageError};
 use crate::execute::run::depmods;
 use crate::kernel::installed::{self, Presence};
 use crate::names::{Arch, Kernel, Name, Package, Release};
@@ -137,7 +137,7 @@ pub fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> u8 {
     };
     let handled = releases().and_then(|events| {
         if events.is_empty() {
-            return Err(Error::OneKernel("reconcile"));
+            return Err(Error::Request(RequestError::OneKernel("reconcile")));
         }
         handle(ctx, &events, &Ways::default(), reporter)
     });

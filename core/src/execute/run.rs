@@ -5,7 +5,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::Builder;
 
 use super::work::{Done, record, work};
-use crate::error::Error;
+use crate::error::{Error, StepError};
 use crate::install::{self, weak};
 use crate::loadable::Why;
 use crate::loadable::gather::{self, Loadable};
@@ -197,7 +197,8 @@ fn confirm(session: &Session<'_>, steps: &[Step], results: &mut Results, reporte
             continue;
         }
         let all = lines.len() == count;
-        let error = Error::NotLoadable { package: step.package.clone(), kernel: step.kernel.clone(), lines };
+        let error =
+            Error::Step(StepError::NotLoadable { package: step.package.clone(), kernel: step.kernel.clone(), lines });
         if !all || built_in {
             reporter.report(Event::Warning(error.lines()));
             continue;
@@ -291,7 +292,7 @@ fn ready(steps: &[Step], board: &mut Board) -> Option<usize> {
 fn finish(board: &Mutex<Board>, index: usize, result: Result<Done, Error>) {
     let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
     // Excluded counts as satisfied: dependants were told so by their author (docs/contract.md 8).
-    let satisfied = matches!(&result, Ok(_) | Err(Error::Excluded { .. }));
+    let satisfied = matches!(&result, Ok(_) | Err(Error::Step(StepError::Excluded { .. })));
     board.states[index] = if satisfied { State::Done } else { State::Failed };
     board.results[index] = Some(result);
 }
@@ -306,7 +307,7 @@ impl All<'_> {
         // Of what was interrupted, one word is said at the end.
         match &result {
             Ok(_) | Err(Error::System(SystemError::Interrupted(_))) => {}
-            Err(error @ Error::Excluded { .. }) => reporter.report(Event::Warning(error.lines())),
+            Err(error @ Error::Step(StepError::Excluded { .. })) => reporter.report(Event::Warning(error.lines())),
             Err(error) => reporter.report(Event::Error(error.lines())),
         }
         if announcement.is_some() {
@@ -322,7 +323,8 @@ fn untried(session: &Session<'_>, steps: &[Step], states: &[State], index: usize
     let failed = step.after.iter().filter(|before| states[**before] == State::Failed);
     let missing: BTreeSet<String> = failed.map(|before| steps[*before].package.name.to_string()).collect();
     let (package, kernel) = (step.package.clone(), step.kernel.clone());
-    let result = Err(Error::MissingDependencies { package, kernel, missing: missing.into_iter().collect() });
+    let result =
+        Err(Error::Step(StepError::MissingDependencies { package, kernel, missing: missing.into_iter().collect() }));
     record(session, &step.package, &step.kernel, &result);
     result
 }

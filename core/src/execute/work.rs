@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::compile;
 use crate::conf::typed::Scripts;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, StepError};
 use crate::facts::{self, Evaluated, KernelFacts};
 use crate::host::tools;
 use crate::install::{self, superseded_mark};
@@ -138,26 +138,26 @@ fn check(
     let kernel = &facts.kernel;
     let artefact = ctx.trees.artefact(package, kernel);
     if artefact.exists() && !artefact.join("module").is_dir() && !ctx.options.force {
-        return Err(Error::BuildInTheWay {
+        return Err(Error::Step(StepError::BuildInTheWay {
             package: package.clone(),
             kernel: kernel.clone(),
             dir: ctx.trees.shown(&artefact),
-        });
+        }));
     }
     if evaluated.recipe.is_excluded() {
         let why = evaluated.recipe.excluded_wholly.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        return Err(Error::Excluded {
+        return Err(Error::Step(StepError::Excluded {
             package: package.clone(),
             file: ctx.trees.shown(&ctx.trees.source_link(package)).join("dkms.conf"),
             why,
-        });
+        }));
     }
     let source = ctx.trees.source_of(package);
     let visible = std::fs::read_dir(&source).map_or(0, |entries| {
         entries.flatten().filter(|entry| !entry.file_name().to_string_lossy().starts_with('.')).count()
     });
     if visible < 2 {
-        return Err(Error::EmptySource(ctx.trees.shown(&ctx.trees.source_link(package))));
+        return Err(Error::Step(StepError::EmptySource(ctx.trees.shown(&ctx.trees.source_link(package)))));
     }
     if let Some(error) = session.facts.no_headers(facts) {
         return Err(error.into());
@@ -167,14 +167,15 @@ fn check(
     for program in ["make", prefixed.as_deref().unwrap_or(compiler)] {
         if !ctx.world.has(program) {
             let advice = tools::advise(&ctx.distribution, program);
-            return Err(Error::NoTool { program: program.to_owned(), kernel: kernel.clone(), advice });
+            return Err(Error::Step(StepError::NoTool { program: program.to_owned(), kernel: kernel.clone(), advice }));
         }
     }
     let missing = missing_dependencies(session, kernel, evaluated);
     if missing.is_empty() {
         return Ok(());
     }
-    let error = Error::MissingDependencies { package: package.clone(), kernel: kernel.clone(), missing };
+    let error =
+        Error::Step(StepError::MissingDependencies { package: package.clone(), kernel: kernel.clone(), missing });
     if !ctx.options.force {
         return Err(error);
     }
@@ -228,7 +229,7 @@ pub(super) fn record(session: &Session<'_>, package: &Package, kernel: &Kernel, 
         Ok(Done::Already) if install::is_installed(ctx, package, kernel) => Outcome::Installed,
         Ok(Done::Already | Done::Built) => Outcome::Built,
         Ok(Done::Installed) => Outcome::Installed,
-        Err(Error::Excluded { why, .. }) => Outcome::Skipped { why: why.clone() },
+        Err(Error::Step(StepError::Excluded { why, .. })) => Outcome::Skipped { why: why.clone() },
         Err(Error::Install(install::Error::NothingInstalled(why))) => {
             Outcome::Skipped { why: why.join(" ").replace('\n', " ") }
         }
@@ -236,7 +237,9 @@ pub(super) fn record(session: &Session<'_>, package: &Package, kernel: &Kernel, 
             Outcome::Waiting { what: format!("headers of {}", kernel.release) }
         }
         Err(error @ Error::System(SystemError::Lock(_))) => Outcome::Waiting { what: error.to_string() },
-        Err(Error::MissingDependencies { missing, .. }) => Outcome::Waiting { what: missing.join(" ") },
+        Err(Error::Step(StepError::MissingDependencies { missing, .. })) => {
+            Outcome::Waiting { what: missing.join(" ") }
+        }
         Err(error) => failure(session, package, kernel, error),
     };
     let record = Record {

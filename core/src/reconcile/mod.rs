@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use crate::conf::Wish;
 use crate::conf::framework::Policy;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, StepError};
 use crate::execute::{self, Done, Results, Voice};
 use crate::facts;
 use crate::install::resign::{Resigned, resign};
@@ -109,7 +109,12 @@ impl Outcome {
         match (&self.results[index], step.action) {
             (Some(Ok(_)), _) | (None, Action::Keep | Action::Remove) => Ending::Present,
             // What the kernel has itself, at this version or a newer one, is not lacking.
-            (Some(Err(Error::Excluded { .. } | Error::Install(install::Error::NothingInstalled(_)))), _)
+            (
+                Some(Err(
+                    Error::Step(StepError::Excluded { .. }) | Error::Install(install::Error::NothingInstalled(_)),
+                )),
+                _,
+            )
             | (None, Action::Skip) => Ending::Excluded,
             (Some(Err(Error::Facts(facts::Error::NoHeaders { .. }) | Error::System(SystemError::Lock(_)))), _)
             | (None, Action::Wait) => Ending::Waiting,

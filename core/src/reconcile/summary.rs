@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Outcome;
 use crate::compile;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, StepError};
 use crate::execute::Done;
 use crate::facts;
 use crate::host::headers_package;
@@ -79,7 +79,13 @@ impl Summary {
                     continue;
                 }
                 (
-                    Some(Err(Error::Excluded { .. } | Error::Install(install::Error::NothingInstalled(_))) | Ok(_)),
+                    Some(
+                        Err(
+                            Error::Step(StepError::Excluded { .. })
+                            | Error::Install(install::Error::NothingInstalled(_)),
+                        )
+                        | Ok(_),
+                    ),
                     _,
                 )
                 | (None, Action::Keep | Action::Skip | Action::Remove) => continue,
@@ -246,7 +252,7 @@ fn failed(ctx: &Context, step: &Step, error: &Error) -> Cause {
         other => other.cause(),
     };
     let fix = match error {
-        Error::NoTool { advice, .. }
+        Error::Step(StepError::NoTool { advice, .. })
         | Error::Compile(
             compile::Error::Make { advice: Some(advice), .. }
             | compile::Error::Script { advice: Some(advice), .. }
@@ -264,13 +270,15 @@ fn failed(ctx: &Context, step: &Step, error: &Error) -> Cause {
             | compile::Error::NotProduced { .. },
         )
         | Error::Finish(_)
-        | Error::EmptySource(_) => newer(step),
+        | Error::Step(StepError::EmptySource(_)) => newer(step),
         Error::Facts(facts::Error::BadConf { .. } | facts::Error::ConfMissing(_))
         | Error::System(SystemError::Conf(_)) => {
             format!("correct its dkms.conf or ask its author, then: {again}")
         }
         // The other package is told of in its own line.
-        Error::MissingDependencies { .. } => return Cause { why, log: None, fix: None, lasting: None },
+        Error::Step(StepError::MissingDependencies { .. }) => {
+            return Cause { why, log: None, fix: None, lasting: None };
+        }
         Error::System(SystemError::Lock(_))
         | Error::Compile(compile::Error::Make { .. } | compile::Error::TooLong { .. }) => again,
         _ => format!("once the cause is gone: {again}"),

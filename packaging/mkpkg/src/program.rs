@@ -7,7 +7,7 @@ use dkms_core::command;
 use dkms_core::context::Context;
 use dkms_core::digest::Digest;
 use dkms_core::durable;
-use dkms_core::error::Error as CoreError;
+use dkms_core::error::{ArchiveError, Error as CoreError, RegistrationError};
 use dkms_core::install;
 use dkms_core::names::Kernel;
 use dkms_core::report::Reporter;
@@ -25,9 +25,9 @@ use crate::{about, disk, template};
 pub fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<(), Error> {
     let package = command::package(ctx, args)?;
     let entry = walk::walk(&ctx.trees, &Filter::package(&package)).packages.into_iter().next();
-    let entry = entry.ok_or_else(|| CoreError::NotAdded(package.clone()))?;
+    let entry = entry.ok_or_else(|| CoreError::Registration(RegistrationError::NotAdded(package.clone())))?;
     if entry.source != Source::Added && entry.built.is_empty() {
-        return Err(CoreError::NotAdded(package).into());
+        return Err(CoreError::Registration(RegistrationError::NotAdded(package)).into());
     }
     let tree = fs::canonicalize(ctx.trees.source_of(&package))?;
     let session = Session::new(ctx).map_err(CoreError::from)?;
@@ -104,10 +104,12 @@ impl Job<'_> {
                 "No modules built for {kernel}.\nBuild them first: dkms build {} -k {}",
                 self.package, kernel.release
             );
-            return Err(CoreError::Archive(text, 6).into());
+            return Err(CoreError::Archive(ArchiveError::Refused(text, 6)).into());
         }
         if kernels.is_empty() {
-            return Err(CoreError::Archive("No modules built for any kernel.".to_owned(), 6).into());
+            return Err(
+                CoreError::Archive(ArchiveError::Refused("No modules built for any kernel.".to_owned(), 6)).into()
+            );
         }
         Ok(kernels)
     }
