@@ -7,7 +7,7 @@ use dkms_core::context::Context;
 use dkms_core::error::Error;
 use dkms_core::event::{self, Event, Ways};
 use dkms_core::names::Release;
-use dkms_core::reconcile::{Initramfs, superseded};
+use dkms_core::reconcile::{Initramfs, initramfs_pending, superseded};
 use dkms_core::report::{Event as Said, Reporter};
 
 use crate::{pending, streams, summary};
@@ -27,7 +27,7 @@ pub fn postinst(words: &[String]) -> u8 {
 
 /// Its headers are there. If they came later than the kernel, nobody makes the initramfs after us.
 pub fn header_postinst(words: &[String]) -> u8 {
-    begin(words, |ctx, release| look(ctx, release, Event::HeadersInstalled(release.clone()), Initramfs::Auto))
+    begin(words, |ctx, release| look(ctx, release, Event::HeadersInstalled(release.clone()), pending::initramfs(ctx)))
 }
 
 /// The kernel is about to be removed. Nothing that fails here may keep it.
@@ -86,7 +86,8 @@ fn look(ctx: &Context, release: &Release, event: Event, initramfs: Initramfs) ->
     }
     // What was built may be the successor that another version waited for.
     let all_told = done.as_ref().is_ok_and(|done| done.summary.lines(None).is_empty());
-    if !settled || !all_told || !superseded::list(&ctx.trees).is_empty() {
+    let owed = initramfs == Initramfs::AtEnd && !initramfs_pending::all(&ctx.trees).is_empty();
+    if !settled || !all_told || owed || !superseded::list(&ctx.trees).is_empty() {
         pending::ask_for_drain(ctx);
     }
     let done = done?;

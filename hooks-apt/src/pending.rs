@@ -7,6 +7,7 @@ use dkms_core::context::Context;
 use dkms_core::durable;
 use dkms_core::host::dpkg;
 use dkms_core::names::Release;
+use dkms_core::reconcile::Initramfs;
 use dkms_core::tree::Trees;
 
 fn dir(trees: &Trees) -> PathBuf {
@@ -27,6 +28,12 @@ pub fn ask_for_drain(ctx: &Context) {
     if ctx.machine.maintainer_script.is_some() {
         dpkg::ask_for_drain(&ctx.world);
     }
+}
+
+/// Who renews the images of kernels whose modules change now: [`crate::drain`], for all packages of dpkg's run at once. Outside of
+/// maintainer scripts there is no such end.
+pub fn initramfs(ctx: &Context) -> Initramfs {
+    if ctx.machine.maintainer_script.is_some() { Initramfs::AtEnd } else { Initramfs::Auto }
 }
 
 /// Forgets `release`.

@@ -53,7 +53,8 @@ fn serve(name: &str, version: &str, tarballs: &str, upgrade: bool) -> Result<u8,
     for release in &chosen {
         pending::note(&ctx.trees, release);
     }
-    let ways = Ways { again: true, over: true, kernels: Some(chosen.clone()), ..Ways::default() };
+    let initramfs = pending::initramfs(&ctx);
+    let ways = Ways { initramfs, again: true, over: true, kernels: Some(chosen.clone()), ..Ways::default() };
     let done = event::handle(&ctx, &[Event::SourceArrived(arrival)], &ways, &streams::reporter())?;
     for release in chosen.iter().filter(|release| match done.refused {
         Some(_) => !before.contains(release),

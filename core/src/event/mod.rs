@@ -102,7 +102,7 @@ impl Event {
             None => words.push("--all-kernels".to_owned()),
         }
         match ways.initramfs {
-            Initramfs::Auto => {}
+            Initramfs::Auto | Initramfs::AtEnd => {}
             Initramfs::Later => words.push("--initramfs=later".to_owned()),
             Initramfs::Never => words.push("--initramfs=never".to_owned()),
         }

@@ -1,5 +1,5 @@
 //! The initramfs step: once for each kernel whose modules changed, where it may matter.
-//! Modules that were taken out while a package manager worked leave a note ([`initramfs_pending`]): the image that lists one of them is
+//! Modules that were taken out, or put in, while a package manager worked leave a note ([`initramfs_pending`]): the image that lists one of them is
 //! renewed, too.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,14 +31,16 @@ pub(super) fn renew(
     reporter: &dyn Reporter,
 ) -> Vec<(Release, String)> {
     let listed = refresh(ctx, plan);
-    if who != Initramfs::Auto {
-        if who == Initramfs::Later {
+    match who {
+        Initramfs::Auto | Initramfs::AtEnd => {}
+        Initramfs::Later => {
             for release in plan.steps.iter().map(|step| &step.kernel.release) {
                 initramfs_pending::forget(&ctx.trees, release);
                 paid(ctx, release, &|_| true);
             }
+            return Vec::new();
         }
-        return Vec::new();
+        Initramfs::Never => return Vec::new(),
     }
     let mut changed: BTreeMap<&Release, Vec<&Step>> = BTreeMap::new();
     for (step, result) in plan.steps.iter().zip(results) {
@@ -52,8 +54,15 @@ pub(super) fn renew(
     plan.steps
         .iter()
         .for_each(|step| paid(ctx, &step.kernel.release, &|note| note.is_own() && !releases.contains(&note.release)));
-    releases.extend(owed(ctx));
     releases.extend(listed);
+    if who == Initramfs::AtEnd {
+        for release in &releases {
+            initramfs_pending::note_whatever(&ctx.trees, release);
+            paid(ctx, release, &Note::is_own);
+        }
+        return Vec::new();
+    }
+    releases.extend(owed(ctx));
     make(ctx, &releases, reporter)
 }
 
@@ -160,7 +169,7 @@ fn make(ctx: &Context, releases: &BTreeSet<Release>, reporter: &dyn Reporter) ->
                 reporter.line(&" failed.");
                 // Another try would leave out again what the administrator's configuration leaves out.
                 if let Failure::Generator(_) = failure {
-                    initramfs_pending::note_failure(&ctx.trees, release);
+                    initramfs_pending::note_whatever(&ctx.trees, release);
                 }
                 paid(ctx, release, &|_| true);
                 let (Failure::Generator(why) | Failure::Content(why)) = failure;

@@ -1,5 +1,6 @@
 //! What a kernel's initramfs may still hold of modules that were taken out: `<tree>/.dkms/initramfs/<K>`, a module's name
-//! a line. A package manager's run removes packages one by one; the image is looked at once, when all is over.
+//! a line; or [`WHATEVER`], where it lacks what was put in. A package manager's run removes and installs packages one by one; the
+//! image is looked at once, when all is over.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -38,8 +39,9 @@ pub fn note(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<(), Err
     Ok(())
 }
 
-/// Notes that the image of `release` could not be renewed: it is tried again, whatever it lists.
-pub fn note_failure(trees: &Trees, release: &Release) {
+/// Notes that the image of `release` is to be renewed, whatever it lists: another time will do better, or for all packages of a
+/// run at once.
+pub fn note_whatever(trees: &Trees, release: &Release) {
     let noted = durable::own_dirs(&dir(trees))
         .and_then(|()| durable::write_atomic(&dir(trees).join(release), WHATEVER.as_bytes(), 0o644));
     if let Err(error) = noted {

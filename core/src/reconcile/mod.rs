@@ -53,6 +53,8 @@ pub enum Initramfs {
     /// We do, where it may matter.
     #[default]
     Auto,
+    /// We do, at the end of the package manager's run ([`initramfs::settle`]): what may matter is noted.
+    AtEnd,
     /// A later hook of the same transaction does.
     Later,
     /// Nobody.
@@ -174,7 +176,7 @@ pub fn reconcile(
     let over = how.over.unwrap_or(session.ctx.machine.rpm_scriptlet.is_none());
     superseded::settle_gone(session, over, reporter)?;
     let (plan, gathered) = look(session, scope, how)?;
-    if how.initramfs == Initramfs::Auto {
+    if matches!(how.initramfs, Initramfs::Auto | Initramfs::AtEnd) {
         initramfs::note(session.ctx, &plan)?;
     }
     register(session, &gathered.before, reporter)?;
