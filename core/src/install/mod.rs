@@ -8,6 +8,7 @@ pub mod modprobe;
 pub mod modprobe_conf;
 pub mod originals;
 pub mod other_label;
+mod ours;
 pub mod prebuilt;
 pub mod resign;
 pub mod sanity;
@@ -32,7 +33,8 @@ use crate::tree::{compare, walk};
 use sanity::Verdict;
 
 pub use error::Error;
-pub use uninstall::{Evaluate, files_of, forget, is_ours, is_replaced_by_the_kernels, unbuild, uninstall};
+pub use ours::{is_ours, is_replaced_by_the_kernels};
+pub use uninstall::{Evaluate, files_of, forget, unbuild, uninstall};
 
 /// Installs the artefact of `package` for the kernel of `facts`. The caller holds the pair's lock, and
 /// runs depmod when everything for that kernel is in place. A version that was installed before is
@@ -197,8 +199,10 @@ fn put(
     // Put there by a version of this package, whatever the tree still knows of it.
     let is_own = |path: &Path| {
         let files = before.iter().flat_map(|before| &before.files);
-        files.clone().any(|file| file.path.join(&file.file) == path && uninstall::is_ours(file, &dir.join(path)))
+        files.clone().any(|file| file.path.join(&file.file) == path && is_ours(file, &dir.join(path)))
     };
+    // What another package has put there is no original: it would come back for good when this one goes.
+    let foreign = ours::of_other_packages(&beside, &package.name, &dir);
     // Until now the kernel may have used the build for another one.
     let shared = weak::links::of_name(&ctx.trees, &kernel.release, &package.name);
     let mut change = Change::new(&ctx.trees, format!("install {package} for {kernel}"));
@@ -228,8 +232,18 @@ fn put(
             refused.push(why);
             continue;
         }
+        let (displaced, theirs): (Vec<&Path>, Vec<&Path>) =
+            found.iter().partition(|path| foreign.iter().any(|foreign| foreign == *path));
+        for path in displaced {
+            let there = dir.join(path);
+            reporter.line(&format!("Replacing {} of another package", ctx.trees.shown(&there).display()));
+            if path != own {
+                change.remove_file(&there);
+            }
+            beside.displace(&package.name, path);
+        }
         if first_time {
-            let theirs: Vec<&Path> = found.iter().copied().filter(|path| !is_own(path)).collect();
+            let theirs: Vec<&Path> = theirs.into_iter().filter(|path| !is_own(path)).collect();
             originals::archive(ctx, &mut change, &package.name, kernel, &theirs, reporter);
             originals.extend(theirs.iter().map(|path| (module.name.clone(), path.to_path_buf())));
         } else if before.as_ref().is_some_and(|before| replaced(before, &own, &dir)) {
@@ -267,7 +281,7 @@ fn put(
     let mut dropped = Dropped { files: Vec::new(), wanted };
     for old in before.iter().flat_map(|before| &before.files) {
         let path = old.outer(&dir);
-        if !files.iter().any(|new| new.outer(&dir) == path) && uninstall::is_ours(old, &path) {
+        if !files.iter().any(|new| new.outer(&dir) == path) && is_ours(old, &path) {
             change.remove_file(&path);
             change.prune_empty_dirs(&dir.join(&old.path), &dir);
             dropped.files.push(old.path.join(&old.file));

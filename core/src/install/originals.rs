@@ -1,15 +1,20 @@
 //! Modules of somebody else's that ours takes the place of: kept aside, and put back on removal.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
 use super::error::Error;
+use super::ours::is_ours;
 use crate::context::Context;
+use crate::elf::Module;
 use crate::journal::{Change, origin_file};
 use crate::kernel::installed;
 use crate::names::{Kernel, Name, Release};
 use crate::report::Reporter;
+use crate::tree::manifest::InstalledFile;
+use crate::tree::walk::{self, Filter};
 
 /// Stages the archiving of `found` (paths relative to the kernel's modules directory): the first at the
 /// classic's place, further copies of the same name under `collisions/`, by where they came from.
@@ -75,6 +80,41 @@ pub fn restore(
     }
     change.prune_empty_dirs(&archive, &ctx.trees.name_dir(name));
     Ok(())
+}
+
+/// Takes `files`, modules of the package `name`, out of the archives of other packages, where the classic and versions of ours
+/// have put them: nobody would know of them when they came back.
+pub fn forget(
+    ctx: &Context,
+    change: &mut Change<'_>,
+    name: &Name,
+    kernel: &Kernel,
+    files: &[InstalledFile],
+    reporter: &dyn Reporter,
+) {
+    let packages = walk::walk(&ctx.trees, &Filter::default()).packages;
+    let names: BTreeSet<Name> = packages.into_iter().map(|entry| entry.package.name).collect();
+    for other in names.iter().filter(|other| *other != name) {
+        let archive = ctx.trees.originals(other, kernel);
+        let mut archived = Vec::new();
+        if !archive.is_dir() || modules_below(&archive, &mut archived).is_err() {
+            continue;
+        }
+        for path in archived.iter().filter(|path| files.iter().any(|file| is_that(file, path))) {
+            let shown = ctx.trees.shown(path);
+            reporter.line(&format!("Deleting {}: it is no module of the kernel's own", shown.display()));
+            change.remove_file(path).remove_file(&origin_file(path));
+        }
+        change.prune_empty_dirs(&archive, &ctx.trees.name_dir(other));
+    }
+}
+
+/// Whether the archived file at `path` is what was put there as `file`, signed anew or not; never one of the kernel's own, which
+/// may have been built from the same source (scripts/mod/modpost.c: `intree`).
+fn is_that(file: &InstalledFile, path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().split(".ko").next() == Some(&file.name))
+        && is_ours(file, path)
+        && Module::read(path).is_ok_and(|module| module.field("intree") != Some("Y"))
 }
 
 /// Whether the kernel is installed, or at least has files of its own.

@@ -3,11 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
-use super::{
-    artefact, digest_of, image_list, is_built, is_installed, modprobe_conf, originals, prebuilt, sanity, weak,
-};
+use super::{artefact, image_list, is_built, is_installed, is_ours, modprobe_conf, originals, prebuilt, weak};
 use crate::context::Context;
-use crate::elf::Module;
 use crate::facts::{self, Evaluated};
 use crate::journal::Change;
 use crate::lock::Holder;
@@ -16,7 +13,6 @@ use crate::process::Environment;
 use crate::report::Reporter;
 use crate::run::script;
 use crate::tree::beside;
-use crate::tree::identity::Identity;
 use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifest, Manifest};
 use crate::tree::record::Record;
 use crate::tree::walk::{self, Filter};
@@ -87,6 +83,15 @@ fn take_out(
     let lock = ctx.lock_tree()?;
     let beside = KernelManifest::beside(&ctx.trees, &kernel.release)?;
     let mut change = Change::new(&ctx.trees, format!("uninstall {package} from {kernel}"));
+    // Another package may have put a module of the same source in the place of this one's.
+    let others: Vec<PathBuf> = beside
+        .iter()
+        .flat_map(|beside| &beside.installed)
+        .filter(|other| other.package.name != package.name)
+        .flat_map(Installed::paths)
+        .collect();
+    let is_ours =
+        |file: &InstalledFile, path: &Path| !others.contains(&file.path.join(&file.file)) && is_ours(file, path);
     for file in &entry.files {
         let installed = file.outer(&dir);
         if is_ours(file, &installed) {
@@ -101,6 +106,7 @@ fn take_out(
         |module: &str| own_locations.iter().find(|(name, _)| name == module).map(|(_, dir): &OwnLocation| dir.clone());
     let ours = |path: &Path| entry.files.iter().any(|file| file.outer(&dir) == path && is_ours(file, path));
     originals::restore(ctx, &mut change, &package.name, kernel, &legacy, &ours, reporter)?;
+    originals::forget(ctx, &mut change, &package.name, kernel, &entry.files, reporter);
     prebuilt::come_back(ctx, &mut change, &package.name, kernel, reporter);
     change.remove_file(&ctx.trees.active_link(&package.name, kernel));
     modprobe_conf::stage_removal(ctx, &mut change, &package.name, kernel, reporter);
@@ -191,28 +197,6 @@ fn as_classic(
     Ok((entry, own))
 }
 
-/// Whether the file at `path` is the one that `file` says we put there: by stat identity, by content, or,
-/// when somebody signed or stripped it anew, by what tells its source (version and srcversion together).
-pub fn is_ours(file: &InstalledFile, path: &Path) -> bool {
-    let Ok(found) = Identity::of_path(path) else { return false };
-    if file.identity == Some(found)
-        || digest_of(path).as_ref() == Some(&file.digest)
-        || (file.symlink && path.is_symlink())
-    {
-        return true;
-    }
-    let facts = sanity::Facts::read(path);
-    !facts.srcversion.is_empty() && file.srcversion.as_deref() == Some(&facts.srcversion)
-}
-
-/// Whether the kernel's own module has taken the place at `path` where we had put `file`: its package was installed again,
-/// where both have the same place. modpost marks what is built in the kernel's tree (scripts/mod/modpost.c: `intree`); a
-/// module of ours that somebody has changed is none.
-pub fn is_replaced_by_the_kernels(file: &InstalledFile, path: &Path) -> bool {
-    Identity::of_path(path).is_ok_and(|found| file.identity != Some(found))
-        && Module::read(path).is_ok_and(|module| module.field("intree") == Some("Y"))
-}
-
 /// Uninstalls, and deletes what was built. Says whether depmod is needed.
 pub fn unbuild(
     ctx: &Context,
@@ -228,8 +212,10 @@ pub fn unbuild(
         }
         return Ok(changed);
     }
+    let files = artefact::manifest(ctx, package, kernel)?.map(|manifest| files_of(ctx, kernel, manifest.modules));
     let _lock = ctx.lock_tree()?;
     let mut change = Change::new(&ctx.trees, format!("unbuild {package} for {kernel}"));
+    originals::forget(ctx, &mut change, &package.name, kernel, &files.unwrap_or_default(), reporter);
     change.remove_dir_all(&ctx.trees.artefact(package, kernel));
     change.prune_empty_dirs(&ctx.trees.kernel_dir(package, kernel), &ctx.trees.package_dir(package));
     change.commit()?;

@@ -300,6 +300,17 @@ impl KernelManifest {
         Some(self.installed.remove(place))
     }
 
+    /// Takes the file at `path` (relative to the kernel's directory) from the entries of all packages but `name`, which puts its
+    /// own there or in its place; an entry without files goes.
+    pub fn displace(&mut self, name: &Name, path: &Path) {
+        self.installed.retain_mut(|entry| {
+            if entry.package.name != *name {
+                entry.files.retain(|file| file.path.join(&file.file) != path);
+            }
+            !entry.files.is_empty()
+        });
+    }
+
     /// Drops the entries that a spell of the classic has made stale: none of their files is left,
     /// or the active link names another version. (An empty `/var`, without links, proves nothing.)
     pub fn drop_stale(&mut self, trees: &Trees, release: &Release) {
