@@ -140,6 +140,20 @@ impl Package {
     pub fn new(name: &str, version: &str) -> Result<Self, NameError> {
         Ok(Self { name: Name::new(name)?, version: Version::new(version)? })
     }
+
+    /// The package that a directory of the source tree, `<name>-<version>`, is called after. Both may hold dashes: one of the
+    /// `known` names decides, the longest, if what follows it looks like a version (`nv-ng-1.0` is none of `nv`), otherwise the
+    /// last dash (docs/contract.md 9.4). `None` if it has none.
+    pub fn of_directory<'a>(directory: &str, known: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        let is_version = |text: &str| text.trim_start_matches(['v', 'r']).starts_with(|c: char| c.is_ascii_digit());
+        let lengths = known.into_iter().filter_map(|name| {
+            let version = directory.strip_prefix(name)?.strip_prefix('-')?;
+            (is_version(version) || !version.contains('-')).then_some(name.len())
+        });
+        let dash = lengths.max().or_else(|| directory.rfind('-'))?;
+        let (name, version) = (&directory[..dash], &directory[dash + 1..]);
+        Self::new(name, version).ok()
+    }
 }
 
 impl fmt::Display for Package {
@@ -173,6 +187,26 @@ impl fmt::Display for Kernel {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_directories_are_called_after() {
+        let known = ["nv", "nv-ng", "zfs", "xo"];
+        for (directory, known, package) in [
+            ("hello-1.0", &known[..0], Some("hello/1.0")),
+            ("my-hello-1.0", &[], Some("my-hello/1.0")),
+            ("zfs-2.0-1", &[], Some("zfs-2.0/1")),
+            ("zfs-2.0-1", &known, Some("zfs/2.0-1")),
+            ("xo-v0.3-88-gf6f30b7", &known, Some("xo/v0.3-88-gf6f30b7")),
+            ("nv-ng-1.0", &known[..1], Some("nv-ng/1.0")),
+            ("nv-ng-1.0-2", &known, Some("nv-ng/1.0-2")),
+            ("nv-git", &known, Some("nv/git")),
+            ("nv", &known, None),
+            ("nv-", &[], None),
+        ] {
+            let found = Package::of_directory(directory, known.iter().copied());
+            assert_eq!(found.map(|package| package.to_string()).as_deref(), package, "{directory}");
+        }
+    }
 
     #[test]
     fn usual_names_pass() {

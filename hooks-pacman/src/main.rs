@@ -11,6 +11,8 @@ use dkms_core::host::boot_loader;
 use dkms_core::process::Environment;
 use dkms_core::report::{Event, Reporter};
 use dkms_core::sandbox::confine;
+use dkms_hooks_pacman::places::Places;
+use dkms_hooks_pacman::sources::Owned;
 use dkms_hooks_pacman::targets::Targets;
 use dkms_hooks_pacman::{arrive, console, launcher, note, summary};
 
@@ -62,17 +64,20 @@ fn run(moment: &str, no_depmod: bool, environment: &Environment, reporter: &dyn 
     ctx.options.no_depmod = no_depmod;
     let trees = &ctx.trees;
     let pacman = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    let owned = Owned::by(trees.outer(Places::of(&trees.root).db));
     match moment {
         "upgrade" => {
             note::write(trees, pacman, &targets.sources)?;
             Ok(0)
         }
         "remove" => {
+            event::copies::give_back(&ctx, &|directory| owned.holds(directory), reporter)?;
             let events = arrive::leaving(&ctx, &targets, &note::read(trees, pacman));
             Ok(event::handle(&ctx, &events, &arrive::ways(&targets), reporter)?.code)
         }
         "install" => {
             note::forget(trees);
+            event::copies::give_back(&ctx, &|directory| owned.holds(directory), reporter)?;
             let events = arrive::arrived(&ctx, &targets);
             let done = event::handle(&ctx, &events, &arrive::ways(&targets), reporter).inspect_err(|error| {
                 // The last word has to say so, too: what is said in between scrolls away.

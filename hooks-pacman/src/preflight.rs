@@ -29,15 +29,7 @@ pub fn incoming(ctx: &Context, targets: &Targets, packages: &dyn Packages) -> In
     // What is in the source tree and not registered yet is registered after the transaction, as what comes is.
     let known = |directory: &str| registered.iter().any(|(known, _)| known == directory);
     let unknown = sources::on_disk(&ctx.trees).into_iter().filter(|directory| !known(directory));
-    let package = |directory: &String| {
-        let of = |(_, package): &(String, Package)| {
-            let name = package.name.as_str();
-            directory.strip_prefix(name)?.strip_prefix('-').map(|version| (name.to_owned(), version.to_owned()))
-        };
-        let words = || directory.rsplit_once('-').map(|(name, version)| (name.to_owned(), version.to_owned()));
-        let (name, version) = registered.iter().find_map(of).or_else(words)?;
-        Package::new(&name, &version).ok()
-    };
+    let names = || registered.iter().map(|(_, package)| package.name.as_str());
     Incoming {
         kernels: targets
             .kernels
@@ -46,7 +38,13 @@ pub fn incoming(ctx: &Context, targets: &Targets, packages: &dyn Packages) -> In
             .collect(),
         headers: targets.headers.clone(),
         packages: preflight::Packages {
-            sources: targets.sources.iter().cloned().chain(unknown).filter_map(|name| package(&name)).collect(),
+            sources: targets
+                .sources
+                .iter()
+                .cloned()
+                .chain(unknown)
+                .filter_map(|directory| Package::of_directory(&directory, names()))
+                .collect(),
             ..preflight::Packages::default()
         },
         by_hand: true,

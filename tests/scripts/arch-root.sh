@@ -64,12 +64,13 @@ headers() {
 	pack "$name" "$version" "$base" "$@"
 }
 
-# module PACKAGE VERSION: of the source in ./source, as usr/src/NAME-VERSION
+# module PACKAGE VERSION NAME NUMBER [FIELD...]: of the source in ./source, as usr/src/NAME-NUMBER
 module() {
 	local package=$1 version=$2 name=$3 number=$4
+	shift 4
 	mkdir -p pkg/usr/src
 	mv source "pkg/usr/src/$name-$number"
-	pack "$package" "$version" "$package" depend=dkms
+	pack "$package" "$version" "$package" depend=dkms "$@"
 }
 
 # small NAME VERSION AUTOINSTALL: a module of one file, which breaks on kernels called 7.2.14 if it is called bad
@@ -124,6 +125,15 @@ small worse 2.0 yes; sed -i '1i #error this version is broken' source/worse.c; m
 small worse 3.0 yes; module worse-dkms 3.0-1 worse 3.0
 small byhand 1.0 ''; module byhand-dkms 1.0-1 byhand 1.0
 small old 1.0 yes 'BUILD_EXCLUSIVE_KERNEL_MAX=7.2.13-arch1-1'; module old-dkms 1.0-1 old 1.0
+# Its dkms.conf says 9, whatever the package's version is.
+for number in 1.0 1.1; do
+	small odd 9 yes
+	sed -i "s/(\"9\")/(\"$number\")/" source/odd.c
+	module odd-dkms $number-1 odd $number
+done
+# The module of another package's name, in its place.
+small nv 1.0 yes; module nv-dkms 1.0-1 nv 1.0
+small nv 2.0 yes; sed -i 's/_NAME="nv"/_NAME="nv-ng"/' source/dkms.conf; module nv-ng-dkms 2.0-1 nv-ng 2.0 replaces=nv-dkms conflict=nv-dkms
 for real in /mnt/sources/*; do
 	cp -a "$real" source
 	base=$(basename "$real")

@@ -15,7 +15,7 @@ mod mok;
 pub mod reconcile;
 mod remove;
 mod sign;
-mod source;
+pub(crate) mod source;
 mod stage;
 mod status;
 

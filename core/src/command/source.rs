@@ -48,7 +48,7 @@ pub(super) fn some_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
 }
 
 /// The package that a dkms.conf names.
-pub(super) fn named_by_conf(ctx: &Context, args: &Args, session: &Session<'_>, conf: &Path) -> Result<Package, Error> {
+pub(crate) fn named_by_conf(ctx: &Context, args: &Args, session: &Session<'_>, conf: &Path) -> Result<Package, Error> {
     // The directory may be anywhere, the root's programs can't see it: it is read outside of them.
     let nameless = Package::new("unknown", "0")?;
     let kernel = session.facts.kernel(&some_kernel(ctx, args)?)?;

@@ -2,6 +2,7 @@
 //! an [`Event`], and [`handle`] does what it calls for. Events may come in any order, twice, or not at all: what is done
 //! is always what a look at the system calls for.
 
+pub mod copies;
 mod gone;
 mod register;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Arrival, Handled, verb};
 use crate::cli::args::Args;
+use crate::command::source;
 use crate::context::{Context, Options};
 use crate::error::Error;
 use crate::host::owner::Owner;
@@ -12,6 +13,7 @@ use crate::journal::Change;
 use crate::names::Package;
 use crate::reconcile::superseded;
 use crate::report::Reporter;
+use crate::run::Session;
 use crate::tree::walk::{self, Filter, Source};
 
 /// `common.postinst` returns this for a tarball that can't be loaded (docs/contract.md 9.2).
@@ -68,13 +70,11 @@ pub(super) fn link_in_place(ctx: &Context, package: &Package) -> Result<(), Erro
     if !ctx.trees.outer(&source).join("dkms.conf").is_file() || state(ctx, package) == Source::Added {
         return Ok(());
     }
-    let _lock = ctx.lock_tree()?;
-    let mut change = Change::new(&ctx.trees, format!("link to the source of {package}"));
-    change.stage_symlink(&source, &ctx.trees.source_link(package));
-    Ok(change.commit()?)
+    link_to(ctx, package, &source)
 }
 
-/// Registers the source in `dir`. One that is registered already may be another now, under the same version.
+/// Registers the source in `dir`, where it is: a copy would belong to no package, and stay as it is when the package is
+/// upgraded or removed. One that is registered already may be another now, under the same version.
 fn directory(ctx: &Context, dir: &Path, reporter: &dyn Reporter) -> Result<Result<Option<Package>, u8>, Error> {
     for entry in walk::walk(&ctx.trees, &Filter::default()).packages {
         if link(ctx, &entry.package).as_deref() == Some(dir) {
@@ -82,12 +82,40 @@ fn directory(ctx: &Context, dir: &Path, reporter: &dyn Reporter) -> Result<Resul
             return Ok(Ok(Some(entry.package)));
         }
     }
-    let mut args = Args::of("add");
-    args.source = Some(ctx.trees.outer(dir));
-    let code = verb(ctx, &args, reporter);
-    let packages = walk::walk(&ctx.trees, &Filter::default()).packages;
-    let added = packages.into_iter().find(|entry| link(ctx, &entry.package).as_deref() == Some(dir));
-    Ok(code_of(code).map(|()| added.map(|entry| entry.package)))
+    let by_conf = named_by_conf(ctx, dir);
+    let name = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let called = Package::of_directory(name, by_conf.as_ref().ok().map(|package| package.name.as_str()));
+    let in_place = dir.parent() == Some(ctx.trees.source.inside.as_path());
+    match (called, by_conf) {
+        (Some(package), _) if in_place && state(ctx, &package) != Source::Added => {
+            Ok(code_of(named(ctx, &package, reporter)?).map(|()| Some(package)))
+        }
+        // Its name has no version: that of dkms.conf.
+        (None, Ok(package)) if state(ctx, &package) != Source::Added => {
+            link_to(ctx, &package, dir)?;
+            Ok(Ok(Some(package)))
+        }
+        // Refused, with the reason.
+        _ => {
+            let mut args = Args::of("add");
+            args.source = Some(ctx.trees.outer(dir));
+            Ok(code_of(verb(ctx, &args, reporter)).map(|()| None))
+        }
+    }
+}
+
+/// The package that the dkms.conf in `dir` names.
+pub(super) fn named_by_conf(ctx: &Context, dir: &Path) -> Result<Package, Error> {
+    let conf = ctx.trees.outer(dir).join("dkms.conf");
+    source::named_by_conf(ctx, &Args::of("add"), &Session::new(ctx)?, &conf)
+}
+
+/// Links the tree to the source of `package` in `dir` (inside the root).
+pub(super) fn link_to(ctx: &Context, package: &Package, dir: &Path) -> Result<(), Error> {
+    let _lock = ctx.lock_tree()?;
+    let mut change = Change::new(&ctx.trees, format!("link to the source of {package}"));
+    change.stage_symlink(dir, &ctx.trees.source_link(package));
+    Ok(change.commit()?)
 }
 
 /// Where the source of `package` is (inside the root).

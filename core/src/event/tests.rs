@@ -158,3 +158,55 @@ fn a_source_that_can_t_be_registered_is_refused_and_nothing_else_done() {
     assert_eq!((handled.refused, handled.code), (Some(2), 2));
     assert!(handled.outcome.is_none());
 }
+
+/// Puts the source of a package at `dir` (inside the root).
+fn source(ctx: &Context, dir: &str, name: &str, version: &str) {
+    let conf = format!(
+        "PACKAGE_NAME={name}\nPACKAGE_VERSION={version}\nBUILT_MODULE_NAME={name}\nDEST_MODULE_LOCATION=/extra\n"
+    );
+    fs_err::create_dir_all(ctx.trees.outer(dir)).unwrap();
+    fs_err::write(ctx.trees.outer(dir).join("dkms.conf"), conf).unwrap();
+}
+
+#[test]
+fn a_directory_is_registered_where_it_is_by_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = system(dir.path());
+    let quiet = crate::report::Buffer::default();
+    let ways = Ways { everything: true, over: true, ..Ways::default() };
+    for (directory, name, version, package) in [
+        ("/usr/src/odd-1.0", "odd", "9", ("odd", "1.0")),
+        ("/usr/src/plain", "plain", "3", ("plain", "3")),
+        ("/usr/src/nv-ng-1.0-2", "nv-ng", "1.0-2", ("nv-ng", "1.0-2")),
+    ] {
+        source(&ctx, directory, name, version);
+        let before = register::sources(&ctx);
+        let arrived = [Event::SourceArrived(Arrival::Directory(directory.into()))];
+        let handled = handle(&ctx, &arrived, &ways, &quiet).unwrap();
+        assert_eq!(handled.code, 0, "{directory}: {:?}", quiet.take());
+        let link = ctx.trees.source_link(&Package::new(package.0, package.1).unwrap());
+        assert_eq!(fs_err::read_link(link).unwrap(), std::path::Path::new(directory));
+        assert_eq!(register::sources(&ctx), before, "{directory}: a copy was made");
+    }
+}
+
+/// What nobody owns, and is not a copy of what a package brought, stays.
+#[test]
+fn only_copies_of_what_a_package_owns_are_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = system(dir.path());
+    let quiet = crate::report::Buffer::default();
+    let package = Package::new("odd", "9").unwrap();
+    for place in ["/usr/src/odd-1.0", "/usr/src/odd-9"] {
+        source(&ctx, place, "odd", "9");
+    }
+    register::link_to(&ctx, &package, "/usr/src/odd-9".as_ref()).unwrap();
+    let source = || fs_err::read_link(ctx.trees.source_link(&package)).unwrap();
+    for owned in [&[][..], &["/usr/src/odd-9"], &["/usr/src/odd-1.0", "/usr/src/odd-9"]] {
+        let is_owned = |dir: &std::path::Path| owned.iter().any(|owned| dir == std::path::Path::new(owned));
+        copies::give_back(&ctx, &is_owned, &quiet).unwrap();
+        assert!(ctx.trees.outer("/usr/src/odd-9").is_dir() && source().ends_with("odd-9"), "{owned:?}");
+    }
+    copies::give_back(&ctx, &|dir| dir.ends_with("odd-1.0"), &quiet).unwrap();
+    assert!(!ctx.trees.outer("/usr/src/odd-9").exists() && source().ends_with("odd-1.0"));
+}

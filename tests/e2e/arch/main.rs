@@ -317,6 +317,80 @@ fn preflight(suite: &'static str) -> Result<()> {
     arch.has(&[(NEW, "byhand 1.0"), (LTS, "old 1.0"), (LTS, "byhand 1.0")])
 }
 
+/// A package is what its directory is called, whatever its dkms.conf says; copies that an earlier version of ours made of such
+/// a directory go, and what nobody's package brought stays.
+fn directories(suite: &'static str) -> Result<()> {
+    let arch = Arch::ours(suite)?;
+    arch.archive(&format!("{BASE} odd-dkms-1.0-1"))?;
+    arch.pacman("-Sy linux linux-headers odd-dkms")?;
+    let is = |release: &str, package: &str, module: &str| -> Result<()> {
+        arch.has(&[(release, module)])?;
+        let found = arch.0.ok("dkms status; ls -d /usr/src/odd-*; readlink /var/lib/dkms/odd/*/source")?;
+        let (name, version) = package.split_once(" in ").unwrap_or((package, ""));
+        let source = format!("/usr/src/odd-{}", if version.is_empty() { &name[4..] } else { version });
+        ensure!(found == format!("{name}, {release}, x86_64: installed\n{source}\n{source}\n"), "{found}");
+        Ok(())
+    };
+    is(OLD, "odd/1.0", "odd 1.0")?;
+    arch.archive(&format!("{BASE} odd-dkms-1.1-1"))?;
+    arch.pacman("-Syu")?;
+    is(OLD, "odd/1.1", "odd 1.1")?;
+
+    // As it was registered once: from a copy, which an upgrade or a removal of the package does not reach.
+    let as_once = |number: &str, release: &str| {
+        arch.0.ok(&format!(
+            "dkms remove odd/{number} --all; dkms add /usr/src/odd-1.1; echo '#error old' >/usr/src/odd-9/odd.c
+             dkms status odd | grep -q odd/9 && cp -a /usr/src/odd-1.1/odd.c /tmp/ && cp /tmp/odd.c /usr/src/odd-9/
+             dkms install odd/9 -k {release}; echo '#error old' >/usr/src/odd-9/odd.c"
+        ))
+    };
+    as_once("1.1", OLD)?;
+    arch.archive(&format!("{NEXT} odd-dkms-1.1-1"))?;
+    arch.pacman("-Syu")?;
+    is(NEW, "odd/9 in 1.1", "odd 1.1")?;
+    as_once("9", NEW)?;
+    // An administrator's own.
+    arch.0.ok("cp -a /usr/src/odd-1.1 /usr/src/mine-2; sed -i 's/odd/mine/; s/=\"9\"/=2/' /usr/src/mine-2/dkms.conf
+               sed -i 's/odd/mine/' /usr/src/mine-2/Makefile; mv /usr/src/mine-2/odd.c /usr/src/mine-2/mine.c; dkms add mine/2")?;
+    arch.pacman("-R odd-dkms")?;
+    let left = arch.0.ok("dkms status; ls /usr/src; ls /usr/lib/modules/*/updates/dkms || true")?;
+    ensure!(!left.contains("odd") && left.contains("mine/2: added"), "left: {left}");
+    Ok(())
+}
+
+/// Names are compared whole, and what another package of ours has installed is nobody's original.
+fn another_package_s_module(suite: &'static str) -> Result<()> {
+    let arch = Arch::ours(suite)?;
+    arch.archive(&format!("{BASE} nv-dkms-1.0-1"))?;
+    arch.pacman("-Sy linux linux-headers nv-dkms")?;
+    arch.has(&[(OLD, "nv 1.0")])?;
+    // It does not look as if nv came in another version: its modules and its source go before the transaction.
+    arch.archive(&format!("{BASE} nv-ng-dkms-2.0-1"))?;
+    arch.pacman("-Syu --ask 4")?;
+    arch.has(&[(OLD, "nv 2.0")])?;
+    let status = arch.0.ok("dkms status; find /var/lib/dkms -name original_module")?;
+    ensure!(status == format!("nv-ng/2.0, {OLD}, x86_64: installed\n"), "{status}");
+    arch.pacman("-R nv-ng-dkms")?;
+    arch.has(&[])?;
+
+    // The same by hand, with both registered; once more where the classic or an earlier version of ours has archived it.
+    arch.0.ok("for number in 1.0 2.0; do bsdtar -C / -xf /srv/pool/nv*-dkms-$number-1-x86_64.pkg.tar usr/src; done")?;
+    for archived in [false, true] {
+        arch.0.ok(&format!(
+            "k={OLD} d=/var/lib/dkms/nv-ng/original_module/{OLD}/x86_64
+             dkms install nv/1.0 -k $k; dkms install nv-ng/2.0 -k $k; [ ! -e $d ]
+             if {archived}; then mkdir -p $d; cp /var/lib/dkms/nv/1.0/$k/x86_64/module/*.ko* $d/
+                 for f in $d/*; do echo /usr/lib/modules/$k/updates/dkms/${{f##*/}} >$f.origin; done; fi
+             [ \"$(modinfo -k $k -F version nv)\" = 2.0 ]
+             dkms remove nv/1.0 --all; [ ! -e $d ]"
+        ))?;
+        arch.has(&[(OLD, "nv 2.0")])?;
+        arch.0.ok("dkms remove nv-ng/2.0 --all")?;
+        arch.has(&[])?;
+    }
+    Ok(())
+}
+
 /// libalpm itself is replaced in the transaction that brings a kernel.
 fn libalpm(suite: &'static str) -> Result<()> {
     let arch = Arch::ours(suite)?;
@@ -475,11 +549,13 @@ fn main() -> ExitCode {
         Need::Program("cargo"),
     ]);
     type Case = (&'static str, fn(&'static str) -> Result<()>);
-    let cases: [Case; 8] = [
+    let cases: [Case; 10] = [
         ("life", life),
         ("upgrades", upgrades),
         ("headers", headers),
         ("preflight", preflight),
+        ("directories", directories),
+        ("another_package_s_module", another_package_s_module),
         ("libalpm", libalpm),
         ("running", running),
         ("outside", outside),
@@ -487,8 +563,9 @@ fn main() -> ExitCode {
     ];
     for (name, case) in cases {
         for (debian, pacman) in [("sid", "7"), ("bookworm", "6")] {
-            // One bed, and the case that says most, is what there is time for always.
-            let needs: &[Need] = if (name, pacman) == ("life", "7") { &[] } else { &[Need::Long] };
+            // One bed, and the cases that say most, are what there is time for always.
+            let always = pacman == "7" && ["life", "directories", "another_package_s_module"].contains(&name);
+            let needs: &[Need] = if always { &[] } else { &[Need::Long] };
             suite = suite.case_needing(needs, format!("{name}_pacman_{pacman}"), move || case(debian));
         }
     }
