@@ -59,9 +59,42 @@ fn works(root: &str) -> Result<()> {
     Ok(())
 }
 
+/// A chroot that somebody made by hand, or rpm's `--root`: nothing is mounted on /proc. dkms.conf is read all the same, and what
+/// a kernel can build there is built; where a build fails, it is said what is missing.
+const NO_PROC: &str = "mkdir /srv/root; mount --bind / /srv/root; mount --bind /dev /srv/root/dev
+inside() { chroot /srv/root \"$@\"; }
+(! inside test -e /proc/self)
+inside dkms add hello/1.0
+inside dkms install hello/1.0 -k {k}
+echo \"@ $(inside dkms status)\"
+modinfo -k {k} -F filename hello
+inside dkms remove hello/1.0 --all
+echo '#error it fails' >>/usr/src/hello-1.0/hello.c
+code=0; inside dkms build hello/1.0 -k {k} 2>&1 || code=$?; echo \"code $code\"
+";
+
+fn without_proc() -> Result<()> {
+    let bed = Bed::subject(&Base::trixie()?)?;
+    let hand = tempfile::tempdir()?;
+    let hello = package("hello").script("PRE_BUILD", "printf '%s' pre");
+    bed.copy_in(&hello.build_in(hand.path())?, "/usr/src/hello-1.0")?;
+    let said = bed.ok(&fill(bed.base(), NO_PROC))?;
+    let kernel = bed.kernel()?;
+    for words in [
+        format!("@ hello/1.0, {kernel}, {}: installed", std::env::consts::ARCH),
+        format!("{kernel}/updates/dkms/hello.ko"),
+        "/proc is not mounted here".to_owned(),
+        "code 10".to_owned(),
+    ] {
+        ensure!(said.contains(&words), "no {words:?} in\n{said}");
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     Suite::new(&[Need::Bed, Need::Ours])
         .case("with_its_own_toolchain", || works(WHOLE))
         .case("without_any_program", || works(BARE))
+        .case("without_proc", without_proc)
         .main()
 }

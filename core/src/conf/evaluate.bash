@@ -33,6 +33,7 @@ __dkms_say() { builtin printf '%s\0' "$@"; }
 # One file, in a process of its own: what it sets besides directives ends with it.
 # Prints "v NAME INDEX VALUE" for every value that it changed, then "z"; no z means it left early.
 __dkms_source() {
+    builtin shopt -u lastpipe
     if [[ ! -r $__dkms_file || -d $__dkms_file ]]; then
         __dkms_say e unreadable '' z
         return
@@ -126,37 +127,46 @@ __dkms_set() {
     __dkms_say v "$__dkms_name" "$__dkms_i" "$__dkms_value"
 }
 
-# Sources __dkms_file and takes what it gives; fails after having said why.
+# Sources __dkms_file and takes what it gives; fails after having said why. A pipe whose reader is this shell: `< <( )` is
+# opened as /dev/fd/N, which leads to /proc, and that is not mounted in every chroot.
 __dkms_take() {
-    builtin local __dkms_ended=
-    while IFS= builtin read -r -d '' __dkms_tag; do
-        case $__dkms_tag in
-        v)
-            IFS= builtin read -r -d '' __dkms_name
-            IFS= builtin read -r -d '' __dkms_i
-            IFS= builtin read -r -d '' __dkms_value
-            __dkms_expand
-            if [[ $__dkms_kind == package && $__dkms_file == "${__dkms_files[0]}" &&
-                " $__dkms_administrators " == *" $__dkms_name "* ]]; then
-                __dkms_say i "$__dkms_name" "$__dkms_i" "$__dkms_value"
-            else
-                __dkms_set
-            fi
-            ;;
-        e)
-            IFS= builtin read -r -d '' __dkms_kind
-            __dkms_say e "$__dkms_kind" ''
-            return 1
-            ;;
-        z)
-            __dkms_ended=1
-            break
-            ;;
-        esac
-    done < <(__dkms_source)
+    builtin local __dkms_ended= __dkms_said=
+    builtin shopt -s lastpipe
+    __dkms_source | {
+        builtin shopt -u lastpipe
+        while IFS= builtin read -r -d '' __dkms_tag; do
+            case $__dkms_tag in
+            v)
+                IFS= builtin read -r -d '' __dkms_name
+                IFS= builtin read -r -d '' __dkms_i
+                IFS= builtin read -r -d '' __dkms_value
+                __dkms_expand
+                if [[ $__dkms_kind == package && $__dkms_file == "${__dkms_files[0]}" &&
+                    " $__dkms_administrators " == *" $__dkms_name "* ]]; then
+                    __dkms_say i "$__dkms_name" "$__dkms_i" "$__dkms_value"
+                else
+                    __dkms_set
+                fi
+                ;;
+            e)
+                IFS= builtin read -r -d '' __dkms_kind
+                __dkms_say e "$__dkms_kind" ''
+                __dkms_said=1
+                break
+                ;;
+            z)
+                __dkms_ended=1
+                break
+                ;;
+            esac
+        done
+    }
+    __dkms_status=${PIPESTATUS[0]}
+    if [[ -n $__dkms_said ]]; then
+        return 1
+    fi
     if [[ -z $__dkms_ended ]]; then
-        builtin wait "$!"
-        __dkms_say e exit "$?"
+        __dkms_say e exit "$__dkms_status"
         return 1
     fi
 }
