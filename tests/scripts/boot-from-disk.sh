@@ -20,4 +20,4 @@ mke2fs -q -t ext4 -d $root $here/disk
 # A loaded machine's timer ticks too late for the kernel's check of it.
 timeout 240 qemu-system-x86_64 -machine q35,accel=tcg -cpu max -m 640 -smp 1 -nographic -no-reboot -nic none \
 	-kernel "/boot/vmlinuz-$kernel" -initrd "$image" -drive "file=$here/disk,format=raw,if=virtio" \
-	-append "no_timer_check console=ttyS0 root=/dev/vda rw quiet panic=-1 init=/sbin/init" </dev/null
+	-append "no_timer_check console=ttyS0 root=/dev/vda rw quiet panic=-1 init=/sbin/init rd.shell=0 rd.emergency=poweroff" </dev/null
