@@ -43,10 +43,11 @@ release:
 	@$(NEED) build
 	@$(MAKE) --no-print-directory $(PROGRAM)-now mkpkg-now documents-now
 
-# Man pages and completions, from the table of commands: target/man, target/completions.
+# Man pages and completions, from the table of commands: target/man, target/completions. Built as the program is: what both
+# are made of is compiled once.
 .PHONY: documents-now
 documents-now:
-	cargo run --locked -p dkms-gen -- packaging target
+	RUSTFLAGS='-C target-feature=+crt-static' cargo run --locked --release --target $(HOST) -p dkms-gen -- packaging target
 
 # Static: a hook must not need a library that the running transaction replaces. The target has to be named, or the
 # flag would reach proc-macros, which can't be static.
