@@ -12,6 +12,9 @@ pub fn postinst(words: &[String]) -> u8 {
         let action = words.first().map_or("", String::as_str);
         if action != "triggered" {
             pending::set_ready(&ctx.trees, true);
+            if let Err(error) = event::own::here(ctx) {
+                log::warn!("{error}");
+            }
         }
         if matches!(action, "configure" | "triggered") {
             drain::run(ctx);
@@ -20,23 +23,29 @@ pub fn postinst(words: &[String]) -> u8 {
 }
 
 /// We are taken out of use. On removal, and before an older program takes over, our files beside the modules go: that
-/// program neither knows nor removes them, and they would keep the directories of removed kernels.
+/// program neither knows nor removes them, and they would keep the directories of removed kernels. Our modules stay, also in
+/// images, which our hook puts them into no more.
 pub fn prerm(words: &[String]) -> u8 {
     with_context(|ctx| {
         pending::set_ready(&ctx.trees, false);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let leaving = match words[..] {
-            ["remove", ..] => true,
-            ["upgrade", version, ..] => is_classic(version),
-            _ => false,
+        let said = match words[..] {
+            ["remove", ..] => event::own::going(ctx),
+            ["upgrade", version, ..] if is_classic(version) => event::own::leave_images(ctx).map(|_| Vec::new()),
+            _ => return,
         };
-        if leaving {
-            let found = fs_err::read_dir(&ctx.trees.install.outer).into_iter().flatten().flatten();
-            for entry in found {
-                for note in [KERNEL_MANIFEST, IMAGE_LIST] {
-                    if let Err(error) = dkms_core::durable::remove_any(&entry.path().join(note)) {
-                        log::warn!("{error}");
-                    }
+        match said {
+            Ok(lines) => {
+                for line in lines {
+                    streams::say(format!("dkms: {line}"));
+                }
+            }
+            Err(error) => streams::reporter().report(Event::Error(error.lines())),
+        }
+        for entry in fs_err::read_dir(&ctx.trees.install.outer).into_iter().flatten().flatten() {
+            for note in [KERNEL_MANIFEST, IMAGE_LIST] {
+                if let Err(error) = dkms_core::durable::remove_any(&entry.path().join(note)) {
+                    log::warn!("{error}");
                 }
             }
         }

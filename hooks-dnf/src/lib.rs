@@ -6,6 +6,7 @@
 //! | [`kernel_install`] | `40-dkms.install` | a kernel comes or goes |
 //! | [`trigger`] | rpm's file triggers, once a transaction | wakes the core up |
 //! | [`postinst`] | `common.postinst`, which some packages' scriptlets call | registers a package, wakes the core up |
+//! | [`own_package`] | our own package's scriptlets | modules that stay when it goes |
 //! | [`dnf5`] | the actions file, in JSON mode | preflight, and the summary |
 //! | [`dnf4`] | the Python plugin | the same |
 //! | [`files`], [`contents`] | both | what the packages' files say, where they are there |
@@ -17,6 +18,7 @@ pub mod dnf4;
 pub mod dnf5;
 pub mod files;
 pub mod kernel_install;
+pub mod own_package;
 pub mod postinst;
 pub mod preflight;
 #[cfg(test)]
@@ -37,7 +39,7 @@ use say::say;
 /// How this program is used.
 const USAGE: &str = "usage: dkms-rpm kernel-install add|remove KERNEL...
        dkms-rpm postinst NAME VERSION [TARBALL_ROOT]
-       dkms-rpm trigger
+       dkms-rpm trigger | package-installed | package-going
        dkms-rpm dnf5 goal-resolved|pre-transaction|post-transaction
        dkms-rpm dnf4 preflight|summary";
 
@@ -54,6 +56,8 @@ pub fn main() -> ExitCode {
         ["kernel-install", rest @ ..] => kernel_install::main(rest),
         ["postinst", rest @ ..] => postinst::main(rest),
         ["trigger", ..] => trigger::main(),
+        ["package-installed"] => own_package::installed(),
+        ["package-going"] => own_package::going(),
         ["dnf5", "goal-resolved", ..] => dnf5::look(false),
         ["dnf5", "pre-transaction", ..] => dnf5::look(true),
         ["dnf5", "post-transaction", ..] => dnf5::post_transaction(),

@@ -18,7 +18,9 @@ use dkms_hooks_pacman::{arrive, console, launcher, note, summary};
 
 const USAGE: &str = "\
 Usage: dkms-alpm [-D] preflight | upgrade | remove | install | summary
-The hooks of pacman run this, with the paths of the transaction on standard input; see alpm-hooks(5).
+       dkms-alpm package-installed | package-going
+The hooks of pacman run this, with the paths of the transaction on standard input; see alpm-hooks(5). The second form is for the
+scripts of the package dkms.
 With -D, depmod is left out.";
 
 fn main() -> ExitCode {
@@ -54,6 +56,17 @@ fn run(moment: &str, no_depmod: bool, environment: &Environment, reporter: &dyn 
         std::io::Read::read_to_end(&mut std::io::stdin(), &mut input)?;
         let program = Path::new(launcher::PROGRAM);
         return Ok(launcher::ask(program, input, environment, launcher::LIMIT, reporter));
+    }
+    match moment {
+        "package-installed" => return event::own::here(&event::surroundings(false)?).map(|()| 0),
+        "package-going" => {
+            let lines = event::own::going(&event::surroundings(false)?)?;
+            for line in lines {
+                reporter.report(Event::Note(line));
+            }
+            return Ok(0);
+        }
+        _ => {}
     }
     let targets = Targets::read(std::io::stdin())?;
     // Of a verb that changes something: what is built gets a world of its own.

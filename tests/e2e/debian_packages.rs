@@ -153,19 +153,85 @@ fn bad_neighbours() -> Result<()> {
     machine.dpkg_is_clean()
 }
 
-/// After `apt remove dkms` our conffiles are there, and neither kernels nor apt notice.
+/// After `apt remove dkms` our conffiles are there, and neither kernels nor apt notice. Modules that stay are named; one in the
+/// place of the kernel's own goes on to be in images, also after a purge, until dkms is back.
 fn removed_but_not_purged() -> Result<()> {
     let machine = Machine::ours("trixie")?;
     let kernel = machine.installed_kernel()?;
-    machine.apt("remove dkms")?;
+    machine.make_module("dummy", "99.0", 1, "")?;
+    machine.bed.ok(&format!("dpkg -x /srv/dummy-dkms_99.0-1_all.deb / && dkms install dummy/99.0 -k {kernel}"))?;
+    let said = machine.apt("remove dkms")?;
+    for line in [
+        "dkms: These modules stay installed, and no later kernel will have them:".to_owned(),
+        format!("dkms:     dummy/99.0: {kernel} (x86_64)"),
+        "dkms:     dkms remove dummy/99.0 --all".to_owned(),
+    ] {
+        ensure!(said.contains(&line), "no {line:?} in\n{said}");
+    }
     machine.bed.ok("test -e /etc/kernel/postinst.d/dkms && test -e /etc/apt/apt.conf.d/50dkms")?;
     let said = machine.apt(&format!("install --reinstall linux-image-{}", machine.bed.base().kernels[1]))?;
     ensure!(!said.contains("not found") && !said.to_lowercase().contains("dkms:"), "{said}");
     let said = machine.bed.sh(&format!("for hook in /etc/kernel/*.d/dkms; do $hook {kernel} || exit; done 2>&1"))?;
     ensure!(said.code == 0 && said.stdout.is_empty(), "{}", said.tail());
+    let in_image = || {
+        machine.bed.ok(&format!(
+            "update-initramfs -u -k {kernel} >&2; lsinitramfs /boot/initrd.img-{kernel} | grep -o '[a-z]*/dkms/dummy.ko'"
+        ))
+    };
+    in_image()?;
     machine.apt("purge dkms")?;
     machine.bed.ok("test ! -e /etc/apt/apt.conf.d/50dkms && test ! -e /var/lib/dkms/.dkms")?;
-    machine.dpkg_is_clean()
+    in_image()?;
+    machine.dpkg_is_clean()?;
+
+    machine.install_ours()?;
+    machine.bed.ok("test ! -e /etc/initramfs-tools/hooks/dkms-left && dkms remove dummy/99.0 --all")?;
+    ensure!(machine.status()?.is_empty(), "left: {}", machine.status()?.join("\n"));
+    machine.bed.ok(&format!("modinfo -k {kernel} -F filename dummy | grep /kernel/"))?;
+    ensure!(!machine.apt("remove dkms")?.contains("stay installed"), "nothing stays, and something is named");
+    Ok(())
+}
+
+/// Whatever comes in one run of apt, each kernel's image is made once at its end; one that comes in it makes its own besides.
+fn one_image() -> Result<()> {
+    let machine = Machine::ours("trixie")?;
+    let (old, newer, new) =
+        (machine.installed_kernel()?, machine.bed.base().kernels[1].clone(), machine.bed.base().kernels[0].clone());
+    machine.make_module("hello", "1.0", 1, "")?;
+    machine.make_module("other", "1.0", 1, "")?;
+    machine.make_module("third", "1.0", 1, "")?;
+    machine.make_module("hello", "2.0", 1, "")?;
+    machine.bed.write(
+        "/etc/initramfs-tools/hooks/count",
+        "#!/bin/sh\n[ \"$1\" = prereqs ] || echo \"$version $(ls /lib/modules/$version/updates/dkms | wc -l)\" >>/var/log/images\n",
+    )?;
+    machine.bed.ok("chmod 755 /etc/initramfs-tools/hooks/count")?;
+    // The kernels whose image was made, with the number of modules that there were then.
+    let made = |words: &str| -> Result<Vec<String>> {
+        machine.bed.ok("rm -f /var/log/images")?;
+        machine.apt(words)?;
+        machine.dpkg_is_clean()?;
+        let mut lines: Vec<String> =
+            machine.bed.ok("cat /var/log/images 2>/dev/null || true")?.lines().map(str::to_owned).collect();
+        lines.sort();
+        Ok(lines)
+    };
+    let found = made("install /srv/hello-dkms_1.0-1_all.deb /srv/other-dkms_1.0-1_all.deb")?;
+    ensure!(found == [format!("{old} 2")], "one kernel, two packages: {found:?}");
+    machine.apt(&format!("install linux-image-{newer} linux-headers-{newer}"))?;
+    let found = made("install /srv/hello-dkms_2.0-1_all.deb /srv/third-dkms_1.0-1_all.deb")?;
+    let mut wanted = [format!("{old} 3"), format!("{newer} 3")];
+    wanted.sort();
+    ensure!(found == wanted, "two kernels, an upgrade and a package: {found:?}");
+    let found = made(&format!("install --reinstall linux-image-{new} linux-headers-{new}"))?;
+    ensure!(found.iter().all(|line| *line == format!("{new} 3")) && !found.is_empty(), "a kernel: {found:?}");
+    machine.apt("purge third-dkms")?;
+    machine.apt(&format!("purge linux-image-{new} linux-headers-{new}"))?;
+    let found = made(&format!("install linux-image-{new} linux-headers-{new} /srv/third-dkms_1.0-1_all.deb"))?;
+    let of = |kernel: &str| found.iter().filter(|line| line.starts_with(kernel)).collect::<Vec<_>>();
+    ensure!(of(&old) == [&wanted[0]] || of(&old) == [&wanted[1]], "all at once: {found:?}");
+    ensure!((1..=2).contains(&of(&new).len()) && of(&new).contains(&&format!("{new} 3")), "all at once: {found:?}");
+    Ok(())
 }
 
 /// dkms-autopkgtest says the same of five packages with the classic and with ours: one is not meant for the kernel (it
@@ -224,6 +290,7 @@ fn main() -> ExitCode {
         .case_needing(&long, "replacement_bookworm", || replacement("bookworm"))
         .case("upgrades", upgrades)
         .case_needing(&long, "failing_upgrades", failing_upgrades)
+        .case("one_image", one_image)
         .case("bad_neighbours", bad_neighbours)
         .case_needing(&long, "removed_but_not_purged", removed_but_not_purged)
         .case_needing(&long, "autopkgtest", autopkgtest)

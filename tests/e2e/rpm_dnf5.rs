@@ -254,6 +254,43 @@ fn upgrade_from_the_classic() -> Result<()> {
     rpm_classic::upgrade(&World::without_dkms(Kind::Dnf5, DNF5)?, "upgrade dkms")
 }
 
+/// Our package does not come beside an actions plugin that would end every dnf5 command with 1 on our file. When it goes, it
+/// names the modules that stay.
+fn our_own_package() -> Result<()> {
+    let w = World::without_dkms(Kind::Dnf5, DNF5)?;
+    w.bed.ok("cd /tmp; for version in 5.2.10 5.2.11; do
+         printf '%s\\n' 'Name: libdnf5-plugin-actions' \"Version: $version\" 'Release: 1' 'Summary: x' 'License: x' \
+             'BuildArch: noarch' '%description' x '%files' >x.spec
+         rpmbuild -bb --quiet --define '_topdir /tmp/build' --define '_rpmdir /tmp/out' --define '_binary_payload w1.gzdio' x.spec
+     done; rpm -i --nosignature out/noarch/*-5.2.10-1.noarch.rpm")?;
+    let ours = "rpm -i --nosignature /srv/rpm/modules/dkms-4*.rpm 2>&1";
+    let refused = w.bed.sh(ours)?;
+    let why = "libdnf5-plugin-actions < 5.2.11 conflicts with ";
+    ensure!(refused.code != 0 && refused.stdout.contains(why), "{}", refused.tail());
+    ensure!(w.bed.sh("rpm -q dkms")?.code != 0, "it is installed all the same");
+    w.bed.ok(&format!("rpm -U --nosignature /tmp/out/noarch/*-5.2.11-1.noarch.rpm; {ours}"))?;
+
+    let kernel = release("7.2.13");
+    w.bed.ok(&format!(
+        "rpm -i --nosignature /srv/rpm/repo/*/kernel-*-7.2.13-*.rpm >&2
+         rpm2archive - </srv/rpm/modules/hello-dkms-1.0-1.*.rpm | tar xz -C /; dkms install hello/1.0 -k {kernel} >&2"
+    ))?;
+    w.expect_modules("7.2.13", &["hello"])?;
+    let said = w.bed.ok("rpm -e dkms 2>&1")?;
+    for words in ["These modules stay installed", &format!("hello/1.0: {kernel}"), "dkms remove hello/1.0 --all"] {
+        ensure!(said.contains(words), "no {words:?} in\n{said}");
+    }
+    w.expect_modules("7.2.13", &["hello"])?;
+    let left = "/etc/dracut.conf.d/dkms-left.conf";
+    w.bed.ok(&format!(
+        "mkdir -p /etc/dracut.conf.d; echo >{left}; {ours}; [ ! -e {left} ]; dkms remove hello/1.0 --all >&2"
+    ))?;
+    w.expect_modules("7.2.13", &[])?;
+    let said = w.bed.ok("rpm -e dkms 2>&1")?;
+    ensure!(!said.contains("dkms:"), "nothing stays, and it says\n{said}");
+    Ok(())
+}
+
 fn plain_rpm() -> Result<()> {
     let w = world()?;
     // Scriptlets of rpm 6 see nothing in /tmp, and no network.
@@ -312,5 +349,6 @@ fn main() -> ExitCode {
         .case_needing(long, "through the library", through_the_library)
         .case_needing(long, "upgrade from the classic", upgrade_from_the_classic)
         .case_needing(long, "plain rpm", plain_rpm)
+        .case_needing(long, "our own package", our_own_package)
         .main()
 }

@@ -4,6 +4,7 @@
 
 pub mod copies;
 mod gone;
+pub mod own;
 mod register;
 #[cfg(test)]
 mod tests;

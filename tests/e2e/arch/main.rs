@@ -186,7 +186,15 @@ fn a_kernel_goes(arch: &Arch) -> Result<()> {
 fn everything_goes(arch: &Arch) -> Result<()> {
     arch.pacman("-R hello-dkms")?;
     arch.has(&[(NEW, "acpi_call"), (NEW, "bbswitch")])?;
-    arch.pacman("-R acpi-call-dkms bbswitch-dkms dkms")?;
+    arch.0.ok("cp -a /usr/src/acpi-call-* /usr/src/mine-1; sed -i 's/^PACKAGE_NAME=.*/PACKAGE_NAME=mine/; s/^PACKAGE_VERSION=.*/PACKAGE_VERSION=1/' /usr/src/mine-1/dkms.conf")?;
+    arch.pacman("-R acpi-call-dkms bbswitch-dkms")?;
+    arch.0.ok(&format!("dkms install mine/1 -k {NEW}"))?;
+    // What nobody's package brought stays, and is named while that helps.
+    let said = arch.pacman("-R dkms")?;
+    says(&said, &["These modules stay installed", &format!("mine/1: {NEW}"), "dkms remove mine/1 --all"])?;
+    arch.pacman("-Udd --overwrite '*' /srv/dkms.pkg.tar.zst")?;
+    arch.0.ok("dkms remove mine/1 --all; rm -r /usr/src/mine-1")?;
+    silent(&arch.pacman("-R dkms")?, &["stay installed"])?;
     let left = arch
         .0
         .ok("find /usr/lib/modules -path '*updates*'; ls -A /var/lib/dkms | grep -vE '^([.]dkms|mok[.].*)$' || true")?;

@@ -1,0 +1,54 @@
+//! Our own package comes and goes: modules that are installed stay.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::host::initramfs;
+use crate::install::image_list;
+use crate::kernel::installed;
+use crate::names::Package;
+use crate::tree::beside;
+use crate::tree::walk::{self, Filter};
+
+/// What is to be said when dkms goes: which modules stay, and how to remove them. Their places in images are seen to.
+pub fn going(ctx: &Context) -> Result<Vec<String>, Error> {
+    let filter = Filter::default();
+    let walk = walk::walk(&ctx.trees, &filter);
+    let mut staying: BTreeMap<Package, Vec<String>> = BTreeMap::new();
+    for found in beside::unknown_to(&ctx.trees, &filter, &walk) {
+        staying.entry(found.package).or_default().push(found.kernel.to_string());
+    }
+    for entry in walk.packages {
+        for built in entry.built.iter().filter(|built| built.installed) {
+            staying.entry(entry.package.clone()).or_default().push(built.kernel.to_string());
+        }
+    }
+    let mut lines = Vec::new();
+    if !staying.is_empty() {
+        lines.push("These modules stay installed, and no later kernel will have them:".to_owned());
+        lines.extend(staying.iter().map(|(package, kernels)| format!("    {package}: {}", kernels.join(", "))));
+        lines.push("To remove them, install dkms again and run:".to_owned());
+        lines.extend(staying.keys().map(|package| format!("    dkms remove {package} --all")));
+    }
+    let left = leave_images(ctx)?;
+    if !left.is_empty() {
+        let files = left.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+        lines
+            .push(format!("Images for booting need some of them; {files} puts them in. Delete it when they are gone."));
+    }
+    Ok(lines)
+}
+
+/// Has the modules that images need put into them without our hooks; gives the files that do so.
+pub fn leave_images(ctx: &Context) -> Result<Vec<std::path::PathBuf>, Error> {
+    let kernels = installed::scan(&ctx.trees, &|_, _| false)?;
+    let modules: BTreeSet<String> =
+        kernels.iter().flat_map(|kernel| image_list::read(&ctx.trees, &kernel.release)).collect();
+    Ok(initramfs::leave_behind(&ctx.trees.root, &modules)?)
+}
+
+/// dkms is there, with its hooks.
+pub fn here(ctx: &Context) -> Result<(), Error> {
+    Ok(initramfs::take_back(&ctx.trees.root)?)
+}
