@@ -6,7 +6,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 
 /// What begins the name of everything that is being put in place. Readers pass over dot names.
 pub const NEW: &str = ".dkms-new-";
@@ -81,6 +82,8 @@ pub fn copy_as_is(from: &Path, to: &Path) -> Result<(), FileError> {
 fn create(path: &Path, mode: u32) -> Result<fs::File, FileError> {
     let file =
         fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(at("create", path))?;
+    // As long as it is being written: see `sweep`.
+    let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
     // Not left to open(2): the umask of whoever started us must not decide.
     file.set_permissions(fs::Permissions::from_mode(mode)).map_err(at("set the mode of", path))?;
     Ok(file)
@@ -169,9 +172,59 @@ pub fn remove_any(path: &Path) -> Result<(), FileError> {
         other => other.map_err(at("look at", path))?,
     };
     let gone = if meta.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    let gone = match gone {
+        // It keeps each directory on its way open: some are nested more deeply than that goes (getrlimit(2)).
+        Err(error) if error.raw_os_error() == Some(Errno::MFILE.raw_os_error()) => flatten(path),
+        other => other,
+    };
     match gone {
         Err(error) if missing(&error) => Ok(()),
         other => other.map_err(at("delete", path)),
+    }
+}
+
+/// Deletes a directory, however deep it is: what is two levels down is taken up one level until nothing is.
+fn flatten(top: &Path) -> io::Result<()> {
+    let mut count = 0_u64;
+    loop {
+        let mut found = false;
+        for entry in fs::read_dir(top)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                fs::remove_file(entry.path())?;
+                continue;
+            }
+            found = true;
+            for inner in fs::read_dir(entry.path())? {
+                let inner = inner?;
+                if inner.file_type()?.is_dir() {
+                    count += 1;
+                    fs::rename(inner.path(), top.join(format!("{OLD}{}-{count}", unique())))?;
+                } else {
+                    fs::remove_file(inner.path())?;
+                }
+            }
+            fs::remove_dir(entry.path())?;
+        }
+        if !found {
+            return fs::remove_dir(top);
+        }
+    }
+}
+
+/// Deletes the temporary files that [`write_atomic`] of killed processes left in `dir`.
+pub fn sweep(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(NEW)) else { continue };
+        // Its process number means nothing in another namespace, nor does a lock in the moment before it is taken.
+        let gone = rest.split('-').next().is_some_and(|pid| !Path::new("/proc").join(pid).exists());
+        let is_free = |file: fs::File| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+        if gone && open_regular(&entry.path()).is_ok_and(is_free) {
+            if let Err(error) = remove_any(&entry.path()) {
+                log::warn!("{error}");
+            }
+        }
     }
 }
 
@@ -288,6 +341,45 @@ mod tests {
         let error = write_atomic(&path, b"1", 0o644).unwrap_err();
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
         assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 1);
+    }
+
+    /// More deeply nested than files may be open.
+    #[test]
+    fn deep_directories_can_be_deleted() {
+        let tmp = tempfile::tempdir().unwrap();
+        let top = tmp.path().join("top");
+        fs::create_dir(&top).unwrap();
+        let mut here = fs::File::open(&top).unwrap();
+        for depth in 0..3000 {
+            rustix::fs::mkdirat(&here, "d", rustix::fs::Mode::RWXU).unwrap();
+            if depth % 100 == 0 {
+                let file = rustix::fs::openat(&here, "f", OFlags::CREATE | OFlags::WRONLY, rustix::fs::Mode::RUSR);
+                drop(file.unwrap());
+            }
+            let next = rustix::fs::openat(&here, "d", OFlags::DIRECTORY, rustix::fs::Mode::empty()).unwrap();
+            here = fs::File::from(next);
+        }
+        drop(here);
+        // Whatever the limit is.
+        flatten(&top).unwrap();
+        assert!(!top.exists());
+    }
+
+    #[test]
+    fn what_killed_writers_left_goes() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = |name: &str| tmp.path().join(name);
+        // No process has such a number (proc_sys_kernel(5), pid_max).
+        let dead = path(&format!("{NEW}99999999-0"));
+        fs::write(&dead, "half").unwrap();
+        let writing = path(&format!("{NEW}99999998-0"));
+        let file = write_new(&writing, b"half", 0o600).unwrap();
+        fs::write(path("other"), "").unwrap();
+        sweep(tmp.path());
+        assert!(!dead.exists() && writing.exists() && path("other").exists());
+        drop(file);
+        sweep(tmp.path());
+        assert!(!writing.exists());
     }
 
     #[test]

@@ -194,6 +194,23 @@ fn take(path: &Path, patience: Patience<'_>, how: FlockOperation) -> Result<Lock
     }
 }
 
+/// Deletes the file of a lock that nobody will want again, unless somebody holds it. Who waits for it makes a new one.
+pub fn discard(path: &Path) {
+    let at_once = Patience { limit: Some(Duration::ZERO), on_wait: &|_| {} };
+    if path.exists() && lock(path, at_once).is_ok_and(|_held| fs::remove_file(path).is_err()) {
+        log::info!("{} stays", path.display());
+    }
+}
+
+/// [`discard`]s the locks in `dir` whose names are meant.
+pub fn discard_all(dir: &Path, meant: &dyn Fn(&str) -> bool) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(meant) {
+            discard(&entry.path());
+        }
+    }
+}
+
 impl Lock {
     fn claim(mut file: File) -> io::Result<Self> {
         let command = std::env::args_os()
@@ -325,6 +342,19 @@ mod tests {
         assert!(!is_at(&first.file, &path).unwrap());
         let second = lock(&path, QUIET).unwrap();
         assert!(is_at(&second.file, &path).unwrap());
+    }
+
+    #[test]
+    fn only_what_nobody_holds_is_discarded() {
+        let (_tmp, path) = place();
+        let held = lock(&path, QUIET).unwrap();
+        discard(&path);
+        assert!(path.exists());
+        drop(held);
+        discard(&path);
+        assert!(!path.exists());
+        discard(&path);
+        assert!(!path.exists());
     }
 
     #[test]

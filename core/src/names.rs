@@ -42,12 +42,26 @@ fn check(what: &'static str, text: &str) -> Result<(), NameError> {
         "it contains white space or a control character"
     } else if text.contains(['*', '?', '[', ']', '"', '\'', '\\', '`', '$', ';', '&', '|', '<', '>', '(', ')']) {
         "it contains a character that the shell or a glob would interpret"
+    } else if is_reserved(what, text) {
+        "the DKMS tree has something else of that name"
     } else if text.len() > 200 {
         "it is longer than 200 bytes"
     } else {
         return Ok(());
     };
     Err(NameError { what, text: text.to_owned(), why })
+}
+
+/// Whether the layout of the DKMS tree gives the word another meaning (docs/contract.md 3): beside the versions of a package are
+/// its archive and its links, beside the kernels of a version its source and its build.
+fn is_reserved(what: &str, text: &str) -> bool {
+    match what {
+        "module version" => {
+            text == "original_module" || text.strip_prefix("kernel-").is_some_and(|rest| rest.contains('-'))
+        }
+        "kernel release" => ["source", "build"].contains(&text),
+        _ => false,
+    }
 }
 
 macro_rules! name_type {
@@ -213,6 +227,15 @@ mod tests {
         for text in ["zfs", "v4l2loopback", "rtl8812au", "6.12.117+deb13-cloud-amd64", "1:2.0~rc1", "5.15.0-1020_x"] {
             assert!(Name::new(text).is_ok(), "{text}");
         }
+    }
+
+    #[test]
+    fn words_that_mean_something_else_in_the_tree_are_refused() {
+        for version in ["original_module", "kernel-6.1-x86_64"] {
+            assert!(Version::new(version).is_err() && Name::new(version).is_ok(), "{version}");
+        }
+        assert!(Version::new("kernel-6").is_ok() && Version::new("original").is_ok());
+        assert!(Release::new("source").is_err() && Release::new("build").is_err());
     }
 
     #[test]

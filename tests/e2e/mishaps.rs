@@ -68,6 +68,62 @@ ls $updates/slow.ko* >/dev/null; [ -e /var/lib/dkms/slow/1.0/source ]
 [ -z "$(find /lib/modules/$k2 -name 'slow.ko*')" ] || fail "it is still there for $k2"
 "#;
 
+/// `remove` when an `install` has only just begun, and holds nothing but the lock of its kernel: as if it had ended before.
+/// It is stopped at the system call that opens the lock which `remove` takes.
+const REMOVED_AT_ONCE: &str = r#"
+lock=/var/lib/dkms/.dkms/locks/other@1.0
+for verb in "install other/1.0 -k $k" "autoinstall -k $k"; do
+    dkms add other/1.0 >/dev/null 2>&1; rm -f $lock
+    strace -f -qq -o /dev/null -P $lock -e inject=openat:signal=STOP:when=1 dkms $verb >/tmp/install 2>&1 & installs=$!
+    until_true test -e $lock; stopped=$(grep -lx dkms /proc/[0-9]*/comm | cut -d/ -f3 | sort -n | head -n1); [ -n "$stopped" ]
+    code 0 timeout 60 dkms remove other/1.0 --all
+    kill -CONT $stopped; ended=0; wait $installs || ended=$?; [ $ended = 0 ] || { cat /tmp/install >&2; fail "$verb: exit $ended"; }
+    has "has been removed by another dkms" /tmp/install; hasnt "Error!" /tmp/install
+    case $verb in
+    install*) listed "other/1.0, $k, x86_64" installed || fail "it is not installed"; code 0 dkms remove other/1.0 --all ;;
+    esac
+    [ -z "$(dkms status)" ] || fail "$verb: something is listed"
+    [ ! -e /var/lib/dkms/other ] || fail "$verb: the tree has it"
+done
+"#;
+
+/// `kernel_prerm` while another run installs something: that goes, too, and the kernel's own module is there again.
+const INSTALLED_AT_THE_END: &str = r#"
+printf '%s\n' '#!/bin/bash' 'touch /srv/told/removing; until [ -e /srv/told/on ]; do read -rt 0.1 <> <(:); done' >/usr/src/hello-1.0/rm.sh; chmod +x /usr/src/hello-1.0/rm.sh
+echo 'POST_REMOVE=rm.sh' >>/usr/src/hello-1.0/dkms.conf
+stock=$(find /lib/modules/$k/kernel -name 'dummy.ko*'); [ -n "$stock" ]
+cp -a /usr/src/other-1.0 /usr/src/dummy-99; sed -i 's/^PACKAGE_NAME=.*/PACKAGE_NAME=dummy/; s/^PACKAGE_VERSION=.*/PACKAGE_VERSION=99/' /usr/src/dummy-99/dkms.conf
+echo 'DEST_MODULE_NAME[0]=dummy' >>/usr/src/dummy-99/dkms.conf
+code 0 dkms install hello/1.0 -k $k
+dkms kernel_prerm -k $k >/tmp/prerm 2>&1 & prerm=$!
+until_true test -e /srv/told/removing
+code 0 dkms install dummy/99 -k $k --force; [ ! -e "$stock" ] || fail "the original was not archived"
+touch /srv/told/on; wait $prerm || { cat /tmp/prerm >&2; fail prerm; }
+[ -e "$stock" ] || fail "the kernel's own module is gone"
+[ -z "$(find /lib/modules/$k/updates -name '*.ko*' 2>/dev/null)" ] || fail "a module is left"
+[ -z "$(dkms status -k $k | grep -v ': added$')" ] || fail "something is listed"
+[ -z "$(ls /var/lib/dkms/.dkms/locks | grep "@$k@")" ] || fail "locks are left"
+"#;
+
+/// What killed runs leave goes with the next one, and a removal that was only to be finished is one.
+const LEFTOVERS: &str = r#"
+code 0 dkms add hello/1.0
+mkdir -p /usr/src/.dkms-new-99999999-0 /var/lib/dkms/.dkms/work/99999999-1; echo half >/var/lib/dkms/.dkms/.dkms-new-99999999-2
+perl -e 'chdir "/var/lib/dkms/.dkms/work/99999999-1"; for (1..400) { mkdir "d"; chdir "d" }'
+(ulimit -n 300; code 0 dkms install hello/1.0 -k $k)
+[ -z "$(ls -A /usr/src | grep dkms-new)" ] || fail "a source is left"
+[ -z "$(ls -A /var/lib/dkms/.dkms/work)" ] || fail "a work directory is left"
+[ -z "$(ls -A /var/lib/dkms/.dkms | grep dkms-new)" ] || fail "a file is left"
+code 0 dkms unbuild hello/1.0 --all
+# Killed when the package is aside, and not deleted yet.
+(! strace -f -qq -o /dev/null -e inject=unlinkat:signal=KILL:when=1 dkms remove hello/1.0 --all >/dev/null 2>&1)
+[ ! -e /var/lib/dkms/hello/1.0 ] || fail "it was killed too early"; [ -n "$(ls /var/lib/dkms/.dkms/journal)" ] || fail "it was killed too late"
+code 0 dkms remove hello/1.0 --all; has 'has been completed' /tmp/said
+[ -z "$(ls /var/lib/dkms/.dkms/journal)" ] || fail "the journal is left"
+[ -z "$(find /var/lib/dkms -name '.dkms-old-*')" ] || fail "the package is left"
+code 3 dkms remove hello/1.0 --all
+"#;
+
 /// A build's script that runs dkms on what is being built waits for itself: told at once.
 const WITHIN_A_BUILD: &str = r#"
 printf '#!/bin/bash\ndkms build other/1.0 -k $kernelver >/root/nested 2>&1; echo $? >/root/code\n' >/usr/src/other-1.0/pre.sh
@@ -351,9 +407,12 @@ fn the_scripts_notice() -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    let cases: [(&str, &'static str); 20] = [
+    let cases: [(&str, &'static str); 23] = [
         ("removed_meanwhile", REMOVED_MEANWHILE),
         ("another_kernel_meanwhile", ANOTHER_KERNEL_MEANWHILE),
+        ("removed_at_once", REMOVED_AT_ONCE),
+        ("installed_at_the_end", INSTALLED_AT_THE_END),
+        ("leftovers", LEFTOVERS),
         ("within_a_build", WITHIN_A_BUILD),
         ("lost_files_and_trees", LOST),
         ("same_module_newer_package", SAME_MODULE),

@@ -252,6 +252,7 @@ fn hostile_wholes_are_refused() {
         total_bytes: 100_000,
         file_bytes: 50_000,
         entries: 20,
+        directories: 8,
         ratio: 20,
         ratio_after: 4096,
         ..Limits::default()
@@ -285,6 +286,12 @@ fn hostile_wholes_are_refused() {
             ]),
             "more than 100000 bytes",
         ),
+        (
+            "many directories",
+            tar(&(0..9).map(|n| Raw::new(b'5', format!("d{n}/").as_bytes())).collect::<Vec<_>>()),
+            "8 directories",
+        ),
+        ("many implied ones", tar(&[file("a/b/c/d/f"), file("e/f/g/h/i/f")]), "8 directories"),
         ("many entries", tar(&many), "20 entries"),
         ("gzip bomb", pack(Format::Gzip, &zeros), "compressed byte"),
         ("xz bomb", pack(Format::Xz, &zeros), "compressed byte"),

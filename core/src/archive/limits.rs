@@ -13,6 +13,8 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Entries, headers of long names included. Default: 200,000.
     pub entries: u64,
+    /// Directories, those that names only imply included: each is made and synced. Default: 20,000.
+    pub directories: usize,
     /// Components of a name. Default: 64.
     pub depth: usize,
     /// Bytes out for one byte in. Default: 200.
@@ -27,6 +29,7 @@ impl Default for Limits {
             total_bytes: 4 << 30,
             file_bytes: 1 << 30,
             entries: 200_000,
+            directories: 20_000,
             depth: 64,
             ratio: 200,
             ratio_after: 16 << 20,

@@ -26,6 +26,8 @@ pub(super) enum Known {
 pub(super) struct Tree {
     pub(super) top: OwnedFd,
     pub(super) known: BTreeMap<String, Known>,
+    /// How many directories were made.
+    pub(super) directories: usize,
 }
 
 impl Tree {
@@ -48,6 +50,7 @@ impl Tree {
             Kind::Directory => {
                 rustix::fs::mkdirat(&dir, leaf, Mode::from_raw_mode(0o700))
                     .map_err(occupied("cannot make the directory"))?;
+                self.directories += 1;
                 Known::Directory(mode, entry.mtime)
             }
             Kind::File => {
@@ -91,6 +94,7 @@ impl Tree {
                 None => {
                     rustix::fs::mkdirat(&here, part, Mode::from_raw_mode(0o700))
                         .map_err(occupied("cannot make the directory"))?;
+                    self.directories += 1;
                     self.known.insert(path.to_owned(), Known::Implied);
                 }
             }

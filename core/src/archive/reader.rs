@@ -88,7 +88,7 @@ fn unpack_into(
     let mut source = Source { inner: decoder, limits, consumed: counter, produced: 0 };
     let top = rustix::fs::open(unpacked.path(), OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
         .map_err(sys_fault("the directory to unpack into cannot be opened"))?;
-    let mut tree = Tree { top, known: std::collections::BTreeMap::new() };
+    let mut tree = Tree { top, known: std::collections::BTreeMap::new(), directories: 0 };
     read_entries(&mut source, limits, &mut tree, current)?;
     *current = None;
     tree.finish()?;
@@ -157,6 +157,9 @@ fn read_entries(
                 let entry = Entry::new(&block, header, said, size, limits)?;
                 *current = Some(entry.name.clone());
                 tree.add(&entry, source)?;
+                if tree.directories > limits.directories {
+                    return Err(Fault::Limit { what: "directories", limit: limits.directories as u64 });
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::cli::args::Args;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, StepError};
 use crate::execute::work::state_of;
 use crate::execute::{self, Done, Results, Voice};
 use crate::install;
@@ -17,6 +17,9 @@ use crate::reconcile::superseded;
 use crate::report::{Buffer, Reporter};
 use crate::run::Session;
 use crate::tree::walk::Source;
+
+/// How often a package that others remove is added again.
+const TRIES: usize = 3;
 
 pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporter) -> Result<u8, Error> {
     check_access(ctx, args)?;
@@ -39,15 +42,25 @@ pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporte
     };
     check_not_broken(ctx, &package)?;
     let kernels = kernels(ctx, args)?;
-    if !is_known(ctx, &package, &kernels) {
-        let code = add::add(ctx, args, &session, &package, reporter)?;
-        if code != 0 {
-            return Ok(code);
+    let mut tries = TRIES;
+    let (mut steps, mut results) = loop {
+        if !is_known(ctx, &package, &kernels) {
+            let code = add::add(ctx, args, &session, &package, reporter)?;
+            if code != 0 {
+                return Ok(code);
+            }
+            reporter.line(&"");
         }
-        reporter.line(&"");
-    }
-    let mut steps = steps(ctx, &package, &kernels, want);
-    let mut results = execute::run::without_depmod(&session, &steps, Voice::Asked, reporter);
+        let steps = steps(ctx, &package, &kernels, want);
+        let results = execute::run::without_depmod(&session, &steps, Voice::Asked, reporter);
+        // Another run removed it before this one came to build it: as if that had ended before this began.
+        let removed = results.iter().flatten().any(|result| matches!(result, Err(Error::Step(StepError::Removed(_)))));
+        if !removed || tries == 0 {
+            break (steps, results);
+        }
+        tries -= 1;
+        session.facts.forget(&package);
+    };
     if want == Want::Installed && !ctx.options.force {
         dependants(&session, &mut steps, &mut results, reporter)?;
     }

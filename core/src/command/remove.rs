@@ -31,7 +31,18 @@ pub(super) fn run(
 ) -> Result<u8, Error> {
     let removes = depth == Depth::Remove;
     let package = package(ctx, args)?;
-    let built = built_for(ctx, &package);
+    let mut built = built_for(ctx, &package);
+    let is_gone = |built: &[Built]| source_state(ctx, &package) == Source::None && built.is_empty();
+    // It may be that a run that was killed has only to be finished.
+    if is_gone(&built) && !ctx.options.dry_run && check_access(ctx, args).is_ok() {
+        let session = Session::new(ctx)?;
+        let finished = session.heal(reporter)?;
+        depmods(&session, reporter);
+        built = built_for(ctx, &package);
+        if is_gone(&built) && removes && finished.contains(&install::removal_of(&package)) {
+            return Ok(0);
+        }
+    }
     // Binaries without source, or whose source has gone, are no less there: the classic could not get rid of them.
     if source_state(ctx, &package) == Source::Broken && built.is_empty() && !removes {
         return Err(Error::Registration(RegistrationError::Broken {
@@ -39,7 +50,7 @@ pub(super) fn run(
             package,
         }));
     }
-    if source_state(ctx, &package) == Source::None && built.is_empty() {
+    if is_gone(&built) {
         return Err(Error::Registration(RegistrationError::NotThere(package)));
     }
     check_access(ctx, args)?;

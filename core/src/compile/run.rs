@@ -8,6 +8,7 @@ use super::diagnostic;
 use super::error::Error;
 use crate::conf::misspelt::{Misspelt, misspelt};
 use crate::context::Context;
+use crate::durable;
 use crate::facts;
 use crate::finish;
 use crate::process::stop;
@@ -323,7 +324,7 @@ impl Run<'_> {
 /// Names in the package's dkms.conf that are nearly a directive's.
 fn slips(ctx: &Context, target: &Target) -> Vec<Misspelt> {
     let conf = ctx.trees.source_of(&target.package).join("dkms.conf");
-    misspelt(&std::fs::read_to_string(conf).unwrap_or_default())
+    misspelt(&String::from_utf8_lossy(&durable::read(&conf).ok().flatten().unwrap_or_default()))
 }
 
 /// What is wrong with a dkms.conf without modules, and what its author may have meant.

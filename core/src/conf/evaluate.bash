@@ -28,13 +28,17 @@ shopt -s extglob # as in the classic: files may use such patterns without asking
 # How many bytes of values one file may give.
 __dkms_limit=1048576
 
+# KiB of memory, for bash and what the files run: whoever never ends does not take the machine along.
+builtin ulimit -S -d 1048576 2>/dev/null
+
 __dkms_say() { builtin printf '%s\0' "$@"; }
 
 # One file, in a process of its own: what it sets besides directives ends with it.
 # Prints "v NAME INDEX VALUE" for every value that it changed, then "z"; no z means it left early.
 __dkms_source() {
     builtin shopt -u lastpipe
-    if [[ ! -r $__dkms_file || -d $__dkms_file ]]; then
+    # A pipe would be waited for, a device never ends; a link to /dev/null is an administrator's empty file.
+    if [[ ! -r $__dkms_file || ! ( -f $__dkms_file || $__dkms_file -ef /dev/null ) ]]; then
         __dkms_say e unreadable '' z
         return
     fi

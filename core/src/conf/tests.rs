@@ -349,3 +349,28 @@ fn what_only_the_administrator_sets_is_ignored_in_the_packages_own_file() {
     request.directives = vec![Directive::parse("DKMS_BUILD_AS=root").unwrap()];
     assert_eq!(bench.evaluator.evaluate(&request).unwrap().raw.text("DKMS_BUILD_AS", 0), Some("root"));
 }
+
+/// What never ends, or would be waited for, is no file of directives; an administrator's link to /dev/null is an empty one.
+#[test]
+fn only_regular_files_are_evaluated() {
+    let mut bench = Bench::new();
+    let path = |name: &str| bench.dir.path().join(name);
+    let cwd = rustix::fs::CWD;
+    rustix::fs::mknodat(cwd, path("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    for (name, target) in [("zero", "/dev/zero"), ("null", "/dev/null")] {
+        std::os::unix::fs::symlink(target, path(name)).unwrap();
+    }
+    let began = std::time::Instant::now();
+    for (name, is_read) in [("pipe", false), ("zero", false), ("null", true)] {
+        let request = Request { files: vec![path(name)], ..Request::default() };
+        let answer = bench.evaluator.evaluate(&request);
+        match answer {
+            Ok(_) => assert!(is_read, "{name}"),
+            Err(error) => assert!(!is_read && matches!(error, ConfError::Unreadable { .. }), "{name}: {error}"),
+        }
+    }
+    assert!(began.elapsed() < bash::PATIENCE, "{:?}", began.elapsed());
+    // Memory without end ends the file, not the machine.
+    assert!(bench.run(&["x=x; while :; do x+=$x$x; done"]).is_err());
+    assert!(bench.run(&["PACKAGE_NAME=a"]).is_ok());
+}

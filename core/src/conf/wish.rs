@@ -1,6 +1,7 @@
 //! How much the administrator cares about a package.
 
 use crate::assignments;
+use crate::durable;
 use crate::names::Name;
 use crate::tree::Trees;
 
@@ -32,7 +33,7 @@ impl Wish {
     /// The wish for the package `name`: the last plain assignment to `DKMS_POLICY` in `/etc/dkms/<name>.conf`, and
     /// nowhere else. It is read without a shell: what decides about a failure must not depend on a file that failed.
     pub fn of(trees: &Trees, name: &Name) -> Self {
-        let text = std::fs::read(trees.outer(format!("/etc/dkms/{name}.conf"))).unwrap_or_default();
+        let text = durable::read(&trees.outer(format!("/etc/dkms/{name}.conf"))).ok().flatten().unwrap_or_default();
         let value = assignments::value(&String::from_utf8_lossy(&text), DKMS_POLICY);
         value.and_then(|value| Self::parse(&value)).unwrap_or(Self::Wanted)
     }

@@ -60,7 +60,7 @@ fn of_archive(error: &ArchiveError) -> u8 {
 
 fn of_step(error: &StepError) -> u8 {
     match error {
-        StepError::BuildInTheWay { .. } => 3,
+        StepError::BuildInTheWay { .. } | StepError::Removed(_) => 3,
         StepError::NotLoadable { .. } => 6,
         StepError::EmptySource(_) => 8,
         StepError::NoTool { .. } => 10,

@@ -7,6 +7,9 @@ use crate::names::{Kernel, Package};
 /// Why a step was not carried out, or did not come to what it was for.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
+    /// Another run removed the package before this one came to it.
+    #[error("{0} has been removed by another dkms meanwhile.")]
+    Removed(Package),
     /// Nothing to build in the source directory.
     #[error("The directory {} does not appear to have module source located within it.\nBuild halted.", .0.display())]
     EmptySource(PathBuf),

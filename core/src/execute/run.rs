@@ -307,6 +307,13 @@ impl All<'_> {
         // Of what was interrupted, one word is said at the end.
         match &result {
             Ok(_) | Err(Error::System(SystemError::Interrupted(_))) => {}
+            Err(error @ Error::Step(StepError::Removed(_))) => {
+                reporter.report(Event::Note(error.to_string()));
+                // Of what nobody has asked for by name, nothing is lacking then.
+                if self.voice != Voice::Asked {
+                    return Ok(Done::Already);
+                }
+            }
             Err(error @ Error::Step(StepError::Excluded { .. })) => reporter.report(Event::Warning(error.lines())),
             Err(error) => reporter.report(Event::Error(error.lines())),
         }

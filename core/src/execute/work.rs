@@ -33,7 +33,11 @@ pub enum Done {
 
 /// Carries out a step that builds or installs, and records how it ended. depmod is left to the caller.
 pub fn work(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Result<Done, Error> {
-    let done = try_work(session, step, reporter);
+    let done = try_work(session, step, reporter).map_err(|error| {
+        // Whatever it tripped over for that.
+        let removed = !session.ctx.trees.package_dir(&step.package).is_dir();
+        if removed { StepError::Removed(step.package.clone()).into() } else { error }
+    });
     record(session, &step.package, &step.kernel, &done);
     done
 }

@@ -44,7 +44,8 @@ enum Wanted {
 impl Wanted {
     /// Read as the plain assignment that it is: what the machine boots with must not depend on a file that fails.
     fn of(trees: &Trees, name: &Name) -> Self {
-        let text = std::fs::read_to_string(trees.outer(format!("/etc/dkms/{name}.conf"))).unwrap_or_default();
+        let bytes = durable::read(&trees.outer(format!("/etc/dkms/{name}.conf"))).ok().flatten().unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
         match assignments::value(&text, "initramfs").as_deref() {
             Some("yes") => Self::All,
             Some("no") => Self::None,

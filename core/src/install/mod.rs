@@ -34,7 +34,7 @@ use sanity::Verdict;
 
 pub use error::Error;
 pub use ours::{is_ours, is_replaced_by_the_kernels};
-pub use uninstall::{Evaluate, files_of, forget, unbuild, uninstall};
+pub use uninstall::{Evaluate, files_of, forget, removal_of, unbuild, uninstall};
 
 /// Installs the artefact of `package` for the kernel of `facts`. The caller holds the pair's lock, and
 /// runs depmod when everything for that kernel is in place. A version that was installed before is

@@ -7,7 +7,7 @@ use super::{artefact, image_list, is_built, is_installed, is_ours, modprobe_conf
 use crate::context::Context;
 use crate::facts::{self, Evaluated};
 use crate::journal::Change;
-use crate::lock::Holder;
+use crate::lock::{self, Holder};
 use crate::names::{Kernel, Package};
 use crate::process::Environment;
 use crate::report::Reporter;
@@ -223,19 +223,28 @@ pub fn unbuild(
     Ok(changed)
 }
 
+/// What the change is called that deletes a package's registration.
+pub fn removal_of(package: &Package) -> String {
+    format!("remove {package}")
+}
+
 /// Deletes the package's registration and all that is left of it in the tree. `on_wait` is told whom we wait for. Does
 /// nothing, and says so, if the package turns out to be built for some kernel: another run was at it.
 pub fn forget(ctx: &Context, package: &Package, on_wait: &dyn Fn(&Holder)) -> Result<bool, Error> {
     // A build for another kernel that is under way would be left without its package.
-    let _unused = ctx.lock_build(package, on_wait)?;
-    let _lock = ctx.lock_tree()?;
+    let unused = ctx.lock_build(package, on_wait)?;
+    let lock = ctx.lock_tree()?;
     if walk::walk(&ctx.trees, &Filter::package(package)).packages.iter().any(|entry| !entry.built.is_empty()) {
         return Ok(false);
     }
-    let mut change = Change::new(&ctx.trees, format!("remove {package}"));
+    let mut change = Change::new(&ctx.trees, removal_of(package));
     change.remove_dir_all(&ctx.trees.package_dir(package));
     change.prune_empty_dirs(&ctx.trees.name_dir(&package.name), &ctx.trees.dkms.outer);
     change.commit()?;
     Record::remove_package(&ctx.trees, package)?;
+    drop((lock, unused));
+    let (first, all) =
+        (format!("{}@{}", package.name, package.version), format!("{}@{}@", package.name, package.version));
+    lock::discard_all(&ctx.trees.locks(), &|name| name == first || name.starts_with(&all));
     Ok(true)
 }

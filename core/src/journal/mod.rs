@@ -209,6 +209,7 @@ impl<'a> Change<'a> {
             takes: self.takes,
             prunes: self.prunes,
             seal: self.seal,
+            place: None,
         };
         let mut executor = self.executor;
         durable::own_dirs(&self.trees.journals())?;

@@ -50,6 +50,10 @@ pub(super) fn recover_with(trees: &Trees, executor: &mut Executor) -> Result<Rec
         }
     }
     recovered.work = work::remove_dead(trees);
+    if recovered.stuck.is_empty() {
+        remove_unfinished(trees);
+    }
+    durable::sweep(&trees.own());
     Ok(recovered)
 }
 
@@ -93,12 +97,16 @@ fn one(
     let bytes = durable::read(path)?.unwrap_or_default();
     let mut journal = match Journal::parse(&bytes, trees) {
         Ok(journal) => journal,
-        Err(why) => {
-            let bad = path.with_extension("bad");
-            log::error!("{} is put aside as {}: {why}", path.display(), bad.display());
-            return Ok(fs::rename(path, &bad).map_err(at("put aside", path))?);
-        }
+        Err(why) => return put_aside(path, &why),
     };
+    if let Some(unknown) = journal.adopt(trees)? {
+        let why = format!(
+            "the system was copied during the change ({}), and what has become of {} can't be told; see whether it is right, and run dkms reconcile",
+            journal.what,
+            unknown.display()
+        );
+        return put_aside(path, &why);
+    }
     *what = Some(journal.what.clone());
     recovered.kernels.extend(journal.kernels(trees));
     if journal.direction == Direction::Forward {
@@ -120,6 +128,26 @@ fn one(
     journal.roll_back(trees, executor)?;
     recovered.undone.push(journal.what);
     Ok(())
+}
+
+/// Removes the sources that killed runs were about to put in place: they are named as those runs' work directories.
+fn remove_unfinished(trees: &Trees) {
+    for entry in fs::read_dir(&trees.source.outer).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let id = name.to_str().and_then(|name| name.strip_prefix(durable::NEW));
+        if id.is_some_and(|id| !id.is_empty() && !trees.work().join(id).exists()) {
+            if let Err(error) = durable::remove_any(&entry.path()) {
+                log::warn!("{error}");
+            }
+        }
+    }
+}
+
+/// Nothing can be done with this journal.
+fn put_aside(path: &Path, why: &str) -> Result<(), JournalError> {
+    let bad = path.with_extension("bad");
+    log::error!("{} is put aside as {}: {why}", path.display(), bad.display());
+    Ok(fs::rename(path, &bad).map_err(at("put aside", path))?)
 }
 
 fn journals(trees: &Trees) -> Result<Vec<PathBuf>, JournalError> {

@@ -38,6 +38,15 @@ pub(super) struct Journal {
     pub prunes: Vec<(PathBuf, PathBuf)>,
     /// The kernel whose manifest is to be sealed.
     pub seal: Option<Release>,
+    /// The inode number of the directory of journals: another one tells that all of this is a copy.
+    #[serde(default)]
+    pub place: Option<u64>,
+}
+
+/// The inode number of the directory of journals.
+fn place(trees: &Trees) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(trees.journals()).ok().map(|meta| meta.ino())
 }
 
 impl Journal {
@@ -53,7 +62,7 @@ impl Journal {
     }
 
     pub fn bytes(&self, trees: &Trees) -> Result<Vec<u8>, serde_json::Error> {
-        manifest::to_bytes(&self.clone().with_paths(|path| trees.shown(path)))
+        manifest::to_bytes(&Self { place: place(trees), ..self.clone().with_paths(|path| trees.shown(path)) })
     }
 
     /// Parses a journal file; the error says what is wrong with it.
@@ -99,6 +108,28 @@ impl Journal {
             *path = f(path);
         }
         self
+    }
+
+    /// Where the journal was copied with everything that it speaks of (a backup, a restored snapshot): recognises the copies
+    /// by kind, size and time. The path of what can't be told, if something can't.
+    pub fn adopt(&mut self, trees: &Trees) -> Result<Option<PathBuf>, FileError> {
+        if self.place.is_none() || self.place == place(trees) {
+            return Ok(None);
+        }
+        // Sealing has written it again.
+        let sealed = self.seal.as_ref().map(|release| trees.kernel_manifest(release));
+        for put in &mut self.puts {
+            if let Some(path) = put.adopt()?.filter(|path| sealed.as_ref() != Some(path)) {
+                return Ok(Some(path));
+            }
+        }
+        for take in &mut self.takes {
+            // What has been put in its place has taken it away.
+            if let Some(path) = take.adopt()?.filter(|path| !self.puts.iter().any(|put| put.to == *path)) {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
     }
 
     /// Does every step that has not been done. `again`: this is a recovery; what is neither

@@ -16,15 +16,24 @@ use super::JournalError;
 
 /// What tells an object from any other that has had, or will have, its path.
 ///
-/// A directory keeps only its inode number, since size and time change with what is in it. The
+/// Of a directory, only its inode number counts, since size and time change with what is in it. The
 /// device does not count: after a boot the same file system may have another number (btrfs always).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Object {
     kind: Kind,
     ino: u64,
     size: u64,
     mtime_ns: i64,
 }
+
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        let same = (self.kind, self.ino) == (other.kind, other.ino);
+        same && (self.is_dir() || (self.size, self.mtime_ns) == (other.size, other.mtime_ns))
+    }
+}
+
+impl Eq for Object {}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -38,6 +47,24 @@ impl Object {
     fn is_dir(&self) -> bool {
         self.kind == Kind::Directory
     }
+
+    /// Whether `copy` may be a copy of it, as backups and `cp -a` make them: some keep no parts of a second.
+    fn is_copied_as(&self, copy: &Self) -> bool {
+        const SECOND: i64 = 1_000_000_000;
+        let exact = self.mtime_ns == copy.mtime_ns;
+        let whole = copy.mtime_ns % SECOND == 0 && copy.mtime_ns == self.mtime_ns - self.mtime_ns.rem_euclid(SECOND);
+        self.kind == copy.kind && self.size == copy.size && (exact || whole)
+    }
+}
+
+/// The first of `paths` with what may be a copy of `object`.
+fn copy_at<'a>(object: &Object, paths: &[&'a Path]) -> Result<Option<(&'a Path, Object)>, FileError> {
+    for path in paths {
+        if let Some(found) = object_at(path)?.filter(|found| object.is_copied_as(found)) {
+            return Ok(Some((path, found)));
+        }
+    }
+    Ok(None)
 }
 
 /// What is at `path`, links not followed.
@@ -48,11 +75,11 @@ pub(super) fn object_at(path: &Path) -> Result<Option<Object>, FileError> {
         }
         other => other.map_err(at("look at", path))?,
     };
-    let mut object = Object { kind: Kind::Directory, ino: meta.ino(), size: 0, mtime_ns: 0 };
+    let mtime_ns = nanoseconds(meta.mtime(), meta.mtime_nsec());
+    let mut object = Object { kind: Kind::Directory, ino: meta.ino(), size: 0, mtime_ns };
     if !meta.is_dir() {
         object.kind = if meta.is_symlink() { Kind::Link } else { Kind::Other };
         object.size = meta.len();
-        object.mtime_ns = nanoseconds(meta.mtime(), meta.mtime_nsec());
     }
     Ok(Some(object))
 }
@@ -152,6 +179,28 @@ impl Put {
         Ok(rename(&self.temp, &self.to)?)
     }
 
+    /// Recognises its objects in a copy of what it was written for, where all inode numbers are others. The path of
+    /// what can't be told, if something can't.
+    pub fn adopt(&mut self) -> Result<Option<PathBuf>, FileError> {
+        let Self { temp, to, new, old, .. } = self;
+        let mut taken = None;
+        if let Some(new) = new {
+            let Some((path, found)) = copy_at(new, &[temp, to])? else { return Ok(Some(to.clone())) };
+            (*new, taken) = (found, Some(path.to_owned()));
+        }
+        if let Some((old, aside)) = old {
+            let paths: Vec<&Path> = [&*to, &*aside, &*temp].into_iter().map(PathBuf::as_path).collect();
+            let free: Vec<&Path> = paths.into_iter().filter(|path| taken.as_deref() != Some(*path)).collect();
+            match copy_at(old, &free)? {
+                Some((_, found)) => *old = found,
+                // It has been put in place, and what it replaced was deleted already.
+                None if taken.as_deref() == Some(to) => {}
+                None => return Ok(Some(to.clone())),
+            }
+        }
+        Ok(None)
+    }
+
     /// Undoes it, as far as it has been done.
     pub fn back(&self, executor: &Executor) -> Result<(), JournalError> {
         let Some(new) = self.new else { return Ok(()) };
@@ -231,6 +280,15 @@ impl Take {
             Err(error) if error.kind() == ErrorKind::CrossesDevices => Ok(()),
             other => Ok(other.map_err(at("move aside", &self.path))?),
         }
+    }
+
+    /// As [`Put::adopt`].
+    pub fn adopt(&mut self) -> Result<Option<PathBuf>, FileError> {
+        if let Some((_, found)) = copy_at(&self.object, &[&self.path, &self.aside])? {
+            self.object = found;
+            return Ok(None);
+        }
+        Ok(object_at(&self.path)?.map(|_| self.path.clone()))
     }
 
     /// Moves it back.

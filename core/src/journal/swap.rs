@@ -51,6 +51,7 @@ pub fn swap_in<'a>(
         takes: Vec::new(),
         prunes: Vec::new(),
         seal: None,
+        place: None,
     };
     durable::own_dirs(&trees.journals())?;
     let alive = store_locked(&journal, trees)?;

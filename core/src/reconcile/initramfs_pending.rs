@@ -35,7 +35,7 @@ pub fn note(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<(), Err
     }
     let text = names.into_iter().collect::<Vec<_>>().join("\n");
     durable::own_dirs(&dir(trees))
-        .and_then(|()| durable::write_atomic(&dir(trees).join(&kernel.release), text.as_bytes(), 0o644))?;
+        .and_then(|()| trees.write(&dir(trees).join(&kernel.release), text.as_bytes(), 0o644))?;
     Ok(())
 }
 
@@ -43,7 +43,7 @@ pub fn note(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<(), Err
 /// run at once.
 pub fn note_whatever(trees: &Trees, release: &Release) {
     let noted = durable::own_dirs(&dir(trees))
-        .and_then(|()| durable::write_atomic(&dir(trees).join(release), WHATEVER.as_bytes(), 0o644));
+        .and_then(|()| trees.write(&dir(trees).join(release), WHATEVER.as_bytes(), 0o644));
     if let Err(error) = noted {
         log::warn!("{error}");
     }

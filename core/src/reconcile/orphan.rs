@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use crate::context::Context;
 use crate::error::Error;
 use crate::install::{self, weak};
-use crate::journal::Change;
+use crate::journal::{Change, JournalError};
+use crate::lock;
 use crate::names::{Kernel, Package, Release};
 use crate::plan::Step;
 use crate::process::stop;
@@ -13,7 +14,10 @@ use crate::report::{Event, Reporter};
 use crate::run::Session;
 use crate::system_error::SystemError;
 use crate::tree::manifest::KernelManifest;
-use crate::tree::walk::{self, Filter};
+use crate::tree::walk::{self, Filter, PackageEntry};
+
+/// How often a package goes that other runs install again and again.
+const TRIES: usize = 3;
 
 /// Carries out a `Remove` step.
 pub(super) fn remove(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Result<(), Error> {
@@ -48,11 +52,18 @@ pub(super) fn remove_all(
     reporter: &dyn Reporter,
 ) -> Result<Vec<(Package, Error)>, Error> {
     let ctx = session.ctx;
-    let mut failures = Vec::new();
-    for entry in walk::walk(&ctx.trees, &Filter::default()).packages {
-        if !entry.built.iter().any(|built| built.kernel == *kernel) {
+    let mut failures: Vec<(Package, Error)> = Vec::new();
+    // Again as long as there is something: what another run has just installed goes as what was there before.
+    let mut tried: Vec<Package> = Vec::new();
+    while let Some(entry) = next(ctx, kernel, &failures) {
+        if tried.iter().filter(|package| **package == entry.package).count() > TRIES {
+            failures.push((
+                entry.package.clone(),
+                JournalError::Changed(ctx.trees.artefact(&entry.package, kernel)).into(),
+            ));
             continue;
         }
+        tried.push(entry.package.clone());
         if let Some(stop) = stop::requested() {
             return Err(SystemError::Interrupted(stop).into());
         }
@@ -63,6 +74,8 @@ pub(super) fn remove_all(
         }
         reporter.line(&"");
     }
+    let of_kernel = format!("@{}@{}", kernel.release, kernel.arch);
+    lock::discard_all(&ctx.trees.locks(), &|name| name.ends_with(&of_kernel));
     if let Err(error) = forgotten(session, kernel, &failures, reporter) {
         reporter.report(Event::Error(error.lines()));
         let beside = KernelManifest::beside(&ctx.trees, &kernel.release)?.unwrap_or_default();
@@ -71,6 +84,13 @@ pub(super) fn remove_all(
         failures.extend(left.map(|entry| (entry.package, error)));
     }
     Ok(failures)
+}
+
+/// The first package that is built for `kernel` and has not failed to go.
+fn next(ctx: &Context, kernel: &Kernel, failures: &[(Package, Error)]) -> Option<PackageEntry> {
+    let packages = walk::walk(&ctx.trees, &Filter::kernel(kernel)).packages.into_iter();
+    let mut built = packages.filter(|entry| entry.is_built_for(kernel));
+    built.find(|entry| !failures.iter().any(|(failed, _)| *failed == entry.package))
 }
 
 /// Removes the files that the manifest beside the modules lists for packages that the tree no longer knows;
@@ -83,17 +103,22 @@ fn forgotten(
 ) -> Result<(), Error> {
     let ctx = session.ctx;
     let path = ctx.trees.kernel_manifest(&kernel.release);
+    // Read under the lock: what another run has installed meanwhile, the tree knows, with the originals that it took the place of.
+    let lock = ctx.lock_tree()?;
     let Some(mut beside) = KernelManifest::beside(&ctx.trees, &kernel.release)? else {
         return Ok(());
     };
-    let of_failed = |package: &Package| failed.iter().any(|(failed, _)| failed == package);
-    let here = beside.installed.iter().filter(|entry| entry.arch == kernel.arch && !of_failed(&entry.package));
+    let walk = walk::walk(&ctx.trees, &Filter::kernel(kernel));
+    let known = |package: &Package| {
+        walk.packages.iter().any(|entry| entry.package == *package && entry.is_built_for(kernel))
+            || failed.iter().any(|(failed, _)| failed == package)
+    };
+    let here = beside.installed.iter().filter(|entry| entry.arch == kernel.arch && !known(&entry.package));
     let here: Vec<_> = here.cloned().collect();
     if here.is_empty() {
         return Ok(());
     }
     let dir = ctx.trees.modules_dir(&kernel.release);
-    let lock = ctx.lock_tree()?;
     let mut change = Change::new(&ctx.trees, format!("remove what is left for {kernel}"));
     for entry in &here {
         for file in &entry.files {

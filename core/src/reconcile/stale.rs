@@ -45,5 +45,5 @@ fn store(ctx: &Context, kernel: &Kernel, packages: &BTreeSet<Package>) -> Result
     }
     let mut text = packages.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     text.push('\n');
-    Ok(durable::write_atomic(&path, text.as_bytes(), 0o600)?)
+    Ok(ctx.trees.write(&path, text.as_bytes(), 0o600)?)
 }

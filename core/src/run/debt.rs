@@ -57,10 +57,10 @@ impl Debt {
         }
         durable::own_dirs(&dir)?;
         let word = durable::unique();
-        let (temp, path) = (dir.join(format!("{NEW}{word}")), dir.join(format!("{release}@{word}")));
+        let (temp, path) = (trees.own().join(format!("{NEW}{word}")), dir.join(format!("{release}@{word}")));
         let file = durable::write_new(&temp, text.as_bytes(), 0o600)?;
-        // Before it has its name: nobody may take it for a dead run's.
-        flock(&file, FlockOperation::LockExclusive).map_err(|error| at("lock", &temp)(error.into()))?;
+        // Before it has its name (as it should be already): nobody may take it for a dead run's.
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| at("lock", &temp)(error.into()))?;
         file.sync_all().map_err(at("write", &temp))?;
         fs::rename(&temp, &path).map_err(at("replace", &path))?;
         durable::sync(&dir)?;

@@ -50,9 +50,10 @@ impl<'a> Session<'a> {
     }
 
     /// Finishes or undoes what a killed run left; what every command does that changes something.
-    pub fn heal(&self, reporter: &dyn Reporter) -> Result<(), SystemError> {
+    /// Gives what was finished, in words.
+    pub fn heal(&self, reporter: &dyn Reporter) -> Result<Vec<String>, SystemError> {
         if !self.ctx.trees.own().is_dir() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let _lock = self.ctx.lock_tree()?;
         let healed = journal::recover(&self.ctx.trees)?;
@@ -71,7 +72,7 @@ impl<'a> Session<'a> {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         changed.extend(healed.kernels);
         changed.extend(Debt::Depmod.left(&self.ctx.trees).into_iter().map(|note| note.release));
-        Ok(())
+        Ok(healed.finished)
     }
 
     /// From now on, a module that should be signed and can't be is an error, and not only a warning.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::durable::{self, FileError};
 use crate::names::{Kernel, Name, Package, Release};
 use crate::root::Root;
 
@@ -70,19 +71,30 @@ impl Trees {
         self.in_place(&self.dkms, &Path::new(".dkms").join(name))
     }
 
+    /// Replaces a file of our own state, as [`durable::write_atomic`] does; what a kill leaves is where it is looked for.
+    pub fn write(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+        let temp = self.own().join(format!("{}{}", durable::NEW, durable::unique()));
+        durable::write_atomic_by(&temp, path, bytes, mode)
+    }
+
     /// The tree lock's file.
     pub fn lock(&self) -> PathBuf {
         self.state("lock")
     }
 
+    /// The directory of the locks of packages.
+    pub fn locks(&self) -> PathBuf {
+        self.state("locks")
+    }
+
     /// The lock file of a package on a kernel.
     pub fn pair_lock(&self, package: &Package, kernel: &Kernel) -> PathBuf {
-        self.state("locks").join(format!("{}@{}@{}@{}", package.name, package.version, kernel.release, kernel.arch))
+        self.locks().join(format!("{}@{}@{}@{}", package.name, package.version, kernel.release, kernel.arch))
     }
 
     /// The lock file of a package's build directory.
     pub fn build_lock(&self, package: &Package) -> PathBuf {
-        self.state("locks").join(format!("{}@{}", package.name, package.version))
+        self.locks().join(format!("{}@{}", package.name, package.version))
     }
 
     /// The list of packages whose modules for a kernel are to be looked upon as stale: its package is being

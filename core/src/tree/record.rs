@@ -83,7 +83,7 @@ impl Record {
             durable::own_dirs(dir)?;
         }
         let bytes = manifest::to_bytes(self).map_err(|e| at("write", &path)(e.into()))?;
-        durable::write_atomic(&path, &bytes, 0o644)?;
+        trees.write(&path, &bytes, 0o644)?;
         if matches!(self.outcome, Outcome::Failed { .. }) {
             return Ok(());
         }
@@ -143,7 +143,7 @@ impl Record {
         if let Some(dir) = to.parent() {
             durable::own_dirs(dir)?;
         }
-        durable::write_atomic(&to, &bytes, 0o644)?;
+        trees.write(&to, &bytes, 0o644)?;
         Ok(Some(to))
     }
 

@@ -57,6 +57,8 @@ impl WorkDir {
         let trees = &ctx.trees;
         let build = trees.build_dir(package);
         let private = ctx.world.has_private_mounts();
+        // Under the lock that keeps `remove` away: until then it may have been quicker.
+        let still_there = || fs::metadata(trees.package_dir(package));
         let mut work = Self { dir: build.clone(), build, user: None, place: None, room: None, own_tmp, kept: true };
         if private || demotion != Demotion::None {
             work.room = Some(journal::WorkDir::new(trees)?);
@@ -64,11 +66,13 @@ impl WorkDir {
         if let (true, Some(room)) = (private, &work.room) {
             clear_place(trees, package, &work.build)?;
             work.place = Some(ctx.share_build(package)?);
+            still_there()?;
             fs::create_dir_all(&work.build)?;
             work.dir = room.path().join(BUILD);
         } else if work.build.exists() {
             fs::remove_dir_all(&work.build)?;
         }
+        still_there()?;
         fs::create_dir_all(&work.dir)?;
         // Until now, what is at `build` may be another's.
         work.kept = false;
@@ -151,7 +155,7 @@ impl WorkDir {
     pub fn environment(&self, ctx: &Context) -> Environment {
         let mut environment = ctx.world.environment().clone();
         if let Some(room) = self.room.as_ref().filter(|_| self.user.is_some()) {
-            privilege::forget_places(&mut environment);
+            privilege::only_listed(&mut environment);
             for (key, name) in [("HOME", HOME), ("TMPDIR", TMP)] {
                 let called = ctx.world.called(&ctx.trees, &room.path().join(name));
                 environment.insert(key.into(), called.into_os_string());
@@ -237,10 +241,8 @@ impl Drop for WorkDir {
     fn drop(&mut self) {
         let mine = (!self.kept && self.dir == self.build).then_some(self.dir.as_path());
         for dir in self.room.as_ref().map(journal::WorkDir::path).into_iter().chain(mine) {
-            if let Err(error) = std::fs::remove_dir_all(dir) {
-                if error.kind() != std::io::ErrorKind::NotFound {
-                    log::warn!("cannot remove {}: {error}", dir.display());
-                }
+            if let Err(error) = durable::remove_any(dir) {
+                log::warn!("{error}");
             }
         }
         if !self.kept && self.place.as_ref().is_some_and(Lock::is_last) {

@@ -48,7 +48,7 @@ pub fn asked() -> Result<()> {
     // Without job control, a shell's background processes ignore SIGINT.
     let begin = "set -m; rm -f /srv/told/*; until_true() { for ((n = 0; n < 1200; n++)); do ! \"$@\" || return 0; \
                  read -rt 0.1 <> <(:) || :; done; echo never: \"$@\" >&2; exit 1; }
-                 ended() { (! pgrep -f /slow/1.0/build >/dev/null); }";
+                 ended() { (! grep -sqa '/slow/1[.]0/build' /proc/[0-9]*/cmdline); }";
     for (name, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let said = scene.ok(&format!(
             "{begin}

@@ -3,6 +3,7 @@ mod bed;
 use super::recover::recover_with;
 use super::*;
 use crate::digest::Digest;
+use crate::files::copy_tree;
 use crate::names::{Kernel, Package};
 use crate::root::Root;
 use crate::tree::compare::{Comparer, Differences};
@@ -121,6 +122,57 @@ fn stopped_anywhere_it_is_all_or_nothing_after_recovery() {
             assert_eq!(recover(&bed.trees).unwrap().finished.len(), 0);
         }
     }
+}
+
+/// The system is copied after a kill (a backup that is restored, an image): all inode numbers are others.
+#[test]
+fn recovery_knows_copies() {
+    for case in cases() {
+        let (name, before, after) = (&case.name, &case.before, &case.after);
+        let mut committed = false;
+        for k in 0.. {
+            let bed = case.fresh();
+            let mut change = case.change(&bed);
+            change.executor.stop_after = Some(k);
+            if change.commit().is_ok() {
+                assert!(committed && k > 10, "{name}: {k} steps");
+                break;
+            }
+            let place = bed.top.with_file_name(format!("copy-{}", durable::unique()));
+            copy_tree(&bed.top, &place).unwrap();
+            let mut copy = on(&place);
+            copy.kept = None;
+            let recovered = recover(&copy.trees).unwrap();
+            let there = copy.snapshot();
+            committed |= there != *before;
+            assert_eq!(&there, if committed { after } else { before }, "{name}, step {k}: {recovered:?}");
+            assert_eq!(copy.journals(), 0, "{name}, step {k}");
+            fs::remove_dir_all(&place).unwrap();
+        }
+    }
+}
+
+/// Where a copy has come too late to know what became of a file, it is left alone, and so is the journal.
+#[test]
+fn what_a_copy_does_not_tell_is_left_alone() {
+    let bed = bed();
+    let mut change = bed.install("updates/dkms");
+    change.executor.stop_after = Some(20);
+    change.commit().unwrap_err();
+    let place = bed.top.with_file_name(format!("copy-{}", durable::unique()));
+    copy_tree(&bed.top, &place).unwrap();
+    let copy = on(&place);
+    // It was being written while it was copied.
+    for entry in fs::read_dir(copy.path("lib/modules/6.1/updates/dkms")).unwrap() {
+        fs::write(entry.unwrap().path(), "half of i").unwrap();
+    }
+    let before = copy.snapshot();
+    let recovered = recover(&copy.trees).unwrap();
+    assert_eq!((recovered.finished.len(), recovered.undone.len()), (0, 0), "{recovered:?}");
+    assert_eq!(copy.snapshot(), before);
+    let left = fs::read_dir(copy.trees.journals()).unwrap().map(|entry| entry.unwrap().path());
+    assert!(left.into_iter().all(|path| path.extension().is_some_and(|end| end == "bad")));
+    fs::remove_dir_all(&place).unwrap();
 }
 
 #[test]
