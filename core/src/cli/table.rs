@@ -153,6 +153,7 @@ pub enum Id {
     Lint,
     Init,
     Doctor,
+    Why,
 }
 
 /// A command.
@@ -467,6 +468,14 @@ pub const VERBS: &[Entry] = &[
         rules: Rules { classic: false, ..PLAIN },
     },
     Entry {
+        id: Id::Why,
+        name: "why",
+        about: "Say why a package's modules are, or are not, there for a kernel, and what to do",
+        operands: "NAME[/VERSION]",
+        options: &["kernelver", "arch", "format"],
+        rules: Rules { classic: false, ..PLAIN },
+    },
+    Entry {
         id: Id::Lint,
         name: "lint",
         about: "Look for mistakes in a dkms.conf and the source beside it",
@@ -587,7 +596,7 @@ pub fn documentation() -> Command {
 fn about(operands: &str) -> &'static str {
     match operands {
         SOURCE => "A registered package; or its source or an archive of it, which is registered first",
-        PACKAGE | "[NAME/VERSION]" => "A registered package",
+        "NAME[/VERSION]" | PACKAGE | "[NAME/VERSION]" => "A registered package",
         "[NAME[/VERSION]]" => "Only this package; wildcards of the shell are understood",
         "[NAME]" => "Only this package",
         "TARBALL" => "The archive",

@@ -32,6 +32,8 @@ pub enum Verb {
     Sign(Reach),
     /// With `--format json` or not.
     Doctor(bool),
+    /// With `--format json` or not.
+    Why(bool),
     /// With `--strict` or not.
     Lint(Listing, bool),
     Init,
@@ -153,6 +155,7 @@ impl Verb {
             ),
             Id::Sign => Self::Sign(reach),
             Id::Doctor => Self::Doctor(show.json),
+            Id::Why => Self::Why(show.json),
             Id::Lint => Self::Lint(
                 match args.value("format") {
                     Some("json") => Listing::Json,

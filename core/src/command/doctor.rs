@@ -267,77 +267,30 @@ fn tell(problems: &[Problem], kernels: usize, reporter: &dyn Reporter) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::surroundings;
-    use crate::report::{Buffer, Event};
-    use crate::root::Root;
+    use crate::command::test_system::System;
     use crate::run::debt::Debt;
-    use crate::tree::Trees;
 
-    /// A system with one kernel without headers.
-    struct System {
-        dir: tempfile::TempDir,
-        ctx: Context,
-    }
-
-    impl System {
-        fn new() -> Self {
-            let dir = tempfile::tempdir().unwrap();
-            let mut ctx = surroundings::context(&Args::parse(["status".into()]).unwrap()).unwrap();
-            ctx.trees = Trees::new(Root::at(dir.path()).unwrap());
-            let environment = ctx.world.environment().clone();
-            ctx.world = crate::world::World::of(&ctx.trees.root, environment, crate::sandbox::Namespaces::default());
-            let system = Self { dir, ctx };
-            system.write("lib/modules/6.1/modules.order", "");
-            system
-        }
-
-        fn write(&self, file: &str, text: &str) {
-            let file = self.dir.path().join(file);
-            fs_err::create_dir_all(file.parent().unwrap()).unwrap();
-            fs_err::write(file, text).unwrap();
-        }
-
-        /// Registers hello/1, with a line more in its dkms.conf.
-        fn add(&self, line: &str) {
-            let conf = "PACKAGE_NAME=hello\nPACKAGE_VERSION=1\nBUILT_MODULE_NAME=hello\nDEST_MODULE_LOCATION=/extra\nAUTOINSTALL=yes\n";
-            self.write("usr/src/hello-1/dkms.conf", &format!("{conf}{line}\n"));
-            let link = self.ctx.trees.source_link(&crate::names::Package::new("hello", "1").unwrap());
-            fs_err::create_dir_all(link.parent().unwrap()).unwrap();
-            std::os::unix::fs::symlink("/usr/src/hello-1", link).unwrap();
-        }
-
-        /// The exit code, and the first line printed for people; the same code must come with the JSON that says the same.
-        fn examined(&self) -> (u8, Vec<String>) {
-            let run = |words: &[&str]| {
-                let args = Args::parse(words.iter().map(std::ffi::OsString::from)).unwrap();
-                let said = Buffer::default();
-                let code = crate::command::run(&self.ctx, &args, &said);
-                let lines = said.take().into_iter().filter_map(|event| match event {
-                    Event::Line(line) => Some(line),
-                    _ => None,
-                });
-                (code, lines.collect::<Vec<_>>())
-            };
-            let (code, lines) = run(&["doctor"]);
-            let (again, json) = run(&["doctor", "--format", "json"]);
-            let json: serde_json::Value = serde_json::from_str(&json.join("\n")).unwrap();
-            assert_eq!((again, json["healthy"].as_bool()), (code, Some(code == 0)), "{json}");
-            assert_eq!(json["problems"].as_array().unwrap().is_empty(), lines.len() == 1, "{json} {lines:?}");
-            (code, lines)
-        }
+    /// The exit code and the lines for people; the JSON must say the same.
+    fn examined(system: &System) -> (u8, Vec<String>) {
+        let (code, lines) = system.run(&["doctor"]);
+        let (again, json) = system.run(&["doctor", "--format", "json"]);
+        let json: serde_json::Value = serde_json::from_str(&json.join("\n")).unwrap();
+        assert_eq!((again, json["healthy"].as_bool()), (code, Some(code == 0)), "{json}");
+        assert_eq!(json["problems"].as_array().unwrap().is_empty(), lines.len() == 1, "{json} {lines:?}");
+        (code, lines)
     }
 
     #[test]
     fn what_is_wanted_and_missing_makes_a_system_unhealthy() {
         let system = System::new();
-        assert_eq!(system.examined().0, HEALTHY, "nothing is wanted");
+        assert_eq!(examined(&system).0, HEALTHY, "nothing is wanted");
         system.add("");
-        let (code, lines) = system.examined();
+        let (code, lines) = examined(&system);
         assert_eq!((code, lines[0].as_str()), (UNHEALTHY, "1 problem:"));
         assert!(lines[1].contains("6.1") && lines[1].contains("hello/1: waiting for headers"), "{lines:?}");
         assert!(lines.iter().any(|line| line.contains("fix: ")), "{lines:?}");
         system.write("etc/dkms/hello.conf", "DKMS_POLICY=optional\n");
-        let (code, lines) = system.examined();
+        let (code, lines) = examined(&system);
         assert_eq!((code, lines[0].starts_with("Healthy")), (HEALTHY, true));
         assert!(lines[1].contains("note: "), "an optional package is told of: {lines:?}");
     }
@@ -346,30 +299,30 @@ mod tests {
     fn what_is_not_meant_for_a_kernel_is_not_missing() {
         let system = System::new();
         system.add("BUILD_EXCLUSIVE_KERNEL='^5'");
-        assert_eq!(system.examined().0, HEALTHY);
+        assert_eq!(examined(&system).0, HEALTHY);
         let system = System::new();
         system.add("AUTOINSTALL=no");
-        assert_eq!(system.examined().0, HEALTHY);
+        assert_eq!(examined(&system).0, HEALTHY);
     }
 
     #[test]
     fn a_source_that_is_gone_an_unpaid_debt_and_an_unusable_conf_are_problems() {
         let system = System::new();
         system.add("");
-        fs_err::remove_dir_all(system.dir.path().join("usr/src/hello-1")).unwrap();
-        let (code, lines) = system.examined();
+        fs_err::remove_dir_all(system.path().join("usr/src/hello-1")).unwrap();
+        let (code, lines) = examined(&system);
         assert!(
             code == UNHEALTHY && lines.iter().any(|line| line.contains("hello/1: its source is gone")),
             "{lines:?}"
         );
         let system = System::new();
         system.write("var/lib/dkms/.dkms/owed/depmod/6.1@1-1", "");
-        let (code, lines) = system.examined();
+        let (code, lines) = examined(&system);
         assert!(code == UNHEALTHY && lines.iter().any(|line| line.contains("left depmod undone")), "{lines:?}");
         assert_eq!(Debt::Depmod.left(&system.ctx.trees).len(), 1, "it only looks");
         let system = System::new();
         system.add("if");
-        assert_eq!(system.examined().0, UNHEALTHY);
+        assert_eq!(examined(&system).0, UNHEALTHY);
     }
 
     #[test]

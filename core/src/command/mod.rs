@@ -18,6 +18,9 @@ mod sign;
 pub(crate) mod source;
 mod stage;
 mod status;
+#[cfg(test)]
+mod test_system;
+mod why;
 
 use std::path::{Path, PathBuf};
 
@@ -80,6 +83,7 @@ fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, E
         Verb::Mok(what, json) => mok::run(ctx, args, &what, json, reporter),
         Verb::Sign(reach) => sign::run(ctx, args, reach, reporter),
         Verb::Doctor(json) => doctor::run(ctx, args, json, reporter),
+        Verb::Why(json) => why::run(ctx, args, json, reporter),
         Verb::Lint(listing, strict) => lint::run(ctx, args, listing, strict, reporter),
         Verb::Init => lint::init(ctx, args, reporter),
     }

@@ -1,10 +1,13 @@
 //! The package of a package manager's that a version of ours came with, and what becomes of it.
 
+use std::ffi::OsStr;
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::caller::MaintainerScript;
 use super::dpkg;
-use crate::process::ProcessError;
+use crate::process::{self, Output, ProcessError};
 use crate::world::World;
 
 /// Whose files a version's source was.
@@ -70,6 +73,21 @@ impl Owner {
             Self::Rpm | Self::Alpm => of_rpm(signs),
         }
     }
+}
+
+/// The package of the package manager that has `path` (inside), as it says; `None` if none has, or it can't be asked.
+pub fn package_of(world: &World, path: &Path) -> Option<String> {
+    // dpkg-query(1) prints `PACKAGE: FILE`, rpm(8) and pacman(8) the package.
+    let ways: [&[&str]; 3] =
+        [&["dpkg-query", "--search"], &["rpm", "--query", "--file"], &["pacman", "--query", "--quiet", "--owns"]];
+    ways.into_iter().filter(|argv| world.has(argv[0])).find_map(|argv| {
+        let mut task = world.task(argv.iter().map(OsStr::new).chain([path.as_os_str()]), Path::new("/"));
+        task.output = Output::Capture;
+        let end = process::run(task).ok().filter(|end| end.status.success())?;
+        let text = end.text();
+        let name = text.lines().next()?;
+        Some(name.split_once(": ").map_or(name, |(name, _)| name).trim().to_owned())
+    })
 }
 
 /// rpm removes a package's old files after its scriptlets: with a successor registered, the version is on its way out.

@@ -93,6 +93,14 @@ pub const USES: &[Use] = &[
         &["0", "1", "2", "3", "17", "18"],
     ),
     (
+        "why",
+        &[
+            ("dkms why hello", "asks about the newest version and the running kernel"),
+            ("dkms why hello -k 6.12.1", "asks about another kernel"),
+        ],
+        &["0", "1", "2", "3", "6", "16"],
+    ),
+    (
         "doctor",
         &[
             ("dkms doctor", "looks at all kernels"),

@@ -1,0 +1,60 @@
+//! For the tests of verbs that only look: a system with one kernel, which has no headers, so that nothing can be built.
+
+use std::path::Path;
+
+use crate::cli::args::Args;
+use crate::cli::surroundings;
+use crate::context::Context;
+use crate::names::Package;
+use crate::report::{Buffer, Event};
+use crate::root::Root;
+use crate::tree::Trees;
+
+pub(super) struct System {
+    dir: tempfile::TempDir,
+    pub(super) ctx: Context,
+}
+
+impl System {
+    pub(super) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ctx = surroundings::context(&Args::parse(["status".into()]).unwrap()).unwrap();
+        ctx.trees = Trees::new(Root::at(dir.path()).unwrap());
+        let environment = ctx.world.environment().clone();
+        ctx.world = crate::world::World::of(&ctx.trees.root, environment, crate::sandbox::Namespaces::default());
+        let system = Self { dir, ctx };
+        system.write("lib/modules/6.1/modules.order", "");
+        system
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(super) fn write(&self, file: &str, text: &str) {
+        let file = self.dir.path().join(file);
+        fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+        fs_err::write(file, text).unwrap();
+    }
+
+    /// Registers hello/1, with a line more in its dkms.conf.
+    pub(super) fn add(&self, line: &str) {
+        let conf = "PACKAGE_NAME=hello\nPACKAGE_VERSION=1\nBUILT_MODULE_NAME=hello\nDEST_MODULE_LOCATION=/extra\nAUTOINSTALL=yes\n";
+        self.write("usr/src/hello-1/dkms.conf", &format!("{conf}{line}\n"));
+        let link = self.ctx.trees.source_link(&Package::new("hello", "1").unwrap());
+        fs_err::create_dir_all(link.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink("/usr/src/hello-1", link).unwrap();
+    }
+
+    /// Runs a command line; the exit code and what was printed on standard output.
+    pub(super) fn run(&self, words: &[&str]) -> (u8, Vec<String>) {
+        let args = Args::parse(words.iter().map(std::ffi::OsString::from)).unwrap();
+        let said = Buffer::default();
+        let code = super::run(&self.ctx, &args, &said);
+        let lines = said.take().into_iter().filter_map(|event| match event {
+            Event::Line(line) => Some(line),
+            _ => None,
+        });
+        (code, lines.collect())
+    }
+}
