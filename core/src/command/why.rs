@@ -8,7 +8,7 @@ use super::kernels;
 use crate::cli::args::Args;
 use crate::clock;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, RegistrationError, RequestError};
 use crate::facts::KernelFacts;
 use crate::host::{boot_loader, headers_package, owner};
 use crate::install::{self, image_list};
@@ -77,7 +77,7 @@ pub(super) fn run(ctx: &Context, args: &Args, json: bool, reporter: &dyn Reporte
 /// The version asked for, or the newest one that is registered.
 fn entry(ctx: &Context, args: &Args) -> Result<PackageEntry, Error> {
     let Some(name) = args.module.clone() else {
-        return Err(Error::NoPackage { verb: args.verb_name(), hint: String::new() });
+        return Err(Error::Request(RequestError::NoPackage { verb: args.verb_name(), hint: String::new() }));
     };
     let filter = Filter { name: Some(name.clone()), version: args.version.clone(), ..Filter::default() };
     let newest = walk::walk(&ctx.trees, &filter)
@@ -86,11 +86,11 @@ fn entry(ctx: &Context, args: &Args) -> Result<PackageEntry, Error> {
         .max_by(|a, b| crate::kernel::version::compare(a.package.version.as_str(), b.package.version.as_str()));
     match (newest, &args.version) {
         (Some(entry), _) => Ok(entry),
-        (None, Some(version)) => Err(Error::NotAdded(Package::new(&name, version)?)),
-        (None, None) => Err(Error::NoPackage {
+        (None, Some(version)) => Err(Error::Registration(RegistrationError::NotAdded(Package::new(&name, version)?))),
+        (None, None) => Err(Error::Request(RequestError::NoPackage {
             verb: args.verb_name(),
             hint: format!("No package called {name} is registered; dkms status lists those that are.\n"),
-        }),
+        })),
     }
 }
 
