@@ -368,7 +368,7 @@ slip=${k%?}x; [ $slip != $k ]
 code 21 dkms install hello/1.0 -k $slip; has "Did you mean $k?" /tmp/said
 code 0 dkms reconcile -k $slip; has "no kernel $slip is installed here: did you mean $k?" /tmp/said
 dkms status --long >/tmp/said; hasnt $slip /tmp/said
-[ -z "$(find /var/lib/dkms/.dkms/records -name "$slip")" ] || fail "it is recorded"
+[ -z "$(find /var/lib/dkms/.dkms -name "$slip")" ] || fail "it is recorded"
 mkdir -p /var/lib/dkms/.dkms/records/hello/1.0/6.0-old
 echo '{"format":1,"package":{"name":"hello","version":"1.0"},"kernel":{"release":"6.0-old","arch":"x86_64"},"outcome":"waiting","for":"headers","at":1}' >/var/lib/dkms/.dkms/records/hello/1.0/6.0-old/x86_64.json
 dkms status --long >/tmp/said; has 6.0-old /tmp/said
@@ -381,7 +381,7 @@ code 5 dkms autoinstall --all; has 'reconcile --all-kernels' /tmp/said
 code 0 dkms uninstall hello/1.0 --all; code 0 dkms install hello -k $k; listed "hello/1.0, $k, x86_64" installed || fail "the only version"
 code 1 dkms remove hello --all; has 'Which version of hello? There is 1.0.' /tmp/said
 another 2.0; code 1 dkms install hello -k $k; has 'There is 1.0, 2.0.' /tmp/said
-code 0 dkms remove hello/1.0; has "hello/1.0 stays for kernel $k" /tmp/said; has 'dkms remove hello/1.0 --all' /tmp/said
+code 0 dkms remove hello/1.0; has 'hello/1.0 stays for kernel' /tmp/said; has "$k" /tmp/said; has 'dkms remove hello/1.0 --all' /tmp/said
 (! dkms status --format json >/dev/full 2>/tmp/said) || fail "nobody got it"; has 'cannot write the output' /tmp/said
 (! dkms status >/dev/full 2>/tmp/said) || fail "nobody got it"; dkms status | head -0
 touch /etc/dkms/no-autoinstall; code 0 dkms autoinstall -k $k; has '/etc/dkms/no-autoinstall exists' /tmp/said; rm /etc/dkms/no-autoinstall
@@ -398,6 +398,26 @@ code 0 dkms autoinstall -k $k; [ -e /root/found ] || fail "the script does not f
 modprobe -S $k -n hello || fail "no depmod"
 "#;
 
+/// The summary gives causes: a full disk, the compiler's words with the log of that kernel, missing headers; and the kernel
+/// that boots next comes first.
+const SUMMARY: &str = r#"
+summary() { code 0 dkms reconcile -k $k -k $k2; sed -n '/^DKMS summary/,$p' /tmp/said >/tmp/summary; }
+echo '#error no good' >>/usr/src/other-1.0/other.c; dkms add hello/1.0 >/dev/null; dkms add other/1.0 >/dev/null
+mkdir -p /lib/modules/$k/updates; mount -t tmpfs -o size=64k tmpfs /lib/modules/$k/updates; (! cat /dev/zero >/lib/modules/$k/updates/filler 2>/dev/null)
+summary; has 'DKMS summary: 2 of 2 kernels lack packages' /tmp/summary
+has "$k (x86_64) is missing 2 packages:" /tmp/summary; has 'No space left on device' /tmp/summary; hasnt 'os error' /tmp/summary
+has "fix: once the cause is gone: dkms install hello/1.0 -k $k" /tmp/summary
+for kernel in $k $k2; do has "log: /var/lib/dkms/.dkms/records/other/1.0/$kernel/x86_64.log" /tmp/summary; done
+has 'fix: look for a newer version of other, or tell its author' /tmp/summary
+dkms status --long >/tmp/status; has 'No space left on device' /tmp/status
+umount /lib/modules/$k/updates; mv /lib/modules/$k2/build /root/build; mkdir -p /boot/grub
+printf "menuentry 'Linux' {\n\tlinux /boot/vmlinuz-$k2 ro\n}\n" >/boot/grub/grub.cfg
+echo BUILD_DEPENDS=other >>/usr/src/slow-1.0/dkms.conf; dkms add slow/1.0 >/dev/null; touch /srv/told/go
+summary; [ "$(sed -n 2p /tmp/summary)" = "$k2 (x86_64) is missing 2 packages (this kernel boots next):" ] || { cat /tmp/summary >&2; fail "not the next first"; }
+has '  other/1.0, slow/1.0: waiting for headers' /tmp/summary; has "apt install linux-headers-$k2" /tmp/summary
+has "so that it does not happen again: apt install linux-headers-${k2#*-}" /tmp/summary
+"#;
+
 /// The prelude's own checks can fail.
 fn the_scripts_notice() -> Result<()> {
     for text in ["code 0 dkms build nothing/1", "echo a >/tmp/x; has b /tmp/x", "echo a >/tmp/x; hasnt a /tmp/x"] {
@@ -407,7 +427,7 @@ fn the_scripts_notice() -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    let cases: [(&str, &'static str); 23] = [
+    let cases: [(&str, &'static str); 24] = [
         ("removed_meanwhile", REMOVED_MEANWHILE),
         ("another_kernel_meanwhile", ANOTHER_KERNEL_MEANWHILE),
         ("removed_at_once", REMOVED_AT_ONCE),
@@ -431,6 +451,7 @@ fn main() -> ExitCode {
         ("replaced_by_somebody", REPLACED),
         ("slips", SLIPS),
         ("scripts_ask_modprobe", SCRIPTS_ASK_MODPROBE),
+        ("summary", SUMMARY),
     ];
     cases
         .into_iter()

@@ -627,7 +627,7 @@ mod tests {
     #[test]
     fn every_verb_that_changes_something_has_a_dry_run() {
         for verb in VERBS {
-            let only_reads = matches!(verb.id, Id::Status | Id::Lint);
+            let only_reads = matches!(verb.id, Id::Status | Id::Lint | Id::Doctor);
             assert_eq!(verb.options.contains(&"dry-run"), !only_reads, "{}", verb.name);
         }
     }

@@ -112,14 +112,14 @@ fn tell_disabled(reporter: &dyn Reporter) {
     reporter.report(Event::Note(format!("{NO_AUTOINSTALL} exists. Delete it to have modules installed again.")));
 }
 
-/// The package that the words name. A name alone is enough where there is only one version, and nothing is taken away.
+/// The package that the words name. A name alone is enough where only one version is registered, and nothing is taken away.
 pub fn package(ctx: &Context, args: &Args) -> Result<Package, Error> {
     let verb = args.verb_name();
     let (name, version) = (args.module.as_deref().unwrap_or_default(), args.version.as_deref());
     if let (false, Some(version)) = (name.is_empty(), version.filter(|version| !version.is_empty())) {
         return Ok(Package::new(name, version)?);
     }
-    let versions = if version.is_none() { versions(ctx, args, name) } else { Vec::new() };
+    let versions = if version.is_none() { versions(ctx, name) } else { Vec::new() };
     let takes_away = args.verb.is_some_and(|verb| matches!(verb.id, Id::Uninstall | Id::Unbuild | Id::Remove));
     match versions.as_slice() {
         [only] if !takes_away => Ok(only.clone()),
@@ -134,27 +134,11 @@ pub fn package(ctx: &Context, args: &Args) -> Result<Package, Error> {
     }
 }
 
-/// The versions of `name` that are registered; if none is, and the verb registers what it needs, those that have a source
-/// in the source tree.
-fn versions(ctx: &Context, args: &Args, name: &str) -> Vec<Package> {
+/// The versions of `name` that are registered.
+fn versions(ctx: &Context, name: &str) -> Vec<Package> {
     let Ok(name) = Name::new(name) else { return Vec::new() };
     let filter = Filter { name: Some(name.to_string()), kernels: vec![(String::new(), None)], ..Filter::default() };
-    let registered: Vec<Package> =
-        walk::walk(&ctx.trees, &filter).packages.into_iter().map(|entry| entry.package).collect();
-    let registers = args.verb.is_some_and(|verb| matches!(verb.id, Id::Add | Id::Build | Id::Install));
-    if !registered.is_empty() || !registers {
-        return registered;
-    }
-    let prefix = format!("{name}-");
-    let entries = std::fs::read_dir(&ctx.trees.source.outer).into_iter().flatten().flatten();
-    let mut found: Vec<Package> = entries
-        .filter(|entry| entry.path().join("dkms.conf").is_file())
-        .filter_map(|entry| Package::new(name.as_str(), entry.file_name().to_str()?.strip_prefix(&prefix)?).ok())
-        // `nv-ng-1.0` is no version of `nv`.
-        .filter(|package| package.version.as_str().starts_with(|c: char| c.is_ascii_digit()))
-        .collect();
-    found.sort();
-    found
+    walk::walk(&ctx.trees, &filter).packages.into_iter().map(|entry| entry.package).collect()
 }
 
 /// What was probably meant by half a package's name, or by a path that is no source.
@@ -184,15 +168,17 @@ fn check_access(ctx: &Context, args: &Args) -> Result<(), Error> {
     }
     if verb.rules.writes {
         let tree = &ctx.trees.dkms.outer;
+        let advice = if ctx.machine.root {
+            "Root can't write there: the file system is read-only, or this is a script of a build, which only looks like \
+             root to itself; what changes the tree belongs in POST_INSTALL, or in BUILD_DEPENDS."
+        } else {
+            "Run it again with sudo, or as root."
+        };
         let refused = || {
             Error::Request(RequestError::ReadOnlyTree {
-            tree: ctx.trees.dkms.inside.clone(),
-            advice: (ctx.machine.root && ctx.trees.root.is_host()).then(|| {
-                "Root can't write there: the file system is read-only, or this is a script of a build, which only looks \
-                 like root to itself; what changes the tree belongs in POST_INSTALL, or in BUILD_DEPENDS."
-                    .to_owned()
-            }),
-        })
+                tree: ctx.trees.dkms.inside.clone(),
+                advice: ctx.trees.root.is_host().then(|| advice.to_owned()),
+            })
         };
         if !tree.exists() {
             fs_err::create_dir_all(tree).map_err(|_| refused())?;

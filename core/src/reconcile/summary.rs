@@ -200,8 +200,9 @@ fn told_together(missing: &[Missing]) -> Vec<String> {
         lines.push(format!("  {}: {}", names.join(", "), cause.why));
         lines.extend(of_cause().filter_map(|one| Some(format!("      {} stays installed for it", one.kept.as_ref()?))));
         lines.extend(cause.log.iter().map(|log| format!("      log: {log}")));
-        lines.extend(cause.fix.iter().map(|fix| format!("      fix: {fix}")));
-        lines.extend(cause.lasting.iter().map(|fix| format!("      so that it does not happen again: {fix}")));
+        let lasting = cause.lasting.iter().map(|fix| format!("; so that it does not happen again: {fix}"));
+        let lasting = lasting.collect::<String>();
+        lines.extend(cause.fix.iter().map(|fix| format!("      fix: {fix}{lasting}")));
     }
     lines
 }

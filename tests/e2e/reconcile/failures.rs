@@ -43,7 +43,7 @@ pub fn remembered() -> Result<()> {
     scene.ok("sed -i 's/no_such_thing/0/' /usr/src/bad-1.0/bad.c")?;
     tries(boot, 11, "bad full killed")?;
     scene.ok("for name in bad full killed; do echo DKMS_POLICY=optional >/etc/dkms/$name.conf; done")?;
-    tries(boot, 0, "full killed")?;
+    tries(boot, 0, "bad full killed")?;
     // No kernel of this name here: not our boot.
     scene.ok("rm -r /lib/modules/$(uname -r)")?;
     tries(boot, 0, "")?;
