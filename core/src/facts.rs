@@ -228,7 +228,7 @@ impl<'a> Facts<'a> {
         let value = |name: &str| {
             kernel.config.as_ref().and_then(|config| config.value(name)).and_then(|value| value.chars().next())
         };
-        let facts = conf::Facts {
+        let facts = conf::KernelInfo {
             release: kernel.kernel.release.as_str(),
             arch: kernel.kernel.arch.as_str(),
             config: kernel.config.as_ref().map(|_| &value as &dyn Fn(&str) -> Option<char>),
@@ -293,8 +293,11 @@ impl<'a> Facts<'a> {
         };
         let answer = Evaluator::new(launcher).evaluate(&request)?;
         let (conf, _) = Conf::check(&answer, true).map_err(|problems| bad_conf(file.to_owned(), &problems))?;
-        let facts =
-            conf::Facts { release: kernel.kernel.release.as_str(), arch: kernel.kernel.arch.as_str(), config: None };
+        let facts = conf::KernelInfo {
+            release: kernel.kernel.release.as_str(),
+            arch: kernel.kernel.arch.as_str(),
+            config: None,
+        };
         let recipe = Recipe::new(&conf, &facts, "", "");
         Ok(Evaluated { conf, recipe, overrides: None, said: Vec::new() })
     }

@@ -5,7 +5,7 @@
 
 use dkms_core::context::Context;
 use dkms_core::error::Error;
-use dkms_core::event::{self, Event, Ways};
+use dkms_core::event::{self, Event, EventOptions};
 use dkms_core::names::Release;
 use dkms_core::reconcile::{Initramfs, initramfs_pending, superseded};
 use dkms_core::report::{Event as Said, Reporter};
@@ -66,7 +66,7 @@ pub fn kernel_install(words: &[String]) -> u8 {
 
 /// Reports an event whose failure is nobody's.
 fn report(ctx: &Context, event: Event) -> Result<(), Error> {
-    event::handle(ctx, &[event], &Ways::default(), &streams::reporter()).map(|_| ())
+    event::handle(ctx, &[event], &EventOptions::default(), &streams::reporter()).map(|_| ())
 }
 
 fn look(ctx: &Context, release: &Release, event: Event, initramfs: Initramfs) -> Result<u8, Error> {
@@ -78,8 +78,8 @@ fn look(ctx: &Context, release: &Release, event: Event, initramfs: Initramfs) ->
     pending::note(&ctx.trees, release);
     // The kernel's hook and its headers' come in one run: what failed in the first fails in the second.
     let again = summary::has(&ctx.trees, release);
-    let ways = Ways { initramfs, again, over: true, ..Ways::default() };
-    let done = event::handle(ctx, &[event], &ways, &streams::reporter());
+    let options = EventOptions { initramfs, again, over: true, ..EventOptions::default() };
+    let done = event::handle(ctx, &[event], &options, &streams::reporter());
     let settled = done.as_ref().is_ok_and(|done| done.is_settled(release));
     if settled {
         pending::forget(&ctx.trees, release);
@@ -88,7 +88,7 @@ fn look(ctx: &Context, release: &Release, event: Event, initramfs: Initramfs) ->
     let all_told = done.as_ref().is_ok_and(|done| done.summary.lines(None).is_empty());
     let owed = initramfs == Initramfs::AtEnd && !initramfs_pending::all(&ctx.trees).is_empty();
     if !settled || !all_told || owed || !superseded::list(&ctx.trees).is_empty() {
-        pending::ask_for_drain(ctx);
+        pending::ask_for_end_of_run(ctx);
     }
     let done = done?;
     summary::keep(ctx, done.summary);

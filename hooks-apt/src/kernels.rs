@@ -7,7 +7,7 @@ use dkms_core::names::Release;
 
 /// What decides.
 #[derive(Debug, Clone, Default)]
-pub struct Facts {
+pub struct Candidates {
     /// Every kernel that is installed, the newest first.
     pub installed: Vec<Release>,
     /// Those whose headers are there as well (also without a kernel, as where modules are built for elsewhere).
@@ -20,7 +20,7 @@ pub struct Facts {
     pub upgrade: bool,
 }
 
-impl Facts {
+impl Candidates {
     /// The facts of the root of `ctx`.
     pub fn of(ctx: &Context, upgrade: bool) -> Result<Self, Error> {
         let found = installed::scan(&ctx.trees, &|_, _| false)?;
@@ -79,7 +79,7 @@ mod tests {
             ("6.2BOOT 6.1", "6.2BOOT 6.1", "6.1", true, false, "6.1"),
             ("", "", "6.1", true, false, ""),
         ] {
-            let facts = Facts {
+            let facts = Candidates {
                 installed: releases(installed),
                 with_headers: releases(headers),
                 running: releases(running).pop(),

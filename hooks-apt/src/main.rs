@@ -13,7 +13,7 @@
 //! many of these places, so nothing is ever written there, and standard input is never read but for apt's list.
 
 mod autoinstaller;
-mod drain;
+mod end_of_run;
 mod hooks;
 mod kernels;
 mod own_package;

@@ -1,6 +1,6 @@
 //! Our own package's maintainer scripts.
 
-use crate::{drain, pending, streams};
+use crate::{end_of_run, pending, streams};
 use dkms_core::context::Context;
 use dkms_core::event;
 use dkms_core::report::{Event, Reporter};
@@ -17,7 +17,7 @@ pub fn postinst(words: &[String]) -> u8 {
             }
         }
         if matches!(action, "configure" | "triggered") {
-            drain::run(ctx);
+            end_of_run::run(ctx);
         }
     })
 }

@@ -24,9 +24,9 @@ pub fn note(trees: &Trees, release: &Release) {
 }
 
 /// Asks dpkg to call our package at the end of its run. Outside of maintainer scripts there is nobody to ask.
-pub fn ask_for_drain(ctx: &Context) {
+pub fn ask_for_end_of_run(ctx: &Context) {
     if ctx.machine.maintainer_script.is_some() {
-        dpkg::ask_for_drain(&ctx.world);
+        dpkg::ask_for_end_of_run(&ctx.world);
     }
 }
 

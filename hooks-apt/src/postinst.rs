@@ -6,13 +6,13 @@ use std::path::Path;
 use dkms_core::conf::Wish;
 use dkms_core::context::Context;
 use dkms_core::error::Error;
-use dkms_core::event::{self, Arrival, Event, Ways};
+use dkms_core::event::{self, Arrival, Event, EventOptions};
 use dkms_core::names::Package;
 use dkms_core::policy::{self, Ending};
 use dkms_core::reconcile::Outcome;
 use dkms_core::report::{Event as Said, Reporter};
 
-use crate::kernels::Facts;
+use crate::kernels::Candidates;
 use crate::{pending, streams, summary};
 
 /// Registers the package and has it installed for the kernels that it should serve. What a failure means, policy decides:
@@ -44,7 +44,7 @@ fn serve(name: &str, version: &str, tarballs: &str, upgrade: bool) -> Result<u8,
         Arrival::Package(package.clone())
     };
     let is_off = ctx.autoinstall_is_off();
-    let chosen = if is_off { Vec::new() } else { Facts::of(&ctx, upgrade)?.choose() };
+    let chosen = if is_off { Vec::new() } else { Candidates::of(&ctx, upgrade)?.choose() };
     if !chosen.is_empty() {
         let list = chosen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         streams::say(format!("dkms: installing {package} for {list}"));
@@ -54,8 +54,9 @@ fn serve(name: &str, version: &str, tarballs: &str, upgrade: bool) -> Result<u8,
         pending::note(&ctx.trees, release);
     }
     let initramfs = pending::initramfs(&ctx);
-    let ways = Ways { initramfs, again: true, over: true, kernels: Some(chosen.clone()), ..Ways::default() };
-    let done = event::handle(&ctx, &[Event::SourceArrived(arrival)], &ways, &streams::reporter())?;
+    let options =
+        EventOptions { initramfs, again: true, over: true, kernels: Some(chosen.clone()), ..EventOptions::default() };
+    let done = event::handle(&ctx, &[Event::SourceArrived(arrival)], &options, &streams::reporter())?;
     for release in chosen.iter().filter(|release| match done.refused {
         Some(_) => !before.contains(release),
         None => done.is_settled(release),
@@ -76,7 +77,7 @@ fn serve(name: &str, version: &str, tarballs: &str, upgrade: bool) -> Result<u8,
         streams::say(format!("dkms: no kernel headers were found; {package} is not built for any kernel."));
         streams::say("    Once the headers of a kernel are installed, its modules follow.");
     }
-    pending::ask_for_drain(&ctx);
+    pending::ask_for_end_of_run(&ctx);
     summary::keep(&ctx, done.summary);
     Ok(done.outcome.map_or(0, |outcome| conclude(&ctx, &package, &outcome)))
 }

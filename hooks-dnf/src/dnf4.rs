@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use dkms_core::event::{Event, Ways};
+use dkms_core::event::{Event, EventOptions};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -60,7 +60,7 @@ fn are_all_there(packages: &[Package]) -> bool {
 
 /// The last words of a transaction.
 pub fn summary() -> u8 {
-    run::report(&Event::TransactionEnd, &Ways::default())
+    run::report(&Event::TransactionEnd, &EventOptions::default())
 }
 
 #[cfg(test)]

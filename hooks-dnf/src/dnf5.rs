@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Write};
 use std::path::Path;
 
 use dkms_core::error::Error;
-use dkms_core::event::{Event, Ways};
+use dkms_core::event::{Event, EventOptions};
 use dkms_core::preflight::Verdict;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -148,7 +148,7 @@ pub fn post_transaction() -> u8 {
     if let Err(error) = channel.packages() {
         return give_up(&error);
     }
-    run::report(&Event::TransactionEnd, &Ways::default())
+    run::report(&Event::TransactionEnd, &EventOptions::default())
 }
 
 /// A preflight that can't be made is worth a line, and stops nothing.

@@ -2,7 +2,7 @@
 //! before 50-dracut makes the initramfs.
 
 use dkms_core::cli::surroundings;
-use dkms_core::event::{Event, Ways};
+use dkms_core::event::{Event, EventOptions};
 use dkms_core::names::Release;
 use dkms_core::reconcile::Initramfs;
 
@@ -28,7 +28,7 @@ pub fn main(words: &[&str]) -> u8 {
     let Some(event) = event(words) else { return 0 };
     let verbose = is_verbose(surroundings::environment().get(std::ffi::OsStr::new("KERNEL_INSTALL_VERBOSE")));
     // A later plugin makes the initramfs.
-    let code = run::report(&event, &Ways { initramfs: Initramfs::Later, verbose, ..Ways::default() });
+    let code = run::report(&event, &EventOptions { initramfs: Initramfs::Later, verbose, ..EventOptions::default() });
     match event {
         Event::KernelInstalled(_) => harmless(code),
         // The kernel goes, whatever we think of it.

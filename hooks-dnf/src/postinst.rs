@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dkms_core::event::{Arrival, Event, Ways};
+use dkms_core::event::{Arrival, Event, EventOptions};
 use dkms_core::names::Package;
 
 use crate::run::{self, dkms};
@@ -40,7 +40,7 @@ pub fn main(words: &[&str]) -> u8 {
             code => return code,
         }
     }
-    run::report(&Event::SourceArrived(Arrival::Package(package)), &Ways::default())
+    run::report(&Event::SourceArrived(Arrival::Package(package)), &EventOptions::default())
 }
 
 /// Where a package may have brought its source as a tarball.

@@ -2,7 +2,7 @@
 //! our standard output may be its protocol.
 
 use dkms_core::cli::surroundings;
-use dkms_core::event::{Event, Ways};
+use dkms_core::event::{Event, EventOptions};
 use dkms_core::process::{self, Output, Task};
 
 use crate::say;
@@ -11,8 +11,8 @@ use crate::say;
 const PLACES: [&str; 3] = ["/usr/sbin/dkms", "/usr/bin/dkms", "/usr/local/sbin/dkms"];
 
 /// Reports `event`; gives the exit code, which the core's policy has decided.
-pub fn report(event: &Event, ways: &Ways) -> u8 {
-    let words = event.words(ways);
+pub fn report(event: &Event, options: &EventOptions) -> u8 {
+    let words = event.words(options);
     dkms(&words.iter().map(String::as_str).collect::<Vec<_>>())
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use dkms_core::context::Context;
-use dkms_core::event::{Arrival, Event, Ways};
+use dkms_core::event::{Arrival, Event, EventOptions};
 use dkms_core::kernel::installed::{self, Presence};
 use dkms_core::names::Release;
 use dkms_core::reconcile::Initramfs;
@@ -43,8 +43,8 @@ pub fn arrived(ctx: &Context, targets: &Targets) -> Vec<Event> {
 }
 
 /// How pacman's transactions go on.
-pub fn ways(targets: &Targets) -> Ways {
-    Ways {
+pub fn options(targets: &Targets) -> EventOptions {
+    EventOptions {
         // The hooks that make it look for kernels and for module packages, not for headers.
         initramfs: if targets.kernels.is_empty() && targets.sources.is_empty() {
             Initramfs::Auto
@@ -55,7 +55,7 @@ pub fn ways(targets: &Targets) -> Ways {
         again: targets.kernels.is_empty() && targets.headers.is_empty(),
         over: true,
         everything: true,
-        ..Ways::default()
+        ..EventOptions::default()
     }
 }
 

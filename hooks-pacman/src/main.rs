@@ -86,13 +86,13 @@ fn run(moment: &str, no_depmod: bool, environment: &Environment, reporter: &dyn 
         "remove" => {
             event::copies::give_back(&ctx, &|directory| owned.holds(directory), reporter)?;
             let events = arrive::leaving(&ctx, &targets, &note::read(trees, pacman));
-            Ok(event::handle(&ctx, &events, &arrive::ways(&targets), reporter)?.code)
+            Ok(event::handle(&ctx, &events, &arrive::options(&targets), reporter)?.code)
         }
         "install" => {
             note::forget(trees);
             event::copies::give_back(&ctx, &|directory| owned.holds(directory), reporter)?;
             let events = arrive::arrived(&ctx, &targets);
-            let done = event::handle(&ctx, &events, &arrive::ways(&targets), reporter).inspect_err(|error| {
+            let done = event::handle(&ctx, &events, &arrive::options(&targets), reporter).inspect_err(|error| {
                 // The last word has to say so, too: what is said in between scrolls away.
                 let lines = [vec!["The modules could not be looked after:".to_owned()], error.lines()].concat();
                 let _ = summary::keep(trees, &lines);

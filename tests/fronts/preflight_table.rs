@@ -26,7 +26,7 @@ const ROWS: [Row; 5] = [
     ("a package failed to build for this kernel before", |what| matches!(what, What::Failed(_))),
     ("a package's own rules exclude the kernel", |what| matches!(what, What::Excluded(_))),
     ("a package's dkms.conf can't be used before the kernel is there", |what| matches!(what, What::Unusable(_))),
-    ("a file system may have too little room", |what| matches!(what, What::NoRoom(_))),
+    ("a file system may have too little room", |what| matches!(what, What::LowSpace(_))),
 ];
 
 /// `map` makes what comes of [`RELEASE`], with its headers or without, from a package manager's own words.

@@ -14,7 +14,7 @@ use crate::error::UsageError;
 use crate::host::tools;
 use crate::report::{Event, Reporter};
 use crate::run::Session;
-use crate::sign::trust::{Enrolment, Facts};
+use crate::sign::trust::{Enrolment, MachineTrust};
 use crate::sign::{Certificate, colons};
 use crate::sign::{signing, will_load};
 
@@ -32,7 +32,7 @@ pub(super) fn run(ctx: &Context, args: &Args, what: &Mok, json: bool, reporter: 
 }
 
 #[derive(Serialize)]
-struct State {
+struct MokStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     machine: Option<Machine>,
     key: PathBuf,
@@ -73,7 +73,7 @@ fn status(ctx: &Context, json: bool, keys: &signing::Keys, reporter: &dyn Report
     };
     let on_token = !keys.key.is_absolute();
     let known = cert.as_ref().ok();
-    let state = State {
+    let state = MokStatus {
         machine: facts.as_ref().map(|facts| Machine {
             efi: facts.efi,
             secure_boot: facts.secure_boot,
@@ -110,7 +110,7 @@ fn status(ctx: &Context, json: bool, keys: &signing::Keys, reporter: &dyn Report
     Ok(0)
 }
 
-fn print(state: &State, reporter: &dyn Reporter) {
+fn print(state: &MokStatus, reporter: &dyn Reporter) {
     let said = |value: Option<bool>| match value {
         Some(true) => "on",
         Some(false) => "off",
@@ -155,7 +155,7 @@ fn print(state: &State, reporter: &dyn Reporter) {
     }
 }
 
-fn next_boot(facts: &Facts, cert: &Certificate) -> &'static str {
+fn next_boot(facts: &MachineTrust, cert: &Certificate) -> &'static str {
     match facts.certificate_trusted(cert) {
         _ if facts.mok_new.contains(&cert.der) => "if-confirmed",
         Enrolment::Enrolled | Enrolment::FirmwareOnly if facts.leaving(cert) => "not-trusted",

@@ -75,7 +75,7 @@ pub(super) fn run(
     }
     if removes && ctx.machine.maintainer_script.is_some() && ctx.trees.root.is_host() {
         // How dpkg's run ends decides about versions that wait for their successor.
-        dpkg::ask_for_drain(&ctx.world);
+        dpkg::ask_for_end_of_run(&ctx.world);
     }
     match instead {
         Some(Instead::Nothing) => return Ok(0),

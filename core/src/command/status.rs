@@ -17,7 +17,7 @@ use crate::names::{Kernel, Package, Release};
 use crate::report::{Event, Reporter};
 use crate::run::{Session, debt};
 use crate::sign::Certificate;
-use crate::sign::state::Prospect;
+use crate::sign::state::ExpectedSigning;
 use crate::sign::will_load::{self, Signature};
 use crate::tree::Trees;
 use crate::tree::beside::{self, Beside, Files};
@@ -413,7 +413,7 @@ impl Rows<'_> {
         let Some(session) = self.session()? else { return Ok(Vec::new()) };
         // Without its configuration a kernel's key is not known; what the file says is.
         let known: Vec<Certificate> = match will_load::of_kernel(&session.facts, kernel) {
-            Ok(Prospect::Key { certificate, .. }) => vec![*certificate],
+            Ok(ExpectedSigning::Key { certificate, .. }) => vec![*certificate],
             _ => Vec::new(),
         };
         Ok(files.iter().map(|file| Signature::read(file, machine.as_ref(), &known)).collect())

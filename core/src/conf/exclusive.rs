@@ -11,7 +11,7 @@ pub type Lookup<'a> = dyn Fn(&str) -> Option<char> + 'a;
 
 /// What is known of the kernel that decides about exclusion.
 #[derive(Clone, Copy)]
-pub struct Facts<'a> {
+pub struct KernelInfo<'a> {
     /// Its release.
     pub release: &'a str,
     /// Its architecture label.
@@ -20,9 +20,9 @@ pub struct Facts<'a> {
     pub config: Option<&'a Lookup<'a>>,
 }
 
-impl fmt::Debug for Facts<'_> {
+impl fmt::Debug for KernelInfo<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Facts")
+        f.debug_struct("KernelInfo")
             .field("release", &self.release)
             .field("arch", &self.arch)
             .field("config", &self.config.is_some())
@@ -117,7 +117,7 @@ impl fmt::Display for Reason {
 
 impl Conditions {
     /// Which of the conditions the kernel fails; none: it is not excluded by these.
-    pub fn failing(&self, facts: &Facts<'_>) -> Vec<Reason> {
+    pub fn failing(&self, facts: &KernelInfo<'_>) -> Vec<Reason> {
         let release = || facts.release.to_owned();
         let mut reasons = Vec::new();
         if let Some(pattern) = self.kernel.as_ref().filter(|pattern| !pattern.matches) {
@@ -153,7 +153,7 @@ impl Conditions {
 }
 
 /// The conditions that `index` fails, those for all modules first.
-pub fn failing(exclusive: &Exclusive, index: usize, facts: &Facts<'_>) -> Vec<Reason> {
+pub fn failing(exclusive: &Exclusive, index: usize, facts: &KernelInfo<'_>) -> Vec<Reason> {
     let mut reasons = general(exclusive, facts);
     if index != 0 {
         reasons.extend(exclusive.get(&index).map(|conditions| conditions.failing(facts)).unwrap_or_default());
@@ -162,7 +162,7 @@ pub fn failing(exclusive: &Exclusive, index: usize, facts: &Facts<'_>) -> Vec<Re
 }
 
 /// The conditions for all modules that fail.
-pub fn general(exclusive: &Exclusive, facts: &Facts<'_>) -> Vec<Reason> {
+pub fn general(exclusive: &Exclusive, facts: &KernelInfo<'_>) -> Vec<Reason> {
     exclusive.get(&0).map(|conditions| conditions.failing(facts)).unwrap_or_default()
 }
 
@@ -199,7 +199,7 @@ mod tests {
             "CONFIG_N" => Some('n'),
             _ => None,
         };
-        let facts = Facts { release: "6.12.117+deb13-amd64", arch: "x86_64", config: Some(&config) };
+        let facts = KernelInfo { release: "6.12.117+deb13-amd64", arch: "x86_64", config: Some(&config) };
         let bounds = |min: &str, max: &str| Conditions {
             min: (!min.is_empty()).then(|| min.to_owned()),
             max: (!max.is_empty()).then(|| max.to_owned()),
@@ -228,13 +228,13 @@ mod tests {
             let reasons = conditions.failing(&facts);
             assert_eq!(reasons.len(), count, "{conditions:?}: {reasons:?}");
         }
-        let without = Facts { config: None, ..facts };
+        let without = KernelInfo { config: None, ..facts };
         assert_eq!(configured("CONFIG_GONE").failing(&without), []);
     }
 
     #[test]
     fn index_zero_is_for_all() {
-        let facts = Facts { release: "6.1", arch: "x86_64", config: None };
+        let facts = KernelInfo { release: "6.1", arch: "x86_64", config: None };
         let min = |version: &str| Conditions { min: Some(version.to_owned()), ..Conditions::default() };
         let exclusive = Exclusive::from([(0, min("6.0")), (2, min("6.2"))]);
         let count = |index| failing(&exclusive, index, &facts).len();

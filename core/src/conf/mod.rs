@@ -21,7 +21,7 @@ pub mod wish;
 pub use bash::{Answer, Evaluator, Kind, Launcher, Request};
 pub use directive::{Directive, Raw};
 pub use error::ConfError;
-pub use exclusive::{Facts, Lookup, Reason};
+pub use exclusive::{KernelInfo, Lookup, Reason};
 pub use files::{Source, package_files};
 pub use framework::Framework;
 pub use recipe::{MakeCommand, Recipe};

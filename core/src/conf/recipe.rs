@@ -1,6 +1,6 @@
 //! A conf resolved for one kernel: what is to be built, how, and what is left out and why.
 
-use super::exclusive::{self, Facts, Reason};
+use super::exclusive::{self, KernelInfo, Reason};
 use super::typed::{Conf, Record, Scripts};
 
 /// What to do for one package on one kernel.
@@ -59,7 +59,7 @@ impl MakeCommand {
 impl Recipe {
     /// Resolves `conf`, which must have been evaluated for this kernel. `kernel_source_dir` and
     /// `build_dir` are where make works when the conf names no command, as scripts see them.
-    pub fn new(conf: &Conf, facts: &Facts<'_>, kernel_source_dir: &str, build_dir: &str) -> Self {
+    pub fn new(conf: &Conf, facts: &KernelInfo<'_>, kernel_source_dir: &str, build_dir: &str) -> Self {
         let mut modules = Vec::new();
         let mut excluded = Vec::new();
         for (index, record) in conf.records.iter().enumerate() {

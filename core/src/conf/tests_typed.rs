@@ -122,7 +122,7 @@ fn recipe(bench: &mut Bench, text: &str) -> Recipe {
     let text = format!("PACKAGE_NAME=t;PACKAGE_VERSION=1;{text}");
     let (conf, _) = Conf::check(&bench.run(&[&text]).unwrap(), true).unwrap();
     let config = |name: &str| (name == "CONFIG_ON").then_some('y');
-    let facts = Facts { release: "6.12.117+deb13-amd64", arch: "x86_64", config: Some(&config) };
+    let facts = KernelInfo { release: "6.12.117+deb13-amd64", arch: "x86_64", config: Some(&config) };
     Recipe::new(&conf, &facts, "/K/build", "/T/t/1/build")
 }
 

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::{Event, Handled, Ways, kernel, register, verb};
+use super::{Event, EventOptions, Handled, kernel, register, verb};
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
@@ -21,7 +21,7 @@ use crate::tree::walk::{self, Filter, PackageEntry, Source};
 pub(super) fn take_away(
     ctx: &Context,
     events: &[Event],
-    ways: &Ways,
+    options: &EventOptions,
     handled: &mut Handled,
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
@@ -31,11 +31,11 @@ pub(super) fn take_away(
                 let code = verb(ctx, &Args::of("kernel_prerm").kernel(release), reporter);
                 handled.code = handled.code.max(code);
             }
-            Event::KernelGone(release) => kernel_is_gone(ctx, release, ways, handled, reporter)?,
+            Event::KernelGone(release) => kernel_is_gone(ctx, release, options, handled, reporter)?,
             _ => {}
         }
     }
-    if ways.everything && !events.iter().all(Event::is_ahead) {
+    if options.everything && !events.iter().all(Event::is_ahead) {
         drop_replaced(ctx, events, handled, reporter)?;
     }
     Ok(())
@@ -50,7 +50,7 @@ fn presence(ctx: &Context, release: &Release) -> Option<Presence> {
 fn kernel_is_gone(
     ctx: &Context,
     release: &Release,
-    ways: &Ways,
+    options: &EventOptions,
     handled: &mut Handled,
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
@@ -64,7 +64,7 @@ fn kernel_is_gone(
     if any {
         handled.summary.note(format!("{}: removed, and its modules with it", kernel(ctx, release)?));
     }
-    if !ways.everything {
+    if !options.everything {
         return Ok(());
     }
     // Empty directories that the package manager could not remove, and depmod's files.

@@ -97,18 +97,18 @@ impl Event {
     }
 
     /// The words with which another process reports it to `dkms`.
-    pub fn words(&self, ways: &Ways) -> Vec<String> {
+    pub fn words(&self, options: &EventOptions) -> Vec<String> {
         let mut words = vec!["reconcile".to_owned(), "--event".to_owned(), self.word().to_owned()];
         match self.kernel() {
             Some(release) => words.extend(["-k".to_owned(), release.to_string()]),
             None => words.push("--all-kernels".to_owned()),
         }
-        match ways.initramfs {
+        match options.initramfs {
             Initramfs::Auto | Initramfs::AtEnd => {}
             Initramfs::Later => words.push("--initramfs=later".to_owned()),
             Initramfs::Never => words.push("--initramfs=never".to_owned()),
         }
-        if ways.verbose {
+        if options.verbose {
             words.push("--verbose".to_owned());
         }
         words
@@ -141,7 +141,7 @@ pub fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> u8 {
         if events.is_empty() {
             return Err(Error::Request(RequestError::OneKernel("reconcile")));
         }
-        handle(ctx, &events, &Ways::default(), reporter)
+        handle(ctx, &events, &EventOptions::default(), reporter)
     });
     match handled {
         Ok(handled) => handled.code,
@@ -165,7 +165,7 @@ pub enum Arrival {
 
 /// What only a front knows about how its package manager goes on.
 #[derive(Debug, Clone, Default)]
-pub struct Ways {
+pub struct EventOptions {
     /// Who renews the initramfs of a kernel whose modules change.
     pub initramfs: Initramfs,
     /// More is said.
@@ -218,7 +218,12 @@ pub fn kernel(ctx: &Context, release: &Release) -> Result<Kernel, Error> {
 
 /// Does what `events`, which belong together, call for: first what comes is registered, then the kernels get what they
 /// should have, then what goes is taken away.
-pub fn handle(ctx: &Context, events: &[Event], ways: &Ways, reporter: &dyn Reporter) -> Result<Handled, Error> {
+pub fn handle(
+    ctx: &Context,
+    events: &[Event],
+    options: &EventOptions,
+    reporter: &dyn Reporter,
+) -> Result<Handled, Error> {
     stop::listen();
     let mut handled = Handled::default();
     for event in events {
@@ -234,10 +239,10 @@ pub fn handle(ctx: &Context, events: &[Event], ways: &Ways, reporter: &dyn Repor
         }
     }
     if !events.iter().all(Event::is_ahead) {
-        build(ctx, events, ways, &mut handled, reporter)?;
+        build(ctx, events, options, &mut handled, reporter)?;
     }
     if handled.refused.is_none() {
-        gone::take_away(ctx, events, ways, &mut handled, reporter)?;
+        gone::take_away(ctx, events, options, &mut handled, reporter)?;
     }
     Ok(handled)
 }
@@ -246,7 +251,7 @@ pub fn handle(ctx: &Context, events: &[Event], ways: &Ways, reporter: &dyn Repor
 fn build(
     ctx: &Context,
     events: &[Event],
-    ways: &Ways,
+    options: &EventOptions,
     handled: &mut Handled,
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
@@ -278,7 +283,7 @@ fn build(
     for arrival in &arrivals {
         match register::register(ctx, arrival, reporter)? {
             Ok(package) => arrived.push(package),
-            Err(code) if ways.everything => handled.summary.note(register::failed(arrival, code)),
+            Err(code) if options.everything => handled.summary.note(register::failed(arrival, code)),
             Err(code) => {
                 handled.refused = Some(code);
                 handled.code = code;
@@ -288,19 +293,19 @@ fn build(
     }
     // What came is for all kernels; kernels that came are for all there is.
     let kernels = events.iter().any(|event| event.kernel().is_some());
-    if ways.everything && kernels && !ctx.autoinstall_is_off() {
+    if options.everything && kernels && !ctx.autoinstall_is_off() {
         register::rest(ctx, handled, reporter)?;
     }
-    let scope = scope(ctx, events, ways, &arrived)?;
+    let scope = scope(ctx, events, options, &arrived)?;
     match scope.filter(|_| !ctx.autoinstall_is_off()) {
         Some(scope) => {
             let names: BTreeSet<Name> = arrived.iter().flatten().map(|package| package.name.clone()).collect();
-            reconcile(ctx, &scope, ways, (!kernels).then_some(&names), handled, reporter)?;
+            reconcile(ctx, &scope, options, (!kernels).then_some(&names), handled, reporter)?;
         }
         None if events.contains(&Event::RunOver) => {
             let session = Session::new(ctx)?;
             session.heal(reporter)?;
-            if superseded::settle_at(&session, ways.over, reporter)? {
+            if superseded::settle_at(&session, options.over, reporter)? {
                 depmods(&session, reporter);
             }
             // Packages that went may have left their modules in an initramfs.
@@ -317,19 +322,19 @@ fn build(
 fn reconcile(
     ctx: &Context,
     scope: &Scope,
-    ways: &Ways,
+    options: &EventOptions,
     arrived: Option<&BTreeSet<Name>>,
     handled: &mut Handled,
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
     let how = How {
-        initramfs: ways.initramfs,
-        spare_known_failures: ways.again,
-        everything: ways.everything,
+        initramfs: options.initramfs,
+        spare_known_failures: options.again,
+        everything: options.everything,
         by_hand_too: arrived,
         ..How::default()
     };
-    let done = perform(ctx, scope, how, ways.over, reporter)?;
+    let done = perform(ctx, scope, how, options.over, reporter)?;
     handled.code = handled.code.max(done.code);
     handled.summary.merge(done.summary);
     handled.outcome = Some(done.outcome);
@@ -337,8 +342,13 @@ fn reconcile(
 }
 
 /// The kernels to look at; `None`: none.
-fn scope(ctx: &Context, events: &[Event], ways: &Ways, arrived: &[Option<Package>]) -> Result<Option<Scope>, Error> {
-    let everywhere = !arrived.is_empty() && ways.kernels.is_none();
+fn scope(
+    ctx: &Context,
+    events: &[Event],
+    options: &EventOptions,
+    arrived: &[Option<Package>],
+) -> Result<Option<Scope>, Error> {
+    let everywhere = !arrived.is_empty() && options.kernels.is_none();
     let looks =
         |event: &Event| matches!(event, Event::Look | Event::Boot | Event::FilesChanged | Event::TransactionEnd);
     if everywhere || events.iter().any(looks) {
@@ -352,7 +362,7 @@ fn scope(ctx: &Context, events: &[Event], ways: &Ways, arrived: &[Option<Package
         }
     }
     if !arrived.is_empty() {
-        releases.extend(ways.kernels.iter().flatten().cloned());
+        releases.extend(options.kernels.iter().flatten().cloned());
     }
     releases.sort();
     releases.dedup();

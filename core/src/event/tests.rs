@@ -25,9 +25,9 @@ fn all() -> Vec<Event> {
 /// What a front reports to another process, that process understands; and there are no words that nobody reports.
 #[test]
 fn every_event_has_a_word_and_every_word_an_event() {
-    let ways = Ways { initramfs: Initramfs::Later, verbose: true, ..Ways::default() };
+    let options = EventOptions { initramfs: Initramfs::Later, verbose: true, ..EventOptions::default() };
     for event in all() {
-        let args = Args::parse(event.words(&ways).into_iter().map(Into::into)).unwrap();
+        let args = Args::parse(event.words(&options).into_iter().map(Into::into)).unwrap();
         assert_eq!((args.verb_name(), args.value("event")), ("reconcile", Some(event.word())));
         assert_eq!(args.kernels.first().map(String::as_str), event.kernel().map(Release::as_str));
         assert_eq!(args.value("initramfs"), Some("later"));
@@ -77,8 +77,8 @@ fn what_arrives_is_registered_once_and_waits_for_headers() {
     let arrived = [Event::SourceArrived(Arrival::Package(package.clone()))];
     let link = ctx.trees.source_link(&package);
     for everything in [false, true, true] {
-        let ways = Ways { everything, over: true, ..Ways::default() };
-        let handled = handle(&ctx, &arrived, &ways, &quiet).unwrap();
+        let options = EventOptions { everything, over: true, ..EventOptions::default() };
+        let handled = handle(&ctx, &arrived, &options, &quiet).unwrap();
         assert!(link.is_symlink() && handled.refused.is_none(), "{handled:?}");
         // Without AUTOINSTALL it is wanted only where the source tree decides.
         assert_eq!(handled.is_settled(&release), !everything);
@@ -88,8 +88,8 @@ fn what_arrives_is_registered_once_and_waits_for_headers() {
     fs_err::remove_dir_all(ctx.trees.outer("/usr/src/hello-1")).unwrap();
     fs_err::remove_file(ctx.trees.outer("/lib/modules/6.1/modules.order")).unwrap();
     let gone = [Event::SourceUpgraded("/usr/src/hello-1".into()), Event::KernelGone(release)];
-    let ways = Ways { everything: true, over: true, ..Ways::default() };
-    handle(&ctx, &gone, &ways, &quiet).unwrap();
+    let options = EventOptions { everything: true, over: true, ..EventOptions::default() };
+    handle(&ctx, &gone, &options, &quiet).unwrap();
     assert!(!link.is_symlink() && !ctx.trees.outer("/lib/modules/6.1").exists());
 }
 
@@ -102,7 +102,7 @@ fn without_proc_what_arrived_waits_for_a_later_run() {
     let quiet = crate::report::Buffer::default();
     let (package, release) = (Package::new("hello", "1").unwrap(), Release::new("6.1").unwrap());
     let events = [Event::SourceArrived(Arrival::Package(package.clone())), Event::KernelInstalled(release.clone())];
-    let handled = handle(&ctx, &events, &Ways::default(), &quiet).unwrap();
+    let handled = handle(&ctx, &events, &EventOptions::default(), &quiet).unwrap();
     assert!(handled.postponed && !handled.is_settled(&release) && handled.code == 0);
     assert!(ctx.trees.source_link(&package).is_symlink());
 }
@@ -117,9 +117,9 @@ fn packages_without_autoinstall_follow_what_came() {
     fs_err::create_dir_all(ctx.trees.outer("/usr/src/other-1")).unwrap();
     fs_err::write(ctx.trees.outer("/usr/src/other-1/dkms.conf"), conf).unwrap();
     let quiet = crate::report::Buffer::default();
-    let ways = Ways { everything: true, over: true, ..Ways::default() };
+    let options = EventOptions { everything: true, over: true, ..EventOptions::default() };
     let names = |events: &[Event]| {
-        let outcome = handle(&ctx, events, &ways, &quiet).unwrap().outcome.unwrap();
+        let outcome = handle(&ctx, events, &options, &quiet).unwrap().outcome.unwrap();
         let wanted = outcome.plan.steps.iter().filter(|step| step.action != crate::plan::Action::Skip);
         wanted
             .filter(|step| step.reason != crate::plan::Reason::Manual)
@@ -154,7 +154,7 @@ fn a_source_that_can_t_be_registered_is_refused_and_nothing_else_done() {
     let ctx = system(dir.path());
     let arrived = [Event::SourceArrived(Arrival::Package(Package::new("other", "1").unwrap()))];
     let quiet = crate::report::Buffer::default();
-    let handled = handle(&ctx, &arrived, &Ways::default(), &quiet).unwrap();
+    let handled = handle(&ctx, &arrived, &EventOptions::default(), &quiet).unwrap();
     assert_eq!((handled.refused, handled.code), (Some(2), 2));
     assert!(handled.outcome.is_none());
 }
@@ -173,7 +173,7 @@ fn a_directory_is_registered_where_it_is_by_its_name() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = system(dir.path());
     let quiet = crate::report::Buffer::default();
-    let ways = Ways { everything: true, over: true, ..Ways::default() };
+    let options = EventOptions { everything: true, over: true, ..EventOptions::default() };
     for (directory, name, version, package) in [
         ("/usr/src/odd-1.0", "odd", "9", ("odd", "1.0")),
         ("/usr/src/plain", "plain", "3", ("plain", "3")),
@@ -182,7 +182,7 @@ fn a_directory_is_registered_where_it_is_by_its_name() {
         source(&ctx, directory, name, version);
         let before = register::sources(&ctx);
         let arrived = [Event::SourceArrived(Arrival::Directory(directory.into()))];
-        let handled = handle(&ctx, &arrived, &ways, &quiet).unwrap();
+        let handled = handle(&ctx, &arrived, &options, &quiet).unwrap();
         assert_eq!(handled.code, 0, "{directory}: {:?}", quiet.take());
         let link = ctx.trees.source_link(&Package::new(package.0, package.1).unwrap());
         assert_eq!(fs_err::read_link(link).unwrap(), std::path::Path::new(directory));

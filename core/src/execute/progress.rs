@@ -9,18 +9,18 @@ use crate::report::{Buffer, Event, Reporter};
 pub(super) struct Progress<'a> {
     total: usize,
     reporter: &'a dyn Reporter,
-    state: Mutex<State>,
+    state: Mutex<Jobs>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Jobs {
     done: usize,
     /// The jobs under way, each with its latest step.
     steps: Vec<(String, String)>,
 }
 
 /// Keeps what one job says until its turn, and shows which step it is at.
-struct Told<'a> {
+struct JobReporter<'a> {
     progress: &'a Progress<'a>,
     buffer: &'a Buffer,
     label: String,
@@ -41,7 +41,7 @@ impl<'a> Progress<'a> {
     pub(super) fn of(&'a self, step: &Step, buffer: &'a Buffer) -> impl Reporter + 'a {
         let label = label(step);
         self.step(&label, "");
-        Told { progress: self, buffer, label }
+        JobReporter { progress: self, buffer, label }
     }
 
     /// A job has ended.
@@ -71,7 +71,7 @@ impl<'a> Progress<'a> {
     }
 }
 
-impl State {
+impl Jobs {
     fn line(&self, total: usize) -> String {
         let steps: Vec<String> = self
             .steps
@@ -82,7 +82,7 @@ impl State {
     }
 }
 
-impl Reporter for Told<'_> {
+impl Reporter for JobReporter<'_> {
     fn report(&self, event: Event) {
         if let Event::Part(text) = &event {
             self.progress.step(&self.label, text.trim().trim_end_matches('.'));
@@ -99,11 +99,11 @@ fn label(step: &Step) -> String {
 mod tests {
     use super::*;
     use crate::names::{Kernel, Package};
-    use crate::plan::{State, Want, requested};
+    use crate::plan::{PackageState, Want, requested};
 
     fn job(name: &str) -> Step {
         let (package, kernel) = (Package::new(name, "1").unwrap(), Kernel::new("6.1", "x86_64").unwrap());
-        requested(&package, &kernel, &State::Absent, Want::Installed, false)
+        requested(&package, &kernel, &PackageState::Absent, Want::Installed, false)
     }
 
     #[test]

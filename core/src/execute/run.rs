@@ -69,7 +69,7 @@ impl Voice {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum StepState {
     Waiting,
     Running,
     Done,
@@ -77,7 +77,7 @@ enum State {
 }
 
 struct Board {
-    states: Vec<State>,
+    states: Vec<StepState>,
     results: Results,
     /// How many steps' words were passed on: they are said in the order of the list.
     said: usize,
@@ -93,9 +93,9 @@ pub fn run(session: &Session<'_>, steps: &[Step], voice: Voice, reporter: &dyn R
 /// Carries out those of `steps` that build or install; depmod is left to the caller. Gives one result a step, in their
 /// order. A step whose predecessor failed is not tried: it misses a dependency.
 pub fn without_depmod(session: &Session<'_>, steps: &[Step], voice: Voice, reporter: &dyn Reporter) -> Results {
-    let state = |step| if voice.concerns(step) { State::Waiting } else { State::Done };
-    let states: Vec<State> = steps.iter().map(state).collect();
-    let total = states.iter().filter(|state| **state == State::Waiting).count();
+    let state = |step| if voice.concerns(step) { StepState::Waiting } else { StepState::Done };
+    let states: Vec<StepState> = steps.iter().map(state).collect();
+    let total = states.iter().filter(|state| **state == StepState::Waiting).count();
     let board = Mutex::new(Board { states, results: steps.iter().map(|_| None).collect(), said: 0 });
     let moved = Condvar::new();
     // Twice as many as may compile: who is past its make copies, signs and waits for the disk while another compiles.
@@ -242,7 +242,7 @@ fn worker(all: &All<'_>, board: &Mutex<Board>, moved: &Condvar, buffers: &[Buffe
                 if let Some(index) = ready(all.steps, &mut state) {
                     break index;
                 }
-                if !state.states.contains(&State::Running) {
+                if !state.states.contains(&StepState::Running) {
                     moved.notify_all();
                     return;
                 }
@@ -254,7 +254,7 @@ fn worker(all: &All<'_>, board: &Mutex<Board>, moved: &Condvar, buffers: &[Buffe
         progress.done(step);
         finish(board, index, result);
         let mut state = board.lock().unwrap_or_else(PoisonError::into_inner);
-        while state.said < all.steps.len() && matches!(state.states[state.said], State::Done | State::Failed) {
+        while state.said < all.steps.len() && matches!(state.states[state.said], StepState::Done | StepState::Failed) {
             buffers[state.said].replay(progress.reporter());
             state.said += 1;
         }
@@ -274,15 +274,15 @@ fn ready(steps: &[Step], board: &mut Board) -> Option<usize> {
         return None;
     }
     for (index, step) in steps.iter().enumerate() {
-        if board.states[index] != State::Waiting {
+        if board.states[index] != StepState::Waiting {
             continue;
         }
-        if step.after.iter().any(|before| board.states[*before] == State::Failed) {
-            board.states[index] = State::Failed;
+        if step.after.iter().any(|before| board.states[*before] == StepState::Failed) {
+            board.states[index] = StepState::Failed;
             continue;
         }
-        if step.after.iter().all(|before| board.states[*before] == State::Done) {
-            board.states[index] = State::Running;
+        if step.after.iter().all(|before| board.states[*before] == StepState::Done) {
+            board.states[index] = StepState::Running;
             return Some(index);
         }
     }
@@ -293,7 +293,7 @@ fn finish(board: &Mutex<Board>, index: usize, result: Result<Done, Error>) {
     let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
     // Excluded counts as satisfied: dependants were told so by their author (docs/contract.md 8).
     let satisfied = matches!(&result, Ok(_) | Err(Error::Step(StepError::Excluded { .. })));
-    board.states[index] = if satisfied { State::Done } else { State::Failed };
+    board.states[index] = if satisfied { StepState::Done } else { StepState::Failed };
     board.results[index] = Some(result);
 }
 
@@ -325,9 +325,9 @@ impl All<'_> {
 }
 
 /// What became of a step whose predecessors failed; recorded.
-fn untried(session: &Session<'_>, steps: &[Step], states: &[State], index: usize) -> Result<Done, Error> {
+fn untried(session: &Session<'_>, steps: &[Step], states: &[StepState], index: usize) -> Result<Done, Error> {
     let step = &steps[index];
-    let failed = step.after.iter().filter(|before| states[**before] == State::Failed);
+    let failed = step.after.iter().filter(|before| states[**before] == StepState::Failed);
     let missing: BTreeSet<String> = failed.map(|before| steps[*before].package.name.to_string()).collect();
     let (package, kernel) = (step.package.clone(), step.kernel.clone());
     let result =

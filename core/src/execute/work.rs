@@ -11,7 +11,7 @@ use crate::host::tools;
 use crate::install::{self, superseded_mark};
 use crate::lock::{Holder, LockError};
 use crate::names::{Kernel, Name, Package};
-use crate::plan::{Action, Reason, Stale, State, Step};
+use crate::plan::{Action, PackageState, Reason, Stale, Step};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
 use crate::run::depmod::{self, Depmod};
@@ -43,16 +43,16 @@ pub fn work(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Resu
 }
 
 /// The state of a package that somebody names.
-pub fn state_of(ctx: &Context, package: &Package, kernel: &Kernel) -> State {
+pub fn state_of(ctx: &Context, package: &Package, kernel: &Kernel) -> PackageState {
     let installed = install::is_installed(ctx, package, kernel);
     if superseded_mark::is_outdated(ctx, package, kernel) {
-        State::Stale { why: Stale::Source, installed }
+        PackageState::Stale { why: Stale::Source, installed }
     } else if installed && !install::damage::any(ctx, package, kernel) {
-        State::Installed
+        PackageState::Installed
     } else if install::is_built(ctx, package, kernel) {
-        State::Built
+        PackageState::Built
     } else {
-        State::Absent
+        PackageState::Absent
     }
 }
 

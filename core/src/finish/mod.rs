@@ -68,8 +68,8 @@ pub fn finish(
     signing: &Signing,
     reporter: &dyn Reporter,
 ) -> Result<Finished, Error> {
-    let room = WorkDir::new(&ctx.trees)?;
-    let stage = room.path().join("artefact");
+    let scratch = WorkDir::new(&ctx.trees)?;
+    let stage = scratch.path().join("artefact");
     let modules_dir = stage.join("module");
     fs::create_dir_all(&modules_dir)?;
     fs::create_dir_all(stage.join("log"))?;
@@ -95,7 +95,7 @@ pub fn finish(
         let mut bytes = contents.read(&path).map_err(|error| unfit(&path, &error))?.ok_or_else(gone)?;
         let mut is_signed = false;
         if signing.signs() {
-            let plain = room.path().join("plain.ko");
+            let plain = scratch.path().join("plain.ko");
             fs::write(&plain, &bytes)?;
             is_signed = signing.sign(&plain, &seen_at.join(&path), reporter)?;
             bytes = fs::read(&plain)?;
@@ -107,7 +107,7 @@ pub fn finish(
         signed &= is_signed;
         let facts = elf::Module::parse(&bytes).map_err(|error| unfit(&path, &error))?;
         check_fitness(target, &path, &facts, ctx.options.force, reporter)?;
-        let compressed = compress(&bytes, target.facts.compression, &options, room.path())
+        let compressed = compress(&bytes, target.facts.compression, &options, scratch.path())
             .map_err(|error| SystemError::Io(std::io::Error::other(error)))?;
         if let Some(why) = &compressed.fell_back {
             reporter.warning(&[why]);
@@ -135,7 +135,11 @@ pub fn finish(
             }
         }
     }
-    Ok(Finished { manifest: manifest(ctx, target, modules, signing.signer().filter(|_| signed))?, stage, work: room })
+    Ok(Finished {
+        manifest: manifest(ctx, target, modules, signing.signer().filter(|_| signed))?,
+        stage,
+        work: scratch,
+    })
 }
 
 /// The exported symbols of a build: modpost writes Module.symvers where make was pointed at (`M=`), which may be the

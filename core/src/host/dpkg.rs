@@ -35,10 +35,10 @@ pub fn status(world: &World, package: &str) -> Result<Option<Status>, ProcessErr
 }
 
 /// The trigger by which our package is called once more at the end of dpkg's run.
-pub const TRIGGER: &str = "dkms-drain";
+pub const TRIGGER: &str = "dkms-end-of-run";
 
 /// Asks dpkg for that call. Works within maintainer scripts only; where our package is not there, nobody minds.
-pub fn ask_for_drain(world: &World) {
+pub fn ask_for_end_of_run(world: &World) {
     let mut task = world.task(["dpkg-trigger", "--no-await", TRIGGER], Path::new("/"));
     task.output = Output::Capture;
     if let Err(error) = process::run(task) {
@@ -61,6 +61,14 @@ fn parse(text: &str) -> Option<Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The package listens to the trigger by its name of today, and by the one that an older program activates.
+    #[test]
+    fn the_package_listens_to_the_trigger() {
+        let triggers = include_str!("../../../packaging/debian/dkms.triggers");
+        let names: Vec<&str> = triggers.lines().filter_map(|line| line.strip_prefix("interest-noawait ")).collect();
+        assert_eq!(names, [TRIGGER, "dkms-drain"]);
+    }
 
     #[test]
     fn the_answer() {

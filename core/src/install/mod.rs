@@ -359,8 +359,8 @@ fn may_install(
 ) -> Result<(), String> {
     let Some(found) = found.filter(|_| !forced.force && !forced.version) else { return Ok(()) };
     let path = ctx.trees.modules_dir(&kernel.release).join(found);
-    let ours = sanity::Facts::new(Some(&module.version), module.srcversion.as_deref());
-    let theirs = sanity::Facts::read(&path);
+    let ours = sanity::ModuleVersion::new(Some(&module.version), module.srcversion.as_deref());
+    let theirs = sanity::ModuleVersion::read(&path);
     let shown = ctx.trees.shown(&path);
     match sanity::judge(&ours, &theirs, || compare::same_bytes(&path, &built.join(&module.file)).unwrap_or(false)) {
         Verdict::Install => Ok(()),

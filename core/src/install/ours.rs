@@ -18,7 +18,7 @@ pub fn is_ours(file: &InstalledFile, path: &Path) -> bool {
     {
         return true;
     }
-    let facts = sanity::Facts::read(path);
+    let facts = sanity::ModuleVersion::read(path);
     !facts.srcversion.is_empty() && file.srcversion.as_deref() == Some(&facts.srcversion)
 }
 

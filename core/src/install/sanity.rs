@@ -8,14 +8,14 @@ use crate::kernel::version;
 
 /// What tells modules of one name apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct ModuleVersion {
     /// The first word of modinfo's `version`.
     pub version: String,
     /// modinfo's `srcversion`.
     pub srcversion: String,
 }
 
-impl Facts {
+impl ModuleVersion {
     /// Those of the module file at `path`; a file that is no module has none.
     pub fn read(path: &Path) -> Self {
         match Module::read(path) {
@@ -49,7 +49,7 @@ pub enum Verdict {
 }
 
 /// Compares the built module with the one `found` in the kernel's tree.
-pub fn judge(built: &Facts, found: &Facts, same_bytes: impl FnOnce() -> bool) -> Verdict {
+pub fn judge(built: &ModuleVersion, found: &ModuleVersion, same_bytes: impl FnOnce() -> bool) -> Verdict {
     match version::compare(&found.version, &built.version) {
         Ordering::Greater => Verdict::NotNewer,
         Ordering::Less => Verdict::Install,
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn the_classics_table() {
-        let facts = |version: &str, srcversion: &str| Facts::new(Some(version), Some(srcversion));
+        let facts = |version: &str, srcversion: &str| ModuleVersion::new(Some(version), Some(srcversion));
         let cases = [
             ("1.0", "A", "2.0", "B", false, Verdict::NotNewer),
             ("2.0", "A", "1.0", "B", false, Verdict::Install),

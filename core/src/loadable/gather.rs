@@ -12,7 +12,7 @@ use crate::tree::identity::Identity;
 use crate::tree::manifest::{InstalledFile, KernelManifest};
 
 use super::index::{self, Index};
-use super::{Facts, File, Why, is_skipped, judge};
+use super::{Candidate, File, Why, is_skipped, judge};
 
 /// Where depmod looks for its configuration (depmod.d(5)), the first of one name counts.
 const DEPMOD_D: [&str; 5] =
@@ -53,7 +53,7 @@ impl<'a> Loadable<'a> {
         let dir = self.trees.modules_dir(&kernel.release);
         let path = file.path.join(&file.file);
         let index = self.index(&kernel.release);
-        let facts = Facts {
+        let facts = Candidate {
             release: &kernel.release,
             path: &path,
             file: look(self.trees, &dir.join(&path), file, &kernel.arch),

@@ -34,7 +34,7 @@ pub enum File {
 
 /// What there is to know about one module of one kernel.
 #[derive(Debug, Clone)]
-pub struct Facts<'a> {
+pub struct Candidate<'a> {
     /// The kernel.
     pub release: &'a Release,
     /// The file, below the kernel's directory.
@@ -81,7 +81,7 @@ pub enum Why {
 const SKIPPED: [&str; 2] = ["build", "source"];
 
 /// Whether the module of `facts` will be loaded; if not, why.
-pub fn judge(facts: &Facts<'_>) -> Result<(), Why> {
+pub fn judge(facts: &Candidate<'_>) -> Result<(), Why> {
     let name = index::module_name(facts.path);
     match &facts.file {
         File::Missing => return Err(Why::Missing),

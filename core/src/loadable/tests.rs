@@ -10,7 +10,7 @@ fn ask(path: &str, file: File, dep: Option<&str>, built_in: &str) -> Result<(), 
     let release = Release::new("6.1").unwrap();
     let index = dep.map(|dep| Index::parse(dep, built_in));
     let asked = ["/etc/depmod.d/a.conf: override m * extra".to_owned()];
-    judge(&Facts { release: &release, path: Path::new(path), file, index: index.as_ref(), asked: &asked })
+    judge(&Candidate { release: &release, path: Path::new(path), file, index: index.as_ref(), asked: &asked })
 }
 
 fn another(path: &str) -> Result<(), Why> {

@@ -18,18 +18,18 @@ pub use requested::{Depth, There, Want, rebuilt, requested, taken_away};
 
 /// What is known of the system, as far as a plan depends on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct PlanInput {
     /// The kernels in scope.
-    pub kernels: Vec<KernelFacts>,
+    pub kernels: Vec<KernelInput>,
     /// The packages, each on each kernel in scope; those of one kernel in the order of their names.
-    pub packages: Vec<PackageFacts>,
+    pub packages: Vec<PackageInput>,
     /// The names of all registered packages, whatever their version.
     pub registered: Vec<Name>,
 }
 
 /// A kernel in scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KernelFacts {
+pub struct KernelInput {
     /// The kernel.
     pub kernel: Kernel,
     /// Whether it is there.
@@ -64,13 +64,13 @@ pub enum HeadersState {
 
 /// A package on a kernel: the newest registered version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackageFacts {
+pub struct PackageInput {
     /// The package.
     pub package: Package,
     /// The kernel.
     pub kernel: Kernel,
     /// What is there of it.
-    pub state: State,
+    pub state: PackageState,
     /// Another version of it that is installed.
     pub other: Option<Version>,
     /// What its dkms.conf says.
@@ -85,7 +85,7 @@ pub struct PackageFacts {
 
 /// What is there of a package on a kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum PackageState {
     /// Nothing.
     Absent,
     /// An artefact that can be installed as it is.
@@ -296,7 +296,7 @@ impl Plan {
 }
 
 /// The plan for `facts`.
-pub fn plan(facts: &Facts) -> Plan {
+pub fn plan(facts: &PlanInput) -> Plan {
     let mut steps = Vec::new();
     for kernel in &facts.kernels {
         match kernel.presence {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Action, Facts, HeadersState, KernelFacts, PackageFacts, Reason, Stale, State, Step, Wish};
+use super::{Action, HeadersState, KernelInput, PackageInput, PackageState, PlanInput, Reason, Stale, Step, Wish};
 use crate::names::Name;
 
 /// How far a package has been looked at.
@@ -15,9 +15,9 @@ enum Mark {
 }
 
 struct Sorter<'a> {
-    facts: &'a Facts,
-    kernel: &'a KernelFacts,
-    packages: BTreeMap<&'a Name, &'a PackageFacts>,
+    facts: &'a PlanInput,
+    kernel: &'a KernelInput,
+    packages: BTreeMap<&'a Name, &'a PackageInput>,
     marks: BTreeMap<&'a Name, Mark>,
     /// The names on the way to the one being looked at.
     path: Vec<&'a Name>,
@@ -25,7 +25,7 @@ struct Sorter<'a> {
 }
 
 /// Appends the steps for `kernel`; each comes after those it depends on.
-pub(super) fn for_kernel<'a>(facts: &'a Facts, kernel: &'a KernelFacts, steps: &'a mut Vec<Step>) {
+pub(super) fn for_kernel<'a>(facts: &'a PlanInput, kernel: &'a KernelInput, steps: &'a mut Vec<Step>) {
     let here = facts.packages.iter().filter(|package| package.kernel == kernel.kernel);
     let packages: BTreeMap<_, _> = here.map(|package| (&package.package.name, package)).collect();
     let names: Vec<&Name> = packages.keys().copied().collect();
@@ -80,12 +80,14 @@ impl<'a> Sorter<'a> {
         self.steps[index].installs()
     }
 
-    fn decide(&self, package: &PackageFacts, before: &[usize], cycle: Option<Vec<Name>>) -> (Action, Reason) {
+    fn decide(&self, package: &PackageInput, before: &[usize], cycle: Option<Vec<Name>>) -> (Action, Reason) {
         match &package.wish {
             Wish::Excluded(why) => return (Action::Skip, Reason::Excluded(why.clone())),
             Wish::Unusable(why) => return (Action::Fail, Reason::Unusable(why.clone())),
             // What was installed by hand is kept right, what was not is left alone.
-            Wish::Manual if !matches!(package.state, State::Installed | State::Stale { installed: true, .. }) => {
+            Wish::Manual
+                if !matches!(package.state, PackageState::Installed | PackageState::Stale { installed: true, .. }) =>
+            {
                 return (Action::Skip, Reason::Manual);
             }
             Wish::Install | Wish::Manual | Wish::Content => {}
@@ -94,14 +96,14 @@ impl<'a> Sorter<'a> {
             before.iter().filter(|index| package.follows && self.changes(**index)).map(|index| &self.steps[*index]);
         let changed = follows.map(|step| Stale::Dependency(step.package.name.clone())).next();
         let (action, reason) = match (&package.state, changed) {
-            (State::Stale { why: why @ Stale::Signature(_), .. }, None) => {
+            (PackageState::Stale { why: why @ Stale::Signature(_), .. }, None) => {
                 return (Action::Sign, Reason::Stale(why.clone()));
             }
-            (State::Stale { why, .. }, _) => (Action::Build, Reason::Stale(why.clone())),
-            (State::Installed | State::Built, Some(why)) => (Action::Build, Reason::Stale(why)),
-            (State::Installed, None) => return (Action::Keep, Reason::Present),
-            (State::Built, None) => (Action::Install, Self::absent(package)),
-            (State::Absent | State::Shared(_), _) => (Action::Build, Self::absent(package)),
+            (PackageState::Stale { why, .. }, _) => (Action::Build, Reason::Stale(why.clone())),
+            (PackageState::Installed | PackageState::Built, Some(why)) => (Action::Build, Reason::Stale(why)),
+            (PackageState::Installed, None) => return (Action::Keep, Reason::Present),
+            (PackageState::Built, None) => (Action::Install, Self::absent(package)),
+            (PackageState::Absent | PackageState::Shared(_), _) => (Action::Build, Self::absent(package)),
         };
         if action == Action::Install {
             return (action, reason);
@@ -113,7 +115,7 @@ impl<'a> Sorter<'a> {
         match &self.kernel.headers {
             HeadersState::Ready => {}
             HeadersState::Missing(what) | HeadersState::Mismatch(what) => {
-                if let State::Shared(from) = &package.state {
+                if let PackageState::Shared(from) = &package.state {
                     return (Action::Keep, Reason::Shared(from.clone()));
                 }
                 return (Action::Wait, Reason::Headers(what.clone()));
@@ -128,13 +130,13 @@ impl<'a> Sorter<'a> {
         (action, reason)
     }
 
-    fn absent(package: &PackageFacts) -> Reason {
+    fn absent(package: &PackageInput) -> Reason {
         package.other.clone().map_or(Reason::Missing, Reason::Newer)
     }
 
     /// The dependencies that will not be there, if any: registered ones that fail the build for good, or
     /// unknown ones that may still come.
-    fn unmet(&self, package: &PackageFacts) -> Option<(Action, Reason)> {
+    fn unmet(&self, package: &PackageInput) -> Option<(Action, Reason)> {
         let (mut failing, mut unknown) = (Vec::new(), Vec::new());
         for name in &package.depends {
             match self.marks.get(name) {
@@ -147,7 +149,11 @@ impl<'a> Sorter<'a> {
                         Action::Keep | Action::Sign | Action::Wait | Action::Fail => {
                             matches!(
                                 state,
-                                Some(State::Installed | State::Shared(_) | State::Stale { installed: true, .. })
+                                Some(
+                                    PackageState::Installed
+                                        | PackageState::Shared(_)
+                                        | PackageState::Stale { installed: true, .. }
+                                )
                             ) || self.packages.get(name).is_some_and(|package| package.other.is_some())
                         }
                         Action::Remove | Action::Uninstall | Action::Delete | Action::Outdate => false,

@@ -1,7 +1,7 @@
 //! The steps of what somebody asks for by name: whatever AUTOINSTALL says, and without a look at what it needs, which
 //! building does.
 
-use super::{Action, Reason, Stale, State, Step};
+use super::{Action, PackageState, Reason, Stale, Step};
 use crate::names::{Kernel, Name, Package};
 
 /// What is wanted of a package on a kernel.
@@ -26,18 +26,19 @@ pub enum Depth {
 
 /// The step that makes `package` what is wanted of it for `kernel`, where it is in `state`. `force`: although it is that
 /// already.
-pub fn requested(package: &Package, kernel: &Kernel, state: &State, want: Want, force: bool) -> Step {
+pub fn requested(package: &Package, kernel: &Kernel, state: &PackageState, want: Want, force: bool) -> Step {
     let build = match want {
         Want::Built => Action::BuildOnly,
         Want::Installed => Action::Build,
     };
     let asked = if force { Reason::Forced } else { Reason::Requested };
     let (action, reason) = match (state, want) {
-        (State::Stale { why, .. }, _) => (build, Reason::Stale(why.clone())),
-        (State::Installed, Want::Installed) if !force => (Action::Keep, Reason::Present),
-        (State::Installed | State::Built, Want::Installed) => (Action::Install, asked),
-        (State::Installed | State::Built, Want::Built) if !force => (Action::Keep, Reason::Built),
-        (State::Absent | State::Shared(_), _) | (State::Installed | State::Built, Want::Built) => (build, asked),
+        (PackageState::Stale { why, .. }, _) => (build, Reason::Stale(why.clone())),
+        (PackageState::Installed, Want::Installed) if !force => (Action::Keep, Reason::Present),
+        (PackageState::Installed | PackageState::Built, Want::Installed) => (Action::Install, asked),
+        (PackageState::Installed | PackageState::Built, Want::Built) if !force => (Action::Keep, Reason::Built),
+        (PackageState::Absent | PackageState::Shared(_), _)
+        | (PackageState::Installed | PackageState::Built, Want::Built) => (build, asked),
     };
     Step::new(package.clone(), kernel, action, reason)
 }
@@ -87,13 +88,13 @@ impl Step {
 
     /// What is still to be done of a step that builds or installs, now that nobody else works on the pair and it is in the
     /// state `now`.
-    pub fn again(&self, now: &State) -> Action {
-        let there = matches!(now, State::Built | State::Installed);
+    pub fn again(&self, now: &PackageState) -> Action {
+        let there = matches!(now, PackageState::Built | PackageState::Installed);
         match (self.action, &self.reason) {
             (action @ (Action::Build | Action::BuildOnly), Reason::Stale(_))
             | (action @ Action::BuildOnly, Reason::Forced) => action,
             (Action::BuildOnly, _) if there => Action::Keep,
-            (Action::Build | Action::Install, Reason::Requested) if *now == State::Installed => Action::Keep,
+            (Action::Build | Action::Install, Reason::Requested) if *now == PackageState::Installed => Action::Keep,
             (Action::Build, _) if there => Action::Install,
             (Action::Install, _) if !there => Action::Build,
             (action, _) => action,
@@ -109,28 +110,28 @@ mod tests {
         (Package::new("a", "1").unwrap(), Kernel::new("6.1", "x86_64").unwrap())
     }
 
-    fn step(state: &State, want: Want, force: bool) -> Step {
+    fn step(state: &PackageState, want: Want, force: bool) -> Step {
         let (package, kernel) = pair();
         requested(&package, &kernel, state, want, force)
     }
 
     #[test]
     fn what_is_asked_for_and_what_is_there() {
-        let stale = || State::Stale { why: Stale::Source, installed: true };
+        let stale = || PackageState::Stale { why: Stale::Source, installed: true };
         use Want::{Built, Installed};
         for (state, want, force, expected) in [
-            (State::Absent, Built, false, (Action::BuildOnly, Reason::Requested)),
-            (State::Absent, Installed, false, (Action::Build, Reason::Requested)),
-            (State::Absent, Built, true, (Action::BuildOnly, Reason::Forced)),
-            (State::Absent, Installed, true, (Action::Build, Reason::Forced)),
-            (State::Built, Built, false, (Action::Keep, Reason::Built)),
-            (State::Built, Built, true, (Action::BuildOnly, Reason::Forced)),
-            (State::Built, Installed, false, (Action::Install, Reason::Requested)),
-            (State::Built, Installed, true, (Action::Install, Reason::Forced)),
-            (State::Installed, Built, false, (Action::Keep, Reason::Built)),
-            (State::Installed, Built, true, (Action::BuildOnly, Reason::Forced)),
-            (State::Installed, Installed, false, (Action::Keep, Reason::Present)),
-            (State::Installed, Installed, true, (Action::Install, Reason::Forced)),
+            (PackageState::Absent, Built, false, (Action::BuildOnly, Reason::Requested)),
+            (PackageState::Absent, Installed, false, (Action::Build, Reason::Requested)),
+            (PackageState::Absent, Built, true, (Action::BuildOnly, Reason::Forced)),
+            (PackageState::Absent, Installed, true, (Action::Build, Reason::Forced)),
+            (PackageState::Built, Built, false, (Action::Keep, Reason::Built)),
+            (PackageState::Built, Built, true, (Action::BuildOnly, Reason::Forced)),
+            (PackageState::Built, Installed, false, (Action::Install, Reason::Requested)),
+            (PackageState::Built, Installed, true, (Action::Install, Reason::Forced)),
+            (PackageState::Installed, Built, false, (Action::Keep, Reason::Built)),
+            (PackageState::Installed, Built, true, (Action::BuildOnly, Reason::Forced)),
+            (PackageState::Installed, Installed, false, (Action::Keep, Reason::Present)),
+            (PackageState::Installed, Installed, true, (Action::Install, Reason::Forced)),
             (stale(), Built, false, (Action::BuildOnly, Reason::Stale(Stale::Source))),
             (stale(), Installed, false, (Action::Build, Reason::Stale(Stale::Source))),
         ] {
@@ -142,7 +143,7 @@ mod tests {
     #[test]
     fn under_the_lock_a_plan_is_looked_at_again() {
         use Want::{Built, Installed};
-        let states = [State::Absent, State::Built, State::Installed];
+        let states = [PackageState::Absent, PackageState::Built, PackageState::Installed];
         for want in [Built, Installed] {
             for before in &states {
                 for force in [false, true] {
@@ -161,7 +162,7 @@ mod tests {
         // What a reconciliation wants installed again is installed, whatever the link says.
         let (package, kernel) = pair();
         let again = Step { package, kernel, action: Action::Install, reason: Reason::Missing, after: Vec::new() };
-        assert_eq!(again.again(&State::Installed), Action::Install);
-        assert!(again.replaces() && !step(&State::Absent, Installed, false).replaces());
+        assert_eq!(again.again(&PackageState::Installed), Action::Install);
+        assert!(again.replaces() && !step(&PackageState::Absent, Installed, false).replaces());
     }
 }

@@ -10,9 +10,9 @@ fn kernel(release: &str) -> Kernel {
     Kernel::new(release, "x86_64").unwrap()
 }
 
-fn on(kernel: &Kernel, package: &str, state: State) -> PackageFacts {
+fn on(kernel: &Kernel, package: &str, state: PackageState) -> PackageInput {
     let (name, version) = package.split_once('/').unwrap();
-    PackageFacts {
+    PackageInput {
         package: Package::new(name, version).unwrap(),
         kernel: kernel.clone(),
         state,
@@ -24,10 +24,10 @@ fn on(kernel: &Kernel, package: &str, state: State) -> PackageFacts {
     }
 }
 
-fn facts(headers: HeadersState, packages: Vec<PackageFacts>) -> Facts {
-    Facts {
+fn facts(headers: HeadersState, packages: Vec<PackageInput>) -> PlanInput {
+    PlanInput {
         registered: packages.iter().map(|package| package.package.name.clone()).collect(),
-        kernels: vec![KernelFacts {
+        kernels: vec![KernelInput {
             kernel: kernel("6.1"),
             presence: Presence::Installed,
             headers,
@@ -37,7 +37,7 @@ fn facts(headers: HeadersState, packages: Vec<PackageFacts>) -> Facts {
     }
 }
 
-fn told(facts: &Facts) -> Vec<String> {
+fn told(facts: &PlanInput) -> Vec<String> {
     plan(facts)
         .steps
         .iter()
@@ -47,53 +47,53 @@ fn told(facts: &Facts) -> Vec<String> {
 
 #[test]
 fn a_shared_build_serves_while_there_are_no_headers() {
-    let shared = || vec![on(&kernel("6.1"), "a/1", State::Shared(Release::new("6.0").unwrap()))];
+    let shared = || vec![on(&kernel("6.1"), "a/1", PackageState::Shared(Release::new("6.0").unwrap()))];
     let missing = || HeadersState::Missing("x".into());
     assert_eq!(told(&facts(missing(), shared())), [r#"Keep a/1 Shared(Release("6.0")) []"#]);
     assert_eq!(told(&facts(HeadersState::Ready, shared())), ["Build a/1 Missing []"]);
     // What needs it is no worse off.
     let mut packages = shared();
-    packages.push(PackageFacts { depends: vec![name("a")], ..on(&kernel("6.1"), "b/1", State::Absent) });
+    packages.push(PackageInput { depends: vec![name("a")], ..on(&kernel("6.1"), "b/1", PackageState::Absent) });
     assert_eq!(told(&facts(missing(), packages))[1], r#"Wait b/1 Headers("x") []"#);
 }
 
 #[test]
 fn each_state_has_its_step() {
     let k = kernel("6.1");
-    let stale = |installed| State::Stale { why: Stale::Kernel, installed };
+    let stale = |installed| PackageState::Stale { why: Stale::Kernel, installed };
     let table = [
-        (on(&k, "a/1", State::Absent), r"Build a/1 Missing []"),
-        (on(&k, "a/1", State::Built), r"Install a/1 Missing []"),
-        (on(&k, "a/1", State::Installed), r"Keep a/1 Present []"),
+        (on(&k, "a/1", PackageState::Absent), r"Build a/1 Missing []"),
+        (on(&k, "a/1", PackageState::Built), r"Install a/1 Missing []"),
+        (on(&k, "a/1", PackageState::Installed), r"Keep a/1 Present []"),
         (on(&k, "a/1", stale(true)), r"Build a/1 Stale(Kernel) []"),
         (on(&k, "a/1", stale(false)), r"Build a/1 Stale(Kernel) []"),
         (
-            PackageFacts { other: Some(Version::new("0").unwrap()), ..on(&k, "a/1", State::Absent) },
+            PackageInput { other: Some(Version::new("0").unwrap()), ..on(&k, "a/1", PackageState::Absent) },
             r#"Build a/1 Newer(Version("0")) []"#,
         ),
         (
-            on(&k, "a/1", State::Stale { why: Stale::Signature("x".into()), installed: true }),
+            on(&k, "a/1", PackageState::Stale { why: Stale::Signature("x".into()), installed: true }),
             r#"Sign a/1 Stale(Signature("x")) []"#,
         ),
         (
-            on(&k, "a/1", State::Stale { why: Stale::Unsigned("x".into()), installed: true }),
+            on(&k, "a/1", PackageState::Stale { why: Stale::Unsigned("x".into()), installed: true }),
             r#"Build a/1 Stale(Unsigned("x")) []"#,
         ),
-        (PackageFacts { wish: Wish::Manual, ..on(&k, "a/1", State::Absent) }, "Skip a/1 Manual []"),
-        (PackageFacts { wish: Wish::Manual, ..on(&k, "a/1", State::Built) }, "Skip a/1 Manual []"),
-        (PackageFacts { wish: Wish::Manual, ..on(&k, "a/1", stale(true)) }, "Build a/1 Stale(Kernel) []"),
+        (PackageInput { wish: Wish::Manual, ..on(&k, "a/1", PackageState::Absent) }, "Skip a/1 Manual []"),
+        (PackageInput { wish: Wish::Manual, ..on(&k, "a/1", PackageState::Built) }, "Skip a/1 Manual []"),
+        (PackageInput { wish: Wish::Manual, ..on(&k, "a/1", stale(true)) }, "Build a/1 Stale(Kernel) []"),
         (
-            PackageFacts { wish: Wish::Excluded("x".into()), ..on(&k, "a/1", State::Absent) },
+            PackageInput { wish: Wish::Excluded("x".into()), ..on(&k, "a/1", PackageState::Absent) },
             r#"Skip a/1 Excluded("x") []"#,
         ),
         (
-            PackageFacts { wish: Wish::Unusable("x".into()), ..on(&k, "a/1", State::Absent) },
+            PackageInput { wish: Wish::Unusable("x".into()), ..on(&k, "a/1", PackageState::Absent) },
             r#"Fail a/1 Unusable("x") []"#,
         ),
         (
-            PackageFacts {
+            PackageInput {
                 known_failure: Some(KnownFailure { code: 10, why: "x".into() }),
-                ..on(&k, "a/1", State::Absent)
+                ..on(&k, "a/1", PackageState::Absent)
             },
             r#"Fail a/1 KnownFailure(10, "x") []"#,
         ),
@@ -106,7 +106,11 @@ fn each_state_has_its_step() {
 #[test]
 fn without_headers_what_is_built_is_installed_and_the_rest_waits() {
     let k = kernel("6.1");
-    let packages = vec![on(&k, "a/1", State::Absent), on(&k, "b/1", State::Built), on(&k, "c/1", State::Installed)];
+    let packages = vec![
+        on(&k, "a/1", PackageState::Absent),
+        on(&k, "b/1", PackageState::Built),
+        on(&k, "c/1", PackageState::Installed),
+    ];
     assert_eq!(
         told(&facts(HeadersState::Missing("h".into()), packages)),
         [r#"Wait a/1 Headers("h") []"#, "Install b/1 Missing []", "Keep c/1 Present []"]
@@ -119,8 +123,8 @@ fn without_headers_nothing_else_is_the_reason() {
     let k = kernel("6.1");
     for depends in ["a", "ghost"] {
         let packages = vec![
-            on(&k, "a/1", State::Absent),
-            PackageFacts { depends: vec![name(depends)], ..on(&k, "b/1", State::Absent) },
+            on(&k, "a/1", PackageState::Absent),
+            PackageInput { depends: vec![name(depends)], ..on(&k, "b/1", PackageState::Absent) },
         ];
         let expected = [r#"Wait a/1 Headers("h") []"#, r#"Wait b/1 Headers("h") []"#];
         assert_eq!(told(&facts(HeadersState::Missing("h".into()), packages)), expected);
@@ -130,19 +134,19 @@ fn without_headers_nothing_else_is_the_reason() {
 #[test]
 fn dependencies_come_first_and_fail_for_those_who_need_them() {
     let k = kernel("6.1");
-    let needs = |package: &str, state, what: &[&str]| PackageFacts {
+    let needs = |package: &str, state, what: &[&str]| PackageInput {
         depends: what.iter().map(|text| name(text)).collect(),
         ..on(&k, package, state)
     };
     let packages = vec![
-        needs("a/1", State::Absent, &["z"]),
-        needs("b/1", State::Absent, &["ghost"]),
-        needs("c/1", State::Absent, &["d"]),
-        needs("d/1", State::Absent, &["c"]),
-        needs("e/1", State::Absent, &["m"]),
-        PackageFacts { wish: Wish::Manual, ..on(&k, "m/1", State::Absent) },
-        PackageFacts { follows: true, ..needs("y/1", State::Installed, &["z"]) },
-        on(&k, "z/1", State::Absent),
+        needs("a/1", PackageState::Absent, &["z"]),
+        needs("b/1", PackageState::Absent, &["ghost"]),
+        needs("c/1", PackageState::Absent, &["d"]),
+        needs("d/1", PackageState::Absent, &["c"]),
+        needs("e/1", PackageState::Absent, &["m"]),
+        PackageInput { wish: Wish::Manual, ..on(&k, "m/1", PackageState::Absent) },
+        PackageInput { follows: true, ..needs("y/1", PackageState::Installed, &["z"]) },
+        on(&k, "z/1", PackageState::Absent),
     ];
     assert_eq!(
         told(&facts(HeadersState::Ready, packages)),
@@ -162,14 +166,14 @@ fn dependencies_come_first_and_fail_for_those_who_need_them() {
 #[test]
 fn a_removed_kernel_is_cleaned_up() {
     let k = kernel("5.10");
-    let facts = Facts {
-        kernels: vec![KernelFacts {
+    let facts = PlanInput {
+        kernels: vec![KernelInput {
             kernel: k,
             presence: Presence::Gone,
             headers: HeadersState::Ready,
             leftovers: vec![Package::new("a", "1").unwrap()],
         }],
-        ..Facts::default()
+        ..PlanInput::default()
     };
     assert_eq!(told(&facts), ["Remove a/1 Orphaned []"]);
 }
@@ -218,8 +222,9 @@ impl Machine {
         self.carry_out();
     }
 
-    fn facts(&self) -> Facts {
-        let mut facts = Facts { registered: self.packages.keys().map(|text| name(text)).collect(), ..Facts::default() };
+    fn facts(&self) -> PlanInput {
+        let mut facts =
+            PlanInput { registered: self.packages.keys().map(|text| name(text)).collect(), ..PlanInput::default() };
         for release in self.kernels.keys() {
             let headers =
                 if self.headers.contains(release) { HeadersState::Ready } else { HeadersState::Missing(String::new()) };
@@ -228,9 +233,13 @@ impl Machine {
                 let newest = *versions.last().unwrap();
                 let there = self.installed.get(&(release.clone(), package.clone()));
                 let state = match there {
-                    Some((version, build)) if *version == newest && *build == self.kernels[release] => State::Installed,
-                    Some((version, _)) if *version == newest => State::Stale { why: Stale::Kernel, installed: true },
-                    _ => State::Absent,
+                    Some((version, build)) if *version == newest && *build == self.kernels[release] => {
+                        PackageState::Installed
+                    }
+                    Some((version, _)) if *version == newest => {
+                        PackageState::Stale { why: Stale::Kernel, installed: true }
+                    }
+                    _ => PackageState::Absent,
                 };
                 let other = there
                     .filter(|(version, _)| *version != newest)
@@ -242,14 +251,14 @@ impl Machine {
                     _ => Wish::Install,
                 };
                 let depends = if package == "child" { vec![name("parent")] } else { Vec::new() };
-                facts.packages.push(PackageFacts {
+                facts.packages.push(PackageInput {
                     other,
                     wish,
                     depends,
                     ..on(&k, &format!("{package}/{newest}"), state)
                 });
             }
-            facts.kernels.push(KernelFacts {
+            facts.kernels.push(KernelInput {
                 kernel: k,
                 presence: Presence::Installed,
                 headers,
@@ -266,7 +275,7 @@ impl Machine {
             let of = self.installed.iter().filter(|((on, _), _)| on == release);
             let leftovers =
                 of.map(|((_, name), (version, _))| Package::new(name, &version.to_string()).unwrap()).collect();
-            facts.kernels.push(KernelFacts {
+            facts.kernels.push(KernelInput {
                 kernel: kernel(release),
                 presence: Presence::Gone,
                 headers: HeadersState::Ready,

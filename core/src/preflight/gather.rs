@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::{Facts, Incoming, KernelFacts, PackageFacts, Packages, Prospect, Room, Taker, module_of};
+use super::{ExpectedPackage, Incoming, LowSpace, NewKernel, Packages, Prediction, PreflightInput, Taker, module_of};
 use crate::conf::Wish;
 use crate::context::Context;
 use crate::error::Error;
@@ -31,7 +31,7 @@ struct Wanted<'a> {
 }
 
 /// Gathers the facts.
-pub(super) fn facts(ctx: &Context, incoming: &Incoming) -> Result<Facts, Error> {
+pub(super) fn facts(ctx: &Context, incoming: &Incoming) -> Result<PreflightInput, Error> {
     let walk = walk::walk(&ctx.trees, &Filter::default());
     let wanted = wanted(newest(ctx, &walk), &incoming.packages);
     let learnt = facts::Facts::new(ctx);
@@ -42,12 +42,12 @@ pub(super) fn facts(ctx: &Context, incoming: &Incoming) -> Result<Facts, Error> 
         let known = learnt.kernel(&Kernel { release: release.clone(), arch })?;
         let mut packages = Vec::new();
         for wanted in &wanted {
-            let prospect = prospect(ctx, &learnt, &known, wanted, incoming.by_hand);
-            packages.extend(prospect.map(|prospect| PackageFacts {
+            let prediction = prediction(ctx, &learnt, &known, wanted, incoming.by_hand);
+            packages.extend(prediction.map(|prediction| ExpectedPackage {
                 label: wanted.label.clone(),
                 name: wanted.name.clone(),
                 wish: Wish::of(&ctx.trees, &wanted.name),
-                prospect,
+                prediction,
             }));
         }
         // Where rpm distributions keep them; the link to them comes with the kernel.
@@ -56,7 +56,7 @@ pub(super) fn facts(ctx: &Context, incoming: &Incoming) -> Result<Facts, Error> 
             let advice = headers_package::advise(&ctx.distribution, &release, &ctx.trees.modules_dir(&release));
             advice.command.unwrap_or(advice.text)
         };
-        kernels.push(KernelFacts {
+        kernels.push(NewKernel {
             has_headers: incoming.headers.contains(&release) || known.headers.is_ok() || elsewhere.is_dir(),
             headers: coming.headers.clone().unwrap_or_else(advice),
             packages,
@@ -66,7 +66,7 @@ pub(super) fn facts(ctx: &Context, incoming: &Incoming) -> Result<Facts, Error> 
     let room = if kernels.is_empty() { Vec::new() } else { room(ctx, &walk, incoming) };
     // Any package that has not been looked into may bring another version.
     let uncertain = incoming.again && !incoming.packages.unread.is_empty();
-    Ok(Facts { policy: ctx.framework.policy, kernels, room, uncertain })
+    Ok(PreflightInput { policy: ctx.framework.policy, kernels, room, uncertain })
 }
 
 /// The newest version of each registered package that nothing is about to take the place of.
@@ -114,39 +114,39 @@ fn wanted<'a>(registered: Vec<&'a PackageEntry>, packages: &Packages) -> Vec<Wan
 }
 
 /// What is to be expected of a package; `None` if nobody expects anything.
-fn prospect(
+fn prediction(
     ctx: &Context,
     learnt: &facts::Facts<'_>,
     kernel: &facts::KernelFacts,
     wanted: &Wanted<'_>,
     by_hand: bool,
-) -> Option<Prospect> {
-    let Some(entry) = wanted.registered else { return Some(Prospect::Builds) };
+) -> Option<Prediction> {
+    let Some(entry) = wanted.registered else { return Some(Prediction::Builds) };
     let package = &entry.package;
     let evaluated = match learnt.evaluate(package, kernel, None, false) {
         Ok(evaluated) => evaluated,
-        Err(_) if wanted.comes => return Some(Prospect::Builds),
-        Err(error) => return Some(Prospect::Unusable(Error::from(error).lines().join(" "))),
+        Err(_) if wanted.comes => return Some(Prediction::Builds),
+        Err(error) => return Some(Prediction::Unusable(Error::from(error).lines().join(" "))),
     };
     if !evaluated.conf.autoinstall && !by_hand {
         return None;
     }
     // What comes anew may be meant for the kernel, and build.
     if wanted.comes {
-        return Some(Prospect::Builds);
+        return Some(Prediction::Builds);
     }
     if evaluated.recipe.is_excluded() {
         let why: Vec<_> = evaluated.recipe.excluded_wholly.iter().map(ToString::to_string).collect();
         // What no kernel was ever meant for is missed by nobody.
         let missed = entry.built.iter().any(|built| built.installed) || !is_skipped_elsewhere(ctx, package);
         let required = Wish::of(&ctx.trees, &package.name) == Wish::Required;
-        return (missed || required).then(|| Prospect::Excluded(why.join("; ")));
+        return (missed || required).then(|| Prediction::Excluded(why.join("; ")));
     }
     match Record::load(&ctx.trees, package, &kernel.kernel) {
         Ok(Some(Record { outcome: Outcome::Failed { diagnostic, step, .. }, .. })) => {
-            Some(Prospect::Failed(diagnostic.unwrap_or_else(|| format!("{step} failed"))))
+            Some(Prediction::Failed(diagnostic.unwrap_or_else(|| format!("{step} failed"))))
         }
-        _ => Some(Prospect::Builds),
+        _ => Some(Prediction::Builds),
     }
 }
 
@@ -157,7 +157,7 @@ fn is_skipped_elsewhere(ctx: &Context, package: &Package) -> bool {
 
 /// The file systems that lack room for the modules of the kernels that come, by what those of the fullest kernel take;
 /// for the packages, which go where the modules are; and for kernels in /boot.
-fn room(ctx: &Context, walk: &Walk, incoming: &Incoming) -> Vec<Room> {
+fn room(ctx: &Context, walk: &Walk, incoming: &Incoming) -> Vec<LowSpace> {
     let mut sizes: Vec<(&Kernel, u64)> = Vec::new();
     let stays = |entry: &&PackageEntry| !incoming.packages.takes_out(entry.package.name.as_str());
     for entry in walk.packages.iter().filter(stays) {
@@ -186,7 +186,7 @@ fn room(ctx: &Context, walk: &Walk, incoming: &Incoming) -> Vec<Room> {
         let shared = by == Taker::Builds && incoming.bytes > 0 && device(dir) == device(install);
         let (needed, by) =
             if shared { (needed.saturating_add(incoming.bytes), Taker::PackagesAndBuilds) } else { (needed, by) };
-        (free < needed).then(|| Room { dir: ctx.trees.shown(dir), free, needed, by })
+        (free < needed).then(|| LowSpace { dir: ctx.trees.shown(dir), free, needed, by })
     })
     .collect()
 }

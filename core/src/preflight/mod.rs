@@ -95,20 +95,20 @@ fn named_for(name: &str, module: &str) -> bool {
 
 /// What is known before a transaction, as far as the judgement depends on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct PreflightInput {
     /// The system's policy.
     pub policy: Policy,
     /// The kernels that come.
-    pub kernels: Vec<KernelFacts>,
+    pub kernels: Vec<NewKernel>,
     /// File systems with less room than is needed.
-    pub room: Vec<Room>,
+    pub room: Vec<LowSpace>,
     /// What is known of the packages that are here may be void, since others may come.
     pub uncertain: bool,
 }
 
 /// A kernel that comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KernelFacts {
+pub struct NewKernel {
     /// Its release.
     pub release: Release,
     /// Whether its headers are here or come with it.
@@ -116,12 +116,12 @@ pub struct KernelFacts {
     /// What would bring them: a command, perhaps with an explanation before it.
     pub headers: String,
     /// The packages that it should have modules of.
-    pub packages: Vec<PackageFacts>,
+    pub packages: Vec<ExpectedPackage>,
 }
 
 /// A package that a kernel should have modules of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackageFacts {
+pub struct ExpectedPackage {
     /// What it is called: name and version, or the name of the package that brings it.
     pub label: String,
     /// Its name.
@@ -129,12 +129,12 @@ pub struct PackageFacts {
     /// How much the administrator cares.
     pub wish: Wish,
     /// What is to be expected.
-    pub prospect: Prospect,
+    pub prediction: Prediction,
 }
 
 /// What is to be expected of a package on a kernel that comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Prospect {
+pub enum Prediction {
     /// It will be built, for all that is known.
     Builds,
     /// It says itself that it is not meant for the kernel.
@@ -147,7 +147,7 @@ pub enum Prospect {
 
 /// A file system with too little room: a guess, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Room {
+pub struct LowSpace {
     /// A directory in it, inside the root.
     pub dir: PathBuf,
     /// How much is free.
@@ -181,7 +181,7 @@ pub enum What {
     /// A dkms.conf can't be used.
     Unusable(String),
     /// A file system has not the room that may be needed.
-    NoRoom(Room),
+    LowSpace(LowSpace),
 }
 
 /// One thing that will go wrong.
@@ -227,7 +227,7 @@ pub fn stops(what: &What, wish: Wish, policy: Policy) -> bool {
             Wish::Required => true,
         },
         What::Excluded(_) => wish == Wish::Required,
-        What::Unusable(_) | What::NoRoom(_) => false,
+        What::Unusable(_) | What::LowSpace(_) => false,
     }
 }
 
@@ -240,9 +240,9 @@ pub fn look(ctx: &Context, incoming: &Incoming) -> Result<Verdict, Error> {
 }
 
 /// What will go wrong, given the facts.
-pub fn judge(facts: &Facts) -> Verdict {
+pub fn judge(facts: &PreflightInput) -> Verdict {
     let (mut no_headers, mut others) = (Vec::new(), Vec::new());
-    let setting = |what: &What, package: &PackageFacts| {
+    let setting = |what: &What, package: &ExpectedPackage| {
         stops(what, package.wish, facts.policy).then(|| match package.wish {
             Wish::Required => format!("DKMS_POLICY=required in /etc/dkms/{}.conf", package.name),
             Wish::Optional | Wish::Wanted => "policy=fail in /etc/dkms/framework.conf".to_owned(),
@@ -252,16 +252,16 @@ pub fn judge(facts: &Facts) -> Verdict {
     for kernel in &facts.kernels {
         let mut lacking = Vec::new();
         for package in &kernel.packages {
-            let (what, mend) = match &package.prospect {
-                Prospect::Builds => (None, None),
-                Prospect::Excluded(why) => (Some(What::Excluded(why.clone())), None),
-                Prospect::Failed(why) => {
+            let (what, mend) = match &package.prediction {
+                Prediction::Builds => (None, None),
+                Prediction::Excluded(why) => (Some(What::Excluded(why.clone())), None),
+                Prediction::Failed(why) => {
                     let mend = format!("dkms status {} --long", package.label);
                     (Some(What::Failed(why.clone())), Some(mend))
                 }
-                Prospect::Unusable(why) => (Some(What::Unusable(why.clone())), None),
+                Prediction::Unusable(why) => (Some(What::Unusable(why.clone())), None),
             };
-            if !matches!(package.prospect, Prospect::Excluded(_)) {
+            if !matches!(package.prediction, Prediction::Excluded(_)) {
                 lacking.push(package);
             }
             others.extend(what.map(|what| Finding {
@@ -288,7 +288,7 @@ pub fn judge(facts: &Facts) -> Verdict {
     }
     let room = facts.room.iter().filter(|room| builds || room.by == Taker::Kernel);
     others.extend(room.map(|room| Finding {
-        what: What::NoRoom(room.clone()),
+        what: What::LowSpace(room.clone()),
         kernel: None,
         packages: Vec::new(),
         mend: None,
@@ -311,7 +311,7 @@ impl fmt::Display for Finding {
                 write!(f, "{packages} is not meant for kernel {kernel}, which will lack its modules: {why}")?;
             }
             What::Unusable(why) => write!(f, "{packages} can't be judged for kernel {kernel}: {why}")?,
-            What::NoRoom(room) => {
+            What::LowSpace(room) => {
                 let by = match room.by {
                     Taker::Builds => "building modules takes",
                     Taker::PackagesAndBuilds => "the transaction and building modules take",

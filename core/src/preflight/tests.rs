@@ -105,7 +105,7 @@ fn no_room_is_needed_where_nothing_is_built() {
     let mut much = Incoming { bytes: u64::MAX / 2, ..incoming(&[]) };
     let room = |ctx: &Context, incoming: &Incoming| {
         let findings = look(ctx, incoming).unwrap().findings;
-        findings.iter().any(|finding| matches!(finding.what, What::NoRoom(_)))
+        findings.iter().any(|finding| matches!(finding.what, What::LowSpace(_)))
     };
     assert!(!room(&excluded, &much));
     assert!(room(&failed, &much));
@@ -145,24 +145,24 @@ fn the_first_module_package_of_a_system_counts_by_its_name() {
 
 #[test]
 fn findings_name_what_to_do() {
-    let package = |label: &str, prospect| PackageFacts {
+    let package = |label: &str, prediction| ExpectedPackage {
         label: label.to_owned(),
         name: Name::new(label.split('/').next().unwrap()).unwrap(),
         wish: Wish::Required,
-        prospect,
+        prediction,
     };
-    let kernel = |has_headers, packages| KernelFacts {
+    let kernel = |has_headers, packages| NewKernel {
         release: release(),
         has_headers,
         headers: "dnf install kernel-devel-7.2-1".into(),
         packages,
     };
-    let room = |by| Room { dir: "/var/lib/dkms".into(), free: 3 << 20, needed: 16 << 20, by };
-    let verdict = judge(&Facts {
+    let room = |by| LowSpace { dir: "/var/lib/dkms".into(), free: 3 << 20, needed: 16 << 20, by };
+    let verdict = judge(&PreflightInput {
         policy: Policy::Warn,
         kernels: vec![
-            kernel(true, vec![package("c/1", Prospect::Failed("no_such_thing".into()))]),
-            kernel(false, vec![package("a/1", Prospect::Builds), package("b/2", Prospect::Builds)]),
+            kernel(true, vec![package("c/1", Prediction::Failed("no_such_thing".into()))]),
+            kernel(false, vec![package("a/1", Prediction::Builds), package("b/2", Prediction::Builds)]),
         ],
         room: vec![room(Taker::Builds), room(Taker::PackagesAndBuilds)],
         uncertain: false,

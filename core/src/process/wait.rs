@@ -154,21 +154,21 @@ fn timespec(time: Duration) -> Timespec {
 /// Reads `from` to its end, and copies it to a file, and to our standard output if that is said.
 fn collect(from: impl Read, copy: Option<(File, bool)>) -> io::Result<Vec<u8>> {
     let Some((mut file, shown)) = copy else { return read_bounded(from, |_| {}) };
-    let mut told = false;
-    let mut room = LONGEST_LOG;
+    let mut warned = false;
+    let mut left = LONGEST_LOG;
     let tee = |bytes: &[u8]| {
-        let (kept, cut) = bytes.split_at(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
-        room -= kept.len() as u64;
+        let (kept, cut) = bytes.split_at(bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
+        left -= kept.len() as u64;
         let written = file.write_all(kept).and_then(|()| {
-            if cut.is_empty() || told {
+            if cut.is_empty() || warned {
                 Ok(())
             } else {
                 Err(io::Error::other(format!("it is longer than {} MiB", LONGEST_LOG >> 20)))
             }
         });
         // A full disk stops the task itself, if anything has to.
-        if let (Err(error), false) = (written, told) {
-            told = true;
+        if let (Err(error), false) = (written, warned) {
+            warned = true;
             log::warn!("the log is not complete: {error}");
             let _ = writeln!(file, "\n# not complete from here on: {error}");
         }

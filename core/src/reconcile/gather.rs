@@ -16,10 +16,10 @@ use crate::kernel::identity::{Match, headers_match};
 use crate::kernel::installed;
 use crate::kernel::version;
 use crate::names::{Kernel, Name, Package, Release};
-use crate::plan::{self, HeadersState, KnownFailure, PackageFacts, Presence, Registering, Stale, State, Wish};
+use crate::plan::{self, HeadersState, KnownFailure, PackageInput, PackageState, Presence, Registering, Stale, Wish};
 use crate::reconcile::superseded::{self, Mark};
 use crate::run::Session;
-use crate::sign::state::{Prospect, Verdict, judge};
+use crate::sign::state::{ExpectedSigning, Verdict, judge};
 use crate::sign::will_load;
 use crate::tree::manifest::{Installed, InstalledFile, KernelManifest, Manifest, Provenance};
 use crate::tree::record::{Outcome, Record};
@@ -29,7 +29,7 @@ use crate::tree::walk::{self, Built, Filter, PackageEntry, Source, Walk};
 #[derive(Debug)]
 pub(super) struct Gathered {
     /// As they are when `before` is done.
-    pub(super) facts: plan::Facts,
+    pub(super) facts: plan::PlanInput,
     pub(super) before: Before,
     /// Packages whose source is gone, and entries that can't be read, in words.
     pub(super) broken: Vec<String>,
@@ -117,9 +117,9 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
     let anew = before.anew();
     let shared = weak::links::shared_when_tidy(&ctx.trees);
     let mut gathered = Gathered {
-        facts: plan::Facts {
+        facts: plan::PlanInput {
             registered: walk.packages.iter().map(|entry| entry.package.name.clone()).collect(),
-            ..plan::Facts::default()
+            ..plan::PlanInput::default()
         },
         before,
         broken,
@@ -129,7 +129,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
     for (kernel, presence) in kernels(session, scope, &walk, &mut gathered.leftovers)? {
         if presence == Presence::Gone {
             let leftovers = active_for(&walk, &kernel);
-            gathered.facts.kernels.push(plan::KernelFacts {
+            gathered.facts.kernels.push(plan::KernelInput {
                 kernel,
                 presence,
                 headers: HeadersState::Ready,
@@ -138,7 +138,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
             continue;
         }
         let facts = session.facts.kernel(&kernel)?;
-        gathered.facts.kernels.push(plan::KernelFacts {
+        gathered.facts.kernels.push(plan::KernelInput {
             kernel: kernel.clone(),
             presence,
             headers: headers(session, &facts),
@@ -152,7 +152,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
             shared: &shared,
             sources: &sources,
             anew: &anew,
-            prospect: std::cell::OnceCell::new(),
+            expected_signing: std::cell::OnceCell::new(),
             how,
         };
         gathered.notes.extend(looker.replaced());
@@ -308,13 +308,13 @@ struct Gatherer<'a> {
     /// Those of them that a package manager has brought anew, perhaps with another content.
     anew: &'a BTreeMap<Package, PathBuf>,
     /// How modules for this kernel are signed, once somebody asks.
-    prospect: std::cell::OnceCell<Prospect>,
+    expected_signing: std::cell::OnceCell<ExpectedSigning>,
     how: How<'a>,
 }
 
 impl Gatherer<'_> {
     /// The facts of the newest usable version of `name`; `None` if there is none.
-    fn package(&self, name: &Name, entries: &[&PackageEntry]) -> Result<Option<PackageFacts>, Error> {
+    fn package(&self, name: &Name, entries: &[&PackageEntry]) -> Result<Option<PackageInput>, Error> {
         let kernel = &self.facts.kernel;
         let built_here = |entry: &PackageEntry| entry.built.iter().find(|built| built.kernel == *kernel).cloned();
         let usable = |entry: &&&PackageEntry| entry.source == Source::Added || built_here(entry).is_some();
@@ -328,7 +328,7 @@ impl Gatherer<'_> {
             .or_else(|| self.beside.find_name(name, &kernel.arch).map(|entry| entry.package.version.clone()))
             .filter(|version| *version != package.version);
         let (state, known) = self.state(package, built_here(entry).as_ref())?;
-        let mut facts = PackageFacts {
+        let mut facts = PackageInput {
             package: package.clone(),
             kernel: kernel.clone(),
             state,
@@ -338,7 +338,7 @@ impl Gatherer<'_> {
             follows: false,
             known_failure: None,
         };
-        if facts.state == State::Installed {
+        if facts.state == PackageState::Installed {
             if let Some(known) = known.filter(|known| !known.provenance.build_depends.is_empty()) {
                 facts.depends =
                     known.provenance.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok()).collect();
@@ -346,12 +346,12 @@ impl Gatherer<'_> {
                 if let Some(manifest) = manifest.filter(|manifest| manifest.build_depends_rebuild) {
                     facts.follows = true;
                     if let Some(name) = dependants::outdated(self.session.ctx, &self.beside, &manifest, None) {
-                        facts.state = State::Stale { why: Stale::Dependency(name), installed: true };
+                        facts.state = PackageState::Stale { why: Stale::Dependency(name), installed: true };
                     }
                 }
             }
         }
-        if facts.state == State::Installed {
+        if facts.state == PackageState::Installed {
             return Ok(Some(facts));
         }
         self.ask(&mut facts, entry.source == Source::Added);
@@ -384,7 +384,7 @@ impl Gatherer<'_> {
     }
 
     /// Asks dkms.conf what it wants.
-    fn ask(&self, facts: &mut PackageFacts, added: bool) {
+    fn ask(&self, facts: &mut PackageInput, added: bool) {
         if !added {
             facts.wish = Wish::Manual;
             return;
@@ -410,7 +410,7 @@ impl Gatherer<'_> {
         }
     }
 
-    fn state(&self, package: &Package, built: Option<&Built>) -> Result<(State, Option<&Installed>), Error> {
+    fn state(&self, package: &Package, built: Option<&Built>) -> Result<(PackageState, Option<&Installed>), Error> {
         let ctx = self.session.ctx;
         let kernel = &self.facts.kernel;
         let known = self.beside.find(package, &kernel.arch);
@@ -420,15 +420,15 @@ impl Gatherer<'_> {
             let shared = || self.shared.get(package)?.iter().find(|(shares, _)| shares == kernel);
             let state = match (there, shared()) {
                 (Some(there), _) => match self.staleness(&there.provenance, self.marked.contains(package)) {
-                    Some(why) => State::Stale { why, installed: true },
+                    Some(why) => PackageState::Stale { why, installed: true },
                     // Where it can't be built, it is better than none.
                     None => match self.signature(there)?.filter(|_| self.facts.headers.is_ok()) {
-                        Some(why) => State::Stale { why: Stale::Unsigned(why), installed: true },
-                        None => State::Installed,
+                        Some(why) => PackageState::Stale { why: Stale::Unsigned(why), installed: true },
+                        None => PackageState::Installed,
                     },
                 },
-                (None, Some((_, from))) => State::Shared(from.clone()),
-                (None, None) => State::Absent,
+                (None, Some((_, from))) => PackageState::Shared(from.clone()),
+                (None, None) => PackageState::Absent,
             };
             return Ok((state, known));
         };
@@ -436,7 +436,7 @@ impl Gatherer<'_> {
         let anew = self.anew.get(package).map(|source| ctx.trees.outer(source));
         let outdated = anew.is_some_and(|source| superseded::is_of_other(ctx, package, kernel, &source));
         if outdated || superseded::is_outdated(ctx, package, kernel) {
-            return Ok((State::Stale { why: Stale::Source, installed }, known));
+            return Ok((PackageState::Stale { why: Stale::Source, installed }, known));
         }
         let marked = self.marked.contains(package);
         if installed {
@@ -444,11 +444,11 @@ impl Gatherer<'_> {
                 let why = self.staleness(&known.provenance, marked);
                 return Ok((
                     match why {
-                        Some(why) => State::Stale { why, installed },
-                        None if !self.files_are_there(known) => State::Built,
+                        Some(why) => PackageState::Stale { why, installed },
+                        None if !self.files_are_there(known) => PackageState::Built,
                         None => match self.signature(known)? {
-                            Some(why) => State::Stale { why: Stale::Signature(why), installed },
-                            None => State::Installed,
+                            Some(why) => PackageState::Stale { why: Stale::Signature(why), installed },
+                            None => PackageState::Installed,
                         },
                     },
                     Some(known),
@@ -458,31 +458,33 @@ impl Gatherer<'_> {
         let Some(manifest) = artefact::manifest(ctx, package, kernel)? else {
             // The classic's: nothing tells whether it is stale but what its kernel's upgrade left.
             return Ok(match (marked, installed) {
-                (true, _) => (State::Stale { why: Stale::Kernel, installed }, None),
-                (false, true) => (State::Installed, None),
-                (false, false) => (State::Built, None),
+                (true, _) => (PackageState::Stale { why: Stale::Kernel, installed }, None),
+                (false, true) => (PackageState::Installed, None),
+                (false, false) => (PackageState::Built, None),
             });
         };
         let why = self.staleness(&manifest.provenance, marked);
         Ok(match why {
-            Some(why) => (State::Stale { why, installed }, None),
+            Some(why) => (PackageState::Stale { why, installed }, None),
             // Another /lib/modules than the one that the tree speaks of has none of it: after a rollback, for one.
-            None if installed && self.modules_are_there(&manifest) => (State::Installed, None),
-            None => (State::Built, None),
+            None if installed && self.modules_are_there(&manifest) => (PackageState::Installed, None),
+            None => (PackageState::Built, None),
         })
     }
 
     /// Why the installed modules' signatures are not those that would be made now. A key that would have to
     /// be made first is no reason: where that fails, it would fail at every look.
     fn signature(&self, known: &Installed) -> Result<Option<String>, Error> {
-        if self.prospect.get().is_none() {
-            let _ = self.prospect.set(will_load::of_kernel(&self.session.facts, &self.facts.kernel)?);
+        if self.expected_signing.get().is_none() {
+            let _ = self.expected_signing.set(will_load::of_kernel(&self.session.facts, &self.facts.kernel)?);
         }
-        Ok(match self.prospect.get() {
-            Some(prospect @ Prospect::Key { .. }) => match judge(known.provenance.signer.as_ref(), prospect) {
-                Verdict::Resign(why) => Some(why),
-                Verdict::Fine => None,
-            },
+        Ok(match self.expected_signing.get() {
+            Some(expected_signing @ ExpectedSigning::Key { .. }) => {
+                match judge(known.provenance.signer.as_ref(), expected_signing) {
+                    Verdict::Resign(why) => Some(why),
+                    Verdict::Fine => None,
+                }
+            }
             _ => None,
         })
     }

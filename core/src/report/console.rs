@@ -170,11 +170,11 @@ fn with_time(text: &str, elapsed: Duration, width: usize) -> String {
     format!("{}{time}", cut(text, width.saturating_sub(time.len() + 1)))
 }
 
-fn cut(text: &str, room: usize) -> String {
-    if text.chars().count() <= room {
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
         return text.to_owned();
     }
-    text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
 impl Reporter for Console {

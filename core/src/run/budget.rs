@@ -15,11 +15,11 @@ pub struct Budget {
     total: usize,
     /// Two builds that each wait for several tokens must not hold halves: one collects at a time.
     collecting: Mutex<()>,
-    state: Mutex<State>,
+    state: Mutex<Count>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Count {
     /// Tokens held through us, those of a collection under way included.
     held: usize,
     /// Builds that hold theirs.
@@ -81,12 +81,12 @@ impl Budget {
         failure.map_or(Ok(tokens), |error| Err(error.into()))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Count> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets the number of free tokens right, if that was asked for. Nothing runs.
-    fn recount(&self, state: &mut State) {
+    fn recount(&self, state: &mut Count) {
         if !std::mem::take(&mut state.recount) {
             return;
         }

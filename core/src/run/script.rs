@@ -32,27 +32,27 @@ pub fn find(
 ) -> Option<Script> {
     let file = line.split_whitespace().next()?;
     let state = |dir: &Path| match std::fs::metadata(below(dir, file)) {
-        Ok(meta) if !meta.is_file() => State::NoFile,
-        Ok(meta) if meta.permissions().mode() & 0o111 == 0 => State::NotExecutable,
-        Ok(_) => State::Runs,
-        Err(_) => State::Missing,
+        Ok(meta) if !meta.is_file() => ScriptFile::NoFile,
+        Ok(meta) if meta.permissions().mode() & 0o111 == 0 => ScriptFile::NotExecutable,
+        Ok(_) => ScriptFile::Runs,
+        Err(_) => ScriptFile::Missing,
     };
     let local = ctx.trees.outer(Path::new("/etc/dkms").join(&package.name));
     for dir in [&local, dir] {
-        if state(dir) == State::Runs {
+        if state(dir) == ScriptFile::Runs {
             return Some(Script { dir: dir.to_owned(), line: line.to_owned() });
         }
     }
     reporter.report(Event::Line(String::new()));
     let shown = ctx.trees.shown(&below(dir, file));
     let why = match state(dir) {
-        State::NotExecutable => format!("{} lacks the permission to execute: chmod +x {0}", shown.display()),
-        State::NoFile => format!("{} is not a file.", shown.display()),
-        State::Missing | State::Runs if Path::new(file).is_absolute() => format!(
+        ScriptFile::NotExecutable => format!("{} lacks the permission to execute: chmod +x {0}", shown.display()),
+        ScriptFile::NoFile => format!("{} is not a file.", shown.display()),
+        ScriptFile::Missing | ScriptFile::Runs if Path::new(file).is_absolute() => format!(
             "{} does not exist. Scripts are looked for in the source, also where their name begins with \"/\".",
             shown.display()
         ),
-        State::Missing | State::Runs => format!("{} does not exist.", shown.display()),
+        ScriptFile::Missing | ScriptFile::Runs => format!("{} does not exist.", shown.display()),
     };
     reporter.warning(&[&format!("The {which} script is not executable."), &why]);
     None
@@ -60,7 +60,7 @@ pub fn find(
 
 /// What is at a script's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ScriptFile {
     Missing,
     NoFile,
     NotExecutable,

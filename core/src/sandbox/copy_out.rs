@@ -21,7 +21,7 @@ use crate::sandbox::handover::{DEEPEST, HandoverError};
 
 /// How much one artefact may be.
 #[derive(Debug, Clone, Copy)]
-struct Room {
+struct Quota {
     /// Files, directories and links.
     entries: u32,
     /// Bytes of all files.
@@ -29,7 +29,7 @@ struct Room {
 }
 
 /// More than any package has: zfs, the largest one known, has 60 MB in 30 files.
-const ROOM: Room = Room { entries: 20_000, bytes: 2 << 30 };
+const QUOTA: Quota = Quota { entries: 20_000, bytes: 2 << 30 };
 
 /// Copies the directory `from`, which the build `owner` had, to `to`, which must not exist: regular files of the build's
 /// own, directories, and links that stay inside. Files are for everybody to read, and keep no more than their `x` bits.
@@ -37,14 +37,14 @@ const ROOM: Room = Room { entries: 20_000, bytes: 2 << 30 };
 pub fn copy_out(from: &Path, owner: BuildUser, to: &Path) -> Result<(), HandoverError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let dir = openat(CWD, from, flags, Mode::empty()).map_err(|error| refused(from, error.into()))?;
-    Copy { owner, room: ROOM }.directory(&dir, from, to, 0)?;
+    Copy { owner, quota: QUOTA }.directory(&dir, from, to, 0)?;
     let stray = links::first_stray(to).map_err(|error| refused(to, error))?;
     stray.map_or(Ok(()), |stray| planted(&from.join(stray.link), "a link that leads out of the artefact"))
 }
 
 struct Copy {
     owner: BuildUser,
-    room: Room,
+    quota: Quota,
 }
 
 impl Copy {
@@ -74,7 +74,7 @@ impl Copy {
         depth: usize,
     ) -> Result<(), HandoverError> {
         let failed = |error: rustix::io::Errno| refused(path, error.into());
-        self.room.entries = match self.room.entries.checked_sub(1) {
+        self.quota.entries = match self.quota.entries.checked_sub(1) {
             Some(left) => left,
             None => return planted(path, "more files than an artefact may have"),
         };
@@ -109,11 +109,11 @@ impl Copy {
         let mut copy =
             durable::write_new(to, b"", (meta.mode() & 0o755) | 0o644).map_err(|error| refused(to, error.source))?;
         // A file that grows meanwhile is not read for ever.
-        let most = self.room.bytes;
+        let most = self.quota.bytes;
         let length =
             io::copy(&mut file.take(most.saturating_add(1)), &mut copy).map_err(|error| refused(path, error))?;
         match most.checked_sub(length) {
-            Some(left) => self.room.bytes = left,
+            Some(left) => self.quota.bytes = left,
             None => return planted(path, "more bytes than an artefact may have"),
         }
         let time = meta.modified().and_then(|time| copy.set_modified(time));
@@ -217,7 +217,7 @@ mod tests {
                 fs_err::write(dir.with_file_name("secret"), "s").unwrap();
                 fs_err::hard_link(dir.with_file_name("secret"), dir.join("x")).unwrap();
             }),
-            ("large", &|dir| File::create(dir.join("x")).unwrap().set_len(ROOM.bytes + 1).unwrap()),
+            ("large", &|dir| File::create(dir.join("x")).unwrap().set_len(QUOTA.bytes + 1).unwrap()),
             ("deep", &|dir| {
                 let deep: PathBuf = std::iter::repeat_n("d", DEEPEST + 2).collect();
                 fs_err::create_dir_all(dir.join(deep)).unwrap();
@@ -228,7 +228,7 @@ mod tests {
             plant(&dir);
             if what == "large" {
                 // Refused by its length alone: nothing of that size is written here.
-                let mut copy = Copy { owner: BUILD, room: Room { entries: 9, bytes: 4096 } };
+                let mut copy = Copy { owner: BUILD, quota: Quota { entries: 9, bytes: 4096 } };
                 let error = copy.file(File::open(dir.join("x")).unwrap(), &dir.join("x"), &to).unwrap_err();
                 assert!(matches!(error, HandoverError::Planted { .. }), "{what}: {error}");
                 continue;
@@ -238,7 +238,7 @@ mod tests {
         }
         let (_tmp, dir, to) = artefact();
         let fd = openat(CWD, &dir, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
-        let mut copy = Copy { owner: BUILD, room: Room { entries: 2, bytes: 9 } };
+        let mut copy = Copy { owner: BUILD, quota: Quota { entries: 2, bytes: 9 } };
         assert!(copy.directory(&fd, &dir, &to, 0).is_err(), "three entries where two may be");
     }
 }

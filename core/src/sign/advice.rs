@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::trust::{Enrolment, Facts};
+use super::trust::{Enrolment, MachineTrust};
 
 /// A key that signs modules here.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +17,7 @@ pub struct Key<'a> {
 
 /// The lines of a warning; `None` if there is nothing to warn of. `unsigned`: why modules are not signed, if any
 /// stay so.
-pub fn advice(facts: &Facts, keys: &[Key<'_>], unsigned: Option<&str>) -> Option<Vec<String>> {
+pub fn advice(facts: &MachineTrust, keys: &[Key<'_>], unsigned: Option<&str>) -> Option<Vec<String>> {
     let why = enforcing(facts)?;
     let mut lines = Vec::new();
     if let Some(reason) = unsigned {
@@ -56,7 +56,7 @@ pub fn advice(facts: &Facts, keys: &[Key<'_>], unsigned: Option<&str>) -> Option
 
 /// The lines of a warning about installed modules without a signature, each a package, its kernel's release and the file's
 /// name, on a machine whose key is enrolled or not; `None` if it takes them.
-pub fn without_signature(facts: &Facts, modules: &[(String, String, String)]) -> Option<Vec<String>> {
+pub fn without_signature(facts: &MachineTrust, modules: &[(String, String, String)]) -> Option<Vec<String>> {
     let why = enforcing(facts)?;
     if modules.is_empty() {
         return None;
@@ -69,7 +69,7 @@ pub fn without_signature(facts: &Facts, modules: &[(String, String, String)]) ->
 }
 
 /// What makes the machine refuse modules, as the beginning of a sentence; `None`: nothing does.
-pub fn enforcing(facts: &Facts) -> Option<&'static str> {
+pub fn enforcing(facts: &MachineTrust) -> Option<&'static str> {
     if !facts.enforced() {
         return None;
     }
@@ -84,14 +84,14 @@ pub fn enforcing(facts: &Facts) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn told(facts: &Facts, trust: Enrolment) -> String {
+    fn told(facts: &MachineTrust, trust: Enrolment) -> String {
         let keys = [Key { path: Path::new("/var/lib/dkms/mok.pub"), subject: "me", trust }];
         advice(facts, &keys, None).unwrap_or_default().join("\n")
     }
 
     #[test]
     fn said_only_where_modules_would_be_refused() {
-        let on = Facts { efi: true, secure_boot: Some(true), ..Facts::default() };
+        let on = MachineTrust { efi: true, secure_boot: Some(true), ..MachineTrust::default() };
         let text = told(&on, Enrolment::NotEnrolled);
         assert!(text.starts_with("Secure Boot is on") && text.contains("dkms mok enroll"), "{text}");
         assert!(text.contains("/var/lib/dkms/mok.pub (me)"), "{text}");
@@ -105,13 +105,13 @@ mod tests {
         for trust in [Enrolment::Enrolled, Enrolment::FirmwareOnly] {
             assert_eq!(told(&on, trust), "");
         }
-        let off = Facts { efi: true, secure_boot: Some(false), ..Facts::default() };
+        let off = MachineTrust { efi: true, secure_boot: Some(false), ..MachineTrust::default() };
         assert_eq!(told(&off, Enrolment::NotEnrolled), "");
         assert_eq!(told(&off, Enrolment::Unknown), "");
         assert_eq!(without_signature(&off, &modules), None);
-        let relaxed = Facts { shim_insecure: true, ..on.clone() };
+        let relaxed = MachineTrust { shim_insecure: true, ..on.clone() };
         assert_eq!(told(&relaxed, Enrolment::NotEnrolled), "");
-        let forced = Facts { sig_enforce: Some(true), ..Facts::default() };
+        let forced = MachineTrust { sig_enforce: Some(true), ..MachineTrust::default() };
         let text = told(&forced, Enrolment::NotEnrolled);
         assert!(text.contains("sig_enforce") && !text.contains("mok enroll"), "{text}");
         let unsigned = advice(&on, &[], Some("signing is off")).unwrap();

@@ -23,7 +23,7 @@ pub const USUAL_KEYS: [&str; 3] = [OWN_KEY, UBUNTU_KEY, AKMODS_KEY];
 /// What the decision rests on. All paths are inside paths of the root worked on. Framework values
 /// are expanded for this kernel already; an empty text means "not set".
 #[derive(Debug, Clone, Copy)]
-pub struct Facts<'a> {
+pub struct PolicyInput<'a> {
     /// The kernel release.
     pub release: &'a str,
     /// The distribution words (`ID_LIKE` or `ID`, "ubuntu" for Ubuntu).
@@ -187,7 +187,7 @@ pub struct Decided {
 }
 
 /// Decides for one kernel.
-pub fn decide(facts: &Facts<'_>, look: Look<'_>) -> Decided {
+pub fn decide(facts: &PolicyInput<'_>, look: Look<'_>) -> Decided {
     let mut lines = Vec::new();
     let decision = match signing(facts, look, &mut lines) {
         Ok(decision) => decision,
@@ -199,7 +199,7 @@ pub fn decide(facts: &Facts<'_>, look: Look<'_>) -> Decided {
     Decided { decision, lines }
 }
 
-fn signing(facts: &Facts<'_>, look: Look<'_>, lines: &mut Vec<String>) -> Result<Decision, Why> {
+fn signing(facts: &PolicyInput<'_>, look: Look<'_>, lines: &mut Vec<String>) -> Result<Decision, Why> {
     match facts.try_sign_modules {
         "false" => return Err(Why::Policy),
         "true" => {}
@@ -227,7 +227,7 @@ fn signing(facts: &Facts<'_>, look: Look<'_>, lines: &mut Vec<String>) -> Result
 }
 
 /// The keys part alone, for the verb generate_mok: lines and whether keys must be made.
-pub fn decide_keys(facts: &Facts<'_>, look: Look<'_>) -> Decided {
+pub fn decide_keys(facts: &PolicyInput<'_>, look: Look<'_>) -> Decided {
     let (key, cert) = keys(facts, look);
     let hash = facts.sig_hash.map_or("sha256", unquote);
     let plan = Plan {
@@ -248,7 +248,7 @@ pub fn decide_keys(facts: &Facts<'_>, look: Look<'_>) -> Decided {
     Decided { decision, lines }
 }
 
-fn keys_ready(facts: &Facts<'_>, look: Look<'_>, lines: &mut Vec<String>, plan: Plan) -> Result<Decision, Why> {
+fn keys_ready(facts: &PolicyInput<'_>, look: Look<'_>, lines: &mut Vec<String>, plan: Plan) -> Result<Decision, Why> {
     lines.push(format!("Signing key: {}", plan.key.display()));
     lines.push(format!("Public certificate (MOK): {}", plan.cert.display()));
     let has_cert = (look.exists)(&plan.cert);
@@ -275,7 +275,7 @@ fn keys_ready(facts: &Facts<'_>, look: Look<'_>, lines: &mut Vec<String>, plan: 
     Ok(Decision::NeedKey(plan, Maker::Own))
 }
 
-fn how(facts: &Facts<'_>, look: Look<'_>, hash: &str, key: &Path) -> Result<How, Why> {
+fn how(facts: &PolicyInput<'_>, look: Look<'_>, hash: &str, key: &Path) -> Result<How, Why> {
     // A configured program is used as told; one that is not there is passed over, as before us.
     let configured = Path::new(facts.sign_file);
     if !facts.sign_file.is_empty() && (look.exists)(configured) {
@@ -291,7 +291,7 @@ fn how(facts: &Facts<'_>, look: Look<'_>, hash: &str, key: &Path) -> Result<How,
 }
 
 /// Where the kernel's `sign-file`, or the distribution's like of it, is.
-fn kernels_program(facts: &Facts<'_>, look: Look<'_>) -> PathBuf {
+fn kernels_program(facts: &PolicyInput<'_>, look: Look<'_>) -> PathBuf {
     let release = facts.release;
     let found = if facts.distribution.starts_with("ubuntu") {
         (look.program)("kmodsign")
@@ -308,7 +308,7 @@ fn kernels_program(facts: &Facts<'_>, look: Look<'_>) -> PathBuf {
 }
 
 /// Key and certificate: each configured one, else the distribution's.
-pub fn keys(facts: &Facts<'_>, look: Look<'_>) -> (PathBuf, PathBuf) {
+pub fn keys(facts: &PolicyInput<'_>, look: Look<'_>) -> (PathBuf, PathBuf) {
     let (key, cert) = default_keys(facts, look);
     let pick = |value: &str, default: PathBuf| {
         if value.is_empty() { default } else { PathBuf::from(value) }
@@ -316,7 +316,7 @@ pub fn keys(facts: &Facts<'_>, look: Look<'_>) -> (PathBuf, PathBuf) {
     (pick(facts.mok_signing_key, key), pick(facts.mok_certificate, cert))
 }
 
-fn default_keys(facts: &Facts<'_>, look: Look<'_>) -> (PathBuf, PathBuf) {
+fn default_keys(facts: &PolicyInput<'_>, look: Look<'_>) -> (PathBuf, PathBuf) {
     if facts.distribution.starts_with("ubuntu") {
         return (UBUNTU_KEY.into(), UBUNTU_CERT.into());
     }

@@ -12,7 +12,7 @@ use crate::facts::{Facts, KernelFacts};
 use crate::process::{self, Output};
 use crate::report::{Event, Reporter};
 use crate::sign::policy::{self, Decided, Decision, How, Look, Maker, Plan};
-use crate::sign::state::Prospect;
+use crate::sign::state::ExpectedSigning;
 use crate::sign::{Certificate, Hash, NotSigned, SignError, Signer, mok, program};
 use crate::tree::manifest;
 
@@ -128,10 +128,10 @@ impl Signing {
 }
 
 /// What would be done for a kernel, without doing it: no key is made, nothing is said.
-pub fn prospect(ctx: &Context, kernel: &KernelFacts, framework: &framework::Signing) -> Prospect {
+pub fn expected_signing(ctx: &Context, kernel: &KernelFacts, framework: &framework::Signing) -> ExpectedSigning {
     let plan = match ask(ctx, kernel, framework, policy::decide).decision {
-        Decision::DontSign(why) => return Prospect::Unsigned(why.to_string()),
-        Decision::NeedKey(..) => return Prospect::NewKey,
+        Decision::DontSign(why) => return ExpectedSigning::Unsigned(why.to_string()),
+        Decision::NeedKey(..) => return ExpectedSigning::NewKey,
         Decision::Sign(plan) => plan,
     };
     let path = ctx.trees.outer(&plan.cert);
@@ -141,12 +141,14 @@ pub fn prospect(ctx: &Context, kernel: &KernelFacts, framework: &framework::Sign
             .err()
             .filter(|error| !matches!(error, SignError::NeedsProgram { .. } | SignError::Read { .. }));
         if let Some(error) = unusable {
-            return Prospect::Unsigned(error.to_string());
+            return ExpectedSigning::Unsigned(error.to_string());
         }
     }
     match Certificate::load(&path) {
-        Ok(cert) => Prospect::Key { signer: cert.signer(&plan.hash), certificate: Box::new(cert), path: plan.cert },
-        Err(error) => Prospect::Unsigned(error.to_string()),
+        Ok(cert) => {
+            ExpectedSigning::Key { signer: cert.signer(&plan.hash), certificate: Box::new(cert), path: plan.cert }
+        }
+        Err(error) => ExpectedSigning::Unsigned(error.to_string()),
     }
 }
 
@@ -260,7 +262,7 @@ fn ask(
     ctx: &Context,
     kernel: &KernelFacts,
     framework: &framework::Signing,
-    decide: fn(&policy::Facts<'_>, Look<'_>) -> Decided,
+    decide: fn(&policy::PolicyInput<'_>, Look<'_>) -> Decided,
 ) -> Decided {
     let texts = Texts::of(ctx, kernel, framework);
     look(ctx, kernel, |look| decide(&facts(ctx, kernel, framework, &texts), look))
@@ -271,10 +273,10 @@ fn facts<'a>(
     kernel: &'a KernelFacts,
     framework: &framework::Signing,
     texts: &'a Texts,
-) -> policy::Facts<'a> {
+) -> policy::PolicyInput<'a> {
     let config = |name: &str| kernel.config.as_ref().and_then(|config| config.value(name));
     let kernel_config = kernel.config_file.as_deref().unwrap_or(&texts.usual_config);
-    policy::Facts {
+    policy::PolicyInput {
         release: kernel.kernel.release.as_str(),
         distribution: &ctx.distribution.family,
         try_sign_modules: match framework.when {

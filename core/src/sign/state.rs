@@ -7,7 +7,7 @@ use crate::tree::manifest::Signer;
 
 /// What signing for a kernel would mean now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Prospect {
+pub enum ExpectedSigning {
     /// Modules stay unsigned: why, as a sentence.
     Unsigned(String),
     /// They are signed, with a key that would have to be made first.
@@ -34,14 +34,16 @@ pub enum Verdict {
 
 /// Judges an artefact by the signer that its manifest names. The hash does not count: a kernel checks
 /// signatures with any that it knows. Signatures where none are made now are let be.
-pub fn judge(recorded: Option<&Signer>, present: &Prospect) -> Verdict {
+pub fn judge(recorded: Option<&Signer>, present: &ExpectedSigning) -> Verdict {
     match (recorded, present) {
-        (_, Prospect::Unsigned(_)) | (Some(_), Prospect::NewKey) => Verdict::Fine,
-        (Some(old), Prospect::Key { signer, .. }) if old.key_id == signer.key_id && old.subject == signer.subject => {
+        (_, ExpectedSigning::Unsigned(_)) | (Some(_), ExpectedSigning::NewKey) => Verdict::Fine,
+        (Some(old), ExpectedSigning::Key { signer, .. })
+            if old.key_id == signer.key_id && old.subject == signer.subject =>
+        {
             Verdict::Fine
         }
         (None, _) => Verdict::Resign("it is not signed, although modules are signed here".to_owned()),
-        (Some(old), Prospect::Key { signer, .. }) => Verdict::Resign(format!(
+        (Some(old), ExpectedSigning::Key { signer, .. }) => Verdict::Resign(format!(
             "it is signed with another key ({}, {}) than modules are now ({}, {})",
             old.subject, old.key_id, signer.subject, signer.key_id
         )),
@@ -57,24 +59,24 @@ mod tests {
         Signer { key_id: key_id.into(), hash: hash.into(), subject: "me".into() }
     }
 
-    fn key(key_id: &str) -> Prospect {
+    fn key(key_id: &str) -> ExpectedSigning {
         let certificate = Box::new(Certificate::load(&data("rsa2048.der")).unwrap());
-        Prospect::Key { signer: signer(key_id, "sha512"), certificate, path: "/k".into() }
+        ExpectedSigning::Key { signer: signer(key_id, "sha512"), certificate, path: "/k".into() }
     }
 
     #[test]
     fn unsigned_and_wrongly_signed_is_signed_anew() {
-        let unsigned = Prospect::Unsigned("policy".into());
+        let unsigned = ExpectedSigning::Unsigned("policy".into());
         let why = |verdict| match verdict {
             Verdict::Resign(why) => why,
             Verdict::Fine => String::new(),
         };
         assert!(why(judge(None, &key("0A"))).contains("not signed"));
-        assert!(why(judge(None, &Prospect::NewKey)).contains("not signed"));
+        assert!(why(judge(None, &ExpectedSigning::NewKey)).contains("not signed"));
         assert!(why(judge(Some(&signer("0B", "sha512")), &key("0A"))).contains("another key (me, 0B)"));
         for fine in [
             judge(Some(&signer("0A", "sha256")), &key("0A")),
-            judge(Some(&signer("0A", "sha512")), &Prospect::NewKey),
+            judge(Some(&signer("0A", "sha512")), &ExpectedSigning::NewKey),
             judge(Some(&signer("0A", "sha512")), &unsigned),
             judge(None, &unsigned),
         ] {

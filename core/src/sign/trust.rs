@@ -19,7 +19,7 @@ const X509: [u8; 16] = [0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0x
 
 /// What the running system says. `None` in a field: it could not be learnt.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct MachineTrust {
     /// Whether the system was booted by UEFI firmware.
     pub efi: bool,
     /// Whether the firmware says Secure Boot is on; `Some(false)` on machines without EFI.
@@ -60,7 +60,7 @@ pub enum Enrolment {
     Unknown,
 }
 
-impl Facts {
+impl MachineTrust {
     /// Reads what there is below `sys` and `proc` (outer paths of sysfs and procfs).
     pub fn read(sys: &Path, proc: &Path) -> Self {
         let efi = sys.join("firmware/efi");
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn a_machine_without_efi_has_no_secure_boot() {
         let tmp = tempfile::tempdir().unwrap();
-        let facts = Facts::read(tmp.path(), tmp.path());
+        let facts = MachineTrust::read(tmp.path(), tmp.path());
         assert_eq!(facts.secure_boot, Some(false));
         assert!(!facts.enforced());
         let cert = Certificate::load(&data("rsa2048.der")).unwrap();
@@ -247,12 +247,12 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let sys = tmp.path();
         put(sys, "SecureBoot", GLOBAL, &[1]);
-        assert!(Facts::read(sys, sys).enforced());
+        assert!(MachineTrust::read(sys, sys).enforced());
         put(sys, "MokSBStateRT", SHIM, &[1]);
-        assert!(!Facts::read(sys, sys).enforced(), "shim was told to relax");
+        assert!(!MachineTrust::read(sys, sys).enforced(), "shim was told to relax");
         fs_err::create_dir_all(sys.join("kernel/security")).unwrap();
         fs_err::write(sys.join("kernel/security/lockdown"), "none [integrity] confidentiality\n").unwrap();
-        let facts = Facts::read(sys, sys);
+        let facts = MachineTrust::read(sys, sys);
         assert_eq!(facts.lockdown.as_deref(), Some("integrity"));
         assert!(facts.enforced());
     }
@@ -263,7 +263,7 @@ mod tests {
         let sys = tmp.path();
         let ours = Certificate::load(&data("rsa2048.der")).unwrap();
         let other = Certificate::load(&data("rsa3072.pem")).unwrap();
-        let trusted = || Facts::read(sys, sys).certificate_trusted(&ours);
+        let trusted = || MachineTrust::read(sys, sys).certificate_trusted(&ours);
 
         put(sys, "MokListRT", SHIM, &list(&[&other.der]));
         assert_eq!(trusted(), Enrolment::NotEnrolled);
@@ -281,10 +281,10 @@ mod tests {
 
         let signed = fs_err::read(data("rsa2048.sha256.signed")).unwrap();
         let message = crate::sign::facts(&signed).unwrap();
-        let facts = Facts::read(sys, sys);
+        let facts = MachineTrust::read(sys, sys);
         assert_eq!(facts.signature_trusted(&message, &[]), Enrolment::FirmwareOnly, "found by issuer and serial");
         put(sys, "db", SECURITY, &list(&[&other.der]));
-        let facts = Facts::read(sys, sys);
+        let facts = MachineTrust::read(sys, sys);
         assert_eq!(facts.signature_trusted(&message, std::slice::from_ref(&ours)), Enrolment::Pending);
 
         let id = hex(ours.key_id.as_ref().unwrap());
@@ -295,7 +295,7 @@ mod tests {
         // A leading zero in the identifier is legal, and left out by the kernel's own listing.
         assert!(id.starts_with("00") || trusted() == Enrolment::Enrolled);
         put(sys, "MokDel", SHIM, &list(&[&ours.der]));
-        assert!(Facts::read(sys, sys).leaving(&ours));
+        assert!(MachineTrust::read(sys, sys).leaving(&ours));
     }
 
     #[test]

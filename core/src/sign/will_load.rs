@@ -4,36 +4,36 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::signing::prospect;
+use super::signing::expected_signing;
 use crate::compress;
 use crate::context::Context;
-use crate::facts::{Error, Facts as RunFacts};
+use crate::facts::{Error, Facts};
 use crate::names::{Kernel, Package};
 use crate::sign::advice::{self, Key};
-use crate::sign::state::Prospect;
-use crate::sign::trust::{Enrolment, Facts};
+use crate::sign::state::ExpectedSigning;
+use crate::sign::trust::{Enrolment, MachineTrust};
 use crate::sign::{self, Certificate, Untrusted};
 use crate::tree::manifest::KernelManifest;
 
 /// The state of the machine that will boot the root worked on: `None` unless that is this one.
-pub fn machine(ctx: &Context) -> Option<Facts> {
+pub fn machine(ctx: &Context) -> Option<MachineTrust> {
     let ours = ctx.trees.root.is_host() && !ctx.machine.in_chroot;
-    ours.then(|| Facts::read(&ctx.trees.outer("/sys"), &ctx.trees.outer("/proc")))
+    ours.then(|| MachineTrust::read(&ctx.trees.outer("/sys"), &ctx.trees.outer("/proc")))
 }
 
 /// What to tell a user whose modules for `kernels` this machine would refuse; `None` in all other cases. Costs next to
 /// nothing where nothing is enforced. For the end of `install`, `status --long` and the summary of a transaction.
-pub fn advice(run: &RunFacts<'_>, kernels: &[Kernel]) -> Result<Option<Vec<String>>, Error> {
-    let Some(facts) = machine(run.ctx).filter(Facts::enforced) else { return Ok(None) };
+pub fn advice(run: &Facts<'_>, kernels: &[Kernel]) -> Result<Option<Vec<String>>, Error> {
+    let Some(facts) = machine(run.ctx).filter(MachineTrust::enforced) else { return Ok(None) };
     let mut unsigned = None;
     let mut keys: Vec<(std::path::PathBuf, Certificate)> = Vec::new();
     for kernel in kernels {
         match of_kernel(run, kernel)? {
-            Prospect::Unsigned(why) => unsigned = Some(why),
-            Prospect::Key { certificate, path, .. } if !keys.iter().any(|(known, _)| *known == path) => {
+            ExpectedSigning::Unsigned(why) => unsigned = Some(why),
+            ExpectedSigning::Key { certificate, path, .. } if !keys.iter().any(|(known, _)| *known == path) => {
                 keys.push((path, *certificate));
             }
-            Prospect::Key { .. } | Prospect::NewKey => {}
+            ExpectedSigning::Key { .. } | ExpectedSigning::NewKey => {}
         }
     }
     let subjects: Vec<String> = keys.iter().map(|(_, cert)| cert.subject_name().unwrap_or_default()).collect();
@@ -48,7 +48,7 @@ pub fn advice(run: &RunFacts<'_>, kernels: &[Kernel]) -> Result<Option<Vec<Strin
 /// What to tell a user whose modules of `pairs` are installed without a signature, on a machine that refuses such. Where
 /// nothing is signed, [`advice`] says so.
 pub fn without_signature(ctx: &Context, pairs: &[(Package, Kernel)]) -> Option<Vec<String>> {
-    let facts = machine(ctx).filter(Facts::enforced)?;
+    let facts = machine(ctx).filter(MachineTrust::enforced)?;
     let mut found = Vec::new();
     for (package, kernel) in pairs {
         let beside = KernelManifest::beside(&ctx.trees, &kernel.release).ok().flatten().unwrap_or_default();
@@ -63,9 +63,9 @@ pub fn without_signature(ctx: &Context, pairs: &[(Package, Kernel)]) -> Option<V
 }
 
 /// What signing for `kernel` means now.
-pub fn of_kernel(run: &RunFacts<'_>, kernel: &Kernel) -> Result<Prospect, Error> {
+pub fn of_kernel(run: &Facts<'_>, kernel: &Kernel) -> Result<ExpectedSigning, Error> {
     let facts = run.kernel(kernel)?;
-    Ok(prospect(run.ctx, &facts, &run.signing_options(&facts)?))
+    Ok(expected_signing(run.ctx, &facts, &run.signing_options(&facts)?))
 }
 
 /// What a module file says of its signature.
@@ -89,7 +89,7 @@ pub struct Signature {
 impl Signature {
     /// Reads the module at `path`, decompressed by its suffix. `machine`: the facts that trust depends on; `known`:
     /// certificates that may have signed it.
-    pub fn read(path: &Path, machine: Option<&Facts>, known: &[Certificate]) -> Self {
+    pub fn read(path: &Path, machine: Option<&MachineTrust>, known: &[Certificate]) -> Self {
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let bare = |trust| Self { file: file.clone(), signer: None, hash: None, key_id: None, trust };
         let Ok(bytes) = compress::read_module(path) else { return bare("unreadable") };

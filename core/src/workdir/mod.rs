@@ -25,7 +25,7 @@ use crate::tree::Trees;
 use crate::world::Seclusion;
 use build_log::Log;
 
-/// In a room: the copy of the source, the build's home, and its place for temporary files.
+/// In a scratch directory: the copy of the source, the build's home, and its place for temporary files.
 const BUILD: &str = "build";
 const HOME: &str = "home";
 const TMP: &str = "tmp";
@@ -41,7 +41,7 @@ pub struct WorkDir {
     /// takes away what is mounted on it, in other mount namespaces too (rename(2), rmdir(2) since Linux 3.18).
     place: Option<Lock>,
     /// Holds `dir`, where that is private, and what else a build has of its own.
-    room: Option<journal::WorkDir>,
+    scratch: Option<journal::WorkDir>,
     /// Whether the build has directories for temporary files of its own: names that others have taken, or that another
     /// build takes at the same time (each has a process 1), are then free.
     own_tmp: bool,
@@ -59,16 +59,16 @@ impl WorkDir {
         let private = ctx.world.has_private_mounts();
         // Under the lock that keeps `remove` away: until then it may have been quicker.
         let still_there = || fs::metadata(trees.package_dir(package));
-        let mut work = Self { dir: build.clone(), build, user: None, place: None, room: None, own_tmp, kept: true };
+        let mut work = Self { dir: build.clone(), build, user: None, place: None, scratch: None, own_tmp, kept: true };
         if private || demotion != Demotion::None {
-            work.room = Some(journal::WorkDir::new(trees)?);
+            work.scratch = Some(journal::WorkDir::new(trees)?);
         }
-        if let (true, Some(room)) = (private, &work.room) {
+        if let (true, Some(scratch)) = (private, &work.scratch) {
             clear_place(trees, package, &work.build)?;
             work.place = Some(ctx.share_build(package)?);
             still_there()?;
             fs::create_dir_all(&work.build)?;
-            work.dir = room.path().join(BUILD);
+            work.dir = scratch.path().join(BUILD);
         } else if work.build.exists() {
             fs::remove_dir_all(&work.build)?;
         }
@@ -89,10 +89,10 @@ impl WorkDir {
 
     /// Finds a user that no other build has, and makes its home and its place for temporary files.
     fn settle(&self, trees: &Trees, demotion: Demotion) -> std::io::Result<Option<BuildUser>> {
-        let Some(room) = &self.room else { return Ok(None) };
-        let home = room.path().join(HOME);
+        let Some(scratch) = &self.scratch else { return Ok(None) };
+        let home = scratch.path().join(HOME);
         // The digits of a name are random.
-        let name = room.path().to_string_lossy().into_owned();
+        let name = scratch.path().to_string_lossy().into_owned();
         let first = name.get(name.len().saturating_sub(4)..).and_then(|end| u32::from_str_radix(end, 16).ok());
         let Some(mut user) = demotion.user(first.unwrap_or_default()) else { return Ok(None) };
         std::fs::DirBuilder::new().mode(0o700).create(&home)?;
@@ -107,13 +107,13 @@ impl WorkDir {
                 break;
             }
         }
-        let tmp = room.path().join(TMP);
+        let tmp = scratch.path().join(TMP);
         std::fs::DirBuilder::new().mode(0o700).create(&tmp)?;
         for dir in [&tmp, &self.dir] {
             handover::give_alone(dir, user)?;
         }
         // A way through, not a look inside.
-        for dir in [trees.own(), trees.work(), room.path().to_owned()] {
+        for dir in [trees.own(), trees.work(), scratch.path().to_owned()] {
             fs::set_permissions(dir, std::fs::Permissions::from_mode(0o711))?;
         }
         Ok(Some(user))
@@ -142,7 +142,7 @@ impl WorkDir {
 
     /// The build's directory for temporary files, if it has one.
     pub fn tmp(&self) -> PathBuf {
-        self.room.as_ref().map(|room| room.path().join(TMP)).unwrap_or_default()
+        self.scratch.as_ref().map(|scratch| scratch.path().join(TMP)).unwrap_or_default()
     }
 
     /// The directory, which programs call `called`, as it is to be looked at when something of the build has run.
@@ -154,10 +154,10 @@ impl WorkDir {
     /// for another user: it has some of its own (git(1) stops at a home that it can't read, ccache(1) without any).
     pub fn environment(&self, ctx: &Context) -> Environment {
         let mut environment = ctx.world.environment().clone();
-        if let Some(room) = self.room.as_ref().filter(|_| self.user.is_some()) {
+        if let Some(scratch) = self.scratch.as_ref().filter(|_| self.user.is_some()) {
             privilege::only_listed(&mut environment);
             for (key, name) in [("HOME", HOME), ("TMPDIR", TMP)] {
-                let called = ctx.world.called(&ctx.trees, &room.path().join(name));
+                let called = ctx.world.called(&ctx.trees, &scratch.path().join(name));
                 environment.insert(key.into(), called.into_os_string());
             }
         }
@@ -240,7 +240,7 @@ fn empty(dir: &Path) -> std::io::Result<()> {
 impl Drop for WorkDir {
     fn drop(&mut self) {
         let mine = (!self.kept && self.dir == self.build).then_some(self.dir.as_path());
-        for dir in self.room.as_ref().map(journal::WorkDir::path).into_iter().chain(mine) {
+        for dir in self.scratch.as_ref().map(journal::WorkDir::path).into_iter().chain(mine) {
             if let Err(error) = durable::remove_any(dir) {
                 log::warn!("{error}");
             }

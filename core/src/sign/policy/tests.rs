@@ -2,8 +2,8 @@ use super::*;
 
 const CONFIG: &str = "/lib/modules/6.12.1-x/build/.config";
 
-fn facts() -> Facts<'static> {
-    Facts {
+fn facts() -> PolicyInput<'static> {
+    PolicyInput {
         release: "6.12.1-x",
         distribution: "debian",
         try_sign_modules: "not_in_chroot",
@@ -21,7 +21,7 @@ fn facts() -> Facts<'static> {
 }
 
 /// Decides where exactly `files` exist, each also found in PATH by its name.
-fn run(facts: &Facts<'_>, files: &[&str]) -> Decided {
+fn run(facts: &PolicyInput<'_>, files: &[&str]) -> Decided {
     let exists = |path: &Path| files.iter().any(|file| Path::new(file) == path);
     let program =
         |name: &str| files.iter().map(PathBuf::from).find(|file| file.file_name().is_some_and(|found| found == name));
@@ -37,8 +37,8 @@ fn plan(decided: Decided) -> Plan {
 
 #[test]
 fn reasons_not_to_sign_come_in_order() {
-    let mut f = Facts { try_sign_modules: "false", in_chroot: true, sig_hash: None, ..facts() };
-    let first = |f: &Facts<'_>, files: &[&str]| run(f, files).lines.join("|");
+    let mut f = PolicyInput { try_sign_modules: "false", in_chroot: true, sig_hash: None, ..facts() };
+    let first = |f: &PolicyInput<'_>, files: &[&str]| run(f, files).lines.join("|");
     assert_eq!(first(&f, &[]), "Module signing is disabled by policy, modules won't be signed");
     f.try_sign_modules = "anything";
     assert_eq!(first(&f, &[]), "Running in chroot, modules won't be signed");
@@ -71,22 +71,22 @@ fn in_process_is_the_default_and_names_its_keys() {
 #[test]
 fn a_program_is_used_when_told_or_needed() {
     let kernels = "/usr/lib/linux-kbuild-6.12/scripts/sign-file";
-    let told = Facts { sign_file: "/opt/hsm", ..facts() };
+    let told = PolicyInput { sign_file: "/opt/hsm", ..facts() };
     let keys = [CONFIG, OWN_KEY, OWN_CERT];
     let with = |extra: &[&'static str]| [&keys[..], extra].concat();
-    let how = |f: &Facts<'_>, extra: &[&'static str]| plan(run(f, &with(extra))).how;
+    let how = |f: &PolicyInput<'_>, extra: &[&'static str]| plan(run(f, &with(extra))).how;
     assert_eq!(how(&told, &["/opt/hsm"]), How::Program("/opt/hsm".into()));
     assert_eq!(how(&told, &[]), How::InProcess(Hash::Sha512));
-    let sha1 = Facts { sig_hash: Some("sha1"), ..facts() };
+    let sha1 = PolicyInput { sig_hash: Some("sha1"), ..facts() };
     assert_eq!(how(&sha1, &[kernels]), How::Program(kernels.into()));
-    let token = Facts { mok_signing_key: "pkcs11:token=x", ..facts() };
+    let token = PolicyInput { mok_signing_key: "pkcs11:token=x", ..facts() };
     assert_eq!(how(&token, &[kernels]), How::Program(kernels.into()));
     assert_eq!(
         plan(run(&facts(), &with(&[kernels]))).program,
         Some(kernels.into()),
         "kept for keys that turn out to be unusable here"
     );
-    let ubuntu = Facts {
+    let ubuntu = PolicyInput {
         distribution: "ubuntu",
         sig_hash: Some("sha1"),
         mok_signing_key: OWN_KEY,
@@ -105,33 +105,33 @@ fn missing_keys_are_made_but_a_lost_one_is_reported() {
     assert!(matches!(no_cert.decision, Decision::NeedKey(_, Maker::Own)));
     let lost = run(&facts(), &[CONFIG, OWN_CERT]);
     assert!(matches!(lost.decision, Decision::DontSign(Why::KeyLost { .. })));
-    let token = Facts { mok_signing_key: "pkcs11:token=x", sign_file: "/s", ..facts() };
+    let token = PolicyInput { mok_signing_key: "pkcs11:token=x", sign_file: "/s", ..facts() };
     assert_eq!(run(&token, &[CONFIG, "/s"]).decision, Decision::DontSign(Why::NoCertificate(OWN_CERT.into())));
 }
 
 #[test]
 fn each_distribution_has_its_keys() {
-    let keys_of = |f: &Facts<'_>, files: &[&str]| {
+    let keys_of = |f: &PolicyInput<'_>, files: &[&str]| {
         let plan = plan(run(f, &[&[CONFIG], files].concat()));
         (plan.key.display().to_string(), plan.cert.display().to_string())
     };
     let both = |key: &str, cert: &str| (key.to_owned(), cert.to_owned());
-    let ubuntu = Facts { distribution: "ubuntu debian", ..facts() };
+    let ubuntu = PolicyInput { distribution: "ubuntu debian", ..facts() };
     assert_eq!(keys_of(&ubuntu, &[UBUNTU_KEY, UBUNTU_CERT]), both(UBUNTU_KEY, UBUNTU_CERT));
     assert_eq!(keys_of(&facts(), &[AKMODS_KEY, AKMODS_CERT]), both(AKMODS_KEY, AKMODS_CERT));
     assert_eq!(keys_of(&facts(), &[AKMODS_KEY, AKMODS_CERT, OWN_KEY, OWN_CERT]), both(OWN_KEY, OWN_CERT));
-    let mut gentoo = Facts { distribution: "gentoo", ..facts() };
+    let mut gentoo = PolicyInput { distribution: "gentoo", ..facts() };
     let kernels = "/lib/modules/6.12.1-x/build/certs/signing_key.pem";
     assert_eq!(keys_of(&gentoo, &[kernels]), both(kernels, kernels));
     gentoo.modules_sign_key = Some("/g.pem");
     assert_eq!(keys_of(&gentoo, &["/g.pem"]), both("/g.pem", "/g.pem"));
-    let told = Facts { mok_signing_key: "/k", mok_certificate: "/c", ..ubuntu };
+    let told = PolicyInput { mok_signing_key: "/k", mok_certificate: "/c", ..ubuntu };
     assert_eq!(keys_of(&told, &["/k", "/c"]), both("/k", "/c"));
 }
 
 #[test]
 fn ubuntu_has_its_own_maker() {
-    let ubuntu = Facts { distribution: "ubuntu", ..facts() };
+    let ubuntu = PolicyInput { distribution: "ubuntu", ..facts() };
     assert_eq!(run(&ubuntu, &[CONFIG]).decision, Decision::DontSign(Why::NoProgram("update-secureboot-policy".into())));
     let program = "/usr/sbin/update-secureboot-policy";
     let made = run(&ubuntu, &[CONFIG, program, UBUNTU_CERT]).decision;

@@ -2,7 +2,7 @@
 
 use dkms_core::context::Context;
 use dkms_core::error::Error;
-use dkms_core::event::{self, Event, Ways};
+use dkms_core::event::{self, Event, EventOptions};
 use dkms_core::names::Release;
 use dkms_core::report::{Event as Said, Reporter};
 
@@ -25,8 +25,8 @@ fn try_run(ctx: &Context, reporter: &dyn Reporter) -> Result<(), Error> {
     }
     let kernels = there.iter().cloned().map(Event::KernelInstalled);
     let events: Vec<Event> = kernels.chain([Event::RunOver]).collect();
-    let ways = Ways { again: true, over: true, ..Ways::default() };
-    let done = event::handle(ctx, &events, &ways, reporter)?;
+    let options = EventOptions { again: true, over: true, ..EventOptions::default() };
+    let done = event::handle(ctx, &events, &options, reporter)?;
     for release in there.iter().filter(|release| done.is_settled(release) && !ctx.autoinstall_is_off()) {
         pending::forget(&ctx.trees, release);
     }
