@@ -34,6 +34,7 @@ help:
 	@echo 'make test-unit  the unit tests of the core, in a minute'
 	@echo 'make test-long  also those that take many minutes'
 	@echo 'make archive-sweep  build every *-dkms package of Debian (SWEEP_SUITE=trixie SWEEP_FLAVOUR=cloud); takes hours'
+	@echo 'make torture    what goes wrong at every step: errors and kills at each system call, damaged files, hostile packages'
 	@echo 'make bench      measure against the classic and against the floor'
 	@echo 'make arch       the pacman package, in target/packages/arch'
 	@echo 'make lint       format, clippy, links in docstrings, shellcheck'
@@ -249,6 +250,15 @@ archive-sweep:
 	@$(NEED) build test
 	@$(MAKE) --no-print-directory $(PROGRAM)-now
 	@bash tests/scripts/archive-sweep.sh $(PROGRAM) $(SWEEP_SUITE) $(SWEEP_FLAVOUR) target/sweep/$(SWEEP_SUITE)-$(SWEEP_FLAVOUR).tsv
+
+# All points, where `make test` tries a sample. With DKMS_SUBJECT=classic: the same of Debian's classic.
+.PHONY: torture
+torture: export DKMS_TORTURE ?= all
+torture: export DKMS_LONG = 1
+torture:
+	@$(NEED) build test
+	@$(MAKE) --no-print-directory $(PROGRAM)-now
+	@DKMS_BIN='$(if $(DKMS_BIN),$(DKMS_BIN),$(CURDIR)/$(PROGRAM))' cargo test --locked -p dkms-tests --test torture
 
 .PHONY: bench
 bench:

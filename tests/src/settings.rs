@@ -64,6 +64,24 @@ pub fn long() -> bool {
     var("DKMS_LONG").is_some()
 }
 
+/// How much of the suite `torture` is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// Every point (`make torture`, which sets `DKMS_TORTURE=all`).
+    All,
+    /// At most so many points of each scenario (`DKMS_TORTURE=40`); without a word, few enough for `make test`.
+    Sample(usize),
+}
+
+/// How many points the suite `torture` tries.
+pub fn torture() -> Effort {
+    match var("DKMS_TORTURE").as_deref() {
+        Some("all") => Effort::All,
+        Some(number) => Effort::Sample(number.parse().unwrap_or(12)),
+        None => Effort::Sample(12),
+    }
+}
+
 /// Where beds and downloads are kept between runs: `$DKMS_BED_CACHE`, else `/var/cache/dkms-tests`, else `target/beds`.
 pub fn cache() -> PathBuf {
     if let Some(path) = var("DKMS_BED_CACHE") {
