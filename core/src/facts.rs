@@ -441,13 +441,15 @@ impl KernelFacts {
     }
 
     /// The kernel's module files as they were when first asked for in this run.
-    pub fn modules(&self, ctx: &Context) -> &ModuleIndex {
-        self.modules.get_or_init(|| {
-            ModuleIndex::load(&ctx.trees.modules_dir(&self.kernel.release)).unwrap_or_else(|error| {
-                log::warn!("{error}");
-                ModuleIndex::default()
-            })
-        })
+    ///
+    /// # Errors
+    /// If a directory can't be read. Nothing may be installed then: an original module in it would not be archived.
+    pub fn modules(&self, ctx: &Context) -> Result<&ModuleIndex, Error> {
+        if let Some(known) = self.modules.get() {
+            return Ok(known);
+        }
+        let index = ModuleIndex::load(&ctx.trees.modules_dir(&self.kernel.release))?;
+        Ok(self.modules.get_or_init(|| index))
     }
 }
 

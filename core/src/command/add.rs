@@ -158,9 +158,13 @@ pub(super) fn add(
         reporter.report(event.clone());
     }
     let link = ctx.trees.source_link(package);
-    reporter.line(&format!("Creating symlink {} -> {}", ctx.trees.shown(&link).display(), source.display()));
     {
         let _lock = ctx.lock_tree()?;
+        // Another run may have been quicker.
+        if source_state(ctx, package) == Source::Added {
+            return Err(Error::Registration(RegistrationError::AlreadyAdded(package.clone())));
+        }
+        reporter.line(&format!("Creating symlink {} -> {}", ctx.trees.shown(&link).display(), source.display()));
         let mut change = Change::new(&ctx.trees, format!("add {package}"));
         change.stage_symlink(&source, &link);
         change.commit()?;
@@ -230,7 +234,7 @@ fn add_source_tree(
         let _lock = ctx.lock_tree()?;
         Ok(staged.commit(change)?)
     });
-    work.remove()?;
+    work.remove();
     placed?;
     Ok(package)
 }

@@ -175,7 +175,7 @@ pub(super) fn load(
 ) -> Result<Loaded, Error> {
     let work = WorkDir::new(&ctx.trees)?;
     let loaded = load_by(ctx, args, session, archive, again, work.path(), reporter);
-    work.remove()?;
+    work.remove();
     let (package, post_add) = loaded?;
     let code = match post_add {
         Some(line) => {

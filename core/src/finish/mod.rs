@@ -307,7 +307,7 @@ impl InPlace<'_> {
             Some(copy) => self.swap.keep_instead(copy)?,
             None => self.swap.keep()?,
         }
-        self.work.remove()?;
+        self.work.remove();
         Ok(self.manifest)
     }
 
@@ -359,7 +359,8 @@ impl InPlace<'_> {
     pub fn put_back(self, ctx: &Context) -> Result<(), Error> {
         let _lock = ctx.lock_tree()?;
         self.swap.put_back()?;
-        Ok(self.work.remove()?)
+        self.work.remove();
+        Ok(())
     }
 }
 

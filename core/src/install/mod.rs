@@ -213,7 +213,7 @@ fn put(
         return Err(Error::NothingInstalled(vec![why]));
     }
     for module in modules {
-        let found: Vec<&Path> = found(facts, ctx, module)
+        let found: Vec<&Path> = found(facts, ctx, module)?
             .into_iter()
             .filter(|path| dir.join(path).exists() && !prebuilt::is_link(ctx, &package.name, kernel, path))
             // Nor is a link to a build of ours for another kernel somebody else's original.
@@ -337,15 +337,15 @@ fn obsolete(kernel: &Kernel, evaluated: &Evaluated) -> Option<String> {
 }
 
 /// The files that the kernel has under the module's name, the one that counts first.
-fn found<'a>(facts: &'a KernelFacts, ctx: &Context, module: &BuiltModule) -> Vec<&'a Path> {
-    let index = facts.modules(ctx);
+fn found<'a>(facts: &'a KernelFacts, ctx: &Context, module: &BuiltModule) -> Result<Vec<&'a Path>, Error> {
+    let index = facts.modules(ctx)?;
     let mut found: Vec<&Path> = index.original(&module.name, &module.location.to_string_lossy()).into_iter().collect();
     for path in index.named(&module.name) {
         if !found.contains(&path.as_path()) {
             found.push(path);
         }
     }
-    found
+    Ok(found)
 }
 
 /// The classic's check; the error is what the user is told.

@@ -73,7 +73,7 @@ pub fn resign(
             Resigned::Done(done)
         })
     });
-    work.remove()?;
+    work.remove();
     made
 }
 

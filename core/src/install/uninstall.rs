@@ -14,7 +14,7 @@ use crate::report::Reporter;
 use crate::run::script;
 use crate::tree::beside;
 use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifest, Manifest};
-use crate::tree::record::Record;
+use crate::tree::record::{Outcome, Record};
 use crate::tree::walk::{self, Filter};
 
 /// Evaluates the package's dkms.conf, for what the classic installed without a manifest.
@@ -209,6 +209,11 @@ pub fn unbuild(
     if !is_built(ctx, package, kernel) && !ctx.trees.artefact(package, kernel).exists() {
         if !changed {
             reporter.line(&format!("Module {package} is not built for kernel {kernel}. Skipping..."));
+        }
+        // A run that was killed between the two has left it. What failed stays on record.
+        let record = Record::load(&ctx.trees, package, kernel)?;
+        if record.is_some_and(|record| matches!(record.outcome, Outcome::Built | Outcome::Installed)) {
+            Record::remove(&ctx.trees, package, kernel)?;
         }
         return Ok(changed);
     }

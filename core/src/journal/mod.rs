@@ -31,9 +31,9 @@ use crate::durable::{self, FileError, NEW, OLD, at};
 use crate::names::Release;
 use crate::tree::Trees;
 
-pub use recover::{Recovered, recover};
+pub use recover::{Recovered, Unfinished, recover, unfinished};
 pub use swap::{Swap, swap_in};
-pub use work::WorkDir;
+pub use work::{WorkDir, dead as dead_work};
 
 use state::{Direction, Journal};
 use step::{Executor, Put, Take, object_at};

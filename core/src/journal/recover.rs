@@ -150,6 +150,33 @@ fn put_aside(path: &Path, why: &str) -> Result<(), JournalError> {
     Ok(fs::rename(path, &bad).map_err(at("put aside", path))?)
 }
 
+/// What the directory of journals holds beside changes that somebody is making now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unfinished {
+    /// A change that was interrupted, in words.
+    Change(String),
+    /// A journal that could not be understood, and was set aside.
+    SetAside,
+}
+
+/// The journals that killed runs have left. The caller holds the tree lock, or takes the answer for what it is worth.
+pub fn unfinished(trees: &Trees) -> Vec<(PathBuf, Unfinished)> {
+    let is_left = |path: &Path| !File::open(path).is_ok_and(|file| is_held(&file));
+    let read = |path: PathBuf| {
+        let what = match path.extension().and_then(std::ffi::OsStr::to_str) {
+            Some("bad") => Unfinished::SetAside,
+            Some("json") if is_left(&path) => {
+                let bytes = durable::read(&path).ok().flatten().unwrap_or_default();
+                let journal = Journal::parse(&bytes, trees);
+                Unfinished::Change(journal.map_or_else(|why| format!("it can't be understood: {why}"), |it| it.what))
+            }
+            _ => return None,
+        };
+        Some((path, what))
+    };
+    journals(trees).unwrap_or_default().into_iter().filter_map(read).collect()
+}
+
 fn journals(trees: &Trees) -> Result<Vec<PathBuf>, JournalError> {
     let dir = trees.journals();
     let entries = match fs::read_dir(&dir) {

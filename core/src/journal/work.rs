@@ -39,9 +39,11 @@ impl WorkDir {
         &self.path
     }
 
-    /// Deletes it with all that is in it.
-    pub fn remove(self) -> Result<(), FileError> {
-        durable::remove_any(&self.path)
+    /// Deletes it with all that is in it. What it was for is done: if it can't be deleted, it stays for [`super::recover()`].
+    pub fn remove(self) {
+        if let Err(error) = durable::remove_any(&self.path) {
+            log::warn!("{error}");
+        }
     }
 }
 
@@ -49,17 +51,21 @@ impl WorkDir {
 /// err: a process id means nothing in another pid namespace, a lock nothing to a foreign program.)
 pub(super) fn remove_dead(trees: &Trees) -> Vec<PathBuf> {
     let mut removed = Vec::new();
-    for entry in fs::read_dir(trees.work()).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if is_dead(&path) {
-            match durable::remove_any(&path) {
-                Ok(()) => removed.push(path),
-                Err(error) => log::warn!("{error}"),
-            }
+    for path in dead(trees) {
+        match durable::remove_any(&path) {
+            Ok(()) => removed.push(path),
+            Err(error) => log::warn!("{error}"),
         }
     }
-    removed.sort();
     removed
+}
+
+/// Those directories, in order of their names.
+pub fn dead(trees: &Trees) -> Vec<PathBuf> {
+    let entries = fs::read_dir(trees.work()).into_iter().flatten().flatten();
+    let mut dead: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| is_dead(path)).collect();
+    dead.sort();
+    dead
 }
 
 fn is_dead(path: &Path) -> bool {

@@ -20,13 +20,13 @@ impl ModuleIndex {
         let mut todo = vec![PathBuf::new()];
         while let Some(below) = todo.pop() {
             let dir = modules_dir.join(&below);
-            let failed = Error::read("the modules directory", &dir);
             let entries = match fs_err::read_dir(&dir) {
                 Ok(entries) => entries,
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(e) => return Err(failed(e)),
+                Err(e) => return Err(Error::read("the modules directory", &dir)(e)),
             };
-            for entry in entries.flatten() {
+            for entry in entries {
+                let entry = entry.map_err(Error::read("the modules directory", &dir))?;
                 let name = entry.file_name();
                 let headers = below.as_os_str().is_empty() && (name == "build" || name == "source");
                 if headers {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::Initramfs;
 use super::initramfs_pending;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, StepError};
 use crate::execute::Done;
 use crate::host::headers_package::pkgbase;
 use crate::host::initramfs::{Tool, image};
@@ -50,10 +50,17 @@ pub(super) fn renew(
     }
     let matters = changed.into_iter().filter(|(release, steps)| matters(ctx, release, steps));
     let mut releases: BTreeSet<Release> = matters.map(|(release, _)| release.clone()).collect();
+    // What was installed and would not be loaded stays out of the image for now; the next run looks at it again.
+    let is_doubtful =
+        |result: &&Option<Result<Done, Error>>| matches!(result, Some(Err(Error::Step(StepError::NotLoadable { .. }))));
+    let doubtful: BTreeSet<&Release> = (plan.steps.iter().zip(results))
+        .filter(|(_, result)| is_doubtful(result))
+        .map(|(step, _)| &step.kernel.release)
+        .collect();
     // Whether what this run has noted is to be paid, is told now.
-    plan.steps
-        .iter()
-        .for_each(|step| paid(ctx, &step.kernel.release, &|note| note.is_own() && !releases.contains(&note.release)));
+    for release in plan.steps.iter().map(|step| &step.kernel.release).filter(|release| !doubtful.contains(release)) {
+        paid(ctx, release, &|note| note.is_own() && !releases.contains(&note.release));
+    }
     releases.extend(listed);
     if who == Initramfs::AtEnd {
         for release in &releases {

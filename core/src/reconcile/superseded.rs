@@ -73,7 +73,7 @@ pub fn mark(ctx: &Context, package: &Package, owner: Owner, reporter: &dyn Repor
         }
         change.commit()?;
     }
-    work.remove()?;
+    work.remove();
     reporter.line(&format!("Keeping {package} until its successor is installed."));
     Ok(())
 }

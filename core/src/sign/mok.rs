@@ -7,7 +7,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
 
 use super::{Certificate, SignError, program};
 
@@ -54,6 +54,7 @@ const DAYS: &str = "36500";
 /// enrolled. The key is born with mode 0600 in a directory of mode 0700 beside its destination,
 /// and renamed from there.
 pub fn generate(key: &Path, cert: &Path, openssl: &OsStr) -> Result<Made, SignError> {
+    clear_dead(&[key, cert]);
     let made = match (key.exists(), cert.exists()) {
         (true, true) => return Ok(Made::Nothing),
         (false, true) => {
@@ -118,12 +119,53 @@ fn home(path: &Path) -> Result<&Path, SignError> {
     Ok(parent)
 }
 
-fn private_dir(parent: &Path) -> Result<tempfile::TempDir, SignError> {
-    tempfile::Builder::new()
-        .prefix(".dkms-mok-")
-        .permissions(std::fs::Permissions::from_mode(0o700))
-        .tempdir_in(parent)
-        .map_err(file("can't make a private directory for the new key"))
+/// What begins the name of a private directory.
+const PRIVATE: &str = ".dkms-mok-";
+
+/// A directory that only root can look into. As long as it is open, it is locked: [`clear_dead`] leaves it alone.
+struct Private {
+    dir: tempfile::TempDir,
+    _alive: std::fs::File,
+}
+
+impl Private {
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+fn private_dir(parent: &Path) -> Result<Private, SignError> {
+    let failed = file("can't make a private directory for the new key");
+    loop {
+        let dir = tempfile::Builder::new()
+            .prefix(PRIVATE)
+            .permissions(std::fs::Permissions::from_mode(0o700))
+            .tempdir_in(parent)
+            .map_err(&failed)?;
+        let alive = fs_err::File::open(dir.path()).map_err(&failed)?.into_parts().0;
+        flock(&alive, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
+        // Taken for dead in the moment before it was locked?
+        if dir.path().exists() {
+            return Ok(Private { dir, _alive: alive });
+        }
+    }
+}
+
+/// Deletes the private directories that killed runs have left beside these files: a key may be in one.
+pub fn clear_dead(files: &[&Path]) {
+    let parents = files.iter().filter_map(|file| file.parent());
+    for entry in parents.flat_map(|parent| std::fs::read_dir(parent).into_iter().flatten().flatten()) {
+        if !entry.file_name().to_string_lossy().starts_with(PRIVATE) {
+            continue;
+        }
+        let is_dead = std::fs::File::open(entry.path())
+            .is_ok_and(|dir| flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok());
+        if is_dead {
+            if let Err(error) = std::fs::remove_dir_all(entry.path()) {
+                log::warn!("{}: {error}", entry.path().display());
+            }
+        }
+    }
 }
 
 /// Renames `from` to `to` durably, with this mode, unless `to` exists.
@@ -155,6 +197,23 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs_err::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    /// A killed run leaves its directory, with a key perhaps, which the next one deletes; not one that is in use.
+    #[test]
+    fn what_a_killed_run_left_goes() {
+        let tmp = tempfile::tempdir().unwrap();
+        let dead = tmp.path().join(".dkms-mok-killed");
+        fs_err::create_dir(&dead).unwrap();
+        fs_err::write(dead.join("key"), "secret").unwrap();
+        let alive = private_dir(tmp.path()).unwrap();
+        let (key, cert) = (tmp.path().join("mok.key"), tmp.path().join("mok.pub"));
+        for path in [&key, &cert] {
+            fs_err::write(path, "").unwrap();
+        }
+        assert_eq!(generate(&key, &cert, OsStr::new("openssl")).unwrap(), Made::Nothing);
+        assert!(!dead.exists());
+        assert!(alive.path().exists());
     }
 
     #[test]

@@ -203,7 +203,10 @@ pub fn make_keys(
     }
     let (plan, made) = match decided.decision {
         Decision::DontSign(_) => return None,
-        Decision::Sign(plan) => (plan, true),
+        Decision::Sign(plan) => {
+            mok::clear_dead(&[&ctx.trees.outer(&plan.key), &ctx.trees.outer(&plan.cert)]);
+            (plan, true)
+        }
         Decision::NeedKey(plan, maker) => {
             let mut said = Vec::new();
             let made = make_key(ctx, &plan, &maker, &mut said);
