@@ -24,6 +24,7 @@ pub mod execute;
 pub mod facts;
 pub(crate) mod files;
 pub(crate) mod finish;
+pub(crate) mod fsck;
 pub mod host;
 pub mod install;
 pub mod journal;

@@ -9,27 +9,23 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use dkms_core::cli::args::Args;
-use dkms_core::cli::surroundings;
 use dkms_core::cli::table::{Id, VERBS as VERB_TABLE};
-use dkms_core::command;
 use dkms_core::names::{Kernel, Package};
 use dkms_core::reconcile::superseded::is_marked;
-use dkms_core::report::{Buffer, Event};
-use dkms_core::root::Root;
 use dkms_core::sandbox::confine;
 use dkms_core::tree::Trees;
 use dkms_core::tree::manifest::KernelManifest;
 use dkms_core::tree::record::Record;
 use dkms_core::tree::walk::{self, Filter, Source};
 
-/// The kernels, {k1} and {k2} below: the names are as long as that of the kernel that the module was built for.
-const KERNELS: [&str; 2] = ["6.12.117+deb13-amd61", "6.12.117+deb13-amd62"];
+mod bed;
+
+use bed::{Bed, KERNELS};
 
 /// What makes a state out of a root with nothing but sources.
 type Lay = fn(&Bed);
@@ -225,6 +221,7 @@ fn nothing_is_written(base: &Bed) {
             "mok" => "enroll -k {k1}",
             "init" => "{root}/srv/one",
             "sign" => "--all",
+            "fsck" => "--repair",
             _ => "one/1.0 -k {k1}",
         };
         let before = bed.everything();
@@ -374,104 +371,19 @@ impl Sight {
     }
 }
 
-fn with_kernels(text: &str) -> String {
-    text.replace("{k1}", KERNELS[0]).replace("{k2}", KERNELS[1])
-}
-
-/// A root with kernels and packages.
-struct Bed {
-    dir: tempfile::TempDir,
-}
-
-impl Bed {
-    fn new() -> Self {
-        let bed = Self::empty();
-        bed.write("etc/os-release", "ID=test\n");
-        bed.write("etc/dkms/framework.conf.d/test.conf", "try_sign_modules=false\n");
-        for kernel in KERNELS {
-            bed.write(&format!("lib/modules/{kernel}/kernel/own.ko"), "");
-            bed.write(&format!("lib/modules/{kernel}/modules.order"), "kernel/own.ko\n");
-            bed.write(&format!("lib/modules/{kernel}/modules.builtin"), "");
-            bed.write(&format!("usr/src/headers-{kernel}/include/config/auto.conf"), "CONFIG_MODULES=y\n");
-            let build = bed.path(&format!("lib/modules/{kernel}/build"));
-            symlink(format!("/usr/src/headers-{kernel}"), build).unwrap();
-        }
-        for (name, version, more) in [
-            ("one", "1.0", ""),
-            ("one", "0.9", ""),
-            ("follower", "1.0", "BUILD_DEPENDS=one\nBUILD_DEPENDS_REBUILD=yes\n"),
-        ] {
-            bed.source(&format!("usr/src/{name}-{version}"), name, version, more);
-        }
-        bed.source("srv/one", "one", "1.0", "");
-        assert!(
-            std::process::Command::new("tar")
-                .current_dir(bed.path("srv"))
-                .args(["-cf", "one.tar", "one"])
-                .status()
-                .unwrap()
-                .success()
-        );
-        bed
-    }
-
-    fn empty() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        // Builds are not root.
-        fs_err::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        Self { dir }
-    }
-
-    fn source(&self, dir: &str, name: &str, version: &str, more: &str) {
-        self.write(
-            &format!("{dir}/dkms.conf"),
-            &format!(
-                "PACKAGE_NAME={name}\nPACKAGE_VERSION={version}\nMAKE=\"sed 's/6.12.117+deb13-amd64/$kernelver/' source >{name}.ko\"\nSTRIP=no\n\
-                 BUILT_MODULE_NAME={name}\nDEST_MODULE_LOCATION=/updates\nAUTOINSTALL=yes\n{more}"
-            ),
-        );
-        // A module is an ELF file, whatever follows.
-        let mut module = fs_err::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/sign/module.ko")).unwrap();
-        // Newer versions of a package bring newer modules.
-        let at = module.windows(8).position(|bytes| bytes == b"1.2-test").unwrap();
-        module.splice(at..at + 3, version.bytes());
-        module.extend(format!("{name} {version}\n").bytes());
-        fs_err::write(self.path(&format!("{dir}/source")), module).unwrap();
-    }
-
-    fn copy(&self) -> Self {
-        let bed = Self::empty();
-        let from = self.dir.path().join(".");
-        let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(bed.dir.path()).status();
-        assert!(copied.unwrap().success());
-        bed
-    }
-
-    fn path(&self, inside: &str) -> PathBuf {
-        self.dir.path().join(with_kernels(inside))
-    }
-
-    fn write(&self, inside: &str, text: &str) {
-        let path = self.path(inside);
-        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
-        fs_err::write(path, text).unwrap();
-    }
-
-    fn append(&self, inside: &str, line: &str) {
-        let mut file = fs_err::OpenOptions::new().append(true).open(self.path(inside)).unwrap();
-        std::io::Write::write_all(&mut file, format!("{line}\n").as_bytes()).unwrap();
-    }
-
-    fn delete(&self, inside: &str) {
-        let path = self.path(inside);
-        if path.is_dir() && !path.is_symlink() {
-            fs_err::remove_dir_all(path).unwrap();
-        } else {
-            fs_err::remove_file(path).unwrap();
-        }
-    }
-
+/// What these tests ask of a bed.
+trait Looks {
     /// Notes that the package waits for a successor of rpm's, or (`renewed`) has come anew.
+    fn mark(&self, package: &str, renewed: bool);
+    fn forget_records(&self);
+    /// Whether a step was tried, and came to nothing.
+    fn has_failed(&self, what: &str) -> bool;
+    /// Each file, with its inode, length and time; not the locks, which readers take, too.
+    fn everything(&self) -> BTreeSet<(PathBuf, u64, u64, i64)>;
+    fn look(&self) -> Sight;
+}
+
+impl Looks for Bed {
     fn mark(&self, package: &str, renewed: bool) {
         let (name, version) = package.split_once('/').unwrap();
         self.write(
@@ -482,39 +394,10 @@ impl Bed {
         );
     }
 
-    fn trees(&self) -> Trees {
-        Trees::new(Root::at(self.dir.path()).unwrap())
-    }
-
-    /// Runs a command line on this root; gives its exit code and all that it said.
-    fn run(&self, line: &str) -> (u8, Vec<String>) {
-        let root = self.dir.path().display().to_string();
-        let line = with_kernels(line).replace("{root}", &root);
-        let line = format!("{line} -a x86_64 --root {root} -j 1");
-        // The verbs that look at every kernel take no architecture.
-        let line = if line.contains(" -k ") { line } else { line.replace(" -a x86_64", "") };
-        let reporter = Buffer::default();
-        let args = Args::parse(line.split(' ').map(OsString::from)).unwrap();
-        let ctx = surroundings::context(&args).unwrap();
-        let code = command::run(&ctx, &args, &reporter);
-        let said = reporter.take().into_iter().flat_map(|event| match event {
-            Event::Line(text) | Event::Note(text) => vec![text],
-            Event::Error(lines) | Event::Warning(lines) => lines,
-            _ => Vec::new(),
-        });
-        (code, said.collect())
-    }
-
-    fn ok(&self, line: &str) {
-        let (code, said) = self.run(line);
-        assert_eq!(code, 0, "{line}: {said:?}");
-    }
-
     fn forget_records(&self) {
         let _ = std::fs::remove_dir_all(self.path("var/lib/dkms/.dkms/records"));
     }
 
-    /// Whether a step was tried, and came to nothing.
     fn has_failed(&self, what: &str) -> bool {
         let words: Vec<&str> = what.split(' ').collect();
         let (Some(package), Some(kernel)) = (words.get(1), words.get(2)) else { return false };
@@ -524,10 +407,9 @@ impl Bed {
         record.is_some_and(|record| !format!("{:?}", record.outcome).starts_with("Installed"))
     }
 
-    /// Each file, with its inode, length and time; not the locks, which readers take, too.
     fn everything(&self) -> BTreeSet<(PathBuf, u64, u64, i64)> {
         let mut found = BTreeSet::new();
-        let mut dirs = vec![self.dir.path().to_owned()];
+        let mut dirs = vec![self.path("")];
         while let Some(dir) = dirs.pop() {
             for entry in fs_err::read_dir(&dir).unwrap() {
                 let path = entry.unwrap().path();

@@ -39,7 +39,7 @@ pub fn context(args: &Args) -> Result<Context, Error> {
     start_within(&mut environment);
     let mut trees = Trees::new(root);
     // Namespaces are found out by a child that tries; who only reads does not need to know.
-    let changes = args.verb.is_some_and(|verb| verb.rules.writes);
+    let changes = args.verb.is_some_and(|verb| verb.rules.writes) || args.flag("repair");
     let namespaces = if changes || !trees.root.is_host() { Namespaces::available() } else { Namespaces::default() };
     let world = World::of(&trees.root, environment.clone(), namespaces);
     let framework = framework(&trees, &world)?;

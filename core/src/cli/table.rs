@@ -95,6 +95,7 @@ pub const OPTIONS: &[Opt] = &[
     flag("binaries-only", "Archive the built modules without their source"),
     flag("binaries", "Package the built modules instead of the source"),
     flag("source-only", "Archive the source without built modules"),
+    flag("repair", "Mend what can be mended"),
     flag("dry-run", "Print what would be done, and why; change nothing"),
     flag("strict", "Fail if any wanted module is missing; of lint: also for warnings"),
     flag("long", "Print more: results, reasons, logs"),
@@ -147,6 +148,7 @@ pub enum Id {
     /// All that `dkms-mkpkg` does.
     Mkpkg,
     Status,
+    Fsck,
     GenerateMok,
     Mok,
     Sign,
@@ -434,6 +436,14 @@ pub const VERBS: &[Entry] = &[
         operands: "[NAME[/VERSION]]",
         options: &["kernelver", "arch", "format", "long"],
         rules: Rules { all: true, ..PLAIN },
+    },
+    Entry {
+        id: Id::Fsck,
+        name: "fsck",
+        about: "Check that everything of DKMS is whole and in its place, and mend it",
+        operands: "",
+        options: &["repair", "dry-run", "format", "jobs"],
+        rules: Rules { root: true, classic: false, ..PLAIN },
     },
     Entry {
         id: Id::GenerateMok,

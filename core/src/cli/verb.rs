@@ -26,6 +26,13 @@ pub enum Verb {
     Ldtarball,
     Mkpkg,
     Status(Show),
+    /// `--repair`, and `--format json`.
+    Fsck {
+        /// Mend what can be mended.
+        repair: bool,
+        /// Print JSON.
+        json: bool,
+    },
     GenerateMok,
     /// With `--format json` or not.
     Mok(Mok, bool),
@@ -144,6 +151,7 @@ impl Verb {
             Id::Ldtarball => Self::Ldtarball,
             Id::Mkpkg => Self::Mkpkg,
             Id::Status => Self::Status(show),
+            Id::Fsck => Self::Fsck { repair: args.flag("repair"), json: show.json },
             Id::GenerateMok => Self::GenerateMok,
             Id::Mok => Self::Mok(
                 match args.module.as_deref() {
@@ -318,6 +326,7 @@ mod tests {
             ("event", &["--event", "boot"]),
             ("initramfs", &["--initramfs", "never"]),
             ("strict", &["--strict"]),
+            ("repair", &["--repair"]),
             ("templatekernel", &["--templatekernel", "6.9"]),
             ("source-only", &["--source-only"]),
             ("binaries-only", &["--binaries-only"]),

@@ -4,6 +4,7 @@ mod add;
 mod autoinstall;
 mod build;
 mod doctor;
+mod fsck;
 mod generate_mok;
 mod kernel;
 mod ldtarball;
@@ -79,6 +80,7 @@ fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, E
         Verb::Ldtarball => ldtarball::run(ctx, args, reporter),
         Verb::Mkpkg => mkpkg::run(ctx),
         Verb::Status(show) => status::run(ctx, args, show, reporter),
+        Verb::Fsck { repair, json } => fsck::run(ctx, args, repair, json, reporter),
         Verb::GenerateMok => generate_mok::run(ctx, args, reporter),
         Verb::Mok(what, json) => mok::run(ctx, args, &what, json, reporter),
         Verb::Sign(reach) => sign::run(ctx, args, reach, reporter),

@@ -18,6 +18,14 @@ pub enum RegistrationError {
         /// Where its source is expected.
         source_dir: PathBuf,
     },
+    /// `fsck` found what is not as it should be, and is so still.
+    #[error("{left} {} wrong, {} of them can be mended{}", if *left == 1 { "thing is" } else { "things are" }, mendable, if *mendable > 0 { ": dkms fsck --repair" } else { "" })]
+    Unsound {
+        /// How much.
+        left: usize,
+        /// How much of it `--repair` can mend.
+        mendable: usize,
+    },
     /// The package is not registered.
     #[error("The module/version combo: {0} is not located in the DKMS tree.\nRegister it first: dkms add {0}")]
     NotAdded(Package),

@@ -13,7 +13,7 @@ mod stale;
 pub mod summary;
 pub mod superseded;
 mod twice;
-mod vanished;
+pub(crate) mod vanished;
 
 use std::collections::BTreeSet;
 

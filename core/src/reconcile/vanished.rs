@@ -16,7 +16,7 @@ use crate::tree::walk::{PackageEntry, Source};
 
 /// Whether the kernels bear out that this is no accident of its source: some kernel had it and has it no more, and none has
 /// it still.
-pub(super) fn has_vanished(ctx: &Context, entry: &PackageEntry) -> Result<bool, Error> {
+pub(crate) fn has_vanished(ctx: &Context, entry: &PackageEntry) -> Result<bool, Error> {
     let package = &entry.package;
     if ctx.trees.is_another || entry.source != Source::Broken || superseded::is_marked(&ctx.trees, package) {
         return Ok(false);

@@ -86,6 +86,15 @@ pub const USES: &[Use] = &[
         ],
         &["0", "2", "18"],
     ),
+    (
+        "fsck",
+        &[
+            ("dkms fsck", "says what is wrong, and how it can be mended"),
+            ("dkms fsck --repair --dry-run", "says what would be done"),
+            ("dkms fsck --repair", "mends what can be mended, and says what is left"),
+        ],
+        &["0", "1", "2", "4", "17", "18"],
+    ),
     ("generate_mok", &[("dkms generate_mok", "prints the paths of key and certificate")], &["0", "1", "2", "18"]),
     (
         "sign",
