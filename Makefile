@@ -251,7 +251,7 @@ archive-sweep:
 	@$(MAKE) --no-print-directory $(PROGRAM)-now
 	@bash tests/scripts/archive-sweep.sh $(PROGRAM) $(SWEEP_SUITE) $(SWEEP_FLAVOUR) target/sweep/$(SWEEP_SUITE)-$(SWEEP_FLAVOUR).tsv
 
-# All points, where `make test` tries a sample. With DKMS_SUBJECT=classic: the same of Debian's classic.
+# All points, where `make test-long` tries a sample. With DKMS_SUBJECT=classic: the same of Debian's classic.
 .PHONY: torture
 torture: export DKMS_TORTURE ?= all
 torture: export DKMS_LONG = 1
