@@ -1,5 +1,7 @@
 //! What a kernel module says about itself.
 
+pub mod symbols;
+
 use std::path::Path;
 
 use object::{Object, ObjectKind, ObjectSection};
@@ -58,6 +60,8 @@ pub struct Module {
     pub has_debug: bool,
     /// Its appended signature.
     pub signature: Signature,
+    /// kbuild has made a module of it: it has what a kernel registers, or says for which one it is. An object file has neither.
+    pub is_linked: bool,
 }
 
 impl Module {
@@ -79,9 +83,11 @@ impl Module {
         }
         let mut modinfo = Vec::new();
         let mut has_debug = false;
+        let mut is_linked = false;
         for section in file.sections() {
             let name = section.name_bytes().map_err(damaged)?;
             has_debug |= name.starts_with(b".debug_") || name.starts_with(b".zdebug_");
+            is_linked |= name == b".gnu.linkonce.this_module";
             // The first one, as the kernel takes it.
             if name == b".modinfo" && modinfo.is_empty() {
                 let data = section.data().map_err(damaged)?;
@@ -91,9 +97,11 @@ impl Module {
                 modinfo = fields(data);
             }
         }
+        is_linked |= modinfo.iter().any(|(key, _)| key == "vermagic");
         Ok(Self {
             machine: machine(&file),
             modinfo,
+            is_linked,
             has_debug,
             signature: match sign::facts(bytes) {
                 Ok(message) => Signature::Signed(message),
@@ -199,6 +207,7 @@ mod tests {
         assert_eq!(module.field("nothing"), None);
         assert!(module.has_debug);
         assert_eq!(module.signature, Signature::None);
+        assert!(module.is_linked);
         assert!(module.runs_on("amd64") && module.runs_on("a-label-of-tomorrow"));
         assert!(!module.runs_on("i686") && !module.runs_on("arm64"));
     }

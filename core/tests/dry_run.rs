@@ -318,7 +318,7 @@ fn promises(line: &str) -> Vec<String> {
         ["Would", "mark", ..] => vec![pair("outdate")],
         ["Would", "load", ..] => vec!["add one/1.0".to_owned()],
         ["Would", "sign", ..] => vec![pair("sign")],
-        ["Would", "copy" | "keep", ..] => Vec::new(),
+        ["Would", "copy" | "keep", ..] | ["Would", "run", "depmod", ..] => Vec::new(),
         ["Would", ..] => vec![format!("what is not understood: {line}")],
         _ => Vec::new(),
     }

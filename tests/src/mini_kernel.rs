@@ -149,7 +149,7 @@ impl MiniKernel {
             ("include/linux/module.h", MODULE_H.into()),
             ("include/linux/init.h", "#include <linux/module.h>\n".into()),
             ("include/linux/kernel.h", "#include <linux/module.h>\n".into()),
-            ("Module.symvers", "0x12345678\tprintk\tvmlinux\tEXPORT_SYMBOL\t\n".into()),
+            ("Module.symvers", "0x12345678\t_printk\tvmlinux\tEXPORT_SYMBOL\t\n".into()),
             ("Makefile", MAKEFILE.into()),
         ] {
             let path = headers.join(path);

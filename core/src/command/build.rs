@@ -10,6 +10,7 @@ use crate::error::{Error, StepError};
 use crate::execute::work::state_of;
 use crate::execute::{self, Done, Results, Voice};
 use crate::install;
+use crate::loadable::gather::{Answer, Loadable};
 use crate::names::{Kernel, Package};
 use crate::plan::{Plan, Registering, Step, Want, rebuilt, requested};
 use crate::reconcile::dependants;
@@ -73,6 +74,7 @@ pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporte
     let ended = |done: Done| results.iter().flatten().any(|result| matches!(result, Ok(found) if *found == done));
     if want == Want::Installed && ended(Done::Installed) {
         post_transaction(&session, steps.last().map(|step| &step.kernel), reporter)?;
+        warn_of_images(ctx, &steps, &results, reporter);
     }
     // Also of what was there already: it is no less refused.
     if want == Want::Installed && (ended(Done::Installed) || ended(Done::Already)) {
@@ -80,6 +82,23 @@ pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporte
         tell_trust(&session, &pairs, reporter)?;
     }
     Ok(code(&results))
+}
+
+/// Says where a kernel's initramfs would load another module than the one that was just installed, or lacks it. Within a
+/// package manager's run it is made anew later.
+fn warn_of_images(ctx: &Context, steps: &[Step], results: &Results, reporter: &dyn Reporter) {
+    if ctx.machine.maintainer_script.is_some() || ctx.machine.rpm_scriptlet.is_some() {
+        return;
+    }
+    let loadable = Loadable::new(&ctx.trees);
+    for (step, _) in steps.iter().zip(results).filter(|(_, result)| matches!(result, Some(Ok(Done::Installed)))) {
+        for Answer { module, answer } in loadable.in_image(&step.package, &step.kernel) {
+            if let Err(why) = answer {
+                let text = why.with_mend(&step.package.to_string(), &step.kernel.release);
+                reporter.warning(&[&format!("{module} for kernel {}: {text}", step.kernel)]);
+            }
+        }
+    }
 }
 
 /// BUILD_DEPENDS_REBUILD (docs/contract.md 8): what was built against another version of what was just installed is

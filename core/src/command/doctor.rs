@@ -14,7 +14,7 @@ use crate::host::boot_loader;
 use crate::kernel::version;
 use crate::loadable::gather::{self, Loadable};
 use crate::names::{Kernel, Release};
-use crate::plan::{Action, Step};
+use crate::plan::{Action, Overdue, Step};
 use crate::reconcile::summary::{Cause, untried};
 use crate::reconcile::{How, Scope, preview};
 use crate::report::Reporter;
@@ -85,10 +85,17 @@ pub(super) fn run(ctx: &Context, args: &Args, json: bool, reporter: &dyn Reporte
     let mut problems: Vec<Problem> = plan.steps.iter().filter_map(|step| doctor.step(step)).collect();
     problems.extend(doctor.not_loadable(&plan.steps));
     problems.extend(doctor.registrations());
-    problems.extend(plan.owed.iter().filter(|owed| doctor.is_in_scope(&owed.kernel)).map(|owed| {
-        let problem = format!("an interrupted run left {} undone", owed.what);
-        Problem { kernel: Some(owed.kernel.to_string()), ..doctor.problem(Severity::Wanted, &owed.kernel, problem) }
-    }));
+    problems.extend(
+        plan.owed.iter().filter(|owed| owed.why == Overdue::Interrupted && doctor.is_in_scope(&owed.kernel)).map(
+            |owed| {
+                let problem = format!("an interrupted run left {} undone", owed.what);
+                Problem {
+                    kernel: Some(owed.kernel.to_string()),
+                    ..doctor.problem(Severity::Wanted, &owed.kernel, problem)
+                }
+            },
+        ),
+    );
     let kernels: Vec<Kernel> = looked_at.iter().cloned().collect();
     if let Some(lines) = will_load::advice(&session.facts, &kernels)? {
         problems.push(Problem { fix: None, ..Problem::of_system(Severity::Wanted, lines.join(" ")) });
@@ -191,7 +198,7 @@ impl Doctor<'_> {
         let loadable = Loadable::new(&self.ctx.trees);
         let mut found = Vec::new();
         for step in steps.iter().filter(|step| step.action == Action::Keep) {
-            for answer in loadable.package(&step.package, &step.kernel) {
+            for answer in loadable.will_boot(&step.package, &step.kernel) {
                 let Err(why) = answer.answer else { continue };
                 let release = &step.kernel.release;
                 found.push(Problem {

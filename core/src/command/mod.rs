@@ -30,12 +30,13 @@ use crate::cli::table::Id;
 use crate::cli::verb::Verb;
 use crate::context::{Context, NO_AUTOINSTALL};
 use crate::error::{Error, RegistrationError, RequestError, StepError};
+use crate::execute;
 use crate::kernel::installed;
 use crate::names::{Arch, Kernel, Name, Package, Release};
 use crate::plan::{Plan, Want};
 use crate::process::stop;
 use crate::report::{Event, Reporter};
-use crate::run::{Session, debt};
+use crate::run::Session;
 use crate::sign::will_load;
 use crate::tree::fallback;
 use crate::tree::walk::{self, Filter, Source};
@@ -255,9 +256,9 @@ fn default_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
     Ok(Kernel { release, arch })
 }
 
-/// The plan of a verb that runs depmod, also for what interrupted runs left.
+/// The plan of a verb that runs depmod, also for what is owed.
 fn with_owed(ctx: &Context, plan: Plan) -> Plan {
-    let owed = debt::left(&ctx.trees).into_iter().filter(|owed| owed.what == "depmod" && !ctx.options.no_depmod);
+    let owed = execute::run::owed(ctx).into_iter().filter(|owed| owed.what == "depmod");
     Plan { owed: owed.collect(), ..plan }
 }
 

@@ -385,7 +385,7 @@ impl Rows<'_> {
         if !self.long {
             return Vec::new();
         }
-        let answers = self.loadable.package(package, kernel).into_iter();
+        let answers = self.loadable.will_boot(package, kernel).into_iter();
         let name = package.to_string();
         let refused = answers.filter_map(|answer| Some((answer.module, answer.answer.err()?)));
         refused

@@ -245,7 +245,7 @@ impl Page {
         let dir = ctx.trees.modules_dir(&self.kernel.release);
         for file in &entry.files {
             let outer = dir.join(&file.path).join(&file.file);
-            let loads = match loadable.file(file, &self.kernel) {
+            let loads = match loadable.file(&self.package, file, &self.kernel) {
                 Ok(()) => "modprobe would load it".to_owned(),
                 Err(why) => format!("would not be loaded: {why}"),
             };
@@ -259,6 +259,11 @@ impl Page {
                 here.then(|| loaded(Path::new("/sys/module"), &file.name, file.srcversion.as_deref())).flatten()
             {
                 self.add("loaded", text);
+            }
+        }
+        for answer in loadable.in_image(&self.package, &self.kernel) {
+            if let Err(why) = answer.answer {
+                self.add("initramfs", format!("{}: {why}", answer.module));
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Running a plan under the job budget.
 
+mod confirm;
 mod progress;
 pub mod run;
 pub mod work;

@@ -5,19 +5,20 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::Builder;
 
 use super::work::{Done, record, work};
+use crate::context::Context;
 use crate::error::{Error, StepError};
 use crate::install::{self, weak};
-use crate::loadable::Why;
-use crate::loadable::gather::{self, Loadable};
+use crate::loadable::gather;
 use crate::names::Release;
-use crate::plan::{Action, Step};
+use crate::plan::{Action, Overdue, Owed, Step};
 use crate::process::stop::{self, Stop};
 use crate::report::{Buffer, Event, Reporter};
 use crate::run::Session;
+use crate::run::debt;
 use crate::run::depmod::{self, Depmod};
 use crate::system_error::SystemError;
-use crate::tree::record::{Outcome, Record};
 
+use super::confirm::confirm;
 use super::progress::Progress;
 
 /// How each step of a plan ended; `None` of those that do nothing.
@@ -167,56 +168,7 @@ pub fn depmod_once(session: &Session<'_>, steps: &[Step], results: &mut Results,
         }
     }
     if !session.ctx.options.no_depmod {
-        confirm(session, steps, results, reporter);
-    }
-}
-
-/// Asks of each installation whether it will be loaded. Where nothing of a package would be, it has failed.
-fn confirm(session: &Session<'_>, steps: &[Step], results: &mut Results, reporter: &dyn Reporter) {
-    let ctx = session.ctx;
-    let loadable = Loadable::new(&ctx.trees);
-    for (result, step) in results.iter_mut().zip(steps) {
-        if !matches!(result, Some(Ok(Done::Installed))) {
-            continue;
-        }
-        let answers = loadable.package(&step.package, &step.kernel);
-        let count = answers.len();
-        // What the kernel has itself is not lacking.
-        let mut built_in = true;
-        // Where the kernel's package has made no index yet, it is about to.
-        let lines: Vec<String> = (answers.into_iter())
-            .filter_map(|answer| {
-                // What a script has signed or stripped after the installation is loaded all the same.
-                let why = answer.answer.err().filter(|why| !matches!(why, Why::NoIndex | Why::Changed))?;
-                built_in &= why == Why::BuiltIn;
-                let text = why.with_mend(&step.package.to_string(), &step.kernel.release);
-                Some(format!("{}: {text}", answer.module))
-            })
-            .collect();
-        if lines.is_empty() {
-            continue;
-        }
-        let all = lines.len() == count;
-        let error =
-            Error::Step(StepError::NotLoadable { package: step.package.clone(), kernel: step.kernel.clone(), lines });
-        if !all || built_in {
-            reporter.report(Event::Warning(error.lines()));
-            continue;
-        }
-        reporter.report(Event::Error(error.lines()));
-        let outcome = Outcome::Failed {
-            step: error.step().to_owned(),
-            code: i32::from(error.code()),
-            diagnostic: error.lines().get(1).cloned(),
-            log: None,
-            remembered_key: None,
-        };
-        let at = i64::try_from(ctx.now).unwrap_or(i64::MAX);
-        let record = Record { package: step.package.clone(), kernel: step.kernel.clone(), outcome, at };
-        if let Err(error) = record.store(&ctx.trees) {
-            log::warn!("{error}");
-        }
-        *result = Some(Err(error));
+        confirm(session.ctx, steps, results, reporter);
     }
 }
 
@@ -346,6 +298,16 @@ pub fn depmods(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFail
     // Their program reads the lists, and makes those of the kernels that it gives links.
     weak::added(session.ctx, session.take_weak(), reporter);
     failures
+}
+
+/// What is owed whatever else is done: what an interrupted run left, and where the index is not of what lies there.
+pub fn owed(ctx: &Context) -> Vec<Owed> {
+    let mut owed = debt::left(&ctx.trees);
+    let indexes = gather::stale(&ctx.trees).into_iter();
+    owed.extend(indexes.map(|kernel| Owed { kernel, what: "depmod", why: Overdue::Outdated }));
+    owed.retain(|owed| owed.what != "depmod" || !ctx.options.no_depmod);
+    owed.dedup_by(|later, first| later.kernel == first.kernel && later.what == first.what);
+    owed
 }
 
 fn lists(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFailure> {

@@ -29,11 +29,17 @@ pub enum Fitness {
     Unfit(String),
 }
 
+const NOT_LINKED: &str =
+    "it is an object file that kbuild has made no module of.\nDoes MAKE in dkms.conf make the target modules?";
+
 impl Wanted<'_> {
     /// Judges `module` by its machine and by the first word of its vermagic, which is the release of the kernel it was built
     /// for (include/linux/vermagic.h). A module that says neither is not held against anybody.
     pub fn judge(&self, module: &Module) -> Fitness {
         let Kernel { release, arch } = self.kernel;
+        if !module.is_linked {
+            return Fitness::Unfit(NOT_LINKED.to_owned());
+        }
         // The label comes from the machine that builds, which may be another one (`--root`), or from the programs that run
         // on it (setarch(8)): the kernel's configuration tells better.
         let fits = match self.config.and_then(compiler::machines) {
@@ -72,6 +78,7 @@ mod tests {
             machine,
             modinfo: text.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
             has_debug: false,
+            is_linked: true,
             signature: crate::elf::Signature::None,
         }
     }
@@ -106,5 +113,9 @@ mod tests {
             };
             assert!(found.contains(expected), "{machine} {vermagic} {arch}: {found}");
         }
+        let object = Module { is_linked: false, ..module("x86_64", "") };
+        let kernel = Kernel::new("6.1.2", "x86_64").unwrap();
+        let wanted = Wanted { kernel: &kernel, headers_release: None, config: None };
+        assert_eq!(wanted.judge(&object), Fitness::Unfit(NOT_LINKED.to_owned()));
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn look(ctx: &Context, found: &mut Findings<'_>) {
         leftovers(&trees.outer("/boot"), found);
     }
     let is_kernel = |release: &Release| trees.modules_dir(release).is_dir();
-    for Owed { kernel, what } in debt::left(trees) {
+    for Owed { kernel, what, .. } in debt::left(trees) {
         let (fault, repair) = match what {
             "depmod" => (Fault::StaleIndex, Repair::Depmod(kernel.clone())),
             _ => (Fault::InitramfsOwed, Repair::Initramfs),

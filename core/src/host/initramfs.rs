@@ -36,6 +36,16 @@ impl Tool {
             .find(|(_, program)| has(program))
             .map(|(tool, _)| *tool)
     }
+
+    /// The command that makes the image of `release` anew, at `image`, which is its path inside the root.
+    pub fn command(self, release: &Release, image: &Path) -> Vec<String> {
+        let (release, image) = (release.to_string(), image.display().to_string());
+        match self {
+            Self::InitramfsTools => ["update-initramfs", "-u", "-k", &release].map(String::from).to_vec(),
+            Self::Dracut => ["dracut", "--force", "--quiet", &image, &release].map(String::from).to_vec(),
+            Self::Mkinitcpio => ["mkinitcpio", "-k", &release, "-g", &image].map(String::from).to_vec(),
+        }
+    }
 }
 
 /// The existing image of kernel `release`, as an outer path. Names of initramfs-tools, dracut and

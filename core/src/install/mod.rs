@@ -20,8 +20,10 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
+use crate::compress;
 use crate::context::Context;
 use crate::digest::Digest;
+use crate::elf::symbols::content;
 use crate::facts::{Evaluated, KernelFacts};
 use crate::journal::Change;
 use crate::names::{Kernel, Package};
@@ -362,7 +364,7 @@ fn may_install(
     let ours = sanity::ModuleVersion::new(Some(&module.version), module.srcversion.as_deref());
     let theirs = sanity::ModuleVersion::read(&path);
     let shown = ctx.trees.shown(&path);
-    match sanity::judge(&ours, &theirs, || compare::same_bytes(&path, &built.join(&module.file)).unwrap_or(false)) {
+    match sanity::judge(&ours, &theirs, || is_same(&path, &built.join(&module.file))) {
         Verdict::Install => Ok(()),
         Verdict::NotNewer => Err(format!(
             "Module version {} for {} is not newer than what is already found in kernel {} ({}).\nYou may override by specifying --force.",
@@ -378,6 +380,12 @@ fn may_install(
             ours.version
         )),
     }
+}
+
+/// Whether two modules do the same, signed and compressed as they may be.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let does = |path| compress::read_module(path).ok().and_then(|bytes| content(&bytes).ok());
+    compare::same_bytes(one, other).unwrap_or(false) || does(one).is_some_and(|found| does(other) == Some(found))
 }
 
 fn entry(

@@ -48,16 +48,13 @@ pub enum Verdict {
     Same,
 }
 
-/// Compares the built module with the one `found` in the kernel's tree.
-pub fn judge(built: &ModuleVersion, found: &ModuleVersion, same_bytes: impl FnOnce() -> bool) -> Verdict {
+/// Compares the built module with the one `found` in the kernel's tree. `is_same`: they do the same. The same version and srcversion
+/// do not tell: a srcversion is of the `.c` files, and since Linux 7 not of the headers beside them.
+pub fn judge(built: &ModuleVersion, found: &ModuleVersion, is_same: impl FnOnce() -> bool) -> Verdict {
     match version::compare(&found.version, &built.version) {
         Ordering::Greater => Verdict::NotNewer,
-        Ordering::Less => Verdict::Install,
-        Ordering::Equal if found.srcversion != built.srcversion => Verdict::Install,
-        Ordering::Equal => {
-            let told_apart = !built.version.is_empty() || !built.srcversion.is_empty();
-            if told_apart || same_bytes() { Verdict::Same } else { Verdict::Install }
-        }
+        Ordering::Equal if found.srcversion == built.srcversion && is_same() => Verdict::Same,
+        Ordering::Less | Ordering::Equal => Verdict::Install,
     }
 }
 
@@ -66,16 +63,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_classics_table() {
+    fn the_classics_table_and_what_modules_do() {
         let facts = |version: &str, srcversion: &str| ModuleVersion::new(Some(version), Some(srcversion));
         let cases = [
             ("1.0", "A", "2.0", "B", false, Verdict::NotNewer),
             ("2.0", "A", "1.0", "B", false, Verdict::Install),
-            ("1.0", "A", "1.0", "A", false, Verdict::Same),
+            ("1.0", "A", "1.0", "A", true, Verdict::Same),
+            ("1.0", "A", "1.0", "A", false, Verdict::Install),
             ("1.0", "A", "1.0", "B", false, Verdict::Install),
             ("", "", "", "", true, Verdict::Same),
             ("", "", "", "", false, Verdict::Install),
-            ("", "A", "", "A", false, Verdict::Same),
+            ("", "A", "", "A", true, Verdict::Same),
+            ("", "A", "", "A", false, Verdict::Install),
             ("1.0", "A", "", "B", false, Verdict::Install),
             ("", "A", "1.0", "B", false, Verdict::NotNewer),
             ("5.15.0-1020", "", "5.15.0-999", "", false, Verdict::Install),

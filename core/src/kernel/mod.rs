@@ -14,6 +14,7 @@ pub mod identity;
 pub mod installed;
 pub mod kernelvariables;
 pub mod relocate;
+pub mod symvers;
 pub mod version;
 pub mod wrapper;
 

@@ -4,31 +4,50 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::trie::Trie;
+
 /// `modules.dep` and `modules.builtin` (modules.dep(5), Documentation/kbuild/kbuild.rst).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Index {
-    files: HashMap<String, PathBuf>,
+    lines: HashMap<String, Line>,
     built_in: HashSet<String>,
 }
 
+/// What is said of one module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    path: PathBuf,
+    /// The files that are loaded first.
+    needs: String,
+}
+
 impl Index {
-    /// Reads those of the kernel whose modules are in `dir` (outer). `None` without a modules.dep.
-    pub fn read(dir: &Path) -> io::Result<Option<Self>> {
-        let text = |name: &str| match std::fs::read(dir.join(name)) {
-            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+    /// Reads those of the kernel whose modules are in `dir` (outer). `None` without any. kmod's modprobe knows the binary files
+    /// alone; others (busybox's) know the texts. `is_kmod`: there is a kmod, so that texts alone count for nothing.
+    pub fn read(dir: &Path, is_kmod: bool) -> io::Result<Option<Self>> {
+        let bytes = |name: &str| match std::fs::read(dir.join(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         };
-        let Some(dep) = text("modules.dep")? else { return Ok(None) };
-        Ok(Some(Self::parse(&dep, &text("modules.builtin")?.unwrap_or_default())))
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        if let Some(dep) = bytes("modules.dep.bin")?.and_then(Trie::new) {
+            let built_in = bytes("modules.builtin.bin")?.and_then(Trie::new).map(|trie| trie.entries());
+            let mut index = Self { lines: HashMap::new(), built_in: HashSet::new() };
+            index.lines.extend(dep.entries().into_iter().filter_map(|(name, line)| Some((name, Line::new(&line)?))));
+            index.built_in.extend(built_in.into_iter().flatten().map(|(name, _)| name));
+            return Ok(Some(index));
+        }
+        let Some(dep) = bytes("modules.dep")?.filter(|_| !is_kmod) else { return Ok(None) };
+        Ok(Some(Self::parse(&text(dep), &text(bytes("modules.builtin")?.unwrap_or_default()))))
     }
 
     /// From the texts of the two files. Paths that begin with `/` (depmod of a directory elsewhere) count as they stand.
     pub fn parse(dep: &str, built_in: &str) -> Self {
         let mut index = Self::default();
-        for path in dep.lines().filter_map(|line| line.split_once(':')).map(|(path, _)| Path::new(path)) {
+        for line in dep.lines().filter_map(Line::new) {
             // kmod takes the first line of a name.
-            index.files.entry(module_name(path)).or_insert_with(|| path.to_owned());
+            index.lines.entry(module_name(&line.path)).or_insert(line);
         }
         index.built_in = built_in.lines().map(|line| module_name(Path::new(line.trim()))).collect();
         index
@@ -36,27 +55,29 @@ impl Index {
 
     /// The file that modprobe takes for the module `name`, below the kernel's directory.
     pub fn path_of(&self, name: &str) -> Option<&Path> {
-        self.files.get(name).map(PathBuf::as_path)
+        self.lines.get(name).map(|line| line.path.as_path())
+    }
+
+    /// The files that modprobe loads before the module `name`.
+    pub fn needs_of(&self, name: &str) -> impl Iterator<Item = &Path> + use<'_> {
+        self.lines.get(name).into_iter().flat_map(|line| line.needs.split_whitespace()).map(Path::new)
     }
 
     /// All files that modprobe may take, below the kernel's directory.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.files.values().map(PathBuf::as_path)
+        self.lines.values().map(|line| line.path.as_path())
     }
 
     /// Whether the kernel has `name` built in.
     pub fn is_built_in(&self, name: &str) -> bool {
         self.built_in.contains(name)
     }
+}
 
-    /// How many modules it names.
-    pub fn len(&self) -> usize {
-        self.files.len()
-    }
-
-    /// It names none.
-    pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
+impl Line {
+    fn new(text: &str) -> Option<Self> {
+        let (path, needs) = text.split_once(':')?;
+        Some(Self { path: path.into(), needs: needs.trim().to_owned() })
     }
 }
 
@@ -65,6 +86,23 @@ impl Index {
 pub fn module_name(path: &Path) -> String {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     file.split('.').next().unwrap_or_default().replace('-', "_")
+}
+
+/// An alias as depmod writes it down and modprobe looks it up: `_` for `-`, but within brackets; `None` if depmod passes over it
+/// (libkmod's alias_normalize).
+pub fn alias(text: &str) -> Option<String> {
+    let mut in_brackets = false;
+    let mut normal = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '[' => in_brackets = true,
+            ']' if !in_brackets => return None,
+            ']' => in_brackets = false,
+            _ => {}
+        }
+        normal.push(if letter == '-' && !in_brackets { '_' } else { letter });
+    }
+    (!in_brackets).then_some(normal)
 }
 
 /// The lines of depmod.d that can move the module `name` or the directory `top` it lies in, as `FILE: LINE`. `files`: path and

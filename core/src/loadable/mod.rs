@@ -5,7 +5,10 @@
 //! writes one line for each module's name, with `-` and `_` the same). What depmod was asked for only explains an answer.
 
 pub mod gather;
+pub mod image;
 pub mod index;
+pub mod needed;
+pub mod trie;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -68,6 +71,44 @@ pub enum Why {
     NotListed,
     /// depmod passes over everything below a directory of this name.
     Skipped(&'static str),
+    /// A symbol that it needs is exported by nothing that is loaded before it.
+    Needs {
+        /// The symbol.
+        symbol: String,
+        /// How many more there are.
+        more: usize,
+        /// The kernel's own module that exports it, and is not there.
+        module: Option<String>,
+    },
+    /// A symbol that it needs has another type than when it was built.
+    OtherSymbol {
+        /// The symbol.
+        symbol: String,
+        /// Who exports it.
+        exporter: String,
+    },
+    /// A symbol that it needs is for modules under the GPL alone.
+    NotForItsLicence {
+        /// The symbol.
+        symbol: String,
+        /// The module's licence.
+        licence: String,
+    },
+    /// A module that is loaded before it is gone: its file, below the kernel's directory.
+    NeedsFile(PathBuf),
+    /// A module of ours that is loaded before it will not be.
+    Because {
+        /// That one's file, below the kernel's directory.
+        path: PathBuf,
+        /// Why it will not.
+        why: Box<Why>,
+    },
+    /// The index of this name does not have what the module says of itself: it is of another depmod.
+    OldIndex(&'static str),
+    /// The kernel's initramfs lacks it, and is to have it: the command that makes the image.
+    NotInImage(Option<String>),
+    /// The kernel's initramfs has another module of this name: which, and the command that makes the image.
+    OtherInImage(PathBuf, Option<String>),
     /// The index names another file for this module, and why, as far as depmod's configuration tells.
     Another {
         /// That file, below the kernel's directory.
@@ -133,11 +174,21 @@ impl Why {
     /// The command that mends it for `package` on `release`; `None` if no command of ours does.
     pub fn mend(&self, package: &str, release: &Release) -> Option<String> {
         match self {
-            Self::Missing | Self::Damaged(_) | Self::Changed => Some(format!(
+            Self::Missing | Self::Damaged(_) | Self::Changed | Self::OtherSymbol { .. } => Some(format!(
                 "dkms build {package} -k {release} --force && dkms install {package} -k {release} --force"
             )),
-            Self::NoIndex | Self::NotListed => Some(format!("depmod -a {release}")),
-            Self::OtherMachine | Self::OtherKernel(_) | Self::BuiltIn | Self::Skipped(_) | Self::Another { .. } => None,
+            Self::NoIndex | Self::NotListed | Self::OldIndex(_) | Self::NeedsFile(_) => {
+                Some(format!("depmod -a {release}"))
+            }
+            Self::NotInImage(command) | Self::OtherInImage(_, command) => command.clone(),
+            Self::OtherMachine
+            | Self::OtherKernel(_)
+            | Self::BuiltIn
+            | Self::Skipped(_)
+            | Self::Needs { .. }
+            | Self::NotForItsLicence { .. }
+            | Self::Because { .. }
+            | Self::Another { .. } => None,
         }
     }
 
@@ -147,11 +198,6 @@ impl Why {
             Some(command) => format!("{self}. To fix it: {command}"),
             None => self.to_string(),
         }
-    }
-
-    /// depmod, run again, mends it.
-    pub fn is_depmods(&self) -> bool {
-        matches!(self, Self::NoIndex | Self::NotListed)
     }
 }
 
@@ -168,6 +214,35 @@ impl fmt::Display for Why {
             Self::NotListed => f.write_str("depmod's index does not name it"),
             Self::Skipped(dir) => {
                 write!(f, "depmod passes over directories called \"{dir}\"; change DEST_MODULE_LOCATION")
+            }
+            Self::Needs { symbol, more, module } => {
+                write!(f, "it needs the symbol {symbol}")?;
+                if *more > 0 {
+                    write!(f, " and {more} more")?;
+                }
+                match module {
+                    Some(module) => {
+                        write!(f, ", which the kernel's module {module} exports, and that is not installed")
+                    }
+                    None => f.write_str(", which neither the kernel nor a module that is loaded before it exports"),
+                }
+            }
+            Self::OtherSymbol { symbol, exporter } => write!(
+                f,
+                "it was built for another version of the symbol {symbol} than the one that {exporter} exports"
+            ),
+            Self::NotForItsLicence { symbol, licence } => write!(
+                f,
+                "it needs the symbol {symbol}, which is exported for modules under the GPL alone, and its licence is \"{licence}\""
+            ),
+            Self::NeedsFile(path) => write!(f, "{}, which is loaded before it, is gone", path.display()),
+            Self::Because { path, why } => {
+                write!(f, "{}, which is loaded before it, would not be: {why}", path.display())
+            }
+            Self::OldIndex(name) => write!(f, "{name} is of another depmod, and does not name what it is for"),
+            Self::NotInImage(_) => f.write_str("the kernel's initramfs lacks it"),
+            Self::OtherInImage(path, _) => {
+                write!(f, "the kernel's initramfs has another one, at {}", path.display())
             }
             Self::Another { path, asked } => {
                 write!(f, "modprobe takes {} instead", path.display())?;

@@ -108,6 +108,15 @@ fn each_reason_says_what_and_how() {
         (Why::NoIndex, true),
         (Why::NotListed, true),
         (Why::Skipped("build"), false),
+        (Why::Needs { symbol: "a".into(), more: 0, module: None }, false),
+        (Why::Needs { symbol: "a".into(), more: 1, module: Some("b".into()) }, false),
+        (Why::OtherSymbol { symbol: "a".into(), exporter: "b".into() }, true),
+        (Why::NotForItsLicence { symbol: "a".into(), licence: "b".into() }, false),
+        (Why::NeedsFile("extra/a.ko".into()), true),
+        (Why::Because { path: "extra/a.ko".into(), why: Box::new(Why::Missing) }, false),
+        (Why::OldIndex("modules.alias.bin"), true),
+        (Why::NotInImage(Some("make it".into())), true),
+        (Why::OtherInImage("kernel/m.ko".into(), None), false),
         (Why::Another { path: "kernel/m.ko".into(), asked: vec!["/etc/a.conf: search extra".into()] }, false),
     ];
     let mut texts: Vec<String> = reasons.iter().map(|(why, _)| why.to_string()).collect();
@@ -173,6 +182,9 @@ mod on_disk {
             fs_err::write(&file, bytes).unwrap();
             assert!(matches!(ask(&trees, &kernel), Err(Why::Damaged(_))), "{} bytes", bytes.len());
         }
+        fs_err::write(&file, [&whole[..], b"garbage~Module signature appended~\n"].concat()).unwrap();
+        let answer = ask(&trees, &kernel);
+        assert!(matches!(&answer, Err(Why::Damaged(why)) if why.contains("signature")), "{answer:?}");
         let mut changed = whole.clone();
         let at = changed.windows(8).position(|some| some == b"1.2-test").unwrap();
         changed[at] = b'7';
@@ -231,12 +243,183 @@ mod on_disk {
         fs_err::write(dir.join("updates/dkms/tiny.ko"), "").unwrap();
         assert_eq!(gather::stale(&trees), []);
         fs_err::remove_file(&dep).unwrap();
-        assert_eq!(gather::stale(&trees), []);
+        assert_eq!(gather::stale(&trees), [], "no kernel is there");
+        fs_err::write(dir.join("modules.builtin"), "").unwrap();
+        assert_eq!(gather::stale(&trees), [kernel.release]);
     }
 
     #[test]
     fn nothing_is_said_of_what_nobody_knows() {
         let (_tmp, trees, kernel) = bed();
         assert_eq!(Loadable::new(&trees).package(&Package::new("b", "1").unwrap(), &kernel), []);
+    }
+
+    /// Lays down a module that needs `needs` and exports `offers`, as package `name`, and gives its path below the kernel's directory.
+    fn put(trees: &Trees, kernel: &Kernel, name: &str, bytes: &[u8]) {
+        let dir = trees.modules_dir(&kernel.release);
+        fs_err::write(dir.join(format!("updates/dkms/{name}.ko")), bytes).unwrap();
+        let mut manifest = KernelManifest::beside(trees, &kernel.release).unwrap().unwrap();
+        let text = format!(
+            r#"{{"format":1,"installed":[{{"package":{{"name":"{name}","version":"1"}},"arch":"x86_64","installed_at":1,
+            "files":[{{"path":"updates/dkms","name":"{name}","file":"{name}.ko","digest":"{}"}}]}}]}}"#,
+            Digest::of(bytes)
+        );
+        manifest.put(KernelManifest::parse(text.as_bytes()).unwrap().installed.remove(0));
+        assert!(manifest.seal(trees, &kernel.release, true));
+        fs_err::write(trees.kernel_manifest(&kernel.release), manifest.to_bytes().unwrap()).unwrap();
+    }
+
+    /// What a module needs comes from the kernel, from its modules or from another package's, with the checksum it was built
+    /// against: who upgrades an exporter is told whose modules that breaks.
+    #[test]
+    fn symbols_of_kernel_and_other_packages() {
+        let (_tmp, trees, kernel) = bed();
+        let dir = trees.modules_dir(&kernel.release);
+        let headers = dir.join("build");
+        fs_err::create_dir_all(headers.join("include/config")).unwrap();
+        fs_err::write(headers.join("include/config/auto.conf"), "").unwrap();
+        let symvers = "0x00000007\t_printk\tvmlinux\tEXPORT_SYMBOL\t\n0x00000008\tusb_get\tdrivers/usb/usbcore\tEXPORT_SYMBOL\t\n";
+        fs_err::write(headers.join("Module.symvers"), symvers).unwrap();
+        // The fixture needs _printk, and has no checksums.
+        assert_eq!(ask(&trees, &kernel), Ok(()));
+
+        let info = [&*format!("vermagic={RELEASE} SMP modversions "), "license=GPL"];
+        let module = |needs: &[(&str, u32)], offers: &[(&str, Option<u32>)]| {
+            crate::elf::symbols::tests::module(needs, offers, &info)
+        };
+        let dep = |line: &str| {
+            let text = format!("updates/dkms/tiny.ko:\nupdates/dkms/giver.ko:\nupdates/dkms/taker.ko:{line}\n");
+            fs_err::write(dir.join("modules.dep"), text).unwrap();
+        };
+        let of = |name: &str| {
+            let answers = Loadable::new(&trees).package(&Package::new(name, "1").unwrap(), &kernel);
+            answers[0].answer.clone()
+        };
+        let broken = || {
+            let found = Loadable::new(&trees).dependants(&Package::new("giver", "1").unwrap(), &kernel);
+            found
+                .into_iter()
+                .filter_map(|(package, answer)| Some((package.to_string(), answer.answer.err()?)))
+                .collect::<Vec<_>>()
+        };
+        put(&trees, &kernel, "giver", &module(&[("_printk", 7)], &[("given", Some(0x51))]));
+        put(&trees, &kernel, "taker", &module(&[("_printk", 7), ("given", 0x51), ("usb_get", 8)], &[]));
+        dep(" updates/dkms/giver.ko kernel/usb/usbcore.ko");
+        assert_eq!(of("taker"), Err(Why::NeedsFile("kernel/usb/usbcore.ko".into())));
+        fs_err::create_dir_all(dir.join("kernel/usb")).unwrap();
+        fs_err::write(dir.join("kernel/usb/usbcore.ko"), "").unwrap();
+        assert_eq!((of("giver"), of("taker")), (Ok(()), Ok(())));
+        assert_eq!(broken(), []);
+        dep(" updates/dkms/giver.ko");
+        let lacks = |symbol: &str, module: Option<&str>| -> Result<(), Why> {
+            Err(Why::Needs { symbol: symbol.into(), more: 0, module: module.map(str::to_owned) })
+        };
+        assert_eq!(of("taker"), lacks("usb_get", Some("usbcore")));
+        dep(" kernel/usb/usbcore.ko");
+        assert_eq!(of("taker"), lacks("given", None));
+        // The exporter comes anew, and its symbol has another type.
+        dep(" updates/dkms/giver.ko kernel/usb/usbcore.ko");
+        put(&trees, &kernel, "giver", &module(&[("_printk", 7)], &[("given", Some(0x52))]));
+        let other = Why::OtherSymbol { symbol: "given".into(), exporter: "giver".into() };
+        assert_eq!((of("giver"), of("taker")), (Ok(()), Err(other.clone())));
+        assert_eq!(broken(), [("taker/1".to_owned(), other)]);
+        // What is loaded before it must itself be loadable.
+        put(&trees, &kernel, "giver", &module(&[("_printk", 7), ("nowhere", 1)], &[("given", Some(0x51))]));
+        let why = Box::new(lacks("nowhere", None).unwrap_err());
+        assert_eq!(of("taker"), Err(Why::Because { path: "updates/dkms/giver.ko".into(), why }));
+        put(&trees, &kernel, "giver", &module(&[("_printk", 7)], &[("given", Some(0x52))]));
+        // A kernel of the same release with another ABI.
+        fs_err::write(headers.join("Module.symvers"), symvers.replace("7\t_printk", "9\t_printk")).unwrap();
+        let other = Why::OtherSymbol { symbol: "_printk".into(), exporter: "the kernel".into() };
+        assert_eq!(of("giver"), Err(other));
+        // Nobody knows what the kernel exports.
+        fs_err::remove_dir_all(&headers).unwrap();
+        put(&trees, &kernel, "giver", &module(&[("_printk", 7)], &[("given", Some(0x51))]));
+        assert_eq!((of("giver"), of("taker")), (Ok(()), Ok(())));
+    }
+
+    /// kmod's modprobe reads the binary index alone, and loads by devices what the one of aliases names.
+    #[test]
+    fn the_binary_index_counts() {
+        use super::super::trie::tests::file;
+        let (_tmp, trees, kernel) = bed();
+        let dir = trees.modules_dir(&kernel.release);
+        let bin = |name: &str, entries: &[(&str, &str)]| fs_err::write(dir.join(name), file(entries)).unwrap();
+        fs_err::create_dir_all(trees.outer("/usr/bin")).unwrap();
+        fs_err::write(trees.outer("/usr/bin/kmod"), "").unwrap();
+        assert_eq!(ask(&trees, &kernel), Err(Why::NoIndex));
+        bin("modules.dep.bin", &[("other", "kernel/other.ko:")]);
+        assert_eq!(ask(&trees, &kernel), Err(Why::NotListed));
+        assert_eq!(gather::stale(&trees), std::slice::from_ref(&kernel.release));
+        bin("modules.dep.bin", &[("tiny", "updates/dkms/tiny.ko: kernel/gone.ko"), ("tinyx", "updates/tinyx.ko:")]);
+        assert_eq!(ask(&trees, &kernel), Err(Why::NeedsFile("kernel/gone.ko".into())));
+        bin("modules.dep.bin", &[("tiny", "updates/dkms/tiny.ko:")]);
+        fs_err::write(dir.join("modules.dep"), "kernel/tiny.ko:\n").unwrap();
+        assert_eq!(ask(&trees, &kernel), Ok(()));
+        assert_eq!(gather::stale(&trees), []);
+        bin("modules.builtin.bin", &[("tiny", "")]);
+        assert_eq!(ask(&trees, &kernel), Err(Why::BuiltIn));
+        bin("modules.builtin.bin", &[("tinyx", "")]);
+
+        let module = crate::elf::Module::read(&dir.join("updates/dkms/tiny.ko")).unwrap();
+        let aliases: Vec<String> = module.fields("alias").map(|alias| index::alias(alias).unwrap()).collect();
+        let all: Vec<(&str, &str)> = aliases.iter().map(|alias| (alias.as_str(), "tiny")).collect();
+        bin("modules.alias.bin", &all);
+        assert_eq!(ask(&trees, &kernel), Ok(()));
+        bin("modules.alias.bin", &all[1..]);
+        assert_eq!(ask(&trees, &kernel), Err(Why::OldIndex("modules.alias.bin")));
+        bin("modules.alias.bin", &[(all[0].0, "another"), all[1]]);
+        assert_eq!(ask(&trees, &kernel), Err(Why::OldIndex("modules.alias.bin")));
+    }
+
+    /// The initramfs: of before, without the module, with the kernel's own in its place.
+    #[test]
+    fn what_the_initramfs_holds() {
+        use super::super::image::tests::cpio;
+        use std::time::Duration;
+        let (_tmp, trees, kernel) = bed();
+        let dir = trees.modules_dir(&kernel.release);
+        let whole = fs_err::read(dir.join("updates/dkms/tiny.ko")).unwrap();
+        let at = format!("usr/lib/modules/{RELEASE}/updates/dkms/tiny.ko");
+        let image = trees.outer(format!("/boot/initrd.img-{RELEASE}"));
+        fs_err::create_dir_all(image.parent().unwrap()).unwrap();
+        fs_err::create_dir_all(trees.outer("/usr/sbin")).unwrap();
+        for tool in ["update-initramfs", "mkinitramfs"] {
+            fs_err::write(trees.outer("/usr/sbin").join(tool), "").unwrap();
+        }
+        let package = Package::new("a", "1").unwrap();
+        let changed = fs_err::metadata(trees.kernel_manifest(&kernel.release)).unwrap().modified().unwrap();
+        let make = |files: &[(&str, &[u8])], age: Duration| {
+            fs_err::write(&image, cpio(files)).unwrap();
+            let file = fs_err::OpenOptions::new().append(true).open(&image).unwrap();
+            file.into_parts().0.set_modified(changed - age).unwrap();
+        };
+        let answers = || {
+            let loadable = Loadable::new(&trees);
+            let answers: Vec<_> =
+                loadable.in_image(&package, &kernel).into_iter().map(|answer| answer.answer).collect();
+            (answers, loadable.has_old_image(&kernel.release))
+        };
+        let command = Some(format!("update-initramfs -u -k {RELEASE}"));
+        let old = Duration::from_secs(3600);
+        assert_eq!(answers(), (vec![], false), "there is no image");
+        make(&[("init", b"")], old);
+        assert_eq!(answers(), (vec![Ok(())], false), "it does not belong into it");
+        make(&[(&at, &whole)], old);
+        assert_eq!(answers(), (vec![Ok(())], false));
+        let other = whole.iter().map(|byte| if *byte == b'7' { b'8' } else { *byte }).collect::<Vec<_>>();
+        make(&[(&at, &other)], old);
+        let another = || Err(Why::OtherInImage(PathBuf::from(&at), command.clone()));
+        assert_eq!(answers(), (vec![another()], true));
+        make(&[(&at, &other)], Duration::ZERO);
+        assert_eq!(answers(), (vec![], false), "made since, as the administrator wants it");
+        fs_err::write(trees.image_list(&kernel.release), "tiny\n").unwrap();
+        assert_eq!(answers(), (vec![another()], false));
+        make(&[("usr/lib/modules/x/kernel/tiny.ko", &other), (&at, &whole)], old);
+        assert_eq!(answers(), (vec![Ok(())], false));
+        make(&[("init", b"")], old);
+        assert_eq!(answers(), (vec![Err(Why::NotInImage(command.clone()))], true));
+        fs_err::write(&image, b"of a kind that nobody knows").unwrap();
+        assert_eq!(answers(), (vec![], false));
     }
 }

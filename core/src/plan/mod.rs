@@ -273,18 +273,30 @@ pub struct Plan {
     pub registering: Vec<Registering>,
     /// The steps. A step's `after` are indices smaller than its own.
     pub steps: Vec<Step>,
-    /// What interrupted runs left to be done, which is done in any case.
+    /// What is done in any case: what interrupted runs left, and what somebody else has put out of date.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub owed: Vec<Owed>,
 }
 
-/// Something that an interrupted run still owes a kernel.
+/// Something that a kernel is still owed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Owed {
     /// The kernel.
     pub kernel: Release,
     /// `depmod` or `initramfs`.
     pub what: &'static str,
+    /// Why.
+    pub why: Overdue,
+}
+
+/// Why something is owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overdue {
+    /// A run was interrupted.
+    Interrupted,
+    /// It does not have the modules that are installed.
+    Outdated,
 }
 
 impl Plan {

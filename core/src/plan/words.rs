@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Action, Owed, Plan, Reason, Registering, Stale, Step};
+use super::{Action, Overdue, Owed, Plan, Reason, Registering, Stale, Step};
 use crate::names::Name;
 
 impl Plan {
@@ -64,10 +64,20 @@ impl fmt::Display for Registering {
 
 impl fmt::Display for Owed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kernel, what } = self;
-        match *what {
-            "depmod" => write!(f, "Would run depmod for kernel {kernel}: an earlier run was interrupted."),
-            _ => write!(f, "Would renew the {what} of kernel {kernel}, if it matters: an earlier run was interrupted."),
+        let Self { kernel, what, why } = self;
+        match (*what, why) {
+            ("depmod", Overdue::Interrupted) => {
+                write!(f, "Would run depmod for kernel {kernel}: an earlier run was interrupted.")
+            }
+            ("depmod", Overdue::Outdated) => {
+                write!(f, "Would run depmod for kernel {kernel}: its index does not have the installed modules.")
+            }
+            (_, Overdue::Interrupted) => {
+                write!(f, "Would renew the {what} of kernel {kernel}, if it matters: an earlier run was interrupted.")
+            }
+            (_, Overdue::Outdated) => {
+                write!(f, "Would renew the {what} of kernel {kernel}: it does not have the installed modules.")
+            }
         }
     }
 }

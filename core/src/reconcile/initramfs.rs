@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::Initramfs;
 use super::initramfs_pending;
+use super::{How, Initramfs};
 use crate::context::Context;
 use crate::error::{Error, StepError};
 use crate::execute::Done;
@@ -14,8 +14,9 @@ use crate::host::headers_package::pkgbase;
 use crate::host::initramfs::{Tool, image};
 use crate::install::image_list;
 use crate::kernel::installed::{self, Presence};
+use crate::loadable::gather::Loadable;
 use crate::names::Release;
-use crate::plan::{Action, Plan, Reason, Step};
+use crate::plan::{Action, Overdue, Owed, Plan, Reason, Step};
 use crate::process::{self, Output, stop};
 use crate::report::{Event, Reporter};
 use crate::run::debt::{Debt, Note};
@@ -61,6 +62,8 @@ pub(super) fn renew(
     for release in plan.steps.iter().map(|step| &step.kernel.release).filter(|release| !doubtful.contains(release)) {
         paid(ctx, release, &|note| note.is_own() && !releases.contains(&note.release));
     }
+    let outdated = plan.owed.iter().filter(|owed| owed.what == INITRAMFS && owed.why == Overdue::Outdated);
+    releases.extend(outdated.map(|owed| owed.kernel.clone()));
     releases.extend(listed);
     if who == Initramfs::AtEnd {
         for release in &releases {
@@ -92,6 +95,20 @@ pub(super) fn note(ctx: &Context, plan: &Plan) -> Result<(), Error> {
         Debt::Initramfs.note(&ctx.trees, release, &names.into_iter().collect::<Vec<_>>().join("\n"))?;
     }
     Ok(())
+}
+
+const INITRAMFS: &str = "initramfs";
+
+/// The kernels of `plan` whose image is older than the installed modules, and holds others or lacks some. The boot unit does not
+/// try what may have failed before.
+pub(super) fn outdated(ctx: &Context, plan: &Plan, how: How<'_>) -> Vec<Owed> {
+    if how.initramfs != Initramfs::Auto || how.spare_known_failures || Tool::of(&ctx.trees.root).is_none() {
+        return Vec::new();
+    }
+    let loadable = Loadable::new(&ctx.trees);
+    let kernels: BTreeSet<&Release> = plan.steps.iter().map(|step| &step.kernel.release).collect();
+    let old = kernels.into_iter().filter(|release| loadable.has_old_image(release));
+    old.map(|release| Owed { kernel: release.clone(), what: INITRAMFS, why: Overdue::Outdated }).collect()
 }
 
 /// Makes the lists of what belongs into the images right. Gives the kernels whose list was not.
@@ -304,13 +321,7 @@ fn modules_in(ctx: &Context, tool: Tool, image: &Path) -> Option<Vec<String>> {
 }
 
 fn run(ctx: &Context, tool: Tool, release: &Release, image: &Path) -> Result<(), String> {
-    let called = ctx.world.called(&ctx.trees, image).display().to_string();
-    let release = release.to_string();
-    let argv: Vec<String> = match tool {
-        Tool::InitramfsTools => ["update-initramfs", "-u", "-k", &release].map(String::from).to_vec(),
-        Tool::Dracut => ["dracut", "--force", "--quiet", &called, &release].map(String::from).to_vec(),
-        Tool::Mkinitcpio => ["mkinitcpio", "-k", &release, "-g", &called].map(String::from).to_vec(),
-    };
+    let argv = tool.command(release, &ctx.world.called(&ctx.trees, image));
     let end = process::run(ctx.world.task(argv.iter(), Path::new("/"))).map_err(|error| error.to_string())?;
     if end.status.success() {
         return Ok(());

@@ -31,7 +31,7 @@ use crate::plan::{Action, Owed, Plan, Reason, Step, plan};
 use crate::policy::{self, Ending};
 use crate::process::stop;
 use crate::report::Reporter;
-use crate::run::{Session, debt};
+use crate::run::Session;
 use crate::sign::will_load;
 use crate::system_error::SystemError;
 use crate::tree::beside;
@@ -152,11 +152,13 @@ fn look(session: &Session<'_>, scope: &Scope, how: How<'_>) -> Result<(Plan, gat
     let over = how.over.unwrap_or(session.ctx.machine.rpm_scriptlet.is_none());
     let gathered = gather::gather(session, scope, how, over)?;
     let pays = |owed: &Owed| match owed.what {
-        "depmod" => !session.ctx.options.no_depmod,
+        "depmod" => true,
         _ => how.initramfs == Initramfs::Auto,
     };
-    let owed = debt::left(&session.ctx.trees).into_iter().filter(pays).collect();
-    let plan = Plan { registering: gathered.before.registering(), owed, ..plan(&gathered.facts) };
+    let mut plan = Plan { registering: gathered.before.registering(), ..plan(&gathered.facts) };
+    plan.owed =
+        execute::run::owed(session.ctx).into_iter().chain(initramfs::outdated(session.ctx, &plan, how)).collect();
+    plan.owed.retain(pays);
     Ok((plan, gathered))
 }
 

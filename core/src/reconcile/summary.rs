@@ -276,6 +276,12 @@ fn failed(ctx: &Context, step: &Step, error: &Error) -> Cause {
         | Error::System(SystemError::Conf(_)) => {
             format!("correct its dkms.conf or ask its author, then: {again}")
         }
+        Error::Step(StepError::NotLoadable { lines, .. }) => {
+            match lines.iter().find_map(|line| line.split_once("To fix it: ")) {
+                Some((_, command)) => command.to_owned(),
+                None => newer(step),
+            }
+        }
         // The other package is told of in its own line.
         Error::Step(StepError::MissingDependencies { .. }) => {
             return Cause { why, log: None, fix: None, lasting: None };

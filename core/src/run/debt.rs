@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::durable::{self, FileError, NEW, at};
 use crate::names::Release;
-use crate::plan::Owed;
+use crate::plan::{Overdue, Owed};
 use crate::tree::Trees;
 
 /// What is owed.
@@ -89,7 +89,11 @@ impl Debt {
 pub fn left(trees: &Trees) -> Vec<Owed> {
     let mut left: Vec<Owed> = Vec::new();
     for (debt, what) in [(Debt::Depmod, "depmod"), (Debt::Initramfs, "initramfs")] {
-        left.extend(debt.left(trees).into_iter().map(|note| Owed { kernel: note.release, what }));
+        left.extend(debt.left(trees).into_iter().map(|note| Owed {
+            kernel: note.release,
+            what,
+            why: Overdue::Interrupted,
+        }));
     }
     left.sort();
     left.dedup();
@@ -143,7 +147,7 @@ mod tests {
         fs::write(&other, "").unwrap();
         let file = File::open(&other).unwrap();
         flock(&file, FlockOperation::LockExclusive).unwrap();
-        assert_eq!(left(&trees), [Owed { kernel: release.clone(), what: "depmod" }]);
+        assert_eq!(left(&trees), [Owed { kernel: release.clone(), what: "depmod", why: Overdue::Interrupted }]);
         assert!(Debt::Depmod.note(&trees, &release, "").unwrap());
         assert!(!Debt::Depmod.note(&trees, &release, "").unwrap());
         assert_eq!(Debt::Depmod.left(&trees).len(), 1);

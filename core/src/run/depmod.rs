@@ -29,7 +29,7 @@ const PRODUCTS: &[&str] =
 pub enum Depmod {
     /// It was run. The errors that it names and passes over: of files that it can't read, for one.
     Done(Vec<String>),
-    /// `modules.dep` is missing: a kernel that is not installed, or half gone.
+    /// There is no kernel in the directory, or it is half gone.
     Skipped,
     /// It failed; what it said.
     Failed(String),
@@ -69,7 +69,7 @@ pub fn run_early(ctx: &Context, release: &Release) -> Result<Depmod, SystemError
 
 fn run_now(ctx: &Context, release: &Release) -> Result<Depmod, SystemError> {
     let dir = ctx.trees.modules_dir(release);
-    if !dir.join("modules.dep").exists() {
+    if !is_owed_one(&dir) {
         return Ok(Depmod::Skipped);
     }
     // Such a one ends with 0 and leaves an empty index.
@@ -237,6 +237,11 @@ fn clear_products(dir: &Path) -> Result<(), SystemError> {
     // Anything else in there is somebody else's.
     let _ = std::fs::remove_dir(dir);
     Ok(())
+}
+
+/// Whether the modules in `dir` are to have an index: they had one, or they are an installed kernel's that has lost it.
+pub fn is_owed_one(dir: &Path) -> bool {
+    dir.join("modules.dep").exists() || is_installed(dir)
 }
 
 /// A kernel without modules of its own (all built in) is no removed kernel.

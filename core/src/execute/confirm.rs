@@ -1,0 +1,102 @@
+//! Installed is not yet loaded: what is asked of each installation after depmod.
+
+use super::work::Done;
+use crate::context::Context;
+use crate::error::{Error, StepError};
+use crate::loadable::Why;
+use crate::loadable::gather::{Answer, Loadable};
+use crate::plan::{Action, Reason, Step};
+use crate::report::{Event, Reporter};
+use crate::tree::record::{Outcome, Record};
+
+/// How the errors of this room are recorded.
+const LOAD: &str = "load";
+
+/// Asks of each installation whether it will be loaded; of what is only kept, if it would not have been when it was last asked. Where
+/// nothing of a package would be, it has failed.
+pub(super) fn confirm(
+    ctx: &Context,
+    steps: &[Step],
+    results: &mut [Option<Result<Done, Error>>],
+    reporter: &dyn Reporter,
+) {
+    let loadable = Loadable::new(&ctx.trees);
+    for (result, step) in results.iter_mut().zip(steps) {
+        match result {
+            Some(Ok(Done::Installed)) => warn_of_dependants(&loadable, step, reporter),
+            // Asked for by name, and there already.
+            Some(Ok(Done::Already)) if step.reason == Reason::Present => {}
+            None if step.action == Action::Keep && was_refused(ctx, step) => {}
+            _ => continue,
+        }
+        let outcome = match refused(&loadable, step, reporter) {
+            Some(error) => {
+                let outcome = Outcome::Failed {
+                    step: LOAD.to_owned(),
+                    code: i32::from(error.code()),
+                    diagnostic: error.lines().get(1).cloned(),
+                    log: None,
+                    remembered_key: None,
+                };
+                *result = Some(Err(error));
+                outcome
+            }
+            None if result.is_some() => continue,
+            None => Outcome::Installed,
+        };
+        let at = i64::try_from(ctx.now).unwrap_or(i64::MAX);
+        let record = Record { package: step.package.clone(), kernel: step.kernel.clone(), outcome, at };
+        if let Err(error) = record.store(&ctx.trees) {
+            log::warn!("{error}");
+        }
+    }
+}
+
+/// Whether its record says that it would not be loaded.
+fn was_refused(ctx: &Context, step: &Step) -> bool {
+    let record = Record::load(&ctx.trees, &step.package, &step.kernel).ok().flatten();
+    record.is_some_and(|record| matches!(record.outcome, Outcome::Failed { step, .. } if step == LOAD))
+}
+
+/// Says what would not be loaded of the package of `step`. Gives the error if that is all of it.
+fn refused(loadable: &Loadable<'_>, step: &Step, reporter: &dyn Reporter) -> Option<Error> {
+    let answers = loadable.package(&step.package, &step.kernel);
+    let count = answers.len();
+    // What the kernel has itself is not lacking.
+    let mut built_in = true;
+    // Where the kernel's package has made no index yet, it is about to.
+    let lines: Vec<String> = (answers.into_iter())
+        .filter_map(|answer| {
+            // What a script has signed or stripped after the installation is loaded all the same.
+            let why = answer.answer.err().filter(|why| !matches!(why, Why::NoIndex | Why::Changed))?;
+            built_in &= why == Why::BuiltIn;
+            let text = why.with_mend(&step.package.to_string(), &step.kernel.release);
+            Some(format!("{}: {text}", answer.module))
+        })
+        .collect();
+    if lines.is_empty() {
+        return None;
+    }
+    let all = lines.len() == count;
+    let (package, kernel) = (step.package.clone(), step.kernel.clone());
+    let error = Error::Step(StepError::NotLoadable { package, kernel, lines });
+    if !all || built_in {
+        reporter.report(Event::Warning(error.lines()));
+        return None;
+    }
+    reporter.report(Event::Error(error.lines()));
+    Some(error)
+}
+
+/// Says which other packages' modules would no longer be loaded, now that those of `step` are others.
+fn warn_of_dependants(loadable: &Loadable<'_>, step: &Step, reporter: &dyn Reporter) {
+    for (package, answer) in loadable.dependants(&step.package, &step.kernel) {
+        if let Err(why @ (Why::OtherSymbol { .. } | Why::Needs { .. } | Why::Because { .. })) = answer.answer {
+            let Answer { module, .. } = answer;
+            let mut lines = vec![format!("{module} of {package} would no longer be loaded: {why}.")];
+            let mend = why.mend(&package.to_string(), &step.kernel.release);
+            lines.extend(mend.map(|command| format!("To fix it: {command}")));
+            reporter.report(Event::Warning(lines));
+        }
+    }
+}
