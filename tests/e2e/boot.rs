@@ -12,6 +12,7 @@ use dkms_tests::settings::project;
 use dkms_tests::suite::Suite;
 
 const SCRIPT: &str = "/root/boot-in-bed.sh";
+const STATES: &str = "/root/states.sh";
 
 /// The bed with everything installed, made by the first case that needs it. One boot at a time.
 #[derive(Default)]
@@ -171,6 +172,43 @@ fn not_enrolled(lab: &Lab) -> Result<()> {
     says(&lines, "dkms: Enrol the certificate with: dkms mok enroll")
 }
 
+/// Modules in all states: what dkms calls loadable is loaded, from the file that it put there, and what it does not is not. The newest
+/// kernel of `base`, laid down there.
+#[allow(clippy::print_stdout)] // what dkms and the guest said is part of the result
+fn states(base: &Base) -> Result<()> {
+    let bed = Bed::subject(base)?;
+    let kernel = bed.kernel()?.to_owned();
+    let script = project().join("tests/scripts/states.sh");
+    bed.copy_in(&script, STATES)?;
+    let said = bed.ok(&format!("{STATES} lay {kernel} /mnt/states"))?;
+    let machine = Bed::subject(&Base::boot()?)?;
+    machine.copy_in(&script, STATES)?;
+    machine.copy_in(&bed.exchange().join("states"), "/var/tmp/states")?;
+    let seen = machine.sh(&format!("{STATES} boot {kernel} /var/tmp/states"))?;
+    let seen: Vec<&str> =
+        seen.stdout.lines().filter_map(|line| Some(line.split_once("GUEST ")?.1.trim_end())).collect();
+    ensure!(seen.iter().any(|line| line.starts_with("done after")), "the guest did not get to its end: {seen:?}");
+    let mut wrong = Vec::new();
+    let (mut loaded, mut refused) = (0, 0);
+    for state in said.lines().filter_map(|line| line.strip_prefix("STATE ")) {
+        let (name, path) = state.split_once(' ').context(state.to_owned())?;
+        let why = said.lines().find_map(|line| line.strip_prefix(&format!("REFUSED {name} ")));
+        let start = format!("STATE {name} ");
+        let found = seen.iter().find_map(|line| line.strip_prefix(&start)).with_context(|| format!("no {start}"))?;
+        let ours = format!("0 ours /lib/modules/{kernel}/{path}");
+        let is_loaded = found.strip_prefix(&ours).is_some_and(|rest| rest.trim().is_empty());
+        println!("{kernel}: {name}: {found}; dkms: {}", why.unwrap_or("is loaded"));
+        if is_loaded == why.is_some() {
+            wrong.push(name);
+        }
+        *(if is_loaded { &mut loaded } else { &mut refused }) += 1;
+    }
+    ensure!(wrong.is_empty(), "dkms and the kernel differ about {}", wrong.join(", "));
+    ensure!(loaded >= 10 && refused >= 20, "{loaded} were loaded, {refused} were not");
+    ensure!(seen.contains(&"alias 0"), "a module was not loaded by its alias");
+    Ok(())
+}
+
 /// A boot and what must come of it.
 type Case = fn(&Lab) -> Result<()>;
 
@@ -188,5 +226,7 @@ fn main() -> ExitCode {
             let lab = Arc::clone(&lab);
             suite.case(name, move || case(&lab))
         })
+        .case("states_of_the_newest_kernel", || states(&Base::boot()?))
+        .case("states_of_a_stable_kernel", || states(&Base::trixie()?))
         .main()
 }

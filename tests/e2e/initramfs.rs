@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use dkms_tests::bed::{Base, Bed, Flavour};
 use dkms_tests::needs::Need;
 use dkms_tests::settings::project;
@@ -65,6 +65,41 @@ fn initramfs_tools() -> Result<()> {
     expect(&again, "updates/dkms", "dkms__ block driver")?;
     expect(&held("dkms remove vblk/1.0 --all")?, "kernel/drivers/block", "Virtio block driver")?;
     ensure!(bed.sh(&format!("ls /lib/modules/{kernel}/.dkms-*"))?.code != 0, "a note of ours is left");
+    Ok(())
+}
+
+/// An image that was made before: whoever asks is told, and the next `reconcile` makes it anew; also if one was killed over it.
+fn image_of_before() -> Result<()> {
+    let bed = prepare()?;
+    let kernel = bed.kernel()?.to_owned();
+    let said = bed.ok(&format!(
+        "k={kernel}\n{HELD}
+         dkms reconcile -k $k --dry-run
+         echo installed; dkms install vblk/1.0 -k $k --force 2>&1
+         echo long; dkms status --long; dkms reconcile -k $k --dry-run
+         printf '#!/bin/sh\nkill -9 $PPID\n' >/usr/local/sbin/update-initramfs; chmod +x /usr/local/sbin/update-initramfs
+         (! dkms reconcile -k $k >/dev/null 2>&1); rm /usr/local/sbin/update-initramfs
+         held /boot/initrd.img-$k
+         echo again; dkms reconcile -k $k; held /boot/initrd.img-$k
+         echo after; dkms status --long; dkms reconcile -k $k --dry-run"
+    ))?;
+    let parts: Vec<&str> = ["installed\n", "long\n", "again\n", "after\n"]
+        .iter()
+        .try_fold(vec![&*said], |mut parts, mark| {
+            let (before, after) = parts.pop()?.split_once(mark)?;
+            parts.extend([before, after]);
+            Some(parts)
+        })
+        .with_context(|| said.clone())?;
+    let renew = format!("Would renew the initramfs of kernel {kernel}");
+    let why = "the kernel's initramfs has another one, at ";
+    let mend = format!("To fix it: update-initramfs -u -k {kernel}");
+    let stock = "held kernel/drivers/block/virtio_blk.ko.xz Virtio block driver";
+    let [nothing, installed, long, again, after] = parts[..] else { bail!("{said}") };
+    ensure!(!nothing.contains(&renew) && !after.contains(&renew) && !after.contains(why), "{said}");
+    ensure!(installed.contains(why) && installed.contains(&mend), "{said}");
+    ensure!(long.contains(why) && long.contains(&mend) && long.contains(&renew) && long.contains(stock), "{said}");
+    ensure!(again.contains("held updates/dkms/virtio_blk.ko.xz dkms__ block driver"), "{said}");
     Ok(())
 }
 
@@ -142,6 +177,7 @@ fn boots(make: &str, image: &str) -> Result<()> {
 fn main() -> ExitCode {
     Suite::new(&[Need::Bed, Need::Subject, Need::Ours])
         .case("initramfs_tools", initramfs_tools)
+        .case("image_of_before", image_of_before)
         .case("old_image_stays", old_image_stays)
         .case("dracut", dracut)
         .case("boots", || boots("update-initramfs -u -k $k", "/boot/initrd.img-$k"))

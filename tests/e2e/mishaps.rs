@@ -418,6 +418,84 @@ has '  other/1.0, slow/1.0: waiting for headers' /tmp/summary; has "apt install 
 has "so that it does not happen again: apt install linux-headers-${k2#*-}" /tmp/summary
 "#;
 
+/// The index that modprobe goes by is of before, or gone: everything that changes something mends it, and a dry run says so.
+const INDEX: &str = r#"
+put() { cp -a /root/$1/. /lib/modules/$k/; }
+mkdir /root/without /root/with; cp -a /lib/modules/$k/modules.* /root/without/
+code 0 dkms install hello/1.0 -k $k; cp -a /lib/modules/$k/modules.* /root/with/
+code 0 dkms install hello/1.0 -k $k --dry-run; hasnt depmod /tmp/said
+for command in "install hello/1.0" "autoinstall" "reconcile"; do
+	put without; (! modprobe -S $k -n hello 2>/dev/null) || fail "the old index has it"
+	code 0 dkms status --long; has "would not be loaded: depmod's index does not name it. To fix it: depmod -a $k" /tmp/said
+	code 0 dkms $command -k $k --dry-run; has "Would run depmod for kernel $k" /tmp/said
+	code 0 dkms $command -k $k; modprobe -S $k -n hello || fail "$command: it is not in the index"
+	rm /lib/modules/$k/modules.*.bin; code 0 dkms $command -k $k --dry-run; has "Would run depmod for kernel $k" /tmp/said
+	rm /lib/modules/$k/modules.dep; code 0 dkms $command -k $k; modprobe -S $k -n hello || fail "$command: there is no index"
+done
+code 0 dkms reconcile -k $k --dry-run --format json; hasnt depmod /tmp/said
+put without; code 0 dkms reconcile -k $k --dry-run --format json; has '"depmod"' /tmp/said
+# What is gone is named: dracut makes no image then.
+code 0 dkms uninstall hello/1.0 -k $k; put with; code 0 dkms install other/1.0 -k $k
+hasnt hello.ko /lib/modules/$k/modules.dep
+"#;
+
+/// Installed, and not to be loaded: exit 6 and why; what can be mended is.
+const NOT_LOADED: &str = r#"
+refused() { code 6 dkms install "$@"; has 'are installed for kernel' /tmp/said; has 'would not be loaded' /tmp/said; }
+code 0 dkms install hello/1.0 -k $k; cp $updates/hello.ko.xz /root/
+# Emptied by hand.
+: >$updates/hello.ko.xz; code 0 dkms status --long; has 'hello would not be loaded: its file is damaged' /tmp/said
+code 0 dkms status --long --format json; has '"not_loadable"' /tmp/said
+code 0 dkms reconcile -k $k --dry-run; has 'install hello/1.0' /tmp/said
+code 0 dkms reconcile -k $k; cmp $updates/hello.ko.xz /root/hello.ko.xz
+# An artefact that is damaged does not take the place of what works.
+for file in /var/lib/dkms/hello/1.0/$k/*/module/hello.ko.xz; do truncate -s 200 $file; done
+code 6 dkms install hello/1.0 -k $k --force; has 'Build it again: dkms build hello/1.0' /tmp/said
+cmp $updates/hello.ko.xz /root/hello.ko.xz; dkms remove hello/1.0 --all >/dev/null
+# Something else is where make leaves a module.
+cp -a /usr/src/hello-1.0 /srv/hello
+for what in 'cp /bin/true' 'as /dev/null -o'; do
+	printf 'all: ; %s hello.ko
+' "$what" >/usr/src/hello-1.0/Makefile
+	sed -i '/^MAKE/d' /usr/src/hello-1.0/dkms.conf; echo 'MAKE="make all"' >>/usr/src/hello-1.0/dkms.conf
+	code 7 dkms install hello/1.0 -k $k; [ ! -e $updates/hello.ko.xz ] || fail "$what: installed"
+	dkms remove hello/1.0 --all >/dev/null
+done
+rm -r /usr/src/hello-1.0; cp -a /srv/hello /usr/src/hello-1.0
+# The kernel has it itself: no failure, and said.
+sed 's/hello/crc16/g' /usr/src/hello-1.0/dkms.conf >/usr/src/other-1.0/dkms.conf; mv /usr/src/other-1.0 /usr/src/crc16-1.0
+echo 'obj-m := crc16.o' >/usr/src/crc16-1.0/Makefile; cp /usr/src/hello-1.0/hello.c /usr/src/crc16-1.0/crc16.c
+code 0 dkms install crc16/1.0 -k $k; has 'has a module of this name built in' /tmp/said
+# A broken neighbour: depmod's complaint is passed on.
+echo broken >/lib/modules/$k/updates/neighbour.ko; code 0 dkms install hello/1.0 -k $k; has 'ERROR:' /tmp/said; has neighbour.ko /tmp/said
+rm /lib/modules/$k/updates/neighbour.ko; dkms remove hello/1.0 --all >/dev/null
+# A place that depmod does not look at.
+rm /etc/os-release; echo 'ID=void' >/etc/os-release
+sed -i 's,^DEST_MODULE_LOCATION.*,DEST_MODULE_LOCATION[0]=/kernel/drivers/source,' /usr/src/hello-1.0/dkms.conf
+refused hello/1.0 -k $k; has 'passes over directories called "source"' /tmp/said
+code 0 dkms status --long; has 'last try: load failed' /tmp/said
+"#;
+
+/// What a module needs of others: nobody exports it, or not as it was.
+const SYMBOLS: &str = r#"
+echo 'int other_value(void); int other_value(void) { return 42; } EXPORT_SYMBOL_GPL(other_value);' >>/usr/src/other-1.0/other.c
+sed -i '/module.h/a int other_value(void);' /usr/src/hello-1.0/hello.c; sed -i 's/return 0/return other_value() == 42 ? 0 : -1/' /usr/src/hello-1.0/hello.c
+echo 'MAKE[0]="make -C $kernel_source_dir M=$dkms_tree/hello/1.0/build KBUILD_MODPOST_WARN=1 modules"' >>/usr/src/hello-1.0/dkms.conf
+code 6 dkms install hello/1.0 -k $k; has 'hello: it needs the symbol other_value, which neither the kernel nor a module' /tmp/said
+code 11 dkms reconcile -k $k --strict; has 'is missing 1 package' /tmp/said; has 'it needs the symbol other_value' /tmp/said
+code 6 dkms install hello/1.0 -k $k; code 0 dkms status; has "hello/1.0, $k, x86_64: installed" /tmp/said
+dkms remove hello/1.0 --all >/dev/null; echo 'BUILD_DEPENDS[0]=other' >>/usr/src/hello-1.0/dkms.conf
+code 0 dkms install other/1.0 -k $k; code 0 dkms install hello/1.0 -k $k; code 0 dkms status --long; hasnt 'would not be' /tmp/said
+# The exporter comes anew, with another type.
+cp -a /usr/src/other-1.0 /usr/src/other-2.0; sed -i 's/1\.0/2.0/' /usr/src/other-2.0/dkms.conf; sed -i 's/int other_value(void)/long other_value(void)/g' /usr/src/other-2.0/other.c
+code 0 dkms install other/2.0 -k $k --force
+has 'hello of hello/1.0 would no longer be loaded: it was built for another version of the symbol other_value' /tmp/said
+mend=$(grep -A1 'no longer be loaded' /tmp/said | sed -n 's/.*To fix it: //p'); [ -n "$mend" ] || fail "no advice"
+code 0 dkms status --long; has "$mend" /tmp/said
+bash -ec "$mend" >/dev/null; code 0 dkms status --long; hasnt 'would not be' /tmp/said
+code 0 dkms uninstall other/2.0 -k $k; code 0 dkms status --long; has 'it needs the symbol other_value' /tmp/said
+"#;
+
 /// The prelude's own checks can fail.
 fn the_scripts_notice() -> Result<()> {
     for text in ["code 0 dkms build nothing/1", "echo a >/tmp/x; has b /tmp/x", "echo a >/tmp/x; hasnt a /tmp/x"] {
@@ -427,7 +505,7 @@ fn the_scripts_notice() -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    let cases: [(&str, &'static str); 24] = [
+    let cases: [(&str, &'static str); 27] = [
         ("removed_meanwhile", REMOVED_MEANWHILE),
         ("another_kernel_meanwhile", ANOTHER_KERNEL_MEANWHILE),
         ("removed_at_once", REMOVED_AT_ONCE),
@@ -452,6 +530,9 @@ fn main() -> ExitCode {
         ("slips", SLIPS),
         ("scripts_ask_modprobe", SCRIPTS_ASK_MODPROBE),
         ("summary", SUMMARY),
+        ("index_of_before", INDEX),
+        ("not_to_be_loaded", NOT_LOADED),
+        ("symbols_of_others", SYMBOLS),
     ];
     cases
         .into_iter()

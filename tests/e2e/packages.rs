@@ -51,6 +51,17 @@ const PACKAGES: &[Real] = &[
     Real { fails: true, unstable: true, ..real("dm-writeboost-dkms") },
 ];
 
+/// What we call loadable, modprobe would load from our file, and modinfo finds there. (The classic has no `--long`.)
+const AS_MODPROBE_SAYS: &str = "set -eo pipefail
+for file in $(find /lib/modules/{k}/updates /lib/modules/{k}/extra -name '*.ko*' 2>/dev/null); do
+  name=${file##*/}; name=${name%%.ko*}
+  modprobe -S {k} -n -v $name | grep -qF \"insmod $file\"
+  [ \"$(modinfo -k {k} -n $name)\" = $file ]; count=$((${count:-0} + 1))
+done
+[ ${count:-0} -gt 0 ]
+dkms status --long -k {k} >/root/long 2>&1 || grep -qF 'long' /root/long
+(! grep -F 'would not be loaded' /root/long)";
+
 fn whole_life(real: Real) -> Result<()> {
     let Real { package, needs, full, fails, unstable, .. } = real;
     let base = match (full, unstable) {
@@ -82,6 +93,7 @@ fn whole_life(real: Real) -> Result<()> {
             step(format!("dkms build {id} -k {{k}}")).exits(0),
             step(format!("dkms install {id} -k {{k}}")).exits(0),
             step("dkms status").exits(0).same_stdout(),
+            step(AS_MODPROBE_SAYS).exits(0),
             step(format!("dkms uninstall {id} -k {{k}}")).exits(0),
             step(format!("dkms remove {id} --all")).exits(0),
         ]);

@@ -91,10 +91,46 @@ fn without_proc() -> Result<()> {
     Ok(())
 }
 
+/// Whose index is made by whose rules. This machine's depmod knows no gzip: it would empty the index, and end with 0.
+const INDEX: &str = "set -e
+list=/srv/root/lib/modules/{k}/modules.dep
+dkms --root /srv/root install hello/1.0 -k {k} >&2
+# A module of the same name that its own configuration prefers.
+mkdir /srv/root/lib/modules/{k}/kernel/misc; cp /srv/root/lib/modules/{k}/updates/dkms/hello.ko.xz /srv/root/lib/modules/{k}/kernel/misc/
+mkdir -p /srv/root/etc/depmod.d /etc/depmod.d; echo 'override hello * kernel/misc' >/srv/root/etc/depmod.d/own.conf
+sed 's/hello/other/g' /srv/root/usr/src/hello-1.0/dkms.conf >/run/conf; cp -a /srv/root/usr/src/hello-1.0 /srv/root/usr/src/other-1.0
+cp /run/conf /srv/root/usr/src/other-1.0/dkms.conf; mv /srv/root/usr/src/other-1.0/hello.c /srv/root/usr/src/other-1.0/other.c
+echo 'obj-m := other.o' >/srv/root/usr/src/other-1.0/Makefile
+dkms --root /srv/root install other/1.0 -k {k} >&2
+grep -q '^kernel/misc/hello.ko.xz:' $list
+dkms --root /srv/root status --long hello/1.0 >/run/said
+grep -qF 'modprobe takes kernel/misc/hello.ko.xz instead (/etc/depmod.d/own.conf: override hello * kernel/misc)' /run/said
+rm -r /srv/root/etc/depmod.d /srv/root/lib/modules/{k}/kernel/misc
+dkms --root /srv/root remove other/1.0 --all >&2
+grep -q '^updates/dkms/hello.ko.xz:' $list
+dkms --root /srv/root remove hello/1.0 --all >&2
+# Its modules are compressed by gzip.
+sed -i 's/\\.ko\\.xz/.ko.gz/g' $list; before=$(sha256sum /srv/root/lib/modules/{k}/modules.*)
+code=0; dkms --root /srv/root install hello/1.0 -k {k} >/run/said 2>&1 || code=$?
+[ $code = 6 ] && grep -q 'can not read modules compressed by gzip' /run/said || { cat /run/said >&2; exit 51; }
+[ \"$before\" = \"$(sha256sum /srv/root/lib/modules/{k}/modules.*)\" ]
+[ -z \"$(find /srv/root/lib/modules/{k} -name 'hello.ko*')\" ]
+";
+
+fn index(root: &str) -> Result<()> {
+    let bed = Bed::subject(&Base::trixie()?)?;
+    let hand = tempfile::tempdir()?;
+    bed.copy_in(&package("hello").build_in(hand.path())?, "/usr/src/hello-1.0")?;
+    bed.sh(&fill(bed.base(), &format!("{root}{INDEX}")))?.ok()?;
+    Ok(())
+}
+
 fn main() -> ExitCode {
     Suite::new(&[Need::Bed, Need::Ours])
         .case("with_its_own_toolchain", || works(WHOLE))
         .case("without_any_program", || works(BARE))
         .case("without_proc", without_proc)
+        .case("index_by_its_own_depmod", || index(WHOLE))
+        .case("index_without_any_program", || index(BARE))
         .main()
 }
