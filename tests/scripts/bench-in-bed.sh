@@ -99,6 +99,11 @@ for ((i = 0; i < 20; i++)); do
 	measure status ours dkms status
 	measure status find find "${trees[@]}"
 done
+unpack() { xz -dc /lib/modules/*/updates/dkms/many*.ko.xz; }
+for ((i = 0; i < 10; i++)); do
+	measure status-long ours dkms status --long
+	measure status-long xz unpack
+done
 for ((i = 0; i < 20; i++)); do
 	measure nothing-to-do ours reconcile 9
 	measure nothing-to-do find find "${trees[@]}" /lib/modules/*/updates

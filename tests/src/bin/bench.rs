@@ -31,6 +31,14 @@ const ROWS: &[Row] = &[
         within: 3.0,
         faster: Some(1000.0),
     },
+    // Each of the 300 modules is read, and what it needs is looked up.
+    Row {
+        case: "status-long",
+        title: "`dkms status --long`, 100 packages x 3 kernels",
+        floor: "xz",
+        within: 3.0,
+        faster: None,
+    },
     Row {
         case: "one-module",
         title: "build and install one small module",
