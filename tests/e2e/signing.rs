@@ -418,6 +418,10 @@ dkms mok status >/tmp/said; has 'Trusted at next boot:     yes' /tmp/said; dkms 
 list /var/lib/dkms/mok.pub >$efi/MokDel-$shim; dkms mok status >/tmp/said; has 'Trusted at next boot:     no' /tmp/said; rm $efi/MokDel-$shim
 # Unsigned modules are as useless there.
 echo try_sign_modules=false >$conf; install_hello; has 'which are not signed' /tmp/said; rm $conf
+# The key is enrolled by now, but that module has no signature: told also where nothing is done.
+dkms status --long >/tmp/said 2>&1; has "hello.ko.xz is not signed. To sign it: dkms sign hello/1.0 -k $k" /tmp/said
+dkms install hello/1.0 -k $k >/tmp/said 2>&1; has 'already installed' /tmp/said; has 'hello.ko.xz is not signed' /tmp/said
+dkms sign hello/1.0 -k $k >/dev/null 2>&1; dkms status --long >/tmp/said 2>&1; hasnt 'is not signed' /tmp/said
 # PEM certificates, too, can be enrolled.
 printf "mok_signing_key=$keys/rsa3072.key\nmok_certificate=$keys/rsa3072.pem\n" >$conf
 echo x | dkms mok enroll >/dev/null; openssl x509 -inform DER -in /root/imported -noout || fail "mokutil got PEM"; rm $conf

@@ -98,8 +98,8 @@ fn footer(records: &[Record], trees: &Trees, filter: &Filter) -> Option<String> 
     let packages: BTreeSet<&Package> = records.iter().filter(lacks).map(|record| &record.package).collect();
     match packages.len() {
         0 => None,
-        1 => Some("1 package is missing for a kernel: dkms status --long".to_owned()),
-        some => Some(format!("{some} packages are missing for a kernel: dkms status --long")),
+        1 => Some("1 package lacks a kernel: dkms status --long".to_owned()),
+        some => Some(format!("{some} packages lack a kernel: dkms status --long")),
     }
 }
 
@@ -494,9 +494,9 @@ mod tests {
         let told = |records: &[Record]| footer(records, &trees, &Filter::default());
         assert_eq!(told(&records), None);
         records.extend([record("d", "6.1", waits()), record("d", "6.2", waits())]);
-        assert_eq!(told(&records).unwrap(), "1 package is missing for a kernel: dkms status --long");
+        assert_eq!(told(&records).unwrap(), "1 package lacks a kernel: dkms status --long");
         records.push(record("e", "6.2", waits()));
-        assert!(told(&records).unwrap().starts_with("2 packages are missing"));
+        assert!(told(&records).unwrap().starts_with("2 packages lack a kernel"));
         let only = Filter::package(&Package::new("a", "1").unwrap());
         assert_eq!(footer(&records, &trees, &only), None);
     }
