@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::cli::args::{self, Args};
 use crate::cli::table::Id;
-use crate::cli::{surroundings, table};
+use crate::cli::{parser, surroundings};
 use crate::error::{Error, UsageError};
 use crate::process::stop;
 use crate::report::{Console, Event, Reporter};
@@ -110,7 +110,7 @@ fn run(words: Vec<OsString>) -> u8 {
 
 /// The help of a verb, or of the program.
 fn help(args: &Args) -> String {
-    let mut documentation = table::documentation();
+    let mut documentation = parser::documentation();
     documentation.build();
     let text = match args.verb.and_then(|verb| documentation.find_subcommand_mut(verb.name)) {
         Some(verb) => verb.render_long_help(),
@@ -120,7 +120,7 @@ fn help(args: &Args) -> String {
 }
 
 fn usage() -> String {
-    let mut documentation = table::documentation();
+    let mut documentation = parser::documentation();
     documentation.build();
     documentation.render_usage().to_string()
 }

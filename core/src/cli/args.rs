@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue};
 
-use super::table::{self, Entry, OPTIONS};
+use super::options::OPTIONS;
+use super::parser;
+use super::table::{self, Entry};
 use crate::error::UsageError;
 
 use crate::names::{Package, Release, nearest};
@@ -123,7 +125,7 @@ impl Args {
                     .map_err(|word| UsageError::BadValue(format!("{} is not UTF-8.", word.to_string_lossy())))?,
             );
         }
-        let matches = table::parser().try_get_matches_from(normalise(texts)).map_err(|error| explain(&error))?;
+        let matches = parser::parser().try_get_matches_from(normalise(texts)).map_err(|error| explain(&error))?;
         let mut args = Self::default();
         args.take_options(&matches)?;
         let words: Vec<String> = matches.get_many::<String>("words").into_iter().flatten().cloned().collect();

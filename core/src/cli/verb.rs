@@ -233,7 +233,8 @@ fn check(args: &Args, entry: &'static Entry) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::table::{self, OPTIONS, VERBS};
+    use crate::cli::options::OPTIONS;
+    use crate::cli::table::{self, VERBS};
 
     fn verb(words: &[&str]) -> Verb {
         Verb::of(&Args::parse(words.iter().map(std::ffi::OsString::from)).unwrap()).unwrap()

@@ -64,7 +64,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// What `--event` calls it: one of `cli::table::EVENTS`.
+    /// What `--event` calls it: one of `cli::options::EVENTS`.
     pub fn word(&self) -> &'static str {
         match self {
             Self::KernelComing(_) => "kernel-coming",

@@ -1,5 +1,5 @@
 use super::*;
-use crate::cli::table::EVENTS;
+use crate::cli::options::EVENTS;
 
 fn all() -> Vec<Event> {
     let release = || Release::new("6.1").unwrap();

@@ -4,26 +4,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::{How, Scope, adopt, dependants, stale, twice, vanished};
+use super::gather_package::Gatherer;
+use super::{How, Scope, adopt, stale, twice, vanished};
 use crate::context::Context;
 use crate::error::Error;
 use crate::facts::KernelFacts;
 use crate::host::headers_package;
 use crate::host::owner::OwnerState;
 use crate::install::other_label::is_same_machine;
-use crate::install::{self, artefact, weak};
+use crate::install::weak;
 use crate::kernel::identity::{Match, headers_match};
 use crate::kernel::installed;
 use crate::kernel::version;
 use crate::names::{Kernel, Name, Package, Release};
-use crate::plan::{self, HeadersState, KnownFailure, PackageInput, PackageState, Presence, Registering, Stale, Wish};
+use crate::plan::{self, HeadersState, Presence, Registering};
 use crate::reconcile::superseded::{self, Mark};
 use crate::run::Session;
-use crate::sign::state::{ExpectedSigning, Verdict, judge};
-use crate::sign::will_load;
-use crate::tree::manifest::{Installed, InstalledFile, KernelManifest, Manifest, Provenance};
-use crate::tree::record::{Outcome, Record};
-use crate::tree::walk::{self, Built, Filter, PackageEntry, Source, Walk};
+use crate::tree::manifest::KernelManifest;
+use crate::tree::walk::{self, Filter, PackageEntry, Source, Walk};
 
 /// What was gathered: the facts for the plan, and the entries that could not be read.
 #[derive(Debug)]
@@ -293,247 +291,4 @@ fn newest<'a>(
         entries.sort_by(|a, b| version::by_age(b.package.version.as_str(), a.package.version.as_str()));
     }
     packages
-}
-
-/// Looks at the packages of one kernel.
-struct Gatherer<'a> {
-    session: &'a Session<'a>,
-    facts: &'a KernelFacts,
-    beside: KernelManifest,
-    marked: BTreeSet<Package>,
-    /// The kernels that use the build for another, by package.
-    shared: &'a BTreeMap<Package, BTreeSet<(Kernel, Release)>>,
-    /// The source, inside the root, of packages that are about to be registered again.
-    sources: &'a BTreeMap<Package, PathBuf>,
-    /// Those of them that a package manager has brought anew, perhaps with another content.
-    anew: &'a BTreeMap<Package, PathBuf>,
-    /// How modules for this kernel are signed, once somebody asks.
-    expected_signing: std::cell::OnceCell<ExpectedSigning>,
-    how: How<'a>,
-}
-
-impl Gatherer<'_> {
-    /// The facts of the newest usable version of `name`; `None` if there is none.
-    fn package(&self, name: &Name, entries: &[&PackageEntry]) -> Result<Option<PackageInput>, Error> {
-        let kernel = &self.facts.kernel;
-        let built_here = |entry: &PackageEntry| entry.built.iter().find(|built| built.kernel == *kernel).cloned();
-        let usable = |entry: &&&PackageEntry| entry.source == Source::Added || built_here(entry).is_some();
-        let Some(entry) = entries.iter().find(usable) else { return Ok(None) };
-        let package = &entry.package;
-        let other = entries
-            .iter()
-            .filter(|other| other.package != *package)
-            .find(|other| built_here(other).is_some_and(|built| built.installed))
-            .map(|other| other.package.version.clone())
-            .or_else(|| self.beside.find_name(name, &kernel.arch).map(|entry| entry.package.version.clone()))
-            .filter(|version| *version != package.version);
-        let (state, known) = self.state(package, built_here(entry).as_ref())?;
-        let mut facts = PackageInput {
-            package: package.clone(),
-            kernel: kernel.clone(),
-            state,
-            other,
-            wish: Wish::Content,
-            depends: Vec::new(),
-            follows: false,
-            known_failure: None,
-        };
-        if facts.state == PackageState::Installed {
-            if let Some(known) = known.filter(|known| !known.provenance.build_depends.is_empty()) {
-                facts.depends =
-                    known.provenance.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok()).collect();
-                let manifest = artefact::manifest(self.session.ctx, package, kernel)?;
-                if let Some(manifest) = manifest.filter(|manifest| manifest.build_depends_rebuild) {
-                    facts.follows = true;
-                    if let Some(name) = dependants::outdated(self.session.ctx, &self.beside, &manifest, None) {
-                        facts.state = PackageState::Stale { why: Stale::Dependency(name), installed: true };
-                    }
-                }
-            }
-        }
-        if facts.state == PackageState::Installed {
-            return Ok(Some(facts));
-        }
-        self.ask(&mut facts, entry.source == Source::Added);
-        if self.how.spare_known_failures {
-            facts.known_failure = self.known_failure(package);
-        }
-        Ok(Some(facts))
-    }
-
-    /// What is to be said of modules of ours in whose place somebody has put another: they are that somebody's affair.
-    fn replaced(&self) -> Vec<String> {
-        let trees = &self.session.ctx.trees;
-        let release = &self.facts.kernel.release;
-        let dir = trees.modules_dir(release);
-        let of = |entry: &Installed| {
-            let files = entry.files.iter().map(|file| (file, file.outer(&dir)));
-            let theirs = files.filter(|(file, path)| {
-                install::damage::is_another(file, path) && !install::is_replaced_by_the_kernels(file, path)
-            });
-            let package = entry.package.clone();
-            let told = theirs.map(|(_, path)| {
-                format!(
-                    "{} is not the module of {package}, and is left alone. To replace it: dkms install {package} -k {release}",
-                    trees.shown(&path).display()
-                )
-            });
-            told.collect::<Vec<_>>()
-        };
-        self.beside.installed.iter().filter(|entry| entry.arch == self.facts.kernel.arch).flat_map(of).collect()
-    }
-
-    /// Asks dkms.conf what it wants.
-    fn ask(&self, facts: &mut PackageInput, added: bool) {
-        if !added {
-            facts.wish = Wish::Manual;
-            return;
-        }
-        let conf = self.sources.get(&facts.package).map(|source| source.join("dkms.conf"));
-        match self.session.facts.evaluate(&facts.package, self.facts, conf.as_deref(), false) {
-            Ok(evaluated) => {
-                let conf = &evaluated.conf;
-                facts.depends = conf.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok()).collect();
-                facts.follows = conf.build_depends_rebuild;
-                let by_hand_too =
-                    self.how.everything && self.how.by_hand_too.is_none_or(|names| names.contains(&facts.package.name));
-                facts.wish = if !conf.autoinstall && !by_hand_too {
-                    Wish::Manual
-                } else if evaluated.recipe.is_excluded() {
-                    let reasons = evaluated.recipe.excluded_wholly.iter().map(ToString::to_string);
-                    Wish::Excluded(reasons.collect::<Vec<_>>().join("; "))
-                } else {
-                    Wish::Install
-                };
-            }
-            Err(error) => facts.wish = Wish::Unusable(Error::from(error).lines().join(" ")),
-        }
-    }
-
-    fn state(&self, package: &Package, built: Option<&Built>) -> Result<(PackageState, Option<&Installed>), Error> {
-        let ctx = self.session.ctx;
-        let kernel = &self.facts.kernel;
-        let known = self.beside.find(package, &kernel.arch);
-        let Some(built) = built else {
-            // Where /var is not part of the system (image-based), what lies beside the modules is proof.
-            let there = known.filter(|known| !known.files.is_empty() && self.files_are_there(known));
-            let shared = || self.shared.get(package)?.iter().find(|(shares, _)| shares == kernel);
-            let state = match (there, shared()) {
-                (Some(there), _) => match self.staleness(&there.provenance, self.marked.contains(package)) {
-                    Some(why) => PackageState::Stale { why, installed: true },
-                    // Where it can't be built, it is better than none.
-                    None => match self.signature(there)?.filter(|_| self.facts.headers.is_ok()) {
-                        Some(why) => PackageState::Stale { why: Stale::Unsigned(why), installed: true },
-                        None => PackageState::Installed,
-                    },
-                },
-                (None, Some((_, from))) => PackageState::Shared(from.clone()),
-                (None, None) => PackageState::Absent,
-            };
-            return Ok((state, known));
-        };
-        let installed = built.installed;
-        let anew = self.anew.get(package).map(|source| ctx.trees.outer(source));
-        let outdated = anew.is_some_and(|source| superseded::is_of_other(ctx, package, kernel, &source));
-        if outdated || superseded::is_outdated(ctx, package, kernel) {
-            return Ok((PackageState::Stale { why: Stale::Source, installed }, known));
-        }
-        let marked = self.marked.contains(package);
-        if installed {
-            if let Some(known) = known {
-                let why = self.staleness(&known.provenance, marked);
-                return Ok((
-                    match why {
-                        Some(why) => PackageState::Stale { why, installed },
-                        None if !self.files_are_there(known) => PackageState::Built,
-                        None => match self.signature(known)? {
-                            Some(why) => PackageState::Stale { why: Stale::Signature(why), installed },
-                            None => PackageState::Installed,
-                        },
-                    },
-                    Some(known),
-                ));
-            }
-        }
-        let Some(manifest) = artefact::manifest(ctx, package, kernel)? else {
-            // The classic's: nothing tells whether it is stale but what its kernel's upgrade left.
-            return Ok(match (marked, installed) {
-                (true, _) => (PackageState::Stale { why: Stale::Kernel, installed }, None),
-                (false, true) => (PackageState::Installed, None),
-                (false, false) => (PackageState::Built, None),
-            });
-        };
-        let why = self.staleness(&manifest.provenance, marked);
-        Ok(match why {
-            Some(why) => (PackageState::Stale { why, installed }, None),
-            // Another /lib/modules than the one that the tree speaks of has none of it: after a rollback, for one.
-            None if installed && self.modules_are_there(&manifest) => (PackageState::Installed, None),
-            None => (PackageState::Built, None),
-        })
-    }
-
-    /// Why the installed modules' signatures are not those that would be made now. A key that would have to
-    /// be made first is no reason: where that fails, it would fail at every look.
-    fn signature(&self, known: &Installed) -> Result<Option<String>, Error> {
-        if self.expected_signing.get().is_none() {
-            let _ = self.expected_signing.set(will_load::of_kernel(&self.session.facts, &self.facts.kernel)?);
-        }
-        Ok(match self.expected_signing.get() {
-            Some(expected_signing @ ExpectedSigning::Key { .. }) => {
-                match judge(known.provenance.signer.as_ref(), expected_signing) {
-                    Verdict::Resign(why) => Some(why),
-                    Verdict::Fine => None,
-                }
-            }
-            _ => None,
-        })
-    }
-
-    fn modules_are_there(&self, manifest: &Manifest) -> bool {
-        let dir = self.session.ctx.trees.modules_dir(&self.facts.kernel.release);
-        manifest.modules.iter().all(|module| {
-            let mut places = [&module.location, &module.own_location].into_iter();
-            places.any(|place| std::fs::symlink_metadata(dir.join(place).join(&module.file)).is_ok())
-        })
-    }
-
-    fn files_are_there(&self, known: &Installed) -> bool {
-        let dir = self.session.ctx.trees.modules_dir(&self.facts.kernel.release);
-        let leads_somewhere = |file: &InstalledFile| {
-            let trees = &self.session.ctx.trees;
-            !file.symlink || trees.root.outer(&trees.shown(&file.outer(&dir))).exists()
-        };
-        known.files.iter().all(|file| {
-            let path = file.outer(&dir);
-            !install::damage::is_damaged(file, &path)
-                && leads_somewhere(file)
-                && !install::is_replaced_by_the_kernels(file, &path)
-        })
-    }
-
-    /// Why an artefact made for this kernel is not for this kernel any more. The cheap questions come first.
-    fn staleness(&self, then: &Provenance, marked: bool) -> Option<Stale> {
-        let ctx = self.session.ctx;
-        match (&then.kernel_identity, self.facts.identity.as_ref().map(ToString::to_string)) {
-            (Some(then), Some(now)) if *then != now => return Some(Stale::Kernel),
-            (Some(_), Some(_)) => {}
-            _ if marked => return Some(Stale::Kernel),
-            _ => {}
-        }
-        let now = self.facts.headers_stamp(ctx)?.to_string();
-        if then.headers_stamp.as_ref() == Some(&now) {
-            return None;
-        }
-        let (then, now) = (then.headers_digest.as_ref()?, self.facts.headers_digest(ctx)?);
-        (then != now.digest()).then_some(Stale::Headers)
-    }
-
-    fn known_failure(&self, package: &Package) -> Option<KnownFailure> {
-        let kernel = &self.facts.kernel;
-        let record = Record::load(&self.session.ctx.trees, package, kernel).ok()??;
-        let Outcome::Failed { code, diagnostic, remembered_key: Some(key), .. } = record.outcome else { return None };
-        let now = crate::execute::work::inputs(self.session, package, kernel)?;
-        (now == key)
-            .then(|| KnownFailure { code: u8::try_from(code).unwrap_or(1), why: diagnostic.unwrap_or_default() })
-    }
 }

@@ -6,6 +6,7 @@
 mod adopt;
 pub mod dependants;
 mod gather;
+mod gather_package;
 pub mod initramfs;
 pub mod initramfs_pending;
 pub(crate) mod orphan;

@@ -75,7 +75,7 @@ mod tests {
 
     fn made() -> Vec<(String, String)> {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../completions");
-        scripts(&source, dkms_core::cli::table::documentation()).unwrap()
+        scripts(&source, dkms_core::cli::parser::documentation()).unwrap()
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod man;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use dkms_core::cli::table;
+use dkms_core::cli::parser;
 use fs_err as fs;
 
 fn main() -> Result<()> {
@@ -19,8 +19,8 @@ fn main() -> Result<()> {
     let source = words.next().context("usage: dkms-gen SOURCE DESTINATION")?;
     let destination = words.next().context("usage: dkms-gen SOURCE DESTINATION")?;
     let (source, destination) = (Path::new(&source), Path::new(&destination));
-    write(&destination.join("man"), man::pages(&source.join("man"), &table::documentation())?)?;
-    write(&destination.join("completions"), completions::scripts(&source.join("completions"), table::documentation())?)
+    write(&destination.join("man"), man::pages(&source.join("man"), &parser::documentation())?)?;
+    write(&destination.join("completions"), completions::scripts(&source.join("completions"), parser::documentation())?)
 }
 
 /// Writes files, by name, into `directory`.

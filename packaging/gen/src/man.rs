@@ -171,7 +171,7 @@ impl OptsAndFlags for Command {
 
 #[cfg(test)]
 mod tests {
-    use dkms_core::cli::table::documentation;
+    use dkms_core::cli::parser::documentation;
 
     use super::*;
 
