@@ -105,6 +105,33 @@ touch /srv/told/on; wait $prerm || { cat /tmp/prerm >&2; fail prerm; }
 [ -z "$(ls /var/lib/dkms/.dkms/locks | grep "@$k@")" ] || fail "locks are left"
 "#;
 
+/// At no moment does the index name a file that is not there: killed at each renaming of a removal, and then made right.
+const INDEX_FIRST: &str = r#"
+dep=/lib/modules/$k/modules.dep
+# Of a small kernel, depmod is quick.
+find /lib/modules/$k/kernel -name '*.ko*' ! -name 'dummy.ko*' -delete; depmod $k
+whole() { while IFS=: read -r file _; do [ -e /lib/modules/$k/$file ] || fail "$1: $file is listed and gone"; done < <(grep ^updates $dep); }
+code 0 dkms install other/1.0 -k $k; code 0 dkms install hello/1.0 -k $k; grep -q ^updates/dkms/hello $dep
+for ((n = 1; n < 60; n++)); do
+    got=0; strace -qq -o /dev/null -e inject=rename,renameat,renameat2:signal=KILL:when=$n dkms uninstall hello/1.0 -k $k >/tmp/said 2>&1 || got=$?
+    whole "killed at $n"
+    [ $got != 0 ] || break
+    # The next run finishes or undoes it, and the index is right again.
+    code 0 dkms install other/1.0 -k $k; whole "healed after $n"
+    [ -e $updates/hello.ko.xz ] && listed=0 || listed=1
+    got=0; grep -q ^updates/dkms/hello $dep || got=1; [ $got = $listed ] || fail "after $n the index is old"
+    [ $listed = 0 ] || code 0 dkms install hello/1.0 -k $k
+done
+[ $n -gt 5 ] && [ $n -lt 60 ] || fail "it was killed $n times"
+(! grep -q ^updates/dkms/hello $dep); grep -q ^updates/dkms/other $dep
+[ -z "$(ls -A /lib/modules/$k | grep dkms-new)" ] || fail "files are left"
+# One depmod does for a removal, and it has a view of its own.
+printf '#!/bin/sh\necho "$@" >>/root/depmods; exec /sbin/depmod "$@"\n' >/usr/local/sbin/depmod; chmod +x /usr/local/sbin/depmod
+code 0 dkms uninstall other/1.0 -k $k; has "Running depmod... done." /tmp/said
+[ "$(grep -c -- '^-a' /root/depmods)" = 1 ] || { cat /root/depmods >&2; fail "several runs"; }
+cp $dep /root/dep; depmod $k; cmp $dep /root/dep || fail "another index"
+"#;
+
 /// What killed runs leave goes with the next one, and a removal that was only to be finished is one.
 const LEFTOVERS: &str = r#"
 code 0 dkms add hello/1.0
@@ -509,12 +536,13 @@ fn the_scripts_notice() -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    let cases: [(&str, &'static str); 27] = [
+    let cases: [(&str, &'static str); 28] = [
         ("removed_meanwhile", REMOVED_MEANWHILE),
         ("another_kernel_meanwhile", ANOTHER_KERNEL_MEANWHILE),
         ("removed_at_once", REMOVED_AT_ONCE),
         ("installed_at_the_end", INSTALLED_AT_THE_END),
         ("leftovers", LEFTOVERS),
+        ("index_first", INDEX_FIRST),
         ("within_a_build", WITHIN_A_BUILD),
         ("lost_files_and_trees", LOST),
         ("same_module_newer_package", SAME_MODULE),

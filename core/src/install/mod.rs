@@ -315,7 +315,7 @@ fn put(
         modprobe_conf::stage(ctx, &mut change, &package.name, evaluated, reporter);
     }
     change.seal(&kernel.release);
-    crate::run::depmod::commit(ctx, &kernel.release, change).map_err(Error::NotPut)?;
+    crate::run::foresight::commit(ctx, &kernel.release, change).map_err(Error::NotPut)?;
     Ok(dropped)
 }
 

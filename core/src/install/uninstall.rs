@@ -11,7 +11,7 @@ use crate::lock::{self, Holder};
 use crate::names::{Kernel, Package};
 use crate::process::Environment;
 use crate::report::Reporter;
-use crate::run::script;
+use crate::run::{depmod, foresight, script};
 use crate::tree::beside;
 use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifest, Manifest};
 use crate::tree::record::{Outcome, Record};
@@ -52,6 +52,7 @@ pub fn uninstall(
     if let Some(line) = post_remove {
         // Its status never counted, and it gets none of the build's variables (docs/contract.md 4.6).
         script::run(ctx, package, "post_remove", &line, &Environment::new(), reporter)?;
+        depmod::changed(ctx, &kernel.release);
     }
     Ok(true)
 }
@@ -127,7 +128,7 @@ fn take_out(
             change.stage_bytes(beside.to_bytes().map_err(std::io::Error::other)?, 0o644, &path);
         }
     }
-    crate::run::depmod::commit(ctx, &kernel.release, change)?;
+    foresight::commit(ctx, &kernel.release, change)?;
     drop(lock);
     weak::removed(ctx, kernel, &entry.paths(), !entry.provenance.no_weak_modules, reporter);
     Ok(entry.provenance.post_remove)

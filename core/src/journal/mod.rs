@@ -6,7 +6,8 @@
 //! 2. Everything new is written and fsynced beside its destination (`.dkms-new-*`). All space is
 //!    taken here: what follows are renames and deletions.
 //! 3. The journal is replaced by one that says "roll forward", with the identities of all objects.
-//! 4. New objects are exchanged with what they replace, or renamed into place. Then what is to go
+//! 4. New objects are exchanged with what they replace, or renamed into place. Then, if modules are to go, the
+//!    kernel's index is made without them ([`BeforeGoing`]). Then what is to go
 //!    is moved aside (`.dkms-old-*`), so that nothing working goes before its replacement is there.
 //! 5. The directories are fsynced and the manifest beside the modules is sealed.
 //! 6. What was moved aside is deleted, and the journal last.
@@ -37,6 +38,9 @@ pub use work::{WorkDir, dead as dead_work};
 
 use state::{Direction, Journal};
 use step::{Executor, Put, Take, object_at};
+
+/// What is to be done for a kernel when everything new is in place, and before these modules of its go; at a recovery, too.
+pub type BeforeGoing<'a> = &'a dyn Fn(&Release, &[&Path]);
 
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -193,7 +197,12 @@ impl<'a> Change<'a> {
 
     /// Makes the change. After an error everything is as it was, unless the error is
     /// [`JournalError::Stuck`]. The caller holds the tree lock.
-    pub fn commit(mut self) -> Result<(), JournalError> {
+    pub fn commit(self) -> Result<(), JournalError> {
+        self.commit_after(&|_, _| {})
+    }
+
+    /// The same; `before_going` is called when everything new is in place, and before modules go.
+    pub fn commit_after(mut self, before_going: BeforeGoing<'_>) -> Result<(), JournalError> {
         if let Some(error) = self.error {
             return Err(error.into());
         }
@@ -224,7 +233,7 @@ impl<'a> Change<'a> {
         let done = stage(&mut journal, &self.sources, self.trees, &mut executor).and_then(|()| {
             journal.direction = Direction::Forward;
             journal.store(self.trees)?;
-            journal.forward(&mut executor, false)
+            journal.forward(self.trees, &mut executor, false, before_going)
         });
         match done {
             Ok(()) => journal.finish(self.trees, &mut executor, false),

@@ -12,7 +12,7 @@ use crate::tree::Trees;
 
 use super::state::{Direction, Journal};
 use super::step::Executor;
-use super::{JournalError, work};
+use super::{BeforeGoing, JournalError, work};
 
 /// What was found and put right.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -32,15 +32,19 @@ pub struct Recovered {
 /// Finishes or undoes the changes that killed processes left, and removes their build directories.
 /// The caller holds the tree lock. A change that can't be carried out, on a file system that is read-only for example,
 /// stops no other: its journal is left for the next time, and nothing that it touches is changed until then.
-pub fn recover(trees: &Trees) -> Result<Recovered, JournalError> {
-    recover_with(trees, &mut Executor::default())
+pub fn recover(trees: &Trees, before_going: BeforeGoing<'_>) -> Result<Recovered, JournalError> {
+    recover_with(trees, &mut Executor::default(), before_going)
 }
 
-pub(super) fn recover_with(trees: &Trees, executor: &mut Executor) -> Result<Recovered, JournalError> {
+pub(super) fn recover_with(
+    trees: &Trees,
+    executor: &mut Executor,
+    before_going: BeforeGoing<'_>,
+) -> Result<Recovered, JournalError> {
     let mut recovered = Recovered::default();
     for path in journals(trees)? {
         let mut what = None;
-        match one(trees, &path, executor, &mut recovered, &mut what) {
+        match one(trees, &path, executor, before_going, &mut recovered, &mut what) {
             Ok(()) => {}
             Err(JournalError::Stopped) => return Err(JournalError::Stopped),
             Err(error) => {
@@ -75,6 +79,7 @@ fn one(
     trees: &Trees,
     path: &Path,
     executor: &mut Executor,
+    before_going: BeforeGoing<'_>,
     recovered: &mut Recovered,
     what: &mut Option<String>,
 ) -> Result<(), JournalError> {
@@ -110,7 +115,7 @@ fn one(
     *what = Some(journal.what.clone());
     recovered.kernels.extend(journal.kernels(trees));
     if journal.direction == Direction::Forward {
-        match journal.forward(executor, true) {
+        match journal.forward(trees, executor, true, before_going) {
             Ok(()) => {
                 journal.finish(trees, executor, true)?;
                 recovered.finished.push(journal.what);

@@ -1,6 +1,6 @@
 //! The journal file, and doing or undoing what it says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,8 +12,8 @@ use crate::tree::Trees;
 use crate::tree::below;
 use crate::tree::manifest::{self, KernelManifest};
 
-use super::JournalError;
-use super::step::{Executor, Put, Take};
+use super::step::{Executor, Put, Take, object_at};
+use super::{BeforeGoing, JournalError};
 
 /// What whoever finds the journal is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,7 +134,13 @@ impl Journal {
 
     /// Does every step that has not been done. `again`: this is a recovery; what is neither
     /// prepared nor in place any more was put in place and replaced since: that is accepted.
-    pub fn forward(&self, executor: &mut Executor, again: bool) -> Result<(), JournalError> {
+    pub fn forward(
+        &self,
+        trees: &Trees,
+        executor: &mut Executor,
+        again: bool,
+        before_going: BeforeGoing<'_>,
+    ) -> Result<(), JournalError> {
         for put in &self.puts {
             executor.checkpoint()?;
             match put.forward(executor) {
@@ -144,12 +150,37 @@ impl Journal {
                 other => other?,
             }
         }
+        let going = self.going(trees)?;
+        if !going.is_empty() {
+            self.sync_dirs()?;
+        }
+        for (release, modules) in going {
+            executor.checkpoint()?;
+            before_going(&release, &modules);
+        }
         for take in &self.takes {
             executor.checkpoint()?;
             take.forward()?;
         }
         executor.checkpoint()?;
         self.sync_dirs()
+    }
+
+    /// The modules that are still there, and are to go without another in their place.
+    fn going(&self, trees: &Trees) -> Result<BTreeMap<Release, Vec<&Path>>, JournalError> {
+        let mut going: BTreeMap<Release, Vec<&Path>> = BTreeMap::new();
+        for take in &self.takes {
+            let release = take
+                .path
+                .strip_prefix(&trees.install.outer)
+                .ok()
+                .and_then(|rest| rest.iter().next()?.to_str()?.parse().ok());
+            let is_module = take.path.file_name().is_some_and(|name| name.to_string_lossy().contains(".ko"));
+            if let (Some(release), true) = (release, is_module && object_at(&take.path)? == Some(take.object)) {
+                going.entry(release).or_default().push(&take.path);
+            }
+        }
+        Ok(going)
     }
 
     /// After [`Journal::forward`]: seals, deletes what is left over, and the journal.

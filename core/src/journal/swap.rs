@@ -60,7 +60,7 @@ pub fn swap_in<'a>(
         durable::own_dirs(dir)?;
     }
     // An error drops `swap`, which puts everything back.
-    swap.journal.forward(&mut Executor::default(), false)?;
+    swap.journal.forward(trees, &mut Executor::default(), false, &|_, _| {})?;
     Ok(swap)
 }
 

@@ -11,7 +11,7 @@ use crate::names::{Kernel, Package, Release};
 use crate::plan::Step;
 use crate::process::stop;
 use crate::report::{Event, Reporter};
-use crate::run::Session;
+use crate::run::{Session, foresight};
 use crate::system_error::SystemError;
 use crate::tree::manifest::KernelManifest;
 use crate::tree::walk::{self, Filter, PackageEntry};
@@ -138,7 +138,7 @@ fn forgotten(
     } else {
         change.stage_bytes(beside.to_bytes().map_err(std::io::Error::other)?, 0o644, &path);
     }
-    change.commit()?;
+    foresight::commit(ctx, &kernel.release, change)?;
     drop(lock);
     session.touched(&kernel.release);
     for entry in here {

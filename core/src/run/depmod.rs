@@ -3,25 +3,25 @@
 //! Between a change beside a kernel's modules and its depmod a run may be killed: before the change the debt is noted
 //! ([`super::debt`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
 
 use super::debt::{Debt, Note};
 use crate::compress::Compression;
 use crate::context::Context;
-use crate::journal::{Change, JournalError};
+use crate::durable;
 use crate::kernel::{self, find::ModuleIndex};
 use crate::names::Release;
 use crate::process::{self, Output, Task};
 use crate::system_error::SystemError;
 
 /// The files that depmod writes, besides `modules.*.bin`.
-const PRODUCTS: &[&str] =
+pub(super) const PRODUCTS: &[&str] =
     &["modules.alias", "modules.dep", "modules.devname", "modules.softdep", "modules.symbols", "modules.weakdep"];
 
 /// What running depmod came to.
@@ -35,26 +35,26 @@ pub enum Depmod {
     Failed(String),
 }
 
-/// Commits a change beside the modules of `release`, after a durable note that this kernel is owed a depmod; no note
-/// with `--no-depmod`, whose caller sees to it. A change that was not made leaves none.
-pub fn commit(ctx: &Context, release: &Release, change: Change<'_>) -> Result<(), JournalError> {
-    let is_new = !ctx.options.no_depmod && Debt::Depmod.note(&ctx.trees, release, "")?;
-    let done = change.commit();
-    if is_new && matches!(&done, Err(error) if !matches!(error, JournalError::Stuck { .. })) {
-        for note in Debt::Depmod.payable(&ctx.trees, release) {
-            // Of a dead run's, this depmod has paid nothing.
-            if note.is_own() {
-                let _ = note.forget();
-            }
-        }
-    }
-    done
+/// The directories of kernels whose index this run has made together with its last change there.
+pub(super) fn right() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    static RIGHT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    RIGHT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Somebody else (a package's script, a vendor's program) may have changed something beside the modules of `release`.
+pub fn changed(ctx: &Context, release: &Release) {
+    right().remove(&ctx.trees.modules_dir(release));
 }
 
 /// Runs depmod for the kernel `release`, and clears its products away when no module is left.
 pub fn run(ctx: &Context, release: &Release) -> Result<Depmod, SystemError> {
     // Listed before: what another run notes from now on, this depmod may have missed.
     let payable = Debt::Depmod.payable(&ctx.trees, release);
+    let dir = ctx.trees.modules_dir(release);
+    if right().remove(&dir) && payable.is_empty() {
+        clear_products(&dir)?;
+        return Ok(Depmod::Done(Vec::new()));
+    }
     let done = run_now(ctx, release)?;
     if !matches!(done, Depmod::Failed(_)) {
         payable.into_iter().try_for_each(Note::forget)?;
@@ -76,10 +76,9 @@ fn run_now(ctx: &Context, release: &Release) -> Result<Depmod, SystemError> {
     if let Some(why) = unreadable(ctx, release) {
         return Ok(Depmod::Failed(why));
     }
+    durable::sweep(&dir);
     let (base, _guard) = base_for(ctx)?;
-    let mut task = task(ctx, release, base.as_ref());
-    task.undisturbed = true;
-    let end = process::run(task)?;
+    let end = process::run(task(ctx, release, base.as_ref(), false))?;
     let text = end.text();
     let text = text.trim();
     if !end.status.success() {
@@ -105,12 +104,15 @@ fn one_line(text: &str) -> String {
 }
 
 /// The task that makes the index: with the root's own depmod, where that runs and its modules are where it looks; else with
-/// ours, by the root's configuration.
-fn task(ctx: &Context, release: &Release, base: Option<&OsString>) -> Task {
+/// ours, by the root's configuration. `view`: `base` is not where this kernel's modules are, and the root's own depmod has to be told.
+pub(super) fn task(ctx: &Context, release: &Release, base: Option<&OsString>, view: bool) -> Task {
     let mut argv: Vec<OsString> = vec!["depmod".into(), "-a".into()];
     let map = ctx.trees.outer(format!("/boot/System.map-{release}"));
     let is_its_own = is_roots_own(ctx);
     if is_its_own {
+        if let Some(base) = base.filter(|_| view) {
+            argv.extend(["-b".into(), base.clone()]);
+        }
         if map.exists() {
             argv.extend(["-F".into(), ctx.trees.shown(&map).into()]);
         }
@@ -128,7 +130,9 @@ fn task(ctx: &Context, release: &Release, base: Option<&OsString>) -> Task {
         }
     }
     argv.push(release.as_str().into());
-    in_its_world(ctx, argv, is_its_own)
+    let mut task = in_its_world(ctx, argv, is_its_own);
+    task.undisturbed = true;
+    task
 }
 
 /// Where depmod finds what it is to prefer (depmod.d(5)).
@@ -148,7 +152,7 @@ fn in_its_world(ctx: &Context, argv: Vec<OsString>, is_its_own: bool) -> Task {
 }
 
 /// Whether a depmod of another root's own makes its index. One of another architecture can't run here, and says so at once.
-fn is_roots_own(ctx: &Context) -> bool {
+pub(super) fn is_roots_own(ctx: &Context) -> bool {
     let usual =
         [Path::new("/lib/modules"), Path::new("/usr/lib/modules")].contains(&ctx.trees.install.inside.as_path());
     if ctx.trees.root.is_host() || !usual || !ctx.world.is_inside() || !ctx.world.has("depmod") {
@@ -245,7 +249,7 @@ pub fn is_owed_one(dir: &Path) -> bool {
 }
 
 /// A kernel without modules of its own (all built in) is no removed kernel.
-fn is_installed(dir: &Path) -> bool {
+pub(super) fn is_installed(dir: &Path) -> bool {
     ["kernel", "vmlinuz", "modules.order", "modules.builtin"].iter().any(|name| dir.join(name).exists())
 }
 

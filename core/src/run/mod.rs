@@ -3,6 +3,7 @@
 pub mod budget;
 pub mod debt;
 pub mod depmod;
+pub mod foresight;
 pub mod script;
 pub mod session;
 pub mod target;

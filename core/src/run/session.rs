@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::budget::Budget;
 use super::debt::Debt;
+use super::foresight::without;
 use crate::context::Context;
 use crate::facts::{self, Facts, KernelFacts};
 use crate::journal;
@@ -56,7 +57,9 @@ impl<'a> Session<'a> {
             return Ok(Vec::new());
         }
         let _lock = self.ctx.lock_tree()?;
-        let healed = journal::recover(&self.ctx.trees)?;
+        let healed = journal::recover(&self.ctx.trees, &|release, going| {
+            without(self.ctx, release, going);
+        })?;
         for what in &healed.finished {
             reporter.warning(&[&format!("An earlier run was interrupted; its change ({what}) has been completed.")]);
         }

@@ -18,6 +18,7 @@ use crate::kernel::version;
 use crate::names::Kernel;
 use crate::process;
 use crate::report::Reporter;
+use crate::run::depmod;
 use crate::run::session::WeakModules;
 
 /// Where SUSE keeps its program (suse-module-tools).
@@ -56,8 +57,8 @@ pub fn added(ctx: &Context, pending: WeakModules, reporter: &dyn Reporter) {
 /// left. `wanted`: the package has weak modules at all.
 pub fn removed(ctx: &Context, kernel: &Kernel, files: &[PathBuf], wanted: bool, reporter: &dyn Reporter) {
     let before = links::to(&ctx.trees, &kernel.release, files);
-    if wanted {
-        tell(ctx, kernel, files, What::Remove, reporter);
+    if wanted && tell(ctx, kernel, files, What::Remove, reporter) || !before.is_empty() {
+        depmod::changed(ctx, &kernel.release);
     }
     links::drop_dangling(ctx, &before, reporter);
 }

@@ -109,9 +109,9 @@ fn stopped_anywhere_it_is_all_or_nothing_after_recovery() {
             // Killed again while recovering, and once more.
             for j in [k % 7, k % 5] {
                 let mut executor = Executor { stop_after: Some(j), ..Executor::default() };
-                let _ = recover_with(&bed.trees, &mut executor);
+                let _ = recover_with(&bed.trees, &mut executor, &|_, _| {});
             }
-            recover(&bed.trees).unwrap();
+            recover(&bed.trees, &|_, _| {}).unwrap();
             let there = bed.snapshot();
             committed |= there != *before;
             assert_eq!(&there, if committed { after } else { before }, "{name}, step {k}");
@@ -119,7 +119,7 @@ fn stopped_anywhere_it_is_all_or_nothing_after_recovery() {
             if committed && !name.starts_with("uninstall") {
                 assert_eq!(bed.differences(), Differences::None, "{name}, step {k}");
             }
-            assert_eq!(recover(&bed.trees).unwrap().finished.len(), 0);
+            assert_eq!(recover(&bed.trees, &|_, _| {}).unwrap().finished.len(), 0);
         }
     }
 }
@@ -142,7 +142,7 @@ fn recovery_knows_copies() {
             copy_tree(&bed.top, &place).unwrap();
             let mut copy = on(&place);
             copy.kept = None;
-            let recovered = recover(&copy.trees).unwrap();
+            let recovered = recover(&copy.trees, &|_, _| {}).unwrap();
             let there = copy.snapshot();
             committed |= there != *before;
             assert_eq!(&there, if committed { after } else { before }, "{name}, step {k}: {recovered:?}");
@@ -167,7 +167,7 @@ fn what_a_copy_does_not_tell_is_left_alone() {
         fs::write(entry.unwrap().path(), "half of i").unwrap();
     }
     let before = copy.snapshot();
-    let recovered = recover(&copy.trees).unwrap();
+    let recovered = recover(&copy.trees, &|_, _| {}).unwrap();
     assert_eq!((recovered.finished.len(), recovered.undone.len()), (0, 0), "{recovered:?}");
     assert_eq!(copy.snapshot(), before);
     let left = fs::read_dir(copy.trees.journals()).unwrap().map(|entry| entry.unwrap().path());
@@ -227,7 +227,7 @@ fn a_foreign_file_in_the_way_of_a_recovery_wins() {
     change.executor.stop_after = Some(total);
     change.commit().unwrap_err();
     bed.file("lib/modules/6.1/updates/dkms/a.ko.xz", "foreign");
-    let recovered = recover(&bed.trees).unwrap();
+    let recovered = recover(&bed.trees, &|_, _| {}).unwrap();
     assert_eq!(recovered.undone, ["install a/1 for 6.1"]);
     let mut there = bed.snapshot();
     assert_eq!(there.remove("lib/modules/6.1/updates/dkms/a.ko.xz").unwrap(), "644 foreign");
@@ -256,7 +256,7 @@ fn recovery_works_from_another_root_and_names_the_kernels() {
     let new = elsewhere.path("booted");
     fs::rename(&bed.top, &new).unwrap();
     let trees = Trees::new(Root::at(&new).unwrap());
-    let recovered = recover(&trees).unwrap();
+    let recovered = recover(&trees, &|_, _| {}).unwrap();
     assert_eq!(recovered.finished, ["install a/1 for 6.1"]);
     assert_eq!(recovered.kernels.into_iter().collect::<Vec<_>>(), [kernel().release]);
     assert_eq!(fs::read(new.join("lib/modules/6.1/updates/dkms/a.ko.xz")).unwrap(), b"ours");
@@ -269,7 +269,7 @@ fn rubbish_among_the_journals_stops_nobody() {
     let bad = bed.trees.journals().join("x.json");
     fs::write(&bad, "{").unwrap();
     fs::write(bed.trees.journals().join(".dkms-new-1"), "{").unwrap();
-    assert_eq!(recover(&bed.trees).unwrap(), Recovered::default());
+    assert_eq!(recover(&bed.trees, &|_, _| {}).unwrap(), Recovered::default());
     assert!(bad.with_extension("bad").exists());
     assert_eq!(bed.journals(), 1);
 }
@@ -291,7 +291,7 @@ fn an_artefact_on_probation_goes_back_unless_it_is_kept() {
     let before = bed.snapshot();
     let (probation, staged) = swap(&bed);
     // Another command's recovery must not touch what a living process does.
-    assert_eq!(recover(&bed.trees).unwrap(), Recovered::default());
+    assert_eq!(recover(&bed.trees, &|_, _| {}).unwrap(), Recovered::default());
     drop(probation);
     assert_eq!(bed.snapshot(), before);
     assert!(staged.join("module/a.ko.xz").exists());
@@ -299,7 +299,7 @@ fn an_artefact_on_probation_goes_back_unless_it_is_kept() {
 
     let (probation, staged) = swap(&bed);
     probation.stop();
-    assert_eq!(recover(&bed.trees).unwrap().undone, ["build a/1 for 6.1"]);
+    assert_eq!(recover(&bed.trees, &|_, _| {}).unwrap().undone, ["build a/1 for 6.1"]);
     assert_eq!(bed.snapshot(), before);
     fs::remove_dir_all(&staged).unwrap();
 
@@ -351,7 +351,7 @@ fn a_change_that_is_stuck_stops_only_what_it_touches() {
     if rustix::fs::ioctl_setflags(&dir, rustix::fs::IFlags::IMMUTABLE).is_err() {
         return;
     }
-    let recovered = recover(&bed.trees).unwrap();
+    let recovered = recover(&bed.trees, &|_, _| {}).unwrap();
     assert_eq!(recovered.stuck.len(), 1, "{recovered:?}");
     assert!(recovered.stuck[0].0.contains("install a/1 for 6.1") && bed.journals() == 1);
     let mut other = Change::new(&bed.trees, "other");
@@ -361,7 +361,7 @@ fn a_change_that_is_stuck_stops_only_what_it_touches() {
     same.stage_bytes(b"x".to_vec(), 0o644, &updates.join("a.ko.xz"));
     assert!(matches!(same.commit(), Err(JournalError::Pending(what)) if what.contains("install")));
     rustix::fs::ioctl_setflags(&dir, rustix::fs::IFlags::empty()).unwrap();
-    let recovered = recover(&bed.trees).unwrap();
+    let recovered = recover(&bed.trees, &|_, _| {}).unwrap();
     assert_eq!((recovered.finished.len(), recovered.stuck.len(), bed.journals()), (1, 0, 0), "{recovered:?}");
     assert_eq!(fs::read(updates.join("a.ko.xz")).unwrap(), b"ours");
 }
@@ -394,7 +394,7 @@ fn journals_that_lead_elsewhere_are_put_aside() {
             format!(r#"{{"format":1,"id":"1-x","what":"harm","direction":"back","made":[],{body},"seal":null}}"#);
         fs::write(&journal, &text).unwrap();
         let before = bed.snapshot();
-        assert_eq!(recover(&bed.trees).unwrap(), Recovered::default(), "{text}");
+        assert_eq!(recover(&bed.trees, &|_, _| {}).unwrap(), Recovered::default(), "{text}");
         assert_eq!(bed.snapshot(), before, "{text}");
         assert!(journal.with_extension("bad").exists(), "{text}");
     }
@@ -465,7 +465,7 @@ fn build_directories_of_the_dead_are_removed() {
     fs::create_dir_all(&foreign).unwrap();
     let locked = fs::File::open(&foreign).unwrap();
     rustix::fs::flock(&locked, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    assert_eq!(recover(&bed.trees).unwrap().work, [dead]);
+    assert_eq!(recover(&bed.trees, &|_, _| {}).unwrap().work, [dead]);
     assert!(alive.path().exists() && ours.exists() && foreign.exists());
     let path = alive.path().to_owned();
     alive.remove();
@@ -505,7 +505,7 @@ fn a_killed_process_leaves_all_or_nothing() {
         assert_eq!(seen, round, "the victim works");
         child.kill().unwrap();
         child.wait().unwrap();
-        recover(&bed.trees).unwrap();
+        recover(&bed.trees, &|_, _| {}).unwrap();
         let there = bed.snapshot();
         assert!(there == before || there == after, "{there:#?}");
         assert_eq!(bed.journals(), 0);

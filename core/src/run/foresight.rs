@@ -1,0 +1,155 @@
+//! The index of a kernel's modules before some of them go: made from a view of the kernel's directory in which they are gone
+//! already. A line of `modules.dep` whose file is missing ends dracut without an image, so there must be none at any moment,
+//! also when a run is killed between removing a file and depmod.
+
+use std::cell::Cell;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use super::debt::{Debt, Note};
+use super::depmod::{self, PRODUCTS};
+use crate::context::Context;
+use crate::durable::{self, NEW, at};
+use crate::journal::{Change, JournalError, WorkDir};
+use crate::names::Release;
+use crate::process;
+use crate::system_error::SystemError;
+
+/// Commits a change beside the modules of `release`, after a durable note that this kernel is owed a depmod; no note
+/// with `--no-depmod`, whose caller sees to it. A change that was not made leaves none.
+pub fn commit(ctx: &Context, release: &Release, change: Change<'_>) -> Result<(), JournalError> {
+    let is_new = !ctx.options.no_depmod && Debt::Depmod.note(&ctx.trees, release, "")?;
+    let early = Cell::new(false);
+    let done = change.commit_after(&|release, going| early.set(without(ctx, release, going)));
+    // The index is right already.
+    if is_new && early.get() && done.is_ok() {
+        depmod::right().insert(ctx.trees.modules_dir(release));
+        forget_own(ctx, release);
+    }
+    if is_new && matches!(&done, Err(error) if !matches!(error, JournalError::Stuck { .. })) {
+        forget_own(ctx, release);
+    }
+    done
+}
+
+/// Of a dead run's notes, nothing has been paid.
+fn forget_own(ctx: &Context, release: &Release) {
+    for note in Debt::Depmod.payable(&ctx.trees, release).into_iter().filter(Note::is_own) {
+        if let Err(error) = note.forget() {
+            log::warn!("{error}");
+        }
+    }
+}
+
+/// Makes the index of `release` as it will be when the files `going` have gone; everything that comes is in place. Says whether
+/// it was made: where none of them is in it, or nobody needs it, it need not be. If it can't be made, they go all the same: a
+/// removal does not fail for it, and depmod, which comes after it, will.
+pub fn without(ctx: &Context, release: &Release, going: &[&Path]) -> bool {
+    let dir = ctx.trees.modules_dir(release);
+    if ctx.options.no_depmod || !depmod::is_installed(&dir) || depmod::unreadable(ctx, release).is_some() {
+        return false;
+    }
+    let made = make(ctx, release, &dir, going);
+    made.unwrap_or_else(|error| {
+        log::warn!("until depmod has run, the index of kernel {release} names modules that are gone: {error}");
+        false
+    })
+}
+
+fn make(ctx: &Context, release: &Release, dir: &Path, going: &[&Path]) -> Result<bool, SystemError> {
+    let index = fs::read_to_string(dir.join("modules.dep")).unwrap_or_default();
+    let listed: Vec<&str> = index.lines().filter_map(|line| Some(line.split_once(':')?.0)).collect();
+    let goes = |line: &&&str| going.iter().any(|path| dir.join(line) == **path);
+    let count = listed.iter().filter(goes).count();
+    if count == 0 {
+        return Ok(false);
+    }
+    let work = WorkDir::new(&ctx.trees)?;
+    let view = work.path().join("lib/modules").join(release);
+    let called = |path: &Path| if depmod::is_roots_own(ctx) { ctx.trees.shown(path) } else { path.to_owned() };
+    mirror(dir, &view, going, &called, true)?;
+    // Where else a depmod may look for modules.
+    fs::create_dir(work.path().join("usr"))?;
+    symlink("../lib", work.path().join("usr/lib"))?;
+    let end = process::run(depmod::task(ctx, release, Some(&called(work.path()).into_os_string()), true))?;
+    let made = fs::metadata(view.join("modules.dep")).map_or(0, |meta| meta.len());
+    if !end.status.success() || (made == 0 && count < listed.len()) {
+        return Err(std::io::Error::other(format!("depmod: {}", end.text().trim())).into());
+    }
+    for entry in fs::read_dir(&view)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            let temp = dir.join(format!("{NEW}{}", durable::unique()));
+            durable::copy_new(&entry.path(), &temp, 0o644)?.sync_all().map_err(at("write", &temp))?;
+            fs::rename(&temp, dir.join(entry.file_name()))?;
+        }
+    }
+    durable::sync(dir)?;
+    work.remove();
+    Ok(true)
+}
+
+/// Makes `view` show what is in `dir`, by links to it, but for the files `going`, and, at the `top`, what depmod makes or
+/// does not look at.
+fn mirror(
+    dir: &Path,
+    view: &Path,
+    going: &[&Path],
+    called: &dyn Fn(&Path) -> PathBuf,
+    top: bool,
+) -> Result<(), SystemError> {
+    fs::create_dir_all(view)?;
+    for entry in fs::read_dir(dir)? {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+        if going.contains(&path.as_path()) || (top && is_no_module(&name)) {
+            continue;
+        }
+        if going.iter().any(|file| file.starts_with(&path)) {
+            mirror(&path, &view.join(name), going, called, false)?;
+        } else {
+            symlink(called(&path), view.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_no_module(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else { return false };
+    let made = PRODUCTS.contains(&name) || (name.starts_with("modules.") && name.ends_with(".bin"));
+    made || name.starts_with('.') || ["build", "source"].contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_shows_all_but_what_goes() {
+        let tmp = tempfile::tempdir().unwrap();
+        let (dir, view) = (tmp.path().join("6.1"), tmp.path().join("view"));
+        for file in ["kernel/a.ko", "updates/dkms/b.ko", "updates/dkms/c.ko", "updates/d.ko"] {
+            fs::create_dir_all(dir.join(file).parent().unwrap()).unwrap();
+            fs::write(dir.join(file), file).unwrap();
+        }
+        for file in ["modules.dep", "modules.dep.bin", "modules.order", ".dkms-manifest.json"] {
+            fs::write(dir.join(file), "").unwrap();
+        }
+        let going = dir.join("updates/dkms/b.ko");
+        mirror(&dir, &view, &[&going], &|path: &Path| path.to_owned(), true).unwrap();
+        for (file, is_there) in [
+            ("kernel/a.ko", true),
+            ("updates/dkms/b.ko", false),
+            ("updates/dkms/c.ko", true),
+            ("updates/d.ko", true),
+            ("modules.order", true),
+            ("modules.dep", false),
+            ("modules.dep.bin", false),
+            (".dkms-manifest.json", false),
+        ] {
+            assert_eq!(view.join(file).exists(), is_there, "{file}");
+        }
+        assert!(going.exists());
+    }
+}
