@@ -78,19 +78,25 @@ fn run(moment: &str, no_depmod: bool, environment: &Environment, reporter: &dyn 
     let trees = &ctx.trees;
     let pacman = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
     let owned = Owned::by(trees.outer(Places::of(&trees.root).db));
+    // What can't be given back now will be another time.
+    let give_back = || {
+        if let Err(error) = event::copies::give_back(&ctx, &|directory| owned.holds(directory), reporter) {
+            reporter.report(Event::Error(error.lines()));
+        }
+    };
     match moment {
         "upgrade" => {
             note::write(trees, pacman, &targets.sources)?;
             Ok(0)
         }
         "remove" => {
-            event::copies::give_back(&ctx, &|directory| owned.holds(directory), reporter)?;
+            give_back();
             let events = arrive::leaving(&ctx, &targets, &note::read(trees, pacman));
             Ok(event::handle(&ctx, &events, &arrive::options(&targets), reporter)?.code)
         }
         "install" => {
             note::forget(trees);
-            event::copies::give_back(&ctx, &|directory| owned.holds(directory), reporter)?;
+            give_back();
             let events = arrive::arrived(&ctx, &targets);
             let done = event::handle(&ctx, &events, &arrive::options(&targets), reporter).inspect_err(|error| {
                 // The last word has to say so, too: what is said in between scrolls away.

@@ -258,17 +258,17 @@ fn upgrade_from_the_classic() -> Result<()> {
 /// names the modules that stay.
 fn our_own_package() -> Result<()> {
     let w = World::without_dkms(Kind::Dnf5, DNF5)?;
-    w.bed.ok("cd /tmp; for version in 5.2.10 5.2.11; do
+    w.bed.ok("mkdir /srv/plugin; cd /srv/plugin; for version in 5.2.10 5.2.11; do
          printf '%s\\n' 'Name: libdnf5-plugin-actions' \"Version: $version\" 'Release: 1' 'Summary: x' 'License: x' \
              'BuildArch: noarch' '%description' x '%files' >x.spec
-         rpmbuild -bb --quiet --define '_topdir /tmp/build' --define '_rpmdir /tmp/out' --define '_binary_payload w1.gzdio' x.spec
-     done; rpm -i --nosignature out/noarch/*-5.2.10-1.noarch.rpm")?;
+         rpmbuild -bb --quiet --define '_topdir /tmp/build' --define '_rpmdir /srv/plugin' --define '_binary_payload w1.gzdio' x.spec
+     done; rpm -i --nosignature noarch/*-5.2.10-1.noarch.rpm")?;
     let ours = "rpm -i --nosignature /srv/rpm/modules/dkms-4*.rpm 2>&1";
     let refused = w.bed.sh(ours)?;
     let why = "libdnf5-plugin-actions < 5.2.11 conflicts with ";
     ensure!(refused.code != 0 && refused.stdout.contains(why), "{}", refused.tail());
     ensure!(w.bed.sh("rpm -q dkms")?.code != 0, "it is installed all the same");
-    w.bed.ok(&format!("rpm -U --nosignature /tmp/out/noarch/*-5.2.11-1.noarch.rpm; {ours}"))?;
+    w.bed.ok(&format!("rpm -U --nosignature /srv/plugin/noarch/*-5.2.11-1.noarch.rpm; {ours}"))?;
 
     let kernel = release("7.2.13");
     w.bed.ok(&format!(
