@@ -16,7 +16,7 @@ pub const OLD: &str = ".dkms-old-";
 
 /// A file operation that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {doing} {}: {source}{}", .path.display(), advice(.source))]
+#[error("cannot {doing} {}: {source}{}", .path.display(), advice(.source, .path))]
 pub struct FileError {
     /// The operation, as it follows "cannot".
     pub doing: &'static str,
@@ -32,13 +32,47 @@ pub fn at(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileErr
     move |source| FileError { doing, path, source }
 }
 
-fn advice(error: &io::Error) -> &'static str {
+fn advice(error: &io::Error, path: &Path) -> String {
     match error.kind() {
-        ErrorKind::ReadOnlyFilesystem => "; mount the file system writable and try again",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some space on the file system and try again",
-        ErrorKind::PermissionDenied => "; this needs root",
-        _ => "",
+        ErrorKind::ReadOnlyFilesystem => "; mount the file system writable and try again".to_owned(),
+        ErrorKind::StorageFull => {
+            let there = path.ancestors().find(|dir| dir.exists()).and_then(space);
+            let left = there.map_or_else(String::new, |space| format!(", which has {space},"));
+            format!("; free some space on the file system{left} and try again")
+        }
+        ErrorKind::QuotaExceeded => "; free some of the quota and try again".to_owned(),
+        ErrorKind::PermissionDenied => "; this needs root".to_owned(),
+        _ => String::new(),
     }
+}
+
+/// The room on a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// What is left for those who are not root.
+    pub free: u64,
+    /// All of it.
+    pub total: u64,
+}
+
+impl std::fmt::Display for Space {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {} left", size(self.free), size(self.total))
+    }
+}
+
+/// A number of bytes in the largest unit that leaves a digit before the point.
+fn size(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let unit = units.into_iter().find(|(_, shift)| bytes >> shift > 0);
+    unit.map_or_else(|| format!("{bytes} bytes"), |(unit, shift)| format!("{} {unit}", bytes >> shift))
+}
+
+/// The room on the file system of `path`; `None` if it does not tell.
+pub fn space(path: &Path) -> Option<Space> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    let space = Space { free: stat.f_bavail.checked_mul(stat.f_frsize)?, total: stat.f_blocks.checked_mul(stat.f_frsize)? };
+    (space.total > 0).then_some(space)
 }
 
 /// A word that no other change, of any process, has: `<pid>-<16 hexadecimal digits>`.

@@ -26,6 +26,8 @@ pub struct Seclusion<'a> {
     pub user: Option<BuildUser>,
     /// What it sees in the place of the directories for temporary files ([`SHARED`]); `None`: those themselves.
     pub tmp: Option<&'a Path>,
+    /// Whether it has the network that we have.
+    pub network: bool,
 }
 
 /// A place for programs to run in.
@@ -80,6 +82,11 @@ impl World {
         self.namespaces.mounts
     }
 
+    /// Whether builds can be kept off the network.
+    pub fn can_cut_network(&self) -> bool {
+        self.namespaces.network
+    }
+
     /// What programs call the file at `outer`.
     pub fn called(&self, trees: &Trees, outer: &Path) -> PathBuf {
         match self.kind {
@@ -124,14 +131,14 @@ impl World {
     }
 
     /// Gives a build task its private world: its work directory appears at the build directory, nothing of it
-    /// survives us, it has no network, and it is who it is to be. Without privileges the task runs as it is.
+    /// survives us, it has no network unless it may, and it is who it is to be. Without privileges the task runs as it is.
     pub fn seclude(&self, trees: &Trees, task: &mut Task, seclusion: &Seclusion<'_>) {
-        let Seclusion { work, build, user, tmp } = *seclusion;
+        let Seclusion { work, build, user, tmp, network } = *seclusion;
         if !self.namespaces.mounts && user.is_none() {
             return;
         }
         let mut confinement = self.around().unwrap_or_default();
-        confinement.namespaces = self.namespaces;
+        confinement.namespaces = Namespaces { network: self.namespaces.network && !network, ..self.namespaces };
         confinement.user = user;
         if self.kind == Kind::Outside {
             confinement.binds.extend(Self::hidden(trees));

@@ -12,27 +12,37 @@ pub struct MakeLine {
     pub variables: Option<String>,
     /// How many tokens of the budget it holds while it runs.
     pub jobs: usize,
+    /// How many jobs its makes may run at once.
+    pub most: usize,
     /// Whether its makes share the budget's jobserver. Only where the classic adds `-jN`, or the text asks for jobs: a
     /// Makefile that relies on the order of its goals breaks otherwise.
     pub parallel: bool,
 }
 
-/// Completes a make command for `release` under a budget of `total` jobs.
+/// Completes a make command for `release` under a budget of `total` jobs, of which it takes no more than `limit`.
 ///
 /// A text that begins with `make` gets `KERNELRELEASE` and jobs (a package that wants neither writes `'make'`, as
 /// dkms.conf(5) says). Its jobs come from the jobserver, so nothing else is inserted; `-j` would cut make off from it
 /// (GNU make manual, "Communicating Options to a Sub-make"). For the same reason a `-j` of the text's own is lowered
 /// to the budget, and so many tokens are held for it. Every other text runs as it would in a shell: its makes run
-/// one job at a time.
-pub fn make_line(make: &MakeCommand, release: &Release, total: usize, llvm: bool) -> MakeLine {
-    let (mut text, pinned) = lower_jobs(&make.text, total);
-    let parallel = total > 1 && (make.prefixed || pinned.is_some_and(|jobs| jobs > 1));
+/// one job at a time. A `limit` below the budget is one that no jobserver keeps: it is written as `-j`.
+pub fn make_line(make: &MakeCommand, release: &Release, total: usize, limit: Option<usize>, llvm: bool) -> MakeLine {
+    let most = limit.unwrap_or(total).min(total);
+    let (mut text, mut pinned) = lower_jobs(&make.text, most);
+    let parallel = most == total && total > 1 && (make.prefixed || pinned.is_some_and(|jobs| jobs > 1));
     if make.prefixed {
         if let Some(rest) = text.strip_prefix("make") {
-            text = format!("make KERNELRELEASE={release}{rest}");
+            let limited = most < total && pinned.is_none();
+            let jobs = if limited { format!("-j{most} ") } else { String::new() };
+            text = format!("make {jobs}KERNELRELEASE={release}{rest}");
+            if limited {
+                pinned = Some(most);
+            }
         }
     }
-    MakeLine { text, variables: llvm.then(|| "LLVM=1".to_owned()), jobs: pinned.unwrap_or(1), parallel }
+    let jobs = pinned.unwrap_or(1);
+    let most = if parallel { total } else { jobs };
+    MakeLine { text, variables: llvm.then(|| "LLVM=1".to_owned()), jobs, most, parallel }
 }
 
 /// Lowers every `-jN`, `-j N`, `--jobs=N` and bare `-j` that a make of the command gets to `total`; gives the largest.
@@ -148,7 +158,7 @@ mod tests {
     use super::*;
 
     fn line(text: &str, prefixed: bool) -> MakeLine {
-        make_line(&MakeCommand { text: text.to_owned(), prefixed }, &Release::new("6.1").unwrap(), 2, false)
+        make_line(&MakeCommand { text: text.to_owned(), prefixed }, &Release::new("6.1").unwrap(), 2, None, false)
     }
 
     #[test]
@@ -157,7 +167,7 @@ mod tests {
         assert_eq!(line("'make' -C x", false).text, "'make' -C x");
         assert_eq!(
             line("./build.sh", false),
-            MakeLine { text: "./build.sh".into(), variables: None, jobs: 1, parallel: false }
+            MakeLine { text: "./build.sh".into(), variables: None, jobs: 1, most: 1, parallel: false }
         );
     }
 
@@ -178,9 +188,25 @@ mod tests {
         ] {
             assert_eq!(line(text, prefixed).parallel, parallel, "{text}");
         }
-        let one =
-            make_line(&MakeCommand { text: "make".into(), prefixed: true }, &Release::new("6.1").unwrap(), 1, false);
-        assert!(!one.parallel);
+    }
+
+    #[test]
+    fn a_package_is_held_to_fewer_jobs_and_never_gets_more() {
+        for (text, prefixed, total, limit, expected, most) in [
+            ("make all", true, 8, 1, "make -j1 KERNELRELEASE=6.1 all", 1),
+            ("make all", true, 8, 3, "make -j3 KERNELRELEASE=6.1 all", 3),
+            ("make -j all", true, 8, 1, "make KERNELRELEASE=6.1 -j1 all", 1),
+            ("'make' -j$(nproc) all", false, 8, 2, "'make' -j2 all", 2),
+            ("./build.sh", false, 8, 4, "./build.sh", 1),
+            ("make all", true, 4, 64, "make KERNELRELEASE=6.1 all", 4),
+            ("make -j64 all", true, 4, 64, "make KERNELRELEASE=6.1 -j4 all", 4),
+            ("make all", true, 1, 1, "make KERNELRELEASE=6.1 all", 1),
+        ] {
+            let make = MakeCommand { text: text.into(), prefixed };
+            let line = make_line(&make, &Release::new("6.1").unwrap(), total, Some(limit), false);
+            assert_eq!((line.text.as_str(), line.most), (expected, most), "{text}");
+            assert_eq!(line.parallel, limit >= total && total > 1, "{text}");
+        }
     }
 
     #[test]

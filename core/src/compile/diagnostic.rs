@@ -28,7 +28,8 @@ pub fn first(log: &str, build: &Path) -> Option<Diagnostic> {
         log.lines().find(|line| compiler_error(line) || line.contains("ERROR: modpost:") || modpost_before_5_9(line));
     let (line, about_source) = match (machine, source) {
         (Some(line), _) => (line, false),
-        (None, Some(line)) => (line, true),
+        // A file that can't be read is there.
+        (None, Some(line)) => (line, !super::refusal::refusals(line).iter().any(|found| found.kind.is_refusal())),
         (None, None) => (what_stopped_make(log)?, false),
     };
     let prefix = format!("{}/", build.display());
@@ -108,22 +109,47 @@ fn what_stopped_make(log: &str) -> Option<&str> {
 fn tool_error(line: &str) -> bool {
     line.ends_with("command not found")
         || line.contains(": not found")
-        || refused(line)
+        || super::refusal::refusals(line).iter().any(|found| found.kind.is_refusal())
         || line.contains("No such file or directory")
         || line.contains(": error: ")
 }
 
-/// Whether somebody was refused something for who they are: EACCES, EPERM and EROFS in the C locale's words.
-pub fn refused(log: &str) -> bool {
-    // The last two are sudo(8)'s.
-    const WORDS: [&str; 5] = [
-        "Permission denied",
-        "Operation not permitted",
-        "Read-only file system",
-        "\"no new privileges\" flag",
-        "must be owned by uid 0",
-    ];
-    WORDS.iter().any(|words| log.contains(words))
+/// What patch(1) said of the change that does not fit: its file and hunk.
+pub fn unfit_patch(log: &str) -> Option<String> {
+    let mut file = None;
+    for line in log.lines() {
+        if let Some(name) = line.strip_prefix("patching file ").or_else(|| line.strip_prefix("checking file ")) {
+            file = Some(name.trim_matches('\''));
+        } else if let Some((hunk, rest)) = line.strip_prefix("Hunk #").and_then(|rest| rest.split_once(" FAILED at ")) {
+            let at = rest.split(['.', ' ']).next().unwrap_or_default();
+            return Some(format!("{}: hunk {hunk}, at line {at}, does not fit.", file.unwrap_or("a file")));
+        } else if line.starts_with("Reversed (or previously applied) patch detected") {
+            return Some(format!("{}: it is in the source already.", file.unwrap_or("a file")));
+        } else if line.starts_with("can't find file to patch") {
+            let wanted = log.lines().find_map(|line| line.strip_prefix("|+++ ").or_else(|| line.strip_prefix("|*** ")));
+            let wanted = wanted.and_then(|name| name.split('\t').next()).unwrap_or("a file");
+            return Some(format!("It is for {wanted}, which the source does not have."));
+        } else if line.contains("malformed patch at line") || line.contains("Only garbage was found") {
+            return Some(line.trim_start_matches("patch: ").trim_start_matches("**** ").trim().to_owned());
+        }
+    }
+    None
+}
+
+/// The last lines that a command wrote, no more than `most`, of the record of it in a build's log.
+pub fn last_lines(record: &str, most: usize) -> Vec<String> {
+    let said = record.split_once("# command: ").map_or(record, |(_, rest)| rest);
+    let said = said.split_once('\n').map_or("", |(_, rest)| rest);
+    let said = said.split("\n# exit code: ").next().unwrap_or_default();
+    let mut lines: Vec<String> = said
+        .lines()
+        .rev()
+        .filter(|line| !line.trim().is_empty() && !line.starts_with("# network: "))
+        .take(most)
+        .map(|line| line.trim_end().chars().take(300).collect())
+        .collect();
+    lines.reverse();
+    lines
 }
 
 #[cfg(test)]
@@ -163,6 +189,27 @@ mod tests {
         ] {
             assert_eq!(other_kernel(log, "6.1").as_deref(), found, "{log}");
         }
+    }
+
+    #[test]
+    fn a_patch_that_does_not_fit_is_told_by_file_and_hunk() {
+        for (log, told) in [
+            ("patching file pm.c\nHunk #1 succeeded at 1.\nHunk #2 FAILED at 17.\n1 out of 2 hunks FAILED -- saving rejects to file pm.c.rej", "pm.c: hunk 2, at line 17, does not fit."),
+            ("patching file a.c\npatching file sub/b.c\nHunk #1 FAILED at 3 (different line endings).\n", "sub/b.c: hunk 1, at line 3, does not fit."),
+            ("can't find file to patch at input line 3\nThe text leading up to this was:\n--------------------------\n|--- a/x.c\n|+++ b/x.c\t2020\n", "It is for b/x.c, which the source does not have."),
+            ("patching file x.c\nReversed (or previously applied) patch detected!  Assume -R? [n] ", "x.c: it is in the source already."),
+            ("patch: **** malformed patch at line 7: x", "malformed patch at line 7: x"),
+        ] {
+            assert_eq!(unfit_patch(log).as_deref(), Some(told));
+        }
+        assert_eq!(unfit_patch("patching file x.c"), None);
+    }
+
+    #[test]
+    fn the_last_lines_of_a_script() {
+        let record = "\nRunning the pre_build script\n# command: /b/x.sh\none\n\ntwo\nthree\nfour\n\n# exit code: 1\n# elapsed time: 00:00:00\n---\n";
+        assert_eq!(last_lines(record, 3), ["two", "three", "four"]);
+        assert!(last_lines("\nx\n# command: y\n\n# exit code: 1\n", 3).is_empty());
     }
 
     fn text(log: &str) -> Option<(String, bool)> {

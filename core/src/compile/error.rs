@@ -23,15 +23,17 @@ pub enum Error {
         dir: PathBuf,
     },
     /// A patch that does not apply.
-    #[error("Application of patch {patch} failed.\nConsult {} for more information.", log.display())]
+    #[error("Application of patch {patch} failed.{}\nConsult {} for more information.", one_more(why.as_ref()), log.display())]
     PatchFailed {
         /// Its name.
         patch: String,
+        /// Which file and hunk, in a line.
+        why: Option<String>,
         /// The log.
         log: PathBuf,
     },
     /// A script of the package failed.
-    #[error("The {script} script of {package} failed with exit status {code}.{}{}", log.as_ref().map(|log| format!("\nConsult {} for more information.", log.display())).unwrap_or_default(), one_more(advice.as_ref()))]
+    #[error("The {script} script of {package} failed with exit status {code}.{}{}{}", said.iter().map(|line| format!("\n{line}")).collect::<String>(), log.as_ref().map(|log| format!("\nConsult {} for more information.", log.display())).unwrap_or_default(), one_more(advice.as_ref()))]
     Script {
         /// Which script.
         script: &'static str,
@@ -39,6 +41,8 @@ pub enum Error {
         package: Package,
         /// Its exit status.
         code: i32,
+        /// The last lines that it wrote to the log.
+        said: Vec<String>,
         /// The log, if its output went there.
         log: Option<PathBuf>,
         /// What may help, in a line.

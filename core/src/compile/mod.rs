@@ -1,9 +1,11 @@
 //! From source to modules: the work directory, patches, scripts and make.
 
+pub mod advice;
 pub mod apport;
 pub mod command;
 pub mod diagnostic;
 mod error;
+pub mod refusal;
 mod run;
 
 pub use error::Error;

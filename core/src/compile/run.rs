@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::command::{MakeLine, make_line};
+use super::advice::Build;
+use super::command::make_line;
 use super::diagnostic;
 use super::error::Error;
 use crate::conf::misspelt::{Misspelt, misspelt};
@@ -66,7 +67,9 @@ fn steps(
     let log = log.insert(begun);
     let contents = work.contents(&ctx.world.called(&ctx.trees, work.seen_at()))?;
     let env = environment(ctx, target, work);
-    let mut run = Run { ctx, target, work, contents: &contents, reporter, budget, log, env };
+    let network = network(ctx, target);
+    let build = Build { ctx, target, work, contents: &contents, network: network.as_deref() };
+    let mut run = Run { ctx, target, work, contents: &contents, build, reporter, budget, log, env };
     run.patches()?;
     run.script("pre_build", target.evaluated.recipe.scripts.pre_build.as_deref())?;
     run.make()?;
@@ -125,16 +128,31 @@ fn environment(ctx: &Context, target: &Target, work: &WorkDir) -> Environment {
     env
 }
 
+/// What lets the build have the network; `None`: nothing does.
+fn network(ctx: &Context, target: &Target) -> Option<String> {
+    match target.evaluated.conf.build_network {
+        Some(allowed) => allowed.then(|| format!("DKMS_BUILD_NETWORK for {}", target.package.name)),
+        None => ctx.framework.build_network.then(|| "build_network in framework.conf".to_owned()),
+    }
+}
+
 struct Run<'a> {
     ctx: &'a Context,
     target: &'a Target,
     work: &'a WorkDir,
     /// The same directory, opened for untrusted content.
     contents: &'a Beneath,
+    build: Build<'a>,
     reporter: &'a dyn Reporter,
     budget: &'a Budget,
     log: &'a mut Log,
     env: Environment,
+}
+
+/// How many jobs a command may run at once, and the jobserver that it gets them from, if it gets one.
+struct Jobs {
+    most: usize,
+    server: Option<jobserver::Client>,
 }
 
 impl Run<'_> {
@@ -153,7 +171,11 @@ impl Run<'_> {
             let argv = ["patch", "-p1", "-i", &format!("./patches/{patch}")].map(String::from);
             let code = self.command(&format!("Applying patch {patch}"), &shown, argv.to_vec(), None)?;
             if code != 0 {
-                return Err(Error::PatchFailed { patch: patch.clone(), log: self.shown_log() });
+                return Err(Error::PatchFailed {
+                    patch: patch.clone(),
+                    why: diagnostic::unfit_patch(&self.log.last()?),
+                    log: self.shown_log(),
+                });
             }
         }
         Ok(())
@@ -177,26 +199,28 @@ impl Run<'_> {
         drop(tokens);
         let code = code?;
         if code != 0 {
+            let file = found.dir.join(found.line.split_whitespace().next().unwrap_or_default().trim_start_matches('/'));
             return Err(Error::Script {
                 script: which,
                 package: self.target.package.clone(),
                 code,
+                said: diagnostic::last_lines(&self.log.last()?, 3),
                 log: Some(self.shown_log()),
-                advice: self.advice()?,
+                advice: match self.build.script(&file) {
+                    Some(advice) => Some(advice),
+                    None => self.advice()?,
+                },
             });
         }
-        if let Some(advice) = self.advice()? {
-            let text = format!("The {which} script ends well although something was refused to it: see the log.");
-            self.reporter.warning(&[&text, &advice]);
-        }
-        Ok(())
+        self.warn(&format!("The {which} script"))
     }
 
     fn make(&mut self) -> Result<(), Error> {
-        let line: MakeLine = make_line(
+        let line = make_line(
             &self.target.evaluated.recipe.make,
             &self.target.kernel.release,
             self.budget.total(),
+            self.target.evaluated.conf.jobs,
             self.target.facts.toolchain.llvm,
         );
         let tokens = self.budget.acquire(line.jobs)?;
@@ -207,7 +231,7 @@ impl Run<'_> {
             "Building module(s)",
             &line.text,
             bash(&line.text),
-            line.parallel.then(|| self.budget.client()),
+            Some(Jobs { most: line.most, server: line.parallel.then(|| self.budget.client()) }),
         );
         self.env.remove(std::ffi::OsStr::new("MAKEFLAGS"));
         drop(tokens);
@@ -219,10 +243,14 @@ impl Run<'_> {
                 kernel: self.target.kernel.clone(),
                 diagnostic,
                 log: self.shown_log(),
-                advice: if about_source { self.network()? } else { self.advice()? },
+                advice: if about_source {
+                    self.build.compiler_error(&self.log.text()?, &self.log.last()?)
+                } else {
+                    self.advice()?
+                },
             });
         }
-        Ok(())
+        self.warn("make")
     }
 
     /// Runs one logged command in the build directory, and says so; gives its exit status.
@@ -231,7 +259,7 @@ impl Run<'_> {
         description: &str,
         shown: &str,
         argv: Vec<String>,
-        jobs: Option<jobserver::Client>,
+        jobs: Option<Jobs>,
     ) -> Result<i32, Error> {
         let verbose = self.ctx.options.verbose;
         if verbose {
@@ -240,13 +268,16 @@ impl Run<'_> {
             self.reporter.report(Event::Part(format!("{description}...")));
         }
         self.log.command(description, shown)?;
-        if jobs.is_some() {
-            self.log.jobs(self.budget.total())?;
+        if let Some(jobs) = &jobs {
+            self.log.jobs(jobs.most, jobs.server.is_some())?;
+        }
+        if let Some(allowed_by) = self.build.network.filter(|_| self.ctx.world.can_cut_network()) {
+            self.log.network(allowed_by)?;
         }
         let build = self.called_build();
         let mut task = Task::new(argv, &build, &self.env);
-        self.ctx.world.seclude(&self.ctx.trees, &mut task, &self.work.seclusion(&self.work.tmp()));
-        task.jobs = jobs;
+        self.ctx.world.seclude(&self.ctx.trees, &mut task, &self.work.seclusion(&self.work.tmp(), self.build.network.is_some()));
+        task.jobs = jobs.and_then(|jobs| jobs.server);
         task.limit = Some(self.ctx.framework.build_time_limit.unwrap_or(Duration::MAX));
         task.output = if verbose { Output::Tee(self.log.handle()?) } else { Output::File(self.log.handle()?) };
         let began = Instant::now();
@@ -283,36 +314,19 @@ impl Run<'_> {
         self.ctx.world.called(&self.ctx.trees, self.work.seen_at())
     }
 
-    /// What a build that needs the network is told.
-    fn network(&self) -> Result<Option<String>, Error> {
-        Ok(diagnostic::unreachable(&self.log.text()?).map(|host| {
-            let host = if host.is_empty() { String::new() } else { format!(": this one tried to reach {host}") };
-            format!(
-                "Builds have no network{host}.\nThe package has to bring the files, or put them into its source before."
-            )
-        }))
+    /// What may help after the latest command failed.
+    fn advice(&self) -> Result<Option<String>, Error> {
+        Ok(self.build.failure(&self.log.text()?, &self.log.last()?))
     }
 
-    /// What to do if it failed for having no network, for asking for another kernel, or for not being root.
-    fn advice(&self) -> Result<Option<String>, Error> {
-        if let Some(network) = self.network()? {
-            return Ok(Some(network));
+    /// Warns if the latest command, which ended well, may not have done all its work.
+    fn warn(&self, what: &str) -> Result<(), Error> {
+        if let Some(advice) = self.build.success(&self.log.last()?) {
+            let text = format!("{what} ends well although something was refused to it: see the log.");
+            let lines = std::iter::once(text).chain(advice.lines().map(str::to_owned));
+            self.reporter.report(Event::Warning(lines.collect()));
         }
-        let release = self.target.kernel.release.as_str();
-        if let Some(other) = diagnostic::other_kernel(&self.log.last()?, release) {
-            return Ok(Some(format!(
-                "It looked for the headers of kernel {other}: does the package's Makefile ask `uname -r`?\n\
-                 It is to build for KERNELRELEASE, or for what MAKE in dkms.conf hands it ($kernelver, $kernel_source_dir)."
-            )));
-        }
-        // As in a chroot that somebody made by hand, or rpm --root: objtool of Linux 7.2 is one that needs it.
-        if !self.ctx.trees.outer("/proc/self").exists() && !std::path::Path::new("/proc/self").exists() {
-            let text =
-                "/proc is not mounted here. Some kernels can't be built for without it: mount -t proc proc /proc";
-            return Ok(Some(text.to_owned()));
-        }
-        let may_be = self.work.user().is_some() && diagnostic::refused(&self.log.last()?);
-        Ok(may_be.then(|| privilege::advice(&self.target.package.name)))
+        Ok(())
     }
 
     /// Where the user finds the log after a failure.

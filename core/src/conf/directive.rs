@@ -41,11 +41,13 @@ pub const PACKAGE: &[&str] = &[
     "DKMS_POLICY",
     "MODULES_LOAD",
     "DKMS_BUILD_AS",
+    "DKMS_BUILD_NETWORK",
+    "DKMS_JOBS",
 ];
 
 /// The directives of ours that only the administrator sets: in an override below `/etc/dkms` or on the command line. Those in
 /// a package's own dkms.conf are ignored.
-pub const ADMINISTRATORS: &[&str] = &["DKMS_BUILD_AS"];
+pub const ADMINISTRATORS: &[&str] = &["DKMS_BUILD_AS", "DKMS_BUILD_NETWORK"];
 
 /// The deprecated directives, in the order in which they are warned about.
 pub const DEPRECATED: &[&str] = &[
@@ -59,7 +61,7 @@ pub const DEPRECATED: &[&str] = &[
 ];
 
 /// The options of framework.conf (docs/contract.md 5), and those of ours: `policy`, `modprobe_conf`, `build_as`,
-/// `build_time_limit`.
+/// `build_network`, `build_time_limit`.
 pub const FRAMEWORK: &[&str] = &[
     "source_tree",
     "dkms_tree",
@@ -83,6 +85,7 @@ pub const FRAMEWORK: &[&str] = &[
     "policy",
     "modprobe_conf",
     "build_as",
+    "build_network",
     "build_time_limit",
 ];
 

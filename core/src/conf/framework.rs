@@ -53,6 +53,8 @@ pub struct Framework {
     pub policy: Policy,
     /// Who builds are (ours).
     pub build_as: BuildAs,
+    /// Whether builds have a network (ours).
+    pub build_network: bool,
     /// How long one command of a build may take; `None`: for ever (ours).
     pub build_time_limit: Option<Duration>,
     /// Options whose value is none of the possible ones: name and value. The default counts.
@@ -190,6 +192,12 @@ impl Framework {
             unusable.push(("build_as", raw.text("build_as", 0).unwrap_or_default().to_owned()));
             BuildAs::default()
         });
+        let build_network = raw.text("build_network", 0).is_some_and(|text| {
+            yes_or_no(text).unwrap_or_else(|| {
+                unusable.push(("build_network", text.to_owned()));
+                false
+            })
+        });
         let build_time_limit = match raw.text("build_time_limit", 0) {
             None => Some(TIME_LIMIT),
             Some(text) if text.trim() == "none" => None,
@@ -228,6 +236,7 @@ impl Framework {
             },
             policy,
             build_as,
+            build_network,
             build_time_limit,
             unusable,
             unknown: Vec::new(),
@@ -239,6 +248,15 @@ impl Framework {
 impl Default for Framework {
     fn default() -> Self {
         Self::from_raw(&Raw::default())
+    }
+}
+
+/// A yes or a no, in letters of any case; `None` if it is neither.
+pub(super) fn yes_or_no(text: &str) -> Option<bool> {
+    if text.eq_ignore_ascii_case("yes") {
+        Some(true)
+    } else {
+        text.eq_ignore_ascii_case("no").then_some(false)
     }
 }
 
@@ -354,10 +372,11 @@ mod tests {
 
     #[test]
     fn senseless_values_are_told() {
-        let files = [("framework.conf", "parallel_jobs=many\npolicy=maybe\nbuild_as=nobody\n")];
+        let files = [("framework.conf", "parallel_jobs=many\npolicy=maybe\nbuild_as=nobody\nbuild_network=perhaps\n")];
         let given = framework(&files, &[], "bash");
         assert_eq!((given.parallel_jobs, given.policy, given.build_as), (None, Policy::Fail, BuildAs::Unprivileged));
-        assert_eq!(given.unusable.len(), 3);
+        assert_eq!(given.unusable.len(), 4);
+        assert!(!given.build_network && framework(&[("framework.conf", "build_network=yes\n")], &[], "bash").build_network);
         assert_eq!(framework(&[("framework.conf", "build_as=root\n")], &[], "bash").build_as, BuildAs::Root);
     }
 

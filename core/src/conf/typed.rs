@@ -6,7 +6,7 @@ use std::fmt;
 use super::bash::Answer;
 use super::directive::Raw;
 use super::exclusive::{Conditions, Exclusive, Pattern};
-use super::framework::BuildAs;
+use super::framework::{BuildAs, yes_or_no};
 use super::wish::{DKMS_POLICY, Wish};
 
 /// A package's conf. Values that depend on the kernel are those for the request's kernel.
@@ -38,6 +38,10 @@ pub struct Conf {
     pub obsolete_by: Option<String>,
     /// DKMS_BUILD_AS: who the administrator wants it built as.
     pub build_as: Option<BuildAs>,
+    /// DKMS_BUILD_NETWORK: whether the administrator lets it have a network.
+    pub build_network: Option<bool>,
+    /// DKMS_JOBS: the most jobs that its make may run at once.
+    pub jobs: Option<usize>,
     /// All directives as they were set.
     pub raw: Raw,
 }
@@ -111,6 +115,8 @@ pub enum Problem {
     Directory(&'static str, usize),
     /// DEST_MODULE_LOCATION is none of the places modules may go to.
     Location(usize),
+    /// A name or version that somebody's packaging was to replace.
+    Placeholder(&'static str, String),
     /// A yes or no is neither.
     Value(&'static str, String),
     /// Two records build or install the same module.
@@ -132,7 +138,7 @@ pub enum Problem {
 impl Problem {
     /// Whether the conf can't be used.
     pub fn is_error(&self) -> bool {
-        !matches!(self, Self::ZeroModules | Self::Expression { is_error: false, .. })
+        !matches!(self, Self::ZeroModules | Self::Placeholder(..) | Self::Expression { is_error: false, .. })
     }
 }
 
@@ -156,6 +162,9 @@ impl fmt::Display for Problem {
                 "Error! Directive 'DEST_MODULE_LOCATION' does not begin with\n\
                  '/kernel', '/updates', or '/extra' in record #{record}."
             ),
+            Self::Placeholder(name, value) => {
+                write!(f, "Warning! {name} is '{value}': is that a placeholder which was to be replaced?")
+            }
             Self::Value(name, value) => write!(f, "Error! Unsupported {name} value '{value}'"),
             Self::Expression { name, index, text, is_error } => {
                 let what = if *is_error { "Error" } else { "Warning" };
@@ -177,6 +186,13 @@ impl Conf {
         let first = |name| raw.text(name, 0).map(str::to_owned);
         let name = required(raw, "PACKAGE_NAME", &mut problems);
         let version = required(raw, "PACKAGE_VERSION", &mut problems);
+        if strict {
+            for (directive, value) in [("PACKAGE_NAME", &name), ("PACKAGE_VERSION", &version)] {
+                if is_placeholder(value) {
+                    problems.push(Problem::Placeholder(directive, value.clone()));
+                }
+            }
+        }
         let records = records(raw, &name, strict, &mut problems);
         let autoinstall = yes(raw, "AUTOINSTALL", &mut problems);
         let build_depends_rebuild = yes(raw, "BUILD_DEPENDS_REBUILD", &mut problems);
@@ -186,6 +202,20 @@ impl Conf {
             let known = BuildAs::parse(text);
             if known.is_none() {
                 problems.push(Problem::Value("DKMS_BUILD_AS", text.to_owned()));
+            }
+            known
+        });
+        let build_network = raw.text("DKMS_BUILD_NETWORK", 0).and_then(|text| {
+            let known = yes_or_no(text);
+            if known.is_none() {
+                problems.push(Problem::Value("DKMS_BUILD_NETWORK", text.to_owned()));
+            }
+            known
+        });
+        let jobs = raw.text("DKMS_JOBS", 0).and_then(|text| {
+            let known = text.trim().parse().ok().filter(|jobs| *jobs > 0);
+            if known.is_none() {
+                problems.push(Problem::Value("DKMS_JOBS", text.to_owned()));
             }
             known
         });
@@ -227,6 +257,8 @@ impl Conf {
             exclusive: exclusive(answer),
             obsolete_by: first("OBSOLETE_BY"),
             build_as,
+            build_network,
+            jobs,
             raw: raw.clone(),
         };
         Ok((conf, problems))
@@ -310,16 +342,25 @@ fn records(raw: &Raw, package: &str, strict: bool, problems: &mut Vec<Problem>) 
     records
 }
 
+/// Whether a name or version is what packagers write where another is to be put: `@VERSION@`, `#MODULE_VERSION#`,
+/// `%VERSION%`, `__VERSION__`, `{{version}}`, `$VERSION`, `PACKAGE_VERSION`.
+fn is_placeholder(text: &str) -> bool {
+    let between = |begin: &str, end: &str| {
+        let inner = text.strip_prefix(begin).and_then(|rest| rest.strip_suffix(end));
+        inner.is_some_and(|inner| inner.chars().all(|c| c.is_alphanumeric() || " ._-".contains(c)))
+    };
+    let marked = [("@", "@"), ("#", "#"), ("%", "%"), ("__", "__"), ("{{", "}}"), ("{", "}"), ("<", ">")];
+    let shouted = text.chars().all(|c| c.is_ascii_uppercase() || c == '_') && text.ends_with("VERSION");
+    shouted || text.starts_with('$') || marked.iter().any(|(begin, end)| between(begin, end))
+}
+
 fn has_suffix(name: &str) -> bool {
     name.ends_with(".o") || name.ends_with(".ko")
 }
 
 fn strip(raw: &Raw, index: usize) -> Option<bool> {
-    match raw.text("STRIP", index)?.as_bytes().first()? {
-        b'n' | b'N' => Some(false),
-        b'y' | b'Y' => Some(true),
-        _ => None,
-    }
+    // As the classic has it: every word but a no is a yes.
+    raw.text("STRIP", index).map(|word| !word.starts_with(['n', 'N']))
 }
 
 fn yes(raw: &Raw, name: &'static str, problems: &mut Vec<Problem>) -> bool {

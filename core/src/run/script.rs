@@ -72,6 +72,25 @@ fn below(dir: &Path, file: &str) -> PathBuf {
     dir.join(file.trim_start_matches('/'))
 }
 
+/// Why a script that begins with `text`, which is at `shown`, can't be run or goes wrong: its line ends, or the program that
+/// its first line names, if that is none of those that there are (`has`).
+pub fn unrunnable(text: &[u8], shown: &Path, has: &dyn Fn(&str) -> bool) -> Option<String> {
+    let shown = shown.display();
+    if text.starts_with(b"#!") && text.windows(2).any(|pair| pair == b"\r\n") {
+        return Some(format!(
+            "{shown} has DOS line ends, which shells take for a part of the last word. To fix it: sed -i 's/\\r$//' {shown}"
+        ));
+    }
+    let program = interpreter(text).filter(|program| !has(program))?;
+    Some(format!("{shown} needs {program}, which does not exist."))
+}
+
+/// The program that a script's first line names.
+pub fn interpreter(text: &[u8]) -> Option<&str> {
+    let line = text.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    std::str::from_utf8(line).ok()?.split_whitespace().next()
+}
+
 /// The arguments of a script as a shell hands them over in `dir`: a word that is a file name pattern becomes the names
 /// that it matches, in order; one that matches nothing stays (bash(1), "Pathname Expansion").
 fn expanded(dir: &Path, words: std::str::SplitWhitespace<'_>) -> Vec<OsString> {
@@ -128,6 +147,7 @@ pub fn run(
     let called = ctx.world.called(&ctx.trees, if through_link { &link } else { &script.dir });
     let mut words = script.line.split_whitespace();
     let program = below(&called, words.next().unwrap_or_default());
+    let program_called = program.clone();
     let argv: Vec<OsString> = std::iter::once(program.into_os_string()).chain(expanded(&script.dir, words)).collect();
     let mut task = ctx.world.task(argv, &called);
     task.env.extend(extra.clone());
@@ -137,7 +157,9 @@ pub fn run(
         Ok(end) => Ok(end.code()),
         // As a shell has it: there was a script, and it did not succeed.
         Err(error @ process::ProcessError::Start { .. }) => {
-            reporter.warning(&[&format!("The {which} script can't be run: {error}")]);
+            let start = std::fs::read(below(&script.dir, script.line.split_whitespace().next().unwrap_or_default()));
+            let why = unrunnable(&start.unwrap_or_default(), &program_called, &|program| ctx.world.has(program));
+            reporter.warning(&[&format!("The {which} script can't be run: {}", why.unwrap_or_else(|| error.to_string()))]);
             Ok(126)
         }
         Err(error) => Err(error.into()),
@@ -169,6 +191,16 @@ mod tests {
             let theirs: Vec<OsString> = String::from_utf8(said.stdout).unwrap().lines().map(OsString::from).collect();
             assert_eq!(ours, theirs, "{line}");
         }
+    }
+
+    #[test]
+    fn a_script_that_cannot_run_is_told_why() {
+        let why = |text: &[u8]| unrunnable(text, Path::new("/s/x.sh"), &|program| program == "/bin/sh");
+        assert_eq!(why(b"#!/bin/sh\nset -e\n"), None);
+        assert_eq!(why(b"no first line\r\n"), None);
+        assert!(why(b"#!/bin/sh\r\n:\r\n").is_some_and(|why| why.contains("/s/x.sh has DOS line ends")));
+        assert!(why(b"#!/bin/sh\nset -e\r\n").is_some_and(|why| why.contains("DOS")));
+        assert_eq!(why(b"#! /usr/bin/pyhton x\n").as_deref(), Some("/s/x.sh needs /usr/bin/pyhton, which does not exist."));
     }
 
     #[test]

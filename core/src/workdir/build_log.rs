@@ -93,9 +93,15 @@ impl Log {
     }
 
     /// Says how many jobs the latest command may run at once: the first thing to look at where a Makefile is not safe
-    /// to run in parallel.
-    pub fn jobs(&mut self, most: usize) -> io::Result<()> {
-        writeln!(self.file, "# jobs: at most {most}, shared with the other builds of this run")
+    /// to run in parallel. `shared`: out of one budget with the other builds of this run.
+    pub fn jobs(&mut self, most: usize, shared: bool) -> io::Result<()> {
+        let shared = if shared { ", shared with the other builds of this run" } else { "" };
+        writeln!(self.file, "# jobs: at most {most}{shared}")
+    }
+
+    /// Says that the latest command has this machine's network, and what allows it.
+    pub fn network(&mut self, allowed_by: &str) -> io::Result<()> {
+        writeln!(self.file, "# network: this machine's, since {allowed_by} says so")
     }
 
     /// Ends the record.

@@ -134,10 +134,10 @@ impl WorkDir {
         self.user
     }
 
-    /// What of it a task of the build is given.
-    pub fn seclusion<'a>(&'a self, tmp: &'a Path) -> Seclusion<'a> {
+    /// What of it a task of the build is given; `network`: whether it may have one.
+    pub fn seclusion<'a>(&'a self, tmp: &'a Path, network: bool) -> Seclusion<'a> {
         let tmp = self.user.filter(|_| self.own_tmp).map(|_| tmp);
-        Seclusion { work: &self.dir, build: &self.build, user: self.user, tmp }
+        Seclusion { work: &self.dir, build: &self.build, user: self.user, tmp, network }
     }
 
     /// The build's directory for temporary files, if it has one.

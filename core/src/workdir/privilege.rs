@@ -82,7 +82,7 @@ pub fn needs_no_shared_files(ctx: &Context, target: &Target) -> bool {
 }
 
 /// Where what programs call `called` is for us.
-fn outer(ctx: &Context, called: &Path) -> PathBuf {
+pub fn outer(ctx: &Context, called: &Path) -> PathBuf {
     if ctx.world.is_inside() { ctx.trees.root.outer(called) } else { called.to_owned() }
 }
 
@@ -130,10 +130,7 @@ pub fn only_listed(environment: &mut Environment) {
 
 /// What helps a package that can't be built but as root.
 pub fn advice(name: &Name) -> String {
-    format!(
-        "The build does not run as root, and something was refused it. If you trust {name} with that, write \
-         DKMS_BUILD_AS=\"root\" in /etc/dkms/{name}.conf"
-    )
+    format!("If you trust {name} with that, write DKMS_BUILD_AS=\"root\" in /etc/dkms/{name}.conf")
 }
 
 #[cfg(test)]
