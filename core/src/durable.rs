@@ -71,7 +71,8 @@ fn size(bytes: u64) -> String {
 /// The room on the file system of `path`; `None` if it does not tell.
 pub fn space(path: &Path) -> Option<Space> {
     let stat = rustix::fs::statvfs(path).ok()?;
-    let space = Space { free: stat.f_bavail.checked_mul(stat.f_frsize)?, total: stat.f_blocks.checked_mul(stat.f_frsize)? };
+    let space =
+        Space { free: stat.f_bavail.checked_mul(stat.f_frsize)?, total: stat.f_blocks.checked_mul(stat.f_frsize)? };
     (space.total > 0).then_some(space)
 }
 

@@ -311,7 +311,7 @@ impl<'a> Facts<'a> {
             ("kernelver", kernel.kernel.release.to_string()),
             ("arch", kernel.kernel.arch.to_string()),
             ("kernel_source_dir", kernel.source_dir.display().to_string()),
-            ("kernel_config", kernel.config_file.as_deref().map(called).unwrap_or_default()),
+            ("kernel_config", self.kernel_config(kernel)),
             ("dkms_tree", called(&ctx.trees.dkms.outer)),
             ("source_tree", called(&ctx.trees.source.outer)),
             ("install_tree", called(&ctx.trees.install.outer)),
@@ -325,12 +325,24 @@ impl<'a> Facts<'a> {
             ("running_distribution", ctx.distribution.family.clone()),
             ("current_kernel", running),
             ("current_os", "Linux".to_owned()),
+            // Where its commands run.
+            ("PWD", called(&ctx.trees.build_dir(package))),
             ("verbose", if ctx.options.verbose { "true".to_owned() } else { String::new() }),
             ("force", if ctx.options.force { "true".to_owned() } else { String::new() }),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+    }
+
+    /// `$kernel_config`: a path that need not exist, as the classic has it.
+    fn kernel_config(&self, kernel: &KernelFacts) -> String {
+        if let Some(given) = &self.ctx.options.kernel_config {
+            return self.ctx.world.called(&self.ctx.trees, given).display().to_string();
+        }
+        let generated = "include/config/auto.conf";
+        let has_it = kernel.headers.as_ref().is_ok_and(|headers| headers.dir.join(generated).is_file());
+        kernel.source_dir.join(if has_it { generated } else { ".config" }).display().to_string()
     }
 
     /// The framework's signing options as they stand for `kernel`: `${kernelver}` may occur in them.
@@ -357,17 +369,26 @@ impl<'a> Facts<'a> {
     /// The error for a kernel whose headers are not there, with what this distribution would install.
     pub fn no_headers(&self, kernel: &KernelFacts) -> Option<Error> {
         let looked_for = kernel.headers.as_ref().err()?.clone();
-        let advice = headers_package::advise(
-            &self.ctx.distribution,
-            &kernel.kernel.release,
-            &self.ctx.trees.modules_dir(&kernel.kernel.release),
-        );
+        let advice = headers_package::advise(&self.ctx.distribution, &kernel.kernel.release, &self.ctx.trees);
         let others = self.other_kernels(&kernel.kernel.release);
         Some(Error::NoHeaders {
             kernel: kernel.kernel.clone(),
             looked_for,
-            advice: format!("Please {}, or name another directory with --kernelsourcedir.{others}", advice.text),
+            advice: format!(
+                "{}Please {}, or name another directory with --kernelsourcedir.{others}",
+                self.what_is_there(kernel),
+                advice.text
+            ),
         })
+    }
+
+    /// A line about a directory that is in the place of a kernel's headers, and is none.
+    fn what_is_there(&self, kernel: &KernelFacts) -> String {
+        let trees = &self.ctx.trees;
+        let build = trees.install.inside.join(&kernel.kernel.release).join("build");
+        let dir = self.ctx.options.kernel_source_dir.as_ref().unwrap_or(&build);
+        let there = trees.outer(dir).is_dir();
+        if there { format!("{} is there, but holds no headers.\n", dir.display()) } else { String::new() }
     }
 
     /// A line about the kernels that are installed, if this one is not: in a chroot it may be somebody else's.

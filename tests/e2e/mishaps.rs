@@ -322,7 +322,7 @@ const SCRIPT_LINES: &str = r#"
 printf '#!/bin/sh\necho "$@" >/root/arguments\n' >/usr/src/hello-1.0/post.sh; chmod +x /usr/src/hello-1.0/post.sh
 touch /usr/src/hello-1.0/{a,b}.fw
 printf 'POST_ADD="/bin/touch /root/ran"\nPRE_BUILD="/bin/false"\nPRE_INSTALL="/bin/false"\nPOST_INSTALL="/post.sh *.fw no*thing"\n' >>/usr/src/hello-1.0/dkms.conf
-code 0 dkms add hello/1.0; has 'source/bin/touch does not exist' /tmp/said; [ ! -e /root/ran ] || fail "a program of the system ran"
+code 0 dkms add hello/1.0; has '/usr/src/hello-1.0/bin/touch does not exist' /tmp/said; [ ! -e /root/ran ] || fail "a program of the system ran"
 code 0 dkms install hello/1.0 -k $k; has bin/false /tmp/said
 has 'a.fw b.fw no*thing' /root/arguments
 "#;
@@ -343,14 +343,22 @@ for make in "'make'" "cd . \&\& make" "env make" "./build.sh"; do
 	echo "MAKE[0]=\"KDIR=\$kernel_source_dir; export KDIR; ${make//\\/} KDIR=\$kernel_source_dir\"" >>/usr/src/hello-1.0/dkms.conf
 	code 0 dkms build hello/1.0 -k $k --force -j 4
 	log=/var/lib/dkms/hello/1.0/$k/x86_64/log/make.log
-	has 'FLAGS [' $log; hasnt jobserver $log; hasnt '# jobs:' $log
+	has 'FLAGS [' $log; hasnt jobserver $log; has '# jobs: at most 1' $log; hasnt shared $log
 done
 mkdir /usr/src/other-1.0/sub; mv /usr/src/other-1.0/*.c /usr/src/other-1.0/sub; rm /usr/src/other-1.0/Makefile
 echo 'int other_value(void); int other_value(void) { return 42; } EXPORT_SYMBOL_GPL(other_value);' >>/usr/src/other-1.0/sub/other.c
 echo 'obj-m := other.o' >/usr/src/other-1.0/sub/Makefile
 printf 'BUILT_MODULE_LOCATION[0]=sub\nMAKE[0]="make -C $kernel_source_dir M=$dkms_tree/other/1.0/build/sub modules"\n' >>/usr/src/other-1.0/dkms.conf
 code 0 dkms install other/1.0 -k $k -j 4
-has '# jobs: at most 4' /var/lib/dkms/other/1.0/$k/x86_64/log/make.log
+log=/var/lib/dkms/other/1.0/$k/x86_64/log/make.log; has '# jobs: at most 4, shared' $log
+# Fewer for one package: by its own word or the administrator's. Never more than the run has.
+for jobs in 1 3 64; do
+	sed -i '/DKMS_JOBS/d' /usr/src/other-1.0/dkms.conf; rm -f /etc/dkms/other.conf
+	if [ $jobs = 3 ]; then echo DKMS_JOBS=3 >/etc/dkms/other.conf; else echo "DKMS_JOBS=$jobs" >>/usr/src/other-1.0/dkms.conf; fi
+	code 0 dkms build other/1.0 -k $k -j 4 --force; has "jobs: at most $((jobs < 4 ? jobs : 4))" $log
+	if [ $jobs = 64 ]; then hasnt 'command: make -j' $log; else has "command: make -j$jobs " $log; hasnt shared $log; fi
+done
+echo DKMS_JOBS=many >/etc/dkms/other.conf; code 8 dkms build other/1.0 -k $k --force; has DKMS_JOBS /tmp/said; rm /etc/dkms/other.conf
 cp -a /usr/src/hello-1.0 /usr/src/needs-1.0; cd /usr/src/needs-1.0; sed -i '/^MAKE/d; s/hello/needs/' dkms.conf; rm build.sh
 echo 'BUILD_DEPENDS[0]=other' >>dkms.conf; echo 'obj-m := needs.o' >Makefile; sed 's/hello/needs/g' hello.c >needs.c; rm hello.c
 sed -i 's/return 0/return other_value() == 42 ? 0 : -1/; /module.h/a int other_value(void);' needs.c

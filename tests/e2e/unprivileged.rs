@@ -259,6 +259,35 @@ fn who_decides() -> Result<()> {
     Ok(())
 }
 
+/// A build reaches the network where the administrator says so, for it or for all; its own word does not count. Where it does
+/// not, that is said, also if a script goes on without.
+fn network() -> Result<()> {
+    let reach = "(: <>/dev/tcp/127.0.0.1/$(cat port)) && touch reached";
+    let asks = package("asks").conf_line("DKMS_BUILD_NETWORK=yes").script("PRE_BUILD", reach);
+    let goes_on = package("goes_on").script("PRE_BUILD", &format!("{reach}; true")).make("test -e reached");
+    let script = format!(
+        "{TARGETS}
+        for p in asks goes_on; do echo $PORT >/usr/src/$p-1.0/port; done; mkdir -p /etc/dkms/framework.conf.d
+        try() {{ code=0; dkms build asks/1.0 -k $k --force \"$@\" >/run/out 2>&1 || code=$?; [ $code = $want ] || {{ cat /run/out; exit 1; }}; }}
+        advice='DKMS_BUILD_NETWORK=\"yes\" in /etc/dkms/asks.conf'
+        want=1; try; grep -q 'Builds have no network' /run/out; grep -q \"$advice\" /run/out
+        grep -q 'DKMS_BUILD_NETWORK counts in /etc/dkms/asks.conf only' /run/out
+        (! dkms status --long asks | grep network)
+        echo 'DKMS_BUILD_NETWORK=\"yes\"' >/etc/dkms/asks.conf; want=0; try; log asks | grep '^# network: .*DKMS_BUILD_NETWORK'
+        dkms status --long asks | grep \"its builds have this machine's network (DKMS_BUILD_NETWORK)\"
+        echo build_network=yes >/etc/dkms/framework.conf.d/a.conf; rm /etc/dkms/asks.conf; try; log asks | grep '^# network: .*build_network'
+        dkms status --long asks | grep 'network (build_network)'
+        echo DKMS_BUILD_NETWORK=no >/etc/dkms/asks.conf; want=1; try
+        want=0; try --directive DKMS_BUILD_NETWORK=yes
+        echo DKMS_BUILD_NETWORK=sometimes >/etc/dkms/asks.conf; want=8; try; grep -q sometimes /run/out
+        rm /etc/dkms/framework.conf.d/a.conf
+        code=0; dkms build goes_on/1.0 -k $k >/run/out 2>&1 || code=$?; [ $code = 10 ]
+        [ $(grep -c 'Builds have no network' /run/out) = 2 ] || {{ cat /run/out; exit 1; }}"
+    );
+    scene(&[asks, goes_on], &script)?;
+    Ok(())
+}
+
 /// Two builds at once are two users; neither finds the other's directory.
 fn side_by_side() -> Result<()> {
     let left =
@@ -319,6 +348,7 @@ fn main() -> ExitCode {
         .case("post_build", post_build)
         .case("planted", planted)
         .case("who_decides", who_decides)
+        .case("network", network)
         .case("side_by_side", side_by_side)
         .case("killed", killed)
         .case("nested", nested)

@@ -157,6 +157,7 @@ pub(super) fn add(
     for event in &evaluated.said {
         reporter.report(event.clone());
     }
+    warn_of_doubts(ctx, package, &evaluated, reporter);
     let link = ctx.trees.source_link(package);
     {
         let _lock = ctx.lock_tree()?;
@@ -178,6 +179,56 @@ pub(super) fn add(
         }
         None => Ok(0),
     }
+}
+
+/// Warns of what will stop a build later, as far as a look at the source tells.
+fn warn_of_doubts(ctx: &Context, package: &Package, evaluated: &Evaluated, reporter: &dyn Reporter) {
+    /// More would hide the rest.
+    const SHOWN: usize = 3;
+    let conf = &evaluated.conf;
+    if conf.name != package.name.as_str() || conf.version != package.version.as_str() {
+        reporter.warning(&[
+            &format!(
+                "The package is registered as {package}, but its dkms.conf is that of {}/{}.",
+                conf.name, conf.version
+            ),
+            &"Commands in it that use PACKAGE_NAME or PACKAGE_VERSION may not find its files.",
+        ]);
+    }
+    let source = ctx.trees.outer(source_dir(ctx, package));
+    let links = dangling_links(ctx, &source);
+    for (link, target) in links.iter().take(SHOWN) {
+        let link = ctx.trees.shown(link);
+        reporter.warning(&[&format!("{} is a link to {}, which does not exist.", link.display(), target.display())]);
+    }
+    if links.len() > SHOWN {
+        reporter.warning(&[&format!("{} more links in the source lead nowhere.", links.len() - SHOWN)]);
+    }
+}
+
+/// The links in a source that lead nowhere, with where they lead to.
+fn dangling_links(ctx: &Context, source: &Path) -> Vec<(PathBuf, PathBuf)> {
+    // No source has as many; one that has is looked at in part.
+    const ENTRIES: usize = 100_000;
+    let mut found = Vec::new();
+    let mut waiting = vec![source.to_owned()];
+    let mut seen = 0;
+    while let Some(dir) = waiting.pop().filter(|_| seen < ENTRIES) {
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            seen += 1;
+            let path = entry.path();
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => waiting.push(path),
+                Ok(kind) if kind.is_symlink() && ctx.trees.root.canonical(&ctx.trees.shown(&path)).is_err() => {
+                    let target = std::fs::read_link(&path).unwrap_or_default();
+                    found.push((path, target));
+                }
+                _ => {}
+            }
+        }
+    }
+    found.sort();
+    found
 }
 
 /// The package that a source directory's dkms.conf names.

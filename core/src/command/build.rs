@@ -1,5 +1,7 @@
 //! `dkms build` and `dkms install`: one or more kernels, adding the package first where needed.
 
+use std::path::Path;
+
 use super::{
     add, check_access, check_not_broken, kernels, ldtarball, post_transaction, print, source_state, tell_trust,
     with_owed,
@@ -10,9 +12,10 @@ use crate::error::{Error, StepError};
 use crate::execute::work::state_of;
 use crate::execute::{self, Done, Results, Voice};
 use crate::install;
+use crate::install::superseded_mark::is_of_other;
 use crate::loadable::gather::{Answer, Loadable};
 use crate::names::{Kernel, Package};
-use crate::plan::{Plan, Registering, Step, Want, rebuilt, requested};
+use crate::plan::{PackageState, Plan, Registering, Stale, Step, Want, rebuilt, requested};
 use crate::reconcile::dependants;
 use crate::reconcile::superseded;
 use crate::report::{Buffer, Reporter};
@@ -52,7 +55,7 @@ pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporte
             }
             reporter.line(&"");
         }
-        let steps = steps(ctx, &package, &kernels, want);
+        let steps = steps(ctx, &package, &kernels, want, &ctx.trees.source_of(&package));
         let results = execute::run::without_depmod(&session, &steps, Voice::Asked, reporter);
         // Another run removed it before this one came to build it: as if that had ended before this began.
         let removed = results.iter().flatten().any(|result| matches!(result, Err(Error::Step(StepError::Removed(_)))));
@@ -141,9 +144,18 @@ fn is_known(ctx: &Context, package: &Package, kernels: &[Kernel]) -> bool {
     source_state(ctx, package) == Source::Added || kernels.iter().all(|kernel| install::is_built(ctx, package, kernel))
 }
 
-fn steps(ctx: &Context, package: &Package, kernels: &[Kernel], want: Want) -> Vec<Step> {
+/// The steps for a package whose source is, or will be, what is at `source` (an outer path).
+fn steps(ctx: &Context, package: &Package, kernels: &[Kernel], want: Want, source: &Path) -> Vec<Step> {
     let force = ctx.options.force || (ctx.options.rpm_safe_upgrade && want == Want::Installed);
-    kernels.iter().map(|kernel| requested(package, kernel, &state_of(ctx, package, kernel), want, force)).collect()
+    let step = |kernel| {
+        let mut state = state_of(ctx, package, kernel);
+        // Who forces a package means its present source.
+        if ctx.options.force && source.is_dir() && is_of_other(ctx, package, kernel, source) {
+            state = PackageState::Stale { why: Stale::Source, installed: state == PackageState::Installed };
+        }
+        requested(package, kernel, &state, want, force)
+    };
+    kernels.iter().map(step).collect()
 }
 
 /// The steps that rebuild what follows `installed`.
@@ -189,7 +201,11 @@ fn preview(ctx: &Context, args: &Args, session: &Session<'_>, want: Want) -> Res
         let again = revivals.into_iter().map(|(mark, _)| Registering::Again(mark.package, mark.source));
         plan.registering.extend(again);
     }
-    plan.steps = steps(ctx, &package, &kernels, want);
+    let source = match plan.registering.first() {
+        Some(Registering::Copy(from, _)) => from.clone(),
+        _ => ctx.trees.source_of(&package),
+    };
+    plan.steps = steps(ctx, &package, &kernels, want, &source);
     if want == Want::Installed && !ctx.options.force {
         let followers = followers(ctx, plan.steps.iter().filter(|step| step.installs()), &Buffer::default())?;
         plan.steps.extend(followers);

@@ -15,6 +15,7 @@ mod mktarball;
 mod mok;
 pub mod reconcile;
 mod remove;
+mod settings;
 mod sign;
 pub(crate) mod source;
 mod stage;

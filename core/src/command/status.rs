@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::settings;
+use super::source::some_kernel;
 use crate::cli::args::Args;
 use crate::cli::verb::Show;
 use crate::compress::Compression;
 use crate::context::Context;
 use crate::error::Error;
-use crate::install::{artefact, weak};
+use crate::install::{artefact, source_change, weak};
 use crate::loadable::gather::Loadable;
 use crate::names::{Kernel, Package, Release};
 use crate::report::{Event, Reporter};
@@ -42,6 +44,7 @@ pub(super) fn run(ctx: &Context, args: &Args, show: Show, reporter: &dyn Reporte
     let pairs: Vec<(Package, Kernel)> = walk.packages.iter().flat_map(built).chain(by_itself).collect();
     let mut rows = Rows {
         ctx,
+        args,
         comparer: Comparer::new(&ctx.trees),
         loadable: Loadable::new(&ctx.trees),
         session: OnceCell::new(),
@@ -138,7 +141,7 @@ fn filter(args: &Args) -> Filter {
 }
 
 /// One result.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Row {
     name: String,
     version: String,
@@ -161,6 +164,12 @@ struct Row {
     /// Modules that would not be loaded, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_loadable: Vec<NotLoadable>,
+    /// The source is another one than what is built was made from.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    source_changed: bool,
+    /// What the administrator has set for its builds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    builds: Vec<String>,
     /// What an interrupted run still owes the kernel: `depmod`, `initramfs`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     owed: Vec<&'static str>,
@@ -205,6 +214,14 @@ impl Row {
         for module in &self.modules {
             reporter.line(&format!("    {}", module.line()));
         }
+        if self.source_changed {
+            reporter.line(&format!(
+                "    its source has changed since it was built: dkms reconcile, or dkms install {name}/{version} --force, builds it again"
+            ));
+        }
+        if !self.builds.is_empty() {
+            reporter.line(&format!("    its builds {}", self.builds.join(", ")));
+        }
         for NotLoadable { module, why, mend } in &self.not_loadable {
             let mend = mend.as_ref().map(|command| format!(". To fix it: {command}")).unwrap_or_default();
             reporter.line(&format!("    {module} would not be loaded: {why}{mend}"));
@@ -223,6 +240,7 @@ impl Row {
 
 struct Rows<'a> {
     ctx: &'a Context,
+    args: &'a Args,
     comparer: Comparer<'a>,
     loadable: Loadable<'a>,
     /// Made only when something has no manifest: then dkms.conf must be evaluated.
@@ -240,16 +258,8 @@ impl Rows<'_> {
         let row = |state| Row {
             name: entry.package.name.to_string(),
             version: entry.package.version.to_string(),
-            kernel: None,
-            arch: None,
             state,
-            original_modules: false,
-            from: None,
-            difference: None,
-            results: Vec::new(),
-            modules: Vec::new(),
-            not_loadable: Vec::new(),
-            owed: Vec::new(),
+            ..Row::default()
         };
         if entry.source == Source::Broken {
             self.found.push(row("broken"));
@@ -258,7 +268,8 @@ impl Rows<'_> {
         if entry.built.is_empty() && beside.is_empty() {
             if entry.source == Source::Added {
                 let results = self.results(&entry.package, None);
-                self.found.push(Row { results, ..row("added") });
+                let builds = self.builds(&entry.package, None)?;
+                self.found.push(Row { results, builds, ..row("added") });
             }
             return Ok(());
         }
@@ -277,6 +288,8 @@ impl Rows<'_> {
                 } else {
                     Vec::new()
                 },
+                source_changed: self.long && source_change::has_changed(self.ctx, &entry.package, &built.kernel),
+                builds: self.builds(&entry.package, Some(&built.kernel))?,
                 ..row(if built.installed { "installed" } else { "built" })
             };
             self.found.push(row);
@@ -322,12 +335,7 @@ impl Rows<'_> {
                     arch: Some(kernel.arch.to_string()),
                     state: "installed-weak",
                     from: Some(from.to_string()),
-                    original_modules: false,
-                    difference: None,
-                    results: Vec::new(),
-                    modules: Vec::new(),
-                    not_loadable: Vec::new(),
-                    owed: Vec::new(),
+                    ..Row::default()
                 });
             }
         }
@@ -371,6 +379,19 @@ impl Rows<'_> {
             })
         });
         Ok(if same { None } else { Some(DIFFER) })
+    }
+
+    /// What the administrator has set for the builds of a package; without a `kernel`, for any.
+    fn builds(&self, package: &Package, kernel: Option<&Kernel>) -> Result<Vec<String>, Error> {
+        let kernel = match kernel {
+            Some(kernel) => kernel.clone(),
+            None if self.long => some_kernel(self.ctx, self.args)?,
+            None => return Ok(Vec::new()),
+        };
+        if !self.long {
+            return Ok(Vec::new());
+        }
+        self.session()?.map_or_else(|| Ok(Vec::new()), |session| settings::of_builds(session, package, &kernel))
     }
 
     fn session(&self) -> Result<Option<&Session<'_>>, Error> {

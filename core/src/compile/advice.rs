@@ -10,7 +10,8 @@ use super::refusal::{self, Kind, Refusal};
 use crate::context::Context;
 use crate::durable;
 use crate::host::{headers_package, tools};
-use crate::run::script::{interpreter, unrunnable};
+use crate::names::Package;
+use crate::run::script::{interpreter, source_place, unrunnable};
 use crate::run::target::Target;
 use crate::sandbox::beneath::Beneath;
 use crate::workdir::{WorkDir, privilege};
@@ -45,7 +46,8 @@ impl Build<'_> {
             .or_else(|| self.incomplete_headers(last))
             .or_else(|| self.not_there(last))
             .or_else(|| self.no_proc())
-            .or_else(|| self.refused(refusal::last_before_the_end(last, |found| found.kind.is_refusal())?))
+            .or_else(|| self.odd_name())
+            .or_else(|| self.refused(&refusal::last_before_the_end(last, |found| found.kind.is_refusal())?))
     }
 
     /// What may help where the compiler said what is wrong with the source: that has nothing to do with who builds it.
@@ -57,7 +59,7 @@ impl Build<'_> {
     pub fn success(&self, last: &str) -> Option<String> {
         self.network(last).or_else(|| {
             let found = refusal::refusals(last).into_iter().find(|found| found.kind.is_refusal())?;
-            self.refused(found)
+            self.refused(&found)
         })
     }
 
@@ -129,7 +131,7 @@ impl Build<'_> {
         let file = NEEDED.iter().find(missing)?;
         let trees = &self.ctx.trees;
         let release = &self.target.kernel.release;
-        let package = headers_package::advise(&self.ctx.distribution, release, &trees.modules_dir(release)).package;
+        let package = headers_package::advise(&self.ctx.distribution, release, trees).package;
         let again = package.map_or_else(String::new, |package| format!("install the package {package} again, or "));
         Some(format!(
             "The headers of kernel {release} are not whole: {} does not exist.\n\
@@ -183,11 +185,24 @@ impl Build<'_> {
         (!there).then(|| text.to_owned())
     }
 
+    /// What make takes for something else where it is a part of a directory's name (Linux 7.2 refuses it).
+    fn odd_name(&self) -> Option<String> {
+        let Package { name, version } = &self.target.package;
+        let odd = [name.as_str(), version.as_str()].into_iter().find(|word| word.contains(['%', ':', '#', '=']))?;
+        Some(format!(
+            "The build directory has {odd} in its name, which make may take for something else. Give the package another \
+             name or version."
+        ))
+    }
+
     /// What was refused and why; being root is advised only where root would be let through.
-    fn refused(&self, found: Refusal<'_>) -> Option<String> {
+    fn refused(&self, found: &Refusal<'_>) -> Option<String> {
         let name = &self.target.package.name;
         let root = |what: &str| {
-            self.work.user().is_some().then(|| format!("The build does not run as root, and {what}. {}", privilege::advice(name)))
+            self.work
+                .user()
+                .is_some()
+                .then(|| format!("The build does not run as root, and {what}. {}", privilege::advice(name)))
         };
         let Some(file) = found.name else { return root(&format!("was refused something: {}", found.line)) };
         let called = self.called(file, found.dir);
@@ -197,8 +212,8 @@ impl Build<'_> {
             None => privilege::outer(self.ctx, &called),
         };
         let shown = inside.as_deref().map_or_else(|| called.clone(), |inside| self.in_source(inside));
-        if !called.is_absolute() || (!Path::new(file).is_absolute() && std::fs::symlink_metadata(&outer).is_err()) {
-            // Where the program looked for it, it does not say.
+        if inside.is_some() && std::fs::symlink_metadata(&outer).is_err() {
+            // It may write there: the program looked for it elsewhere, and does not say where.
             return root(&format!("was refused {file}: {}", found.line));
         }
         let outer = std::fs::canonicalize(&outer).unwrap_or(outer);
@@ -206,21 +221,27 @@ impl Build<'_> {
         if let Ok(meta) = std::fs::metadata(&outer) {
             if meta.is_file() && meta.permissions().mode() & 0o111 == 0 && is_program(&outer, file) {
                 let shown = shown.display();
-                return Some(format!("{shown} was refused: it lacks the permission to execute. To set it: chmod +x {shown}"));
+                return Some(format!(
+                    "{shown} was refused: it lacks the permission to execute. To set it: chmod +x {shown}"
+                ));
             }
             if inside.is_some() && !link_leads_out {
                 // Its own: no user would get it.
-                return Some(format!("{} was refused to the build, although it is its own: {}", shown.display(), found.line));
+                return Some(format!(
+                    "{} was refused to the build, although it is its own: {}",
+                    shown.display(),
+                    found.line
+                ));
             }
         }
         if found.kind == Kind::ReadOnly {
             return Some(format!("{} was refused: its file system is read-only, for root, too.", shown.display()));
         }
-        let source = self.ctx.trees.source_of(&self.target.package);
-        let why = if outer.starts_with(&source) || std::fs::canonicalize(&source).is_ok_and(|source| outer.starts_with(source)) {
+        let source = std::fs::canonicalize(self.ctx.trees.source_of(&self.target.package));
+        let why = if source.is_ok_and(|source| outer.starts_with(source)) {
             format!("it works in its source instead of in {}", self.called_build().display())
         } else {
-            why_closed(&outer).unwrap_or_else(|| found.line.to_owned())
+            why_closed(self.ctx, &outer).unwrap_or_else(|| found.line.to_owned())
         };
         root(&format!("was refused {}: {why}", shown.display()))
     }
@@ -249,9 +270,9 @@ impl Build<'_> {
     /// What users call a file of the build directory: that of the source, if there is one.
     fn in_source(&self, inside: &Path) -> PathBuf {
         let trees = &self.ctx.trees;
-        let source = trees.source_of(&self.target.package).join(inside);
-        let there = std::fs::symlink_metadata(&source).is_ok();
-        trees.shown(&if there { source } else { self.work.seen_at().join(inside) })
+        let source = source_place(self.ctx, &self.target.package).join(inside);
+        let there = std::fs::symlink_metadata(trees.outer(&source)).is_ok();
+        if there { source } else { trees.shown(&self.work.seen_at().join(inside)) }
     }
 
     fn called_build(&self) -> PathBuf {
@@ -267,21 +288,22 @@ fn is_program(outer: &Path, name: &str) -> bool {
 }
 
 /// Who is kept from the file at `outer`, and by what.
-fn why_closed(outer: &Path) -> Option<String> {
+fn why_closed(ctx: &Context, outer: &Path) -> Option<String> {
+    let owner =
+        |meta: &std::fs::Metadata| if meta.uid() == 0 { "root".to_owned() } else { format!("user {}", meta.uid()) };
     for dir in outer.ancestors().skip(1).collect::<Vec<_>>().into_iter().rev() {
         let Ok(meta) = std::fs::metadata(dir) else { break };
         if meta.permissions().mode() & 0o001 == 0 {
-            return Some(format!("{} is closed to other users", dir.display()));
+            return Some(format!("{} is closed to other users", ctx.trees.shown(dir).display()));
         }
     }
-    let meta = std::fs::metadata(outer).ok();
-    let Some(meta) = meta else {
+    let Ok(meta) = std::fs::metadata(outer) else {
         let above = outer.ancestors().skip(1).find(|dir| dir.is_dir())?;
-        return Some(format!("{} can be written by others than the build only", above.display()));
+        let owner = owner(&std::fs::metadata(above).ok()?);
+        return Some(format!("{} belongs to {owner}", ctx.trees.shown(above).display()));
     };
     let mode = meta.permissions().mode() & 0o777;
-    let owner = if meta.uid() == 0 { "root".to_owned() } else { format!("user {}", meta.uid()) };
-    Some(format!("it belongs to {owner} and has mode {mode:04o}"))
+    Some(format!("it belongs to {} and has mode {mode:04o}", owner(&meta)))
 }
 
 /// The beginning of a script.

@@ -194,10 +194,22 @@ mod tests {
     #[test]
     fn a_patch_that_does_not_fit_is_told_by_file_and_hunk() {
         for (log, told) in [
-            ("patching file pm.c\nHunk #1 succeeded at 1.\nHunk #2 FAILED at 17.\n1 out of 2 hunks FAILED -- saving rejects to file pm.c.rej", "pm.c: hunk 2, at line 17, does not fit."),
-            ("patching file a.c\npatching file sub/b.c\nHunk #1 FAILED at 3 (different line endings).\n", "sub/b.c: hunk 1, at line 3, does not fit."),
-            ("can't find file to patch at input line 3\nThe text leading up to this was:\n--------------------------\n|--- a/x.c\n|+++ b/x.c\t2020\n", "It is for b/x.c, which the source does not have."),
-            ("patching file x.c\nReversed (or previously applied) patch detected!  Assume -R? [n] ", "x.c: it is in the source already."),
+            (
+                "patching file pm.c\nHunk #1 succeeded at 1.\nHunk #2 FAILED at 17.\n1 out of 2 hunks FAILED -- saving rejects to file pm.c.rej",
+                "pm.c: hunk 2, at line 17, does not fit.",
+            ),
+            (
+                "patching file a.c\npatching file sub/b.c\nHunk #1 FAILED at 3 (different line endings).\n",
+                "sub/b.c: hunk 1, at line 3, does not fit.",
+            ),
+            (
+                "can't find file to patch at input line 3\nThe text leading up to this was:\n--------------------------\n|--- a/x.c\n|+++ b/x.c\t2020\n",
+                "It is for b/x.c, which the source does not have.",
+            ),
+            (
+                "patching file x.c\nReversed (or previously applied) patch detected!  Assume -R? [n] ",
+                "x.c: it is in the source already.",
+            ),
             ("patch: **** malformed patch at line 7: x", "malformed patch at line 7: x"),
         ] {
             assert_eq!(unfit_patch(log).as_deref(), Some(told));

@@ -91,7 +91,7 @@ pub fn last_before_the_end<'a>(log: &'a str, wanted: impl Fn(&Refusal<'a>) -> bo
         }
         end += line.len();
     }
-    let last = |log: &'a str| refusals(log).into_iter().filter(|found| wanted(found)).next_back();
+    let last = |log: &'a str| refusals(log).into_iter().rfind(|found| wanted(found));
     last(&log[..end]).or_else(|| last(log))
 }
 
@@ -136,8 +136,16 @@ mod tests {
             ("make[1]: execvp: ./gen.sh: Permission denied", Some("./gen.sh"), Kind::Denied),
             ("/bin/sh: 2: cannot create /etc/x: Permission denied", Some("/etc/x"), Kind::Denied),
             ("touch: cannot touch '/usr/src/a b': Permission denied", Some("/usr/src/a b"), Kind::Denied),
-            ("mkdir: cannot create directory \u{2018}/opt/pz\u{2019}: Permission denied", Some("/opt/pz"), Kind::Denied),
-            ("sed: couldn't open temporary file /usr/src/h/sedXy: Permission denied", Some("/usr/src/h/sedXy"), Kind::Denied),
+            (
+                "mkdir: cannot create directory \u{2018}/opt/pz\u{2019}: Permission denied",
+                Some("/opt/pz"),
+                Kind::Denied,
+            ),
+            (
+                "sed: couldn't open temporary file /usr/src/h/sedXy: Permission denied",
+                Some("/usr/src/h/sedXy"),
+                Kind::Denied,
+            ),
             ("/h/scripts/Makefile.build:41: src/Makefile: Permission denied", Some("src/Makefile"), Kind::Denied),
             ("cc1: error: /opt/v/v.h: Permission denied", Some("/opt/v/v.h"), Kind::Denied),
             ("x.c:1:10: fatal error: v.h: Permission denied", Some("v.h"), Kind::Denied),
@@ -146,7 +154,11 @@ mod tests {
             ("sudo: The \"no new privileges\" flag is set", None, Kind::NotPermitted),
             ("bash: line 1: /b/gen.sh: cannot execute: required file not found", Some("/b/gen.sh"), Kind::Missing),
             ("/bin/sh: 1: ./gen.sh: not found", Some("./gen.sh"), Kind::Missing),
-            ("/bin/bash: ./gen.sh: /bin/sh^M: bad interpreter: No such file or directory", Some("/bin/sh^M"), Kind::Missing),
+            (
+                "/bin/bash: ./gen.sh: /bin/sh^M: bad interpreter: No such file or directory",
+                Some("/bin/sh^M"),
+                Kind::Missing,
+            ),
             ("/bin/bash: line 1: pahole: command not found", Some("pahole"), Kind::Missing),
             ("make[2]: *** No rule to make target 'a/x.c', needed by 'x.o'.  Stop.", Some("a/x.c"), Kind::Missing),
         ] {
@@ -166,7 +178,8 @@ mod tests {
 
     #[test]
     fn what_stopped_make_is_the_last_before_it_gave_up() {
-        let log = "sh: /a: Permission denied\nsh: /b: Permission denied\nmake: *** [x] Error 1\nsh: /c: Permission denied\n";
+        let log =
+            "sh: /a: Permission denied\nsh: /b: Permission denied\nmake: *** [x] Error 1\nsh: /c: Permission denied\n";
         let name = |log| last_before_the_end(log, |found| found.kind.is_refusal()).and_then(|found| found.name);
         assert_eq!(name(log), Some("/b"));
         assert_eq!(name("make: *** [x] Error 1\nsh: /c: Permission denied\n"), Some("/c"));

@@ -254,13 +254,7 @@ impl Run<'_> {
     }
 
     /// Runs one logged command in the build directory, and says so; gives its exit status.
-    fn command(
-        &mut self,
-        description: &str,
-        shown: &str,
-        argv: Vec<String>,
-        jobs: Option<Jobs>,
-    ) -> Result<i32, Error> {
+    fn command(&mut self, description: &str, shown: &str, argv: Vec<String>, jobs: Option<Jobs>) -> Result<i32, Error> {
         let verbose = self.ctx.options.verbose;
         if verbose {
             self.reporter.line(&shown);
@@ -276,7 +270,11 @@ impl Run<'_> {
         }
         let build = self.called_build();
         let mut task = Task::new(argv, &build, &self.env);
-        self.ctx.world.seclude(&self.ctx.trees, &mut task, &self.work.seclusion(&self.work.tmp(), self.build.network.is_some()));
+        self.ctx.world.seclude(
+            &self.ctx.trees,
+            &mut task,
+            &self.work.seclusion(&self.work.tmp(), self.build.network.is_some()),
+        );
         task.jobs = jobs.and_then(|jobs| jobs.server);
         task.limit = Some(self.ctx.framework.build_time_limit.unwrap_or(Duration::MAX));
         task.output = if verbose { Output::Tee(self.log.handle()?) } else { Output::File(self.log.handle()?) };

@@ -253,11 +253,7 @@ impl Default for Framework {
 
 /// A yes or a no, in letters of any case; `None` if it is neither.
 pub(super) fn yes_or_no(text: &str) -> Option<bool> {
-    if text.eq_ignore_ascii_case("yes") {
-        Some(true)
-    } else {
-        text.eq_ignore_ascii_case("no").then_some(false)
-    }
+    if text.eq_ignore_ascii_case("yes") { Some(true) } else { text.eq_ignore_ascii_case("no").then_some(false) }
 }
 
 /// No package known takes a tenth of it, on any machine that has the memory.
@@ -376,7 +372,9 @@ mod tests {
         let given = framework(&files, &[], "bash");
         assert_eq!((given.parallel_jobs, given.policy, given.build_as), (None, Policy::Fail, BuildAs::Unprivileged));
         assert_eq!(given.unusable.len(), 4);
-        assert!(!given.build_network && framework(&[("framework.conf", "build_network=yes\n")], &[], "bash").build_network);
+        assert!(
+            !given.build_network && framework(&[("framework.conf", "build_network=yes\n")], &[], "bash").build_network
+        );
         assert_eq!(framework(&[("framework.conf", "build_as=root\n")], &[], "bash").build_as, BuildAs::Root);
     }
 

@@ -1,6 +1,6 @@
 //! Which package brings the headers of a kernel, said to a person.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::host::Distribution;
 use crate::kernel::installed::{self, Presence};
@@ -33,10 +33,33 @@ impl Advice {
     }
 }
 
-/// The advice for kernel `release` whose modules are in `modules_dir` (outer). Runs nothing and
-/// asks no package manager: it goes by how each distribution names its packages.
-pub fn advise(distribution: &Distribution, release: &Release, modules_dir: &Path) -> Advice {
+/// The advice for kernel `release`. Runs nothing and asks no package manager: it goes by how each distribution names its
+/// packages, and by where the kernel's own link to its headers leads.
+pub fn advise(distribution: &Distribution, release: &Release, trees: &Trees) -> Advice {
     let k = release.as_str();
+    let modules_dir = &trees.modules_dir(release);
+    let build = trees.install.inside.join(release).join("build");
+    if let Some(target) = built_in(trees, modules_dir) {
+        return Advice::words(&format!(
+            "put the tree that this kernel was built in back: {} is a link to {}, which does not exist",
+            build.display(),
+            target.display()
+        ));
+    }
+    if k.to_ascii_lowercase().contains("microsoft") {
+        return Advice::words(&format!(
+            "build the kernel's own source of this version (WSL's kernels have no headers package), run 'make modules_prepare' \
+             in it, and make {} a link to it",
+            build.display()
+        ));
+    }
+    if modules_dir.is_dir() && is_nobodys(trees, k) {
+        return Advice::words(&format!(
+            "make {} a link to the tree that this kernel was built in, where 'make modules_prepare' has been run: no \
+             package brought this kernel, so none has its headers",
+            build.display()
+        ));
+    }
     if distribution.is_like(&["debian", "ubuntu"]) {
         return Advice::install(format!("linux-headers-{k}"), "apt install");
     }
@@ -124,6 +147,24 @@ fn debian_flavour(k: &str) -> Option<&str> {
     ours.then_some(rest)
 }
 
+/// Where a kernel's link to its headers leads, if nothing is there and no package puts its headers there.
+fn built_in(trees: &Trees, modules_dir: &Path) -> Option<PathBuf> {
+    let target = std::fs::read_link(modules_dir.join("build")).ok()?;
+    // Relative ones, too, are packages'.
+    let of_packages =
+        ["/usr/src", "/usr/lib", "/lib"].iter().any(|dir| target.starts_with(dir)) || target.is_relative();
+    (!of_packages && !trees.outer(&target).exists()).then_some(target)
+}
+
+/// Whether dpkg, where it is the package manager, has installed no package of a kernel of this release.
+fn is_nobodys(trees: &Trees, release: &str) -> bool {
+    let Ok(entries) = std::fs::read_dir(trees.outer("/var/lib/dpkg/info")) else { return false };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut lists = names.filter(|name| name.ends_with(".list")).peekable();
+    let is_of_this = |name: &String| name.contains(&format!("-{release}")) && !name.contains("-headers-");
+    lists.peek().is_some() && !lists.any(|name| is_of_this(&name))
+}
+
 /// The name of the kernel package that mkinitcpio and Arch's packages keep beside the modules.
 pub fn pkgbase(modules_dir: &Path) -> Option<String> {
     let text = std::fs::read_to_string(modules_dir.join("pkgbase")).ok()?;
@@ -181,11 +222,43 @@ fn arch_base(k: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::root::Root;
+
+    /// Kernels whose headers no archive has.
+    #[test]
+    fn no_package_is_advised_where_none_can_help() {
+        let tmp = tempfile::tempdir().unwrap();
+        let trees = Trees::new(Root::at(tmp.path()).unwrap());
+        let debian = Distribution::parse("ID=debian");
+        let (packaged, own) = (Release::new("6.12.9-amd64").unwrap(), Release::new("6.18.1-mine").unwrap());
+        let text = |release: &Release| advise(&debian, release, &trees).text;
+        for release in [&packaged, &own] {
+            fs_err::create_dir_all(trees.modules_dir(release)).unwrap();
+            assert!(text(release).contains("apt install"), "nobody knows whose it is");
+        }
+        let info = tmp.path().join("var/lib/dpkg/info");
+        fs_err::create_dir_all(&info).unwrap();
+        for name in ["linux-image-6.12.9-amd64.list", "linux-headers-6.18.1-mine.list", "dkms.list"] {
+            fs_err::write(info.join(name), "").unwrap();
+        }
+        assert!(text(&packaged).contains("apt install linux-headers-6.12.9-amd64"));
+        assert!(text(&own).contains("no package brought this kernel"));
+        // One that is not installed may be installed with its headers.
+        assert!(text(&Release::new("6.99").unwrap()).contains("apt install"));
+        assert!(text(&Release::new("6.6.87.2-microsoft-standard-WSL2").unwrap()).contains("WSL"));
+        let link = trees.modules_dir(&packaged).join("build");
+        for (target, package) in [("/usr/src/linux-headers-6.12.9-amd64", true), ("/home/builder/linux", false)] {
+            let _ = fs_err::remove_file(&link);
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            assert_eq!(text(&packaged).contains("apt install"), package, "{target}");
+            assert_eq!(text(&packaged).contains(target), !package, "{target}");
+        }
+    }
 
     #[test]
     fn a_kernel_that_is_not_there() {
         let tmp = tempfile::tempdir().unwrap();
-        let trees = Trees::new(crate::root::Root::at(tmp.path()).unwrap());
+        let trees = Trees::new(Root::at(tmp.path()).unwrap());
         for release in ["6.12.9-amd64", "6.1.0-9-amd64"] {
             let dir = trees.modules_dir(&Release::new(release).unwrap());
             fs_err::create_dir_all(&dir).unwrap();
@@ -224,6 +297,7 @@ mod tests {
     #[test]
     fn commands() {
         let tmp = tempfile::tempdir().unwrap();
+        let trees = Trees::new(Root::at(tmp.path()).unwrap());
         for (os, release, command) in [
             ("ID=debian", "6.1.0-9-amd64", "apt install linux-headers-6.1.0-9-amd64"),
             ("ID=ubuntu", "6.8.0-31-generic", "apt install linux-headers-6.8.0-31-generic"),
@@ -248,19 +322,20 @@ mod tests {
             ("ID=void", "6.12.9_1", "xbps-install linux6.12-headers"),
         ] {
             let release = Release::new(release).unwrap();
-            let advice = advise(&Distribution::parse(os), &release, tmp.path());
+            let advice = advise(&Distribution::parse(os), &release, &trees);
             assert_eq!(advice.command.as_deref(), Some(command), "{os}");
             assert!(advice.text.contains(command));
         }
         for os in ["ID=gentoo", "ID=plan9"] {
             let release = Release::new("6.1").unwrap();
-            let advice = advise(&Distribution::parse(os), &release, tmp.path());
+            let advice = advise(&Distribution::parse(os), &release, &trees);
             assert_eq!(advice.command, None);
             assert!(!advice.text.is_empty());
         }
-        fs_err::write(tmp.path().join("pkgbase"), "linux-tkg\n").unwrap();
         let release = Release::new("6.12.9-1-tkg").unwrap();
-        let advice = advise(&Distribution::parse("ID=arch"), &release, tmp.path());
+        fs_err::create_dir_all(trees.modules_dir(&release)).unwrap();
+        fs_err::write(trees.modules_dir(&release).join("pkgbase"), "linux-tkg\n").unwrap();
+        let advice = advise(&Distribution::parse("ID=arch"), &release, &trees);
         assert_eq!(advice.package.as_deref(), Some("linux-tkg-headers"));
     }
 }

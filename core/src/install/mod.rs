@@ -12,6 +12,7 @@ mod ours;
 pub mod prebuilt;
 pub mod resign;
 pub mod sanity;
+pub mod source_change;
 pub mod superseded_mark;
 mod uninstall;
 pub mod weak;

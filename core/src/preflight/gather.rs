@@ -53,7 +53,7 @@ pub(super) fn facts(ctx: &Context, incoming: &Incoming) -> Result<PreflightInput
         // Where rpm distributions keep them; the link to them comes with the kernel.
         let elsewhere = ctx.trees.outer(format!("/usr/src/kernels/{release}/include"));
         let advice = || {
-            let advice = headers_package::advise(&ctx.distribution, &release, &ctx.trees.modules_dir(&release));
+            let advice = headers_package::advise(&ctx.distribution, &release, &ctx.trees);
             advice.command.unwrap_or(advice.text)
         };
         kernels.push(NewKernel {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::{How, dependants};
+use crate::conf::framework::BuildAs;
 use crate::error::Error;
 use crate::facts::KernelFacts;
 use crate::install::{self, artefact};
@@ -157,7 +158,7 @@ impl Gatherer<'_> {
         let installed = built.installed;
         let anew = self.anew.get(package).map(|source| ctx.trees.outer(source));
         let outdated = anew.is_some_and(|source| superseded::is_of_other(ctx, package, kernel, &source));
-        if outdated || superseded::is_outdated(ctx, package, kernel) {
+        if outdated || superseded::is_outdated(ctx, package, kernel) || self.source_has_changed(package) {
             return Ok((PackageState::Stale { why: Stale::Source, installed }, known));
         }
         let marked = self.marked.contains(package);
@@ -192,6 +193,18 @@ impl Gatherer<'_> {
             None if installed && self.modules_are_there(&manifest) => (PackageState::Installed, None),
             None => (PackageState::Built, None),
         })
+    }
+
+    /// Whether somebody has changed the source in its place. Builds as root may do so themselves, each for its kernel: what
+    /// they leave is no reason to build again.
+    fn source_has_changed(&self, package: &Package) -> bool {
+        let ctx = self.session.ctx;
+        install::source_change::has_changed(ctx, package, &self.facts.kernel)
+            && self
+                .session
+                .facts
+                .evaluate(package, self.facts, None, false)
+                .is_ok_and(|evaluated| evaluated.conf.build_as.unwrap_or(ctx.framework.build_as) != BuildAs::Root)
     }
 
     /// Why the installed modules' signatures are not those that would be made now. A key that would have to

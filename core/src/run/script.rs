@@ -44,7 +44,8 @@ pub fn find(
         }
     }
     reporter.report(Event::Line(String::new()));
-    let shown = ctx.trees.shown(&below(dir, file));
+    // A copy of the source has what the source has.
+    let shown = below(&source_place(ctx, package), file);
     let why = match state(dir) {
         ScriptFile::NotExecutable => format!("{} lacks the permission to execute: chmod +x {0}", shown.display()),
         ScriptFile::NoFile => format!("{} is not a file.", shown.display()),
@@ -56,6 +57,12 @@ pub fn find(
     };
     reporter.warning(&[&format!("The {which} script is not executable."), &why]);
     None
+}
+
+/// The directory of a package's source inside the root, by its own name rather than by the tree's link to it.
+pub fn source_place(ctx: &Context, package: &Package) -> PathBuf {
+    let link = ctx.trees.shown(&ctx.trees.source_link(package));
+    ctx.trees.root.canonical(&link).unwrap_or(link)
 }
 
 /// What is at a script's place.
@@ -159,7 +166,8 @@ pub fn run(
         Err(error @ process::ProcessError::Start { .. }) => {
             let start = std::fs::read(below(&script.dir, script.line.split_whitespace().next().unwrap_or_default()));
             let why = unrunnable(&start.unwrap_or_default(), &program_called, &|program| ctx.world.has(program));
-            reporter.warning(&[&format!("The {which} script can't be run: {}", why.unwrap_or_else(|| error.to_string()))]);
+            reporter
+                .warning(&[&format!("The {which} script can't be run: {}", why.unwrap_or_else(|| error.to_string()))]);
             Ok(126)
         }
         Err(error) => Err(error.into()),
@@ -200,7 +208,10 @@ mod tests {
         assert_eq!(why(b"no first line\r\n"), None);
         assert!(why(b"#!/bin/sh\r\n:\r\n").is_some_and(|why| why.contains("/s/x.sh has DOS line ends")));
         assert!(why(b"#!/bin/sh\nset -e\r\n").is_some_and(|why| why.contains("DOS")));
-        assert_eq!(why(b"#! /usr/bin/pyhton x\n").as_deref(), Some("/s/x.sh needs /usr/bin/pyhton, which does not exist."));
+        assert_eq!(
+            why(b"#! /usr/bin/pyhton x\n").as_deref(),
+            Some("/s/x.sh needs /usr/bin/pyhton, which does not exist.")
+        );
     }
 
     #[test]

@@ -193,9 +193,10 @@ impl WorkDir {
         });
         let Err(error) = moved else { return };
         log::warn!("the build directory is not kept: {error}");
-        // The log at least.
+        // The log at least. What the build wrote may be what it has no room for.
         if let (false, Some(log)) = (self.kept, log) {
             self.kept = true;
+            let _ = empty(&self.dir);
             let file = self.build.join("make.log");
             if let Err(error) = empty(&self.build).and_then(|()| log.copy_to(&file)) {
                 log::warn!("{error}");

@@ -1,0 +1,155 @@
+//! Builds that fail, or go on without something: the user is told what stopped them, and what helps. Sources that change.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use dkms_tests::bed::{Base, Bed};
+use dkms_tests::compare::fill;
+use dkms_tests::hello::package;
+use dkms_tests::needs::Need;
+use dkms_tests::suite::Suite;
+
+/// What every script begins with: `hello` and `other` are in /usr/src.
+const PRELUDE: &str = r#"
+k={k}; updates=/lib/modules/$k/updates/dkms
+fail() { echo "FAILED: $*" >&2; exit 99; }
+has() { grep -qF -- "$1" "$2" || { cat "$2" >&2; fail "no '$1' in $2"; }; }
+hasnt() { if grep -qF -- "$1" "$2"; then cat "$2" >&2; fail "'$1' is in $2"; fi; }
+# code EXPECTED COMMAND...: what it says goes to /tmp/said
+code() { local want=$1 got=0; shift; "$@" >/tmp/said 2>&1 || got=$?; [ $got = $want ] || { cat /tmp/said >&2; fail "$*: exit $got, not $want"; }; }
+listed() { grep -qF "$1: $2" <(dkms status); }
+"#;
+
+fn script(text: &'static str) -> impl FnOnce() -> Result<()> + Send + 'static {
+    move || {
+        let bed = Bed::subject(&Base::trixie()?)?;
+        let hand = tempfile::tempdir()?;
+        for name in ["hello", "other"] {
+            bed.copy_in(&package(name).build_in(hand.path())?, &format!("/usr/src/{name}-1.0"))?;
+        }
+        let text = fill(bed.base(), &format!("{PRELUDE}{text}"));
+        let outcome = bed.run(&["bash", "-ec", &text])?;
+        ensure!(outcome.code == 0, "exit code {}\n{}", outcome.code, outcome.tail());
+        Ok(())
+    }
+}
+
+/// What was refused to a build, and why: being root is advised only where root would be let through.
+const REFUSED: &str = r#"
+# makefile LINES: hello with a first goal of its own, which runs LINES before kbuild.
+makefile() { printf 'ifneq ($(KERNELRELEASE),)\nobj-m := hello.o\nccflags-y += -I/opt/vendor\nelse\nall:\n%s\n\t$(MAKE) -C $(KDIR) M=$(CURDIR) modules\nendif\n' "$1" >/usr/src/hello-1.0/Makefile; }
+sed -i "s|^MAKE.*|MAKE[0]=\"'make' KDIR=\$kernel_source_dir\"|" /usr/src/hello-1.0/dkms.conf
+fails() { code 10 dkms build hello/1.0 -k $k; }
+root='DKMS_BUILD_AS="root" in /etc/dkms/hello.conf'
+printf '#!/bin/sh\n:\n' >/usr/src/hello-1.0/gen.sh; makefile '	./gen.sh'
+fails; has 'chmod +x /usr/src/hello-1.0/gen.sh' /tmp/said; hasnt "$root" /tmp/said
+echo DKMS_BUILD_AS=root >/etc/dkms/hello.conf; fails; has 'chmod +x /usr/src/hello-1.0/gen.sh' /tmp/said; rm /etc/dkms/hello.conf
+# The same as PRE_BUILD.
+echo PRE_BUILD=gen.sh >>/usr/src/hello-1.0/dkms.conf; makefile '	:'
+code 0 dkms build hello/1.0 -k $k; has 'chmod +x /usr/src/hello-1.0/gen.sh' /tmp/said; hasnt .dkms/work /tmp/said
+chmod +x /usr/src/hello-1.0/gen.sh; sed -i '/PRE_BUILD/d' /usr/src/hello-1.0/dkms.conf; dkms unbuild hello/1.0 -k $k >/dev/null
+# Line ends, and programs that are not there.
+printf '#!/bin/sh\r\n:\r\n' >/usr/src/hello-1.0/gen.sh; makefile '	./gen.sh'
+fails; has '/usr/src/hello-1.0/gen.sh has DOS line ends' /tmp/said
+echo PRE_BUILD=gen.sh >>/usr/src/hello-1.0/dkms.conf; makefile '	:'
+code 127 dkms build hello/1.0 -k $k; has '/usr/src/hello-1.0/gen.sh has DOS line ends' /tmp/said
+printf '#!/bin/sh\nset -o nothing\r\n' >/usr/src/hello-1.0/gen.sh; ! dkms build hello/1.0 -k $k >/tmp/said 2>&1 || fail "it builds"
+has 'DOS line ends' /tmp/said; sed -i '/PRE_BUILD/d' /usr/src/hello-1.0/dkms.conf
+printf '#!/nowhere/python\n' >/usr/src/hello-1.0/gen.sh; makefile '	./gen.sh'; fails; has 'gen.sh needs /nowhere/python' /tmp/said
+echo POST_INSTALL=gen.sh >>/usr/src/hello-1.0/dkms.conf; makefile '	:'
+code 0 dkms install hello/1.0 -k $k; has 'gen.sh needs /nowhere/python' /tmp/said; sed -i '/POST_INSTALL/d' /usr/src/hello-1.0/dkms.conf
+dkms unbuild hello/1.0 -k $k >/dev/null; makefile '	no-such-tool x'; fails; has 'no-such-tool is needed' /tmp/said
+# What only root may do; make that goes on is told of, too.
+mkdir /opt/vendor; echo '#define V 1' >/opt/vendor/vendor.h; chmod 600 /opt/vendor/vendor.h
+sed -i '1i #include "vendor.h"' /usr/src/hello-1.0/hello.c; makefile '	:'
+fails; has 'refused /opt/vendor/vendor.h: it belongs to root and has mode 0600' /tmp/said; has "$root" /tmp/said
+code 11 dkms autoinstall -k $k; chmod 644 /opt/vendor/vendor.h; code 0 dkms reconcile -k $k; listed "hello/1.0, $k, x86_64" installed || fail "not tried again"
+dkms unbuild hello/1.0 -k $k >/dev/null; makefile '	-mkdir -p /opt/mine && touch /opt/mine/x'
+code 0 dkms build hello/1.0 -k $k; has 'refused /opt/mine: /opt belongs to root' /tmp/said; has "$root" /tmp/said
+dkms unbuild hello/1.0 -k $k >/dev/null; makefile '	cp hello.c copy.c'
+sed -i "s|^MAKE.*|MAKE[0]=\"'make' -C /usr/src/hello-1.0 KDIR=\$kernel_source_dir\"|" /usr/src/hello-1.0/dkms.conf
+fails; has 'refused /usr/src/hello-1.0/copy.c: it works in its source' /tmp/said; has "$root" /tmp/said
+"#;
+
+/// What else stops a build: the source is not whole, the headers are not, names differ, a patch does not fit, a script fails.
+const NOT_WHOLE: &str = r#"
+headers=$(readlink -f /lib/modules/$k/build)
+cp -a /usr/src/other-1.0 /root/other; ln -sfn ../elsewhere.c /root/other/more.c; echo 'obj-m += more.o' >>/root/other/Makefile
+rm -r /usr/src/other-1.0; code 0 dkms add /root/other; has '/usr/src/other-1.0/more.c is a link to ../elsewhere.c' /tmp/said
+code 10 dkms build other/1.0 -k $k; has '/usr/src/other-1.0/more.c is a link to ../elsewhere.c' /tmp/said
+mkdir /usr/src/hello-1.0/patches; echo 'PATCH[0]=fix.patch' >>/usr/src/hello-1.0/dkms.conf
+printf -- '--- a/hello.c\n+++ b/hello.c\n@@ -3,1 +3,1 @@\n-not there\n+nor here\n' >/usr/src/hello-1.0/patches/fix.patch
+code 6 dkms build hello/1.0 -k $k; has 'hello.c: hunk 1, at line 3, does not fit' /tmp/said; sed -i '/PATCH/d' /usr/src/hello-1.0/dkms.conf
+printf '#!/bin/sh\necho one; echo the reason; exit 3\n' >/usr/src/hello-1.0/pre.sh; chmod +x /usr/src/hello-1.0/pre.sh
+echo PRE_BUILD=pre.sh >>/usr/src/hello-1.0/dkms.conf; code 3 dkms build hello/1.0 -k $k; has 'the reason' /tmp/said
+sed -i '/PRE_BUILD/d' /usr/src/hello-1.0/dkms.conf
+mv /usr/bin/pahole /root/; code 10 dkms build hello/1.0 -k $k; has 'pahole is needed' /tmp/said; has 'apt install' /tmp/said; mv /root/pahole /usr/bin/
+# Headers: a file is gone; they are; their place is taken; the kernel is somebody's own.
+own=/usr/src/own; cp -a $headers $own; rm $own/scripts; cp -a "$(readlink -f $headers/scripts)" $own/scripts
+for file in basic/fixdep mod/modpost; do
+	mv $own/scripts/$file /root/gone; ln -sfn $own /lib/modules/$k/build
+	code 10 dkms build hello/1.0 -k $k; has "build/scripts/$file does not exist" /tmp/said; has "linux-headers-$k again" /tmp/said
+	mv /root/gone $own/scripts/$file
+done
+ln -sfn /home/builder/linux /lib/modules/$k/build
+code 21 dkms build hello/1.0 -k $k; has 'is a link to /home/builder/linux, which does not exist' /tmp/said; hasnt 'apt install' /tmp/said
+rm /lib/modules/$k/build; mkdir /lib/modules/$k/build; code 21 dkms build hello/1.0 -k $k; has 'holds no headers' /tmp/said
+rmdir /lib/modules/$k/build; rm /var/lib/dpkg/info/linux-image-$k*.list
+code 21 dkms build hello/1.0 -k $k; has 'no package brought this kernel' /tmp/said; hasnt 'apt install' /tmp/said
+ln -s $headers /lib/modules/$k/build
+# Registered by another version than its dkms.conf has; a version that was to be replaced.
+cp -a /usr/src/hello-1.0 /usr/src/hello-dkms; sed -i 's/^PACKAGE_VERSION=.*/PACKAGE_VERSION=6.1/' /usr/src/hello-dkms/dkms.conf
+code 10 dkms build hello/dkms -k $k; has 'is that of hello/6.1' /tmp/said; has 'looks for its files in /var/lib/dkms/hello/6.1' /tmp/said
+for version in '#MODULE_VERSION#' '@PKGVER@' '__VERSION__' '%VERSION%' '{{version}}' PKG_VERSION; do
+	rm -rf /root/v; cp -a /usr/src/hello-1.0 /root/v; sed -i "s/^PACKAGE_VERSION=.*/PACKAGE_VERSION='$version'/" /root/v/dkms.conf
+	code 0 dkms add /root/v; has "PACKAGE_VERSION is '$version'" /tmp/said
+done
+# A whole one that is named as it is added: nothing is said.
+cp -a /usr/src/hello-1.0 /usr/src/hello-2.0; sed -i 's/^PACKAGE_VERSION=.*/PACKAGE_VERSION=2.0/' /usr/src/hello-2.0/dkms.conf
+code 0 dkms add hello/2.0; hasnt arning /tmp/said
+"#;
+
+/// A full disk is said, with how much there is of it; the log is kept.
+const FULL: &str = r#"
+printf '#!/bin/sh\nfor i in 1 2 3; do head -c 4000000 /dev/zero >big$i || exit 1; done\n' >/usr/src/hello-1.0/unpack.sh
+chmod +x /usr/src/hello-1.0/unpack.sh; echo PRE_BUILD=unpack.sh >>/usr/src/hello-1.0/dkms.conf
+mount -t tmpfs -o size=5m tmpfs /var/lib/dkms
+code 1 dkms build hello/1.0 -k $k; has 'The file system of /var/lib/dkms/hello/1.0/build is full' /tmp/said; has 'of 5 MiB left' /tmp/said
+has unpack.sh /var/lib/dkms/hello/1.0/build/make.log
+umount /var/lib/dkms; sed -i '/PRE_BUILD/d' /usr/src/hello-1.0/dkms.conf; code 0 dkms build hello/1.0 -k $k
+mkdir -p $updates; mount -t tmpfs -o size=4k tmpfs $updates; head -c 4096 /dev/zero >$updates/filler
+code 6 dkms install hello/1.0 -k $k; has 'No space left' /tmp/said; has 'of 4 KiB left' /tmp/said
+"#;
+
+/// A source that is another one than what was built: told of by `status --long` and dry runs, built by whoever forces it and by
+/// `reconcile`.
+const CHANGED_SOURCES: &str = r#"
+word() { modinfo -k $k -F description hello; }
+is() { sed -i '/MODULE_DESCRIPTION/d' $2/hello.c; echo "MODULE_DESCRIPTION(\"$1\");" >>$2/hello.c; }
+is first /usr/src/hello-1.0; code 0 dkms install hello/1.0 -k $k; [ "$(word)" = first ]
+cp -a /usr/src/hello-1.0 /root/hello; is second /root/hello
+code 0 dkms install /root/hello -k $k --force --dry-run; has 'uild' /tmp/said
+code 0 dkms install /root/hello -k $k --force; [ "$(word)" = second ] || fail "the old build: $(word)"
+dkms status --long >/tmp/said; hasnt 'source has changed' /tmp/said; code 0 dkms reconcile --dry-run -k $k; has 'Nothing' /tmp/said
+is third /usr/src/hello-1.0; dkms status --long >/tmp/said; has 'its source has changed' /tmp/said
+dkms status --long --format json >/tmp/said; has '"source_changed": true' /tmp/said
+code 0 dkms reconcile --dry-run -k $k; has 'hello/1.0' /tmp/said; [ "$(word)" = second ] || fail "not dry"
+code 0 dkms reconcile -k $k; [ "$(word)" = third ] || fail "not rebuilt: $(word)"
+code 0 dkms reconcile --dry-run -k $k; has 'Nothing' /tmp/said
+is fourth /usr/src/hello-1.0; code 0 dkms install hello/1.0 -k $k --force; [ "$(word)" = fourth ] || fail "force: $(word)"
+# A touched one is the same one; one that builds as root change is theirs.
+touch /usr/src/hello-1.0/hello.c; code 0 dkms reconcile --dry-run -k $k; has 'Nothing' /tmp/said
+echo DKMS_BUILD_AS=root >/etc/dkms/hello.conf; is fifth /usr/src/hello-1.0; code 0 dkms reconcile -k $k; [ "$(word)" = fourth ] || fail "as root: $(word)"
+dkms status --long >/tmp/said; has 'run as root (DKMS_BUILD_AS)' /tmp/said
+# One that does not compile costs nothing.
+rm /etc/dkms/hello.conf; echo '#error no' >>/usr/src/hello-1.0/hello.c; code 0 dkms reconcile -k $k; [ "$(word)" = fourth ] || fail "it is gone"
+"#;
+
+fn main() -> ExitCode {
+    Suite::new(&[Need::Bed, Need::Ours])
+        .case("what_was_refused", script(REFUSED))
+        .case("what_is_not_whole", script(NOT_WHOLE))
+        .case("full_disks", script(FULL))
+        .case("changed_sources", script(CHANGED_SOURCES))
+        .main()
+}
