@@ -110,7 +110,7 @@ code 0 dkms add hello/2.0; hasnt arning /tmp/said
 "#;
 
 /// A full disk is said, with how much there is of it; the log is kept.
-const FULL: &str = r#"
+const FULL: &str = r"
 printf '#!/bin/sh\nfor i in 1 2 3; do head -c 4000000 /dev/zero >big$i || exit 1; done\n' >/usr/src/hello-1.0/unpack.sh
 chmod +x /usr/src/hello-1.0/unpack.sh; echo PRE_BUILD=unpack.sh >>/usr/src/hello-1.0/dkms.conf
 mount -t tmpfs -o size=5m tmpfs /var/lib/dkms
@@ -119,7 +119,7 @@ has unpack.sh /var/lib/dkms/hello/1.0/build/make.log
 umount /var/lib/dkms; sed -i '/PRE_BUILD/d' /usr/src/hello-1.0/dkms.conf; code 0 dkms build hello/1.0 -k $k
 mkdir -p $updates; mount -t tmpfs -o size=4k tmpfs $updates; head -c 4096 /dev/zero >$updates/filler
 code 6 dkms install hello/1.0 -k $k; has 'No space left' /tmp/said; has 'of 4 KiB left' /tmp/said
-"#;
+";
 
 /// A source that is another one than what was built: told of by `status --long` and dry runs, built by whoever forces it and by
 /// `reconcile`.

@@ -272,7 +272,7 @@ fn network() -> Result<()> {
         advice='DKMS_BUILD_NETWORK=\"yes\" in /etc/dkms/asks.conf'
         want=1; try; grep -q 'Builds have no network' /run/out; grep -q \"$advice\" /run/out
         grep -q 'DKMS_BUILD_NETWORK counts in /etc/dkms/asks.conf only' /run/out
-        (! dkms status --long asks | grep network)
+        (! dkms status --long asks | grep 'its builds have')
         echo 'DKMS_BUILD_NETWORK=\"yes\"' >/etc/dkms/asks.conf; want=0; try; log asks | grep '^# network: .*DKMS_BUILD_NETWORK'
         dkms status --long asks | grep \"its builds have this machine's network (DKMS_BUILD_NETWORK)\"
         echo build_network=yes >/etc/dkms/framework.conf.d/a.conf; rm /etc/dkms/asks.conf; try; log asks | grep '^# network: .*build_network'

@@ -344,7 +344,7 @@ fn records(raw: &Raw, package: &str, strict: bool, problems: &mut Vec<Problem>) 
 
 /// Whether a name or version is what packagers write where another is to be put: `@VERSION@`, `#MODULE_VERSION#`,
 /// `%VERSION%`, `__VERSION__`, `{{version}}`, `$VERSION`, `PACKAGE_VERSION`.
-fn is_placeholder(text: &str) -> bool {
+pub fn is_placeholder(text: &str) -> bool {
     let between = |begin: &str, end: &str| {
         let inner = text.strip_prefix(begin).and_then(|rest| rest.strip_suffix(end));
         inner.is_some_and(|inner| inner.chars().all(|c| c.is_alphanumeric() || " ._-".contains(c)))

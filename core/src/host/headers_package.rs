@@ -98,7 +98,7 @@ pub fn advise(distribution: &Distribution, release: &Release, trees: &Trees) -> 
 pub fn missing(distribution: &Distribution, trees: &Trees, release: &Release) -> String {
     let dir = trees.modules_dir(release);
     if dir.exists() {
-        return advise(distribution, release, &dir).text;
+        return advise(distribution, release, trees).text;
     }
     let found = installed::scan(trees, &|_, _| false).unwrap_or_default();
     let there: Vec<&str> = found

@@ -10,7 +10,8 @@ mod text;
 
 use std::path::{Path, PathBuf};
 
-use crate::conf::{Answer, Conf, ConfError};
+use crate::conf::typed::is_placeholder;
+use crate::conf::{Answer, Conf, ConfError, Problem};
 use crate::kernel::version;
 use crate::names::{Name, Version};
 
@@ -144,17 +145,16 @@ fn conf(dir: &Path, text: &str, answer: &Answer, found: &mut Vec<Finding>) {
     for problem in problems {
         let said = problem.to_string();
         let said = said.trim_start_matches("dkms.conf: ").trim_start_matches("Error! ").trim_start_matches("Warning! ");
-        found.push(Finding::conf(&INVALID, text::line_of_problem(text, &problem), said.replace('\n', " ")));
+        let rule = if matches!(problem, Problem::Placeholder(..)) { &PLACEHOLDER } else { &INVALID };
+        found.push(Finding::conf(rule, text::line_of_problem(text, &problem), said.replace('\n', " ")));
     }
     let (name, version) = (raw.text("PACKAGE_NAME", 0), raw.text("PACKAGE_VERSION", 0));
     if let Some(Err(error)) = name.map(Name::new) {
         found.push(Finding::conf(&INVALID, text::line_of(text, "PACKAGE_NAME", 0), error.to_string()));
     }
     match version.map(|version| (version, Version::new(version))) {
-        Some((version, _)) if version.starts_with('#') && version.ends_with('#') => {
-            let line = text::line_of(text, "PACKAGE_VERSION", 0);
-            found.push(Finding::conf(&PLACEHOLDER, line, format!("PACKAGE_VERSION is {version}")));
-        }
+        // Said already.
+        Some((version, _)) if is_placeholder(version) => {}
         Some((_, Err(error))) => {
             found.push(Finding::conf(&INVALID, text::line_of(text, "PACKAGE_VERSION", 0), error.to_string()));
         }
