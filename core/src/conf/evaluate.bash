@@ -134,7 +134,7 @@ __dkms_set() {
 # Sources __dkms_file and takes what it gives; fails after having said why. A pipe whose reader is this shell: `< <( )` is
 # opened as /dev/fd/N, which leads to /proc, and that is not mounted in every chroot.
 __dkms_take() {
-    builtin local __dkms_ended= __dkms_said=
+    builtin local __dkms_ended='' __dkms_said=''
     builtin shopt -s lastpipe
     __dkms_source | {
         builtin shopt -u lastpipe
