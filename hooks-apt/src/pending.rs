@@ -30,7 +30,7 @@ pub fn ask_for_end_of_run(ctx: &Context) {
     }
 }
 
-/// Who renews the images of kernels whose modules change now: [`crate::drain`], for all packages of dpkg's run at once. Outside of
+/// Who renews the images of kernels whose modules change now: [`crate::end_of_run`], for all packages of dpkg's run at once. Outside of
 /// maintainer scripts there is no such end.
 pub fn initramfs(ctx: &Context) -> Initramfs {
     if ctx.machine.maintainer_script.is_some() { Initramfs::AtEnd } else { Initramfs::Auto }

@@ -46,7 +46,7 @@ pub fn advice(run: &Facts<'_>, kernels: &[Kernel]) -> Result<Option<Vec<String>>
 }
 
 /// What to tell a user whose modules of `pairs` are installed without a signature, on a machine that refuses such. Where
-/// nothing is signed, [`advice`] says so.
+/// nothing is signed, [`advice()`] says so.
 pub fn without_signature(ctx: &Context, pairs: &[(Package, Kernel)]) -> Option<Vec<String>> {
     let facts = machine(ctx).filter(MachineTrust::enforced)?;
     let mut found = Vec::new();
