@@ -226,10 +226,7 @@ impl<'a> Change<'a> {
         if let Some(what) = recover::in_the_way(self.trees, &journal.id, &paths)? {
             return Err(JournalError::Pending(what));
         }
-        reserve::keep(self.trees);
-        if takes_away(&self.sources) {
-            reserve::spend(self.trees);
-        }
+        make_room(self.trees, &self.sources);
         let done = stage(&mut journal, &self.sources, self.trees, &mut executor).and_then(|()| {
             journal.direction = Direction::Forward;
             journal.store(self.trees)?;
@@ -249,6 +246,11 @@ impl<'a> Change<'a> {
                 }
             }
         }
+    }
+
+    /// Gives a removal the space that is kept back, if the disk is full: for what has to be written before the change.
+    pub fn make_room(&self) {
+        make_room(self.trees, &self.sources);
     }
 
     fn put(&mut self, source: Source, to: &Path) -> &mut Self {
@@ -273,6 +275,18 @@ pub fn origin_file(archived: &Path) -> PathBuf {
     let mut name = archived.as_os_str().to_owned();
     name.push(".origin");
     PathBuf::from(name)
+}
+
+fn make_room(trees: &Trees, sources: &[Source]) {
+    reserve::keep(trees);
+    if takes_away(sources) {
+        reserve::spend(trees);
+    }
+}
+
+/// Whether there is space for more than what a removal needs.
+pub fn has_space(trees: &Trees) -> bool {
+    reserve::has_space(trees)
 }
 
 /// Whether a change needs no space to speak of: only manifests, records and links are new.

@@ -28,6 +28,11 @@ pub(super) fn keep(trees: &Trees) {
     }
 }
 
+/// Whether there is plenty, many times what is kept back.
+pub(super) fn has_space(trees: &Trees) -> bool {
+    free(&trees.own()).is_none_or(|free| free >= 64 * SIZE)
+}
+
 /// Gives the space back if nothing else is left.
 pub(super) fn spend(trees: &Trees) {
     if free(&trees.own()).is_some_and(|free| free < SIZE) && fs::remove_file(trees.reserve()).is_ok() {

@@ -12,7 +12,7 @@ use super::debt::{Debt, Note};
 use super::depmod::{self, PRODUCTS};
 use crate::context::Context;
 use crate::durable::{self, NEW, at};
-use crate::journal::{Change, JournalError, WorkDir};
+use crate::journal::{self, Change, JournalError, WorkDir};
 use crate::names::Release;
 use crate::process;
 use crate::system_error::SystemError;
@@ -20,6 +20,8 @@ use crate::system_error::SystemError;
 /// Commits a change beside the modules of `release`, after a durable note that this kernel is owed a depmod; no note
 /// with `--no-depmod`, whose caller sees to it. A change that was not made leaves none.
 pub fn commit(ctx: &Context, release: &Release, change: Change<'_>) -> Result<(), JournalError> {
+    // Without space for a note a full disk could not be emptied by a removal.
+    change.make_room();
     let is_new = !ctx.options.no_depmod && Debt::Depmod.note(&ctx.trees, release, "")?;
     let early = Cell::new(false);
     let done = change.commit_after(&|release, going| early.set(without(ctx, release, going)));
@@ -49,6 +51,11 @@ fn forget_own(ctx: &Context, release: &Release) {
 pub fn without(ctx: &Context, release: &Release, going: &[&Path]) -> bool {
     let dir = ctx.trees.modules_dir(release);
     if ctx.options.no_depmod || !depmod::is_installed(&dir) || depmod::unreadable(ctx, release).is_some() {
+        return false;
+    }
+    // The index would take the space that is kept back for the removal itself.
+    if !journal::has_space(&ctx.trees) {
+        log::warn!("until depmod has run, the index of kernel {release} names modules that are gone: the disk is full");
         return false;
     }
     let made = make(ctx, release, &dir, going);
