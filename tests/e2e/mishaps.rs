@@ -272,7 +272,7 @@ dkms reconcile -k $k -j2 >/root/log 2>&1; hasnt "$esc" /root/log; hasnt ' of 2 d
 dkms remove hello/1.0 --all >/dev/null; dkms add hello/1.0 >/dev/null
 TERM=dumb script -qec "dkms reconcile -k $k -j2" /root/log >/dev/null </dev/null; hasnt "$esc" /root/log
 # A person is told what the list leaves out; a program gets the list.
-echo '#error no good' >>/usr/src/other-1.0/other.c; dkms add other/1.0 >/dev/null; dkms reconcile -k $k >/dev/null 2>&1
+echo '#error no good' >>/usr/src/other-1.0/other.c; dkms remove other/1.0 --all >/dev/null; dkms add other/1.0 >/dev/null; dkms reconcile -k $k >/dev/null 2>&1
 TERM=xterm script -qec "dkms status" /root/log >/dev/null </dev/null; has '1 package lacks a kernel: dkms status --long' /root/log
 dkms status >/root/log 2>&1; hasnt 'lacks a kernel' /root/log
 "#;
