@@ -69,7 +69,7 @@ inside dkms install hello/1.0 -k {k}
 echo \"@ $(inside dkms status)\"
 modinfo -k {k} -F filename hello
 inside dkms remove hello/1.0 --all
-echo '#error it fails' >>/usr/src/hello-1.0/hello.c
+echo 'MAKE[0]=false' >>/usr/src/hello-1.0/dkms.conf
 code=0; inside dkms build hello/1.0 -k {k} 2>&1 || code=$?; echo \"code $code\"
 ";
 

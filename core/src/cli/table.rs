@@ -341,7 +341,7 @@ pub const VERBS: &[Entry] = &[
         name: "sign",
         about: "Sign built and installed modules with the present key, without building them again",
         operands: "[NAME/VERSION]",
-        options: &["kernelver", "arch", "all", "dry-run"],
+        options: &["kernelver", "arch", "all", "config", "dry-run"],
         rules: Rules { root: true, all: true, classic: false, ..WRITES },
     },
     Entry {
