@@ -141,7 +141,11 @@ const DAMAGES: &[Damage] = &[
     ),
     (
         "an index without ours",
-        |bed| bed.write("lib/modules/{k1}/modules.dep", "kernel/own.ko:\n"),
+        |bed| {
+            // modprobe reads the other one, where it is there.
+            bed.delete("lib/modules/{k1}/modules.dep.bin");
+            bed.write("lib/modules/{k1}/modules.dep", "kernel/own.ko:\n");
+        },
         &["stale-index"],
         AsBefore,
     ),
