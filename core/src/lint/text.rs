@@ -12,7 +12,8 @@ pub(super) fn check(text: &str) -> Vec<Finding> {
             Finding::conf(&MISSPELT, Some(slip.line), message)
         })
         .collect();
-    if let Some(index) = text.lines_with_returns().position(|line| line.ends_with('\r')) {
+    // `lines` cuts carriage returns off.
+    if let Some(index) = text.split('\n').position(|line| line.ends_with('\r')) {
         found.push(Finding::conf(&DOS_LINES, Some(index + 1), "the line ends in a carriage return"));
     }
     for (index, line) in text.lines().enumerate() {
@@ -22,17 +23,6 @@ pub(super) fn check(text: &str) -> Vec<Finding> {
         }
     }
     found
-}
-
-/// Lines with their carriage returns: `str::lines` cuts them off.
-trait Returns {
-    fn lines_with_returns(&self) -> std::str::Split<'_, char>;
-}
-
-impl Returns for str {
-    fn lines_with_returns(&self) -> std::str::Split<'_, char> {
-        self.split('\n')
-    }
 }
 
 /// An assignment to a directive whose value is followed by something that bash takes for a command: name, value, command.

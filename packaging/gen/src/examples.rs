@@ -115,7 +115,7 @@ pub const USES: &[Use] = &[
             ("dkms doctor", "looks at all kernels"),
             ("dkms doctor --format json", "is for programs that watch machines"),
         ],
-        &["0"],
+        &["0", "1", "2"],
     ),
     (
         "lint",
