@@ -12,9 +12,9 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::host::boot_loader;
 use crate::kernel::version;
-use crate::loadable::gather::{self, Loadable};
+use crate::loadable::gather::Loadable;
 use crate::names::{Kernel, Release};
-use crate::plan::{Action, Overdue, Step};
+use crate::plan::{Action, Overdue, Owed, Step};
 use crate::reconcile::summary::{Cause, untried};
 use crate::reconcile::{How, Scope, preview};
 use crate::report::Reporter;
@@ -83,19 +83,12 @@ pub(super) fn run(ctx: &Context, args: &Args, json: bool, reporter: &dyn Reporte
     let looked_at: BTreeSet<Kernel> = plan.steps.iter().map(|step| step.kernel.clone()).collect();
     let doctor = Doctor { ctx, next: boot_loader::next(&ctx.trees), in_scope: args.kernels.iter().cloned().collect() };
     let mut problems: Vec<Problem> = plan.steps.iter().filter_map(|step| doctor.step(step)).collect();
-    problems.extend(doctor.not_loadable(&plan.steps));
+    let not_loadable = doctor.not_loadable(&plan.steps);
+    // Of an index or an image that is old, the modules that suffer from it tell more.
+    let told: BTreeSet<String> = not_loadable.iter().filter_map(|problem| problem.kernel.clone()).collect();
+    problems.extend(not_loadable);
     problems.extend(doctor.registrations());
-    problems.extend(
-        plan.owed.iter().filter(|owed| owed.why == Overdue::Interrupted && doctor.is_in_scope(&owed.kernel)).map(
-            |owed| {
-                let problem = format!("an interrupted run left {} undone", owed.what);
-                Problem {
-                    kernel: Some(owed.kernel.to_string()),
-                    ..doctor.problem(Severity::Wanted, &owed.kernel, problem)
-                }
-            },
-        ),
-    );
+    problems.extend(plan.owed.iter().filter_map(|owed| doctor.owed(owed, &told)));
     let kernels: Vec<Kernel> = looked_at.iter().cloned().collect();
     if let Some(lines) = will_load::advice(&session.facts, &kernels)? {
         problems.push(Problem { fix: None, ..Problem::of_system(Severity::Wanted, lines.join(" ")) });
@@ -193,7 +186,7 @@ impl Doctor<'_> {
         }
     }
 
-    /// What is installed and would not be loaded; and kernels whose index is old.
+    /// What is installed and would not be loaded.
     fn not_loadable(&self, steps: &[Step]) -> Vec<Problem> {
         let loadable = Loadable::new(&self.ctx.trees);
         let mut found = Vec::new();
@@ -213,15 +206,20 @@ impl Doctor<'_> {
                 });
             }
         }
-        let told: BTreeSet<_> = found.iter().filter_map(|problem| problem.kernel.clone()).collect();
-        let stale = gather::stale(&self.ctx.trees).into_iter();
-        found.extend(stale.filter(|release| self.is_in_scope(release) && !told.contains(release.as_str())).map(
-            |release| {
-                let problem = "depmod's index is not of the modules that are there".to_owned();
-                Problem { kernel: Some(release.to_string()), ..self.problem(Severity::Wanted, &release, problem) }
-            },
-        ));
         found
+    }
+
+    /// What a reconciliation would make anew.
+    fn owed(&self, owed: &Owed, told: &BTreeSet<String>) -> Option<Problem> {
+        let release = &owed.kernel;
+        let what = match (owed.what, owed.why) {
+            _ if !self.is_in_scope(release) => return None,
+            (what, Overdue::Interrupted) => format!("an interrupted run left {what} undone"),
+            _ if told.contains(release.as_str()) => return None,
+            ("depmod", Overdue::Outdated) => "depmod's index is not of the modules that are there".to_owned(),
+            (what, Overdue::Outdated) => format!("its {what} holds modules that are not the installed ones"),
+        };
+        Some(Problem { kernel: Some(release.to_string()), ..self.problem(Severity::Wanted, release, what) })
     }
 
     /// Packages whose source is gone, and entries of the tree that can't be read.
@@ -330,6 +328,29 @@ mod tests {
         let system = System::new();
         system.add("if");
         assert_eq!(examined(&system).0, UNHEALTHY);
+    }
+
+    /// A kernel that lost its index, and one whose image is old, are told of once.
+    #[test]
+    fn what_is_out_of_date_is_a_problem_of_its_kernel() {
+        let system = System::new();
+        let doctor = Doctor { ctx: &system.ctx, next: None, in_scope: BTreeSet::new() };
+        let owed = |what, why| Owed { kernel: Release::new("6.1").unwrap(), what, why };
+        let nobody = BTreeSet::new();
+        let modules = BTreeSet::from(["6.1".to_owned()]);
+        for (what, why, words, beside_modules) in [
+            ("depmod", Overdue::Outdated, "depmod's index", false),
+            ("initramfs", Overdue::Outdated, "its initramfs holds", false),
+            ("initramfs", Overdue::Interrupted, "left initramfs undone", true),
+        ] {
+            let owed = owed(what, why);
+            let found = doctor.owed(&owed, &nobody).unwrap();
+            assert!(found.severity == Severity::Wanted && found.what.contains(words), "{found:?}");
+            assert_eq!((found.kernel.as_deref(), found.fix.as_deref()), (Some("6.1"), Some("dkms reconcile")));
+            assert_eq!(doctor.owed(&owed, &modules).is_some(), beside_modules, "{what}");
+        }
+        let elsewhere = Doctor { in_scope: BTreeSet::from(["6.2".to_owned()]), ..doctor };
+        assert!(elsewhere.owed(&owed("depmod", Overdue::Interrupted), &nobody).is_none());
     }
 
     #[test]
