@@ -166,15 +166,15 @@ const DAMAGES: &[Damage] = &[
         AsBefore,
     ),
     (
-        "a depmod that a killed run owed",
+        "a depmod that a killed run left undone",
         |bed| bed.write("var/lib/dkms/.dkms/owed/depmod/{k1}@4194305-0", ""),
         &["stale-index"],
         AsBefore,
     ),
     (
-        "an initramfs that a killed run owed",
+        "an initramfs that a killed run left undone",
         |bed| bed.write("var/lib/dkms/.dkms/owed/initramfs/{k1}@4194305-0", ""),
-        &["initramfs-owed"],
+        &["initramfs-overdue"],
         AsBefore,
     ),
     ("a journal that is of no use", |bed| bed.write("var/lib/dkms/.dkms/journal/1.bad", ""), &["bad-journal"], ByHand),

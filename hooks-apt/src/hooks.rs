@@ -86,8 +86,8 @@ fn look(ctx: &Context, release: &Release, event: Event, initramfs: Initramfs) ->
     }
     // What was built may be the successor that another version waited for.
     let all_told = done.as_ref().is_ok_and(|done| done.summary.lines(None).is_empty());
-    let owed = initramfs == Initramfs::AtEnd && !initramfs_pending::all(&ctx.trees).is_empty();
-    if !settled || !all_told || owed || !superseded::list(&ctx.trees).is_empty() {
+    let pending = initramfs == Initramfs::AtEnd && !initramfs_pending::all(&ctx.trees).is_empty();
+    if !settled || !all_told || pending || !superseded::list(&ctx.trees).is_empty() {
         pending::ask_for_end_of_run(ctx);
     }
     let done = done?;

@@ -14,7 +14,7 @@ use crate::host::boot_loader;
 use crate::kernel::version;
 use crate::loadable::gather::Loadable;
 use crate::names::{Kernel, Release};
-use crate::plan::{Action, Overdue, Owed, Step};
+use crate::plan::{Action, Because, FollowUp, Overdue, Step};
 use crate::reconcile::summary::{Cause, untried};
 use crate::reconcile::{How, Scope, preview};
 use crate::report::Reporter;
@@ -88,7 +88,7 @@ pub(super) fn run(ctx: &Context, args: &Args, json: bool, reporter: &dyn Reporte
     let told: BTreeSet<String> = not_loadable.iter().filter_map(|problem| problem.kernel.clone()).collect();
     problems.extend(not_loadable);
     problems.extend(doctor.registrations());
-    problems.extend(plan.owed.iter().filter_map(|owed| doctor.owed(owed, &told)));
+    problems.extend(plan.overdue.iter().filter_map(|overdue| doctor.overdue(overdue, &told)));
     let kernels: Vec<Kernel> = looked_at.iter().cloned().collect();
     if let Some(lines) = will_load::advice(&session.facts, &kernels)? {
         problems.push(Problem { fix: None, ..Problem::of_system(Severity::Wanted, lines.join(" ")) });
@@ -210,14 +210,14 @@ impl Doctor<'_> {
     }
 
     /// What a reconciliation would make anew.
-    fn owed(&self, owed: &Owed, told: &BTreeSet<String>) -> Option<Problem> {
-        let release = &owed.kernel;
-        let what = match (owed.what, owed.why) {
+    fn overdue(&self, overdue: &Overdue, told: &BTreeSet<String>) -> Option<Problem> {
+        let release = &overdue.kernel;
+        let what = match (overdue.what, overdue.why) {
             _ if !self.is_in_scope(release) => return None,
-            (what, Overdue::Interrupted) => format!("an interrupted run left {what} undone"),
+            (what, Because::Interrupted) => format!("an interrupted run left {what} undone"),
             _ if told.contains(release.as_str()) => return None,
-            ("depmod", Overdue::Outdated) => "depmod's index is not of the modules that are there".to_owned(),
-            (what, Overdue::Outdated) => format!("its {what} holds modules that are not the installed ones"),
+            (FollowUp::Depmod, Because::Outdated) => "depmod's index is not of the modules that are there".to_owned(),
+            (what, Because::Outdated) => format!("its {what} holds modules that are not the installed ones"),
         };
         Some(Problem { kernel: Some(release.to_string()), ..self.problem(Severity::Wanted, release, what) })
     }
@@ -273,7 +273,7 @@ fn tell(problems: &[Problem], kernels: usize, reporter: &dyn Reporter) {
 mod tests {
     use super::*;
     use crate::command::test_system::System;
-    use crate::run::debt::Debt;
+    use crate::plan::FollowUp;
 
     /// The exit code and the lines for people; the JSON must say the same.
     fn examined(system: &System) -> (u8, Vec<String>) {
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_is_gone_an_unpaid_debt_and_an_unusable_conf_are_problems() {
+    fn a_source_that_is_gone_an_overdue_depmod_and_an_unusable_conf_are_problems() {
         let system = System::new();
         system.add("");
         fs_err::remove_dir_all(system.path().join("usr/src/hello-1")).unwrap();
@@ -324,7 +324,7 @@ mod tests {
         system.write("var/lib/dkms/.dkms/owed/depmod/6.1@1-1", "");
         let (code, lines) = examined(&system);
         assert!(code == UNHEALTHY && lines.iter().any(|line| line.contains("left depmod undone")), "{lines:?}");
-        assert_eq!(Debt::Depmod.left(&system.ctx.trees).len(), 1, "it only looks");
+        assert_eq!(FollowUp::Depmod.left(&system.ctx.trees).len(), 1, "it only looks");
         let system = System::new();
         system.add("if");
         assert_eq!(examined(&system).0, UNHEALTHY);
@@ -335,22 +335,22 @@ mod tests {
     fn what_is_out_of_date_is_a_problem_of_its_kernel() {
         let system = System::new();
         let doctor = Doctor { ctx: &system.ctx, next: None, in_scope: BTreeSet::new() };
-        let owed = |what, why| Owed { kernel: Release::new("6.1").unwrap(), what, why };
+        let overdue = |what, why| Overdue { kernel: Release::new("6.1").unwrap(), what, why };
         let nobody = BTreeSet::new();
         let modules = BTreeSet::from(["6.1".to_owned()]);
         for (what, why, words, beside_modules) in [
-            ("depmod", Overdue::Outdated, "depmod's index", false),
-            ("initramfs", Overdue::Outdated, "its initramfs holds", false),
-            ("initramfs", Overdue::Interrupted, "left initramfs undone", true),
+            (FollowUp::Depmod, Because::Outdated, "depmod's index", false),
+            (FollowUp::Initramfs, Because::Outdated, "its initramfs holds", false),
+            (FollowUp::Initramfs, Because::Interrupted, "left initramfs undone", true),
         ] {
-            let owed = owed(what, why);
-            let found = doctor.owed(&owed, &nobody).unwrap();
+            let overdue = overdue(what, why);
+            let found = doctor.overdue(&overdue, &nobody).unwrap();
             assert!(found.severity == Severity::Wanted && found.what.contains(words), "{found:?}");
             assert_eq!((found.kernel.as_deref(), found.fix.as_deref()), (Some("6.1"), Some("dkms reconcile")));
-            assert_eq!(doctor.owed(&owed, &modules).is_some(), beside_modules, "{what}");
+            assert_eq!(doctor.overdue(&overdue, &modules).is_some(), beside_modules, "{what}");
         }
         let elsewhere = Doctor { in_scope: BTreeSet::from(["6.2".to_owned()]), ..doctor };
-        assert!(elsewhere.owed(&owed("depmod", Overdue::Interrupted), &nobody).is_none());
+        assert!(elsewhere.overdue(&overdue(FollowUp::Depmod, Because::Interrupted), &nobody).is_none());
     }
 
     #[test]

@@ -34,7 +34,7 @@ use crate::error::{Error, RegistrationError, RequestError, StepError};
 use crate::execute;
 use crate::kernel::installed;
 use crate::names::{Arch, Kernel, Name, Package, Release};
-use crate::plan::{Plan, Want};
+use crate::plan::{FollowUp, Plan, Want};
 use crate::process::stop;
 use crate::report::{Event, Reporter};
 use crate::run::Session;
@@ -257,10 +257,10 @@ fn default_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
     Ok(Kernel { release, arch })
 }
 
-/// The plan of a verb that runs depmod, also for what is owed.
+/// The plan of a verb that runs depmod, also where one is overdue.
 fn with_owed(ctx: &Context, plan: Plan) -> Plan {
-    let owed = execute::run::owed(ctx).into_iter().filter(|owed| owed.what == "depmod");
-    Plan { owed: owed.collect(), ..plan }
+    let overdue = execute::run::overdue(ctx).into_iter().filter(|overdue| overdue.what == FollowUp::Depmod);
+    Plan { overdue: overdue.collect(), ..plan }
 }
 
 /// Prints a plan instead of carrying it out; gives the exit code.

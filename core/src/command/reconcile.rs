@@ -118,10 +118,10 @@ pub(super) fn print(show: Show, plan: &Plan, broken: &[String], reporter: &dyn R
         reporter.line(&serde_json::to_string_pretty(plan).map_err(std::io::Error::other)?);
         return Ok(0);
     }
-    plan.owed.iter().for_each(|owed| reporter.line(owed));
+    plan.overdue.iter().for_each(|overdue| reporter.line(overdue));
     plan.registering.iter().for_each(|what| reporter.line(what));
     let shown = plan.steps.iter().filter(|step| show.long || step.action != Action::Keep);
-    let mut any = !plan.registering.is_empty() || !plan.owed.is_empty();
+    let mut any = !plan.registering.is_empty() || !plan.overdue.is_empty();
     for step in shown {
         any = true;
         reporter.line(step);

@@ -16,8 +16,9 @@ use crate::error::Error;
 use crate::install::{artefact, source_change, weak};
 use crate::loadable::gather::Loadable;
 use crate::names::{Kernel, Package, Release};
+use crate::plan::FollowUp;
 use crate::report::{Event, Reporter};
-use crate::run::{Session, debt};
+use crate::run::{Session, follow_up};
 use crate::sign::Certificate;
 use crate::sign::state::ExpectedSigning;
 use crate::sign::will_load::{self, Signature};
@@ -60,10 +61,10 @@ pub(super) fn run(ctx: &Context, args: &Args, show: Show, reporter: &dyn Reporte
         rows.weak(&entry.package, &filter);
     }
     if rows.long {
-        let owed = debt::left(&ctx.trees);
+        let overdue = follow_up::overdue(&ctx.trees);
         for row in &mut rows.found {
-            let of_row = owed.iter().filter(|owed| row.kernel.as_deref() == Some(owed.kernel.as_str()));
-            row.owed = of_row.map(|owed| owed.what).collect();
+            let of_row = overdue.iter().filter(|overdue| row.kernel.as_deref() == Some(overdue.kernel.as_str()));
+            row.overdue = of_row.map(|overdue| overdue.what).collect();
         }
     }
     if show.json {
@@ -170,9 +171,9 @@ struct Row {
     /// What the administrator has set for its builds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     builds: Vec<String>,
-    /// What an interrupted run still owes the kernel: `depmod`, `initramfs`.
+    /// Follow-ups that an interrupted run left undone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    owed: Vec<&'static str>,
+    overdue: Vec<FollowUp>,
 }
 
 /// A module that is installed and would not be loaded.
@@ -226,7 +227,7 @@ impl Row {
             let mend = mend.as_ref().map(|command| format!(". To fix it: {command}")).unwrap_or_default();
             reporter.line(&format!("    {module} would not be loaded: {why}{mend}"));
         }
-        for what in &self.owed {
+        for what in &self.overdue {
             reporter.line(&format!("    an interrupted run left {what} undone. To do it: dkms reconcile"));
         }
         if self.state == "broken" {

@@ -10,12 +10,12 @@ use crate::error::{Error, StepError};
 use crate::install::{self, weak};
 use crate::loadable::gather;
 use crate::names::Release;
-use crate::plan::{Action, Overdue, Owed, Step};
+use crate::plan::{Action, Because, FollowUp, Overdue, Step};
 use crate::process::stop::{self, Stop};
 use crate::report::{Buffer, Event, Reporter};
 use crate::run::Session;
-use crate::run::debt;
 use crate::run::depmod::{self, Depmod};
+use crate::run::follow_up;
 use crate::system_error::SystemError;
 
 use super::confirm::confirm;
@@ -300,14 +300,15 @@ pub fn depmods(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFail
     failures
 }
 
-/// What is owed whatever else is done: what an interrupted run left, and where the index is not of what lies there.
-pub fn owed(ctx: &Context) -> Vec<Owed> {
-    let mut owed = debt::left(&ctx.trees);
+/// The follow-ups that are overdue whatever else is done: those that an interrupted run left, and a depmod where the index is
+/// not of what lies there.
+pub fn overdue(ctx: &Context) -> Vec<Overdue> {
+    let mut overdue = follow_up::overdue(&ctx.trees);
     let indexes = gather::stale(&ctx.trees).into_iter();
-    owed.extend(indexes.map(|kernel| Owed { kernel, what: "depmod", why: Overdue::Outdated }));
-    owed.retain(|owed| owed.what != "depmod" || !ctx.options.no_depmod);
-    owed.dedup_by(|later, first| later.kernel == first.kernel && later.what == first.what);
-    owed
+    overdue.extend(indexes.map(|kernel| Overdue { kernel, what: FollowUp::Depmod, why: Because::Outdated }));
+    overdue.retain(|overdue| overdue.what != FollowUp::Depmod || !ctx.options.no_depmod);
+    overdue.dedup_by(|later, first| later.kernel == first.kernel && later.what == first.what);
+    overdue
 }
 
 fn lists(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFailure> {
@@ -316,10 +317,10 @@ fn lists(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFailure> {
         session.take_touched();
         return failures;
     }
-    let mut owed = session.take_touched();
-    owed.extend(gather::stale(&session.ctx.trees));
+    let mut changed = session.take_touched();
+    changed.extend(gather::stale(&session.ctx.trees));
     let releases: Vec<Release> =
-        owed.into_iter().filter(|release| session.ctx.trees.modules_dir(release).is_dir()).collect();
+        changed.into_iter().filter(|release| session.ctx.trees.modules_dir(release).is_dir()).collect();
     for some in releases.chunks(session.budget.total()) {
         reporter.report(Event::Part("Running depmod...".to_owned()));
         let results: Vec<Result<Depmod, String>> = std::thread::scope(|scope| {

@@ -64,7 +64,7 @@ pub enum Fault {
     /// depmod's index is not of what lies there.
     StaleIndex,
     /// An initramfs that is still to be made anew.
-    InitramfsOwed,
+    InitramfsOverdue,
 }
 
 /// How a finding is mended.

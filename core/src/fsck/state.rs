@@ -1,4 +1,4 @@
-//! Our own state: what killed runs have left, and what is still owed.
+//! Our own state: what killed runs have left, and which follow-ups are overdue.
 
 use std::path::Path;
 
@@ -7,9 +7,9 @@ use crate::context::Context;
 use crate::durable::{NEW, OLD};
 use crate::journal::{self, Unfinished};
 use crate::names::Release;
-use crate::plan::Owed;
+use crate::plan::{FollowUp, Overdue};
 use crate::reconcile::initramfs_pending;
-use crate::run::debt;
+use crate::run::follow_up;
 use crate::tree::record::Record;
 
 pub(super) fn look(ctx: &Context, found: &mut Findings<'_>) {
@@ -40,17 +40,17 @@ pub(super) fn look(ctx: &Context, found: &mut Findings<'_>) {
         leftovers(&trees.outer("/boot"), found);
     }
     let is_kernel = |release: &Release| trees.modules_dir(release).is_dir();
-    for Owed { kernel, what, .. } in debt::left(trees) {
+    for Overdue { kernel, what, .. } in follow_up::overdue(trees) {
         let (fault, repair) = match what {
-            "depmod" => (Fault::StaleIndex, Repair::Depmod(kernel.clone())),
-            _ => (Fault::InitramfsOwed, Repair::Initramfs),
+            FollowUp::Depmod => (Fault::StaleIndex, Repair::Depmod(kernel.clone())),
+            FollowUp::Initramfs => (Fault::InitramfsOverdue, Repair::Initramfs),
         };
         found.add(fault, repair).on(&kernel).because("a run was interrupted");
     }
     for (release, _) in initramfs_pending::all(trees) {
         let path = trees.state("initramfs").join(&release);
         let (fault, repair) = if is_kernel(&release) {
-            (Fault::InitramfsOwed, Repair::Initramfs)
+            (Fault::InitramfsOverdue, Repair::Initramfs)
         } else {
             (Fault::KernelGone, Repair::Delete)
         };

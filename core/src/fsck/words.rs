@@ -26,7 +26,7 @@ impl fmt::Display for Fault {
             Self::Unregistered => "modules are installed, but the package is not registered",
             Self::KernelGone => "the kernel was removed",
             Self::StaleIndex => "the index of modules is out of date",
-            Self::InitramfsOwed => "the initramfs is still to be made anew",
+            Self::InitramfsOverdue => "the initramfs is still to be made anew",
         })
     }
 }

@@ -215,7 +215,7 @@ mod on_disk {
         assert_eq!(ask(&trees, &kernel), Err(Why::BuiltIn));
     }
 
-    /// An index of before, or of after, is one that depmod owes; one that only another's rules make differ is not.
+    /// An index of before, or of after, calls for depmod; one that only another's rules make differ is not.
     #[test]
     fn a_stale_index_is_found() {
         let (_tmp, trees, kernel) = bed();

@@ -273,26 +273,36 @@ pub struct Plan {
     pub registering: Vec<Registering>,
     /// The steps. A step's `after` are indices smaller than its own.
     pub steps: Vec<Step>,
-    /// What is done in any case: what interrupted runs left, and what somebody else has put out of date.
+    /// Follow-ups that are done in any case: what interrupted runs left, and what somebody else has put out of date.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub owed: Vec<Owed>,
+    pub overdue: Vec<Overdue>,
 }
 
-/// Something that a kernel is still owed.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Owed {
-    /// The kernel.
-    pub kernel: Release,
-    /// `depmod` or `initramfs`.
-    pub what: &'static str,
-    /// Why.
-    pub why: Overdue,
-}
-
-/// Why something is owed.
+/// What follows a change beside a kernel's modules: once for each kernel, at the end of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Overdue {
+pub enum FollowUp {
+    /// depmod.
+    Depmod,
+    /// A new initramfs.
+    Initramfs,
+}
+
+/// A follow-up that should have been done before.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Overdue {
+    /// The kernel.
+    pub kernel: Release,
+    /// Which.
+    pub what: FollowUp,
+    /// Why.
+    pub why: Because,
+}
+
+/// Why a follow-up is overdue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Because {
     /// A run was interrupted.
     Interrupted,
     /// It does not have the modules that are installed.
@@ -303,7 +313,7 @@ impl Plan {
     /// Whether it changes nothing.
     pub fn is_idle(&self) -> bool {
         let idle = |step: &Step| matches!(step.action, Action::Keep | Action::Skip | Action::Wait | Action::Fail);
-        self.registering.is_empty() && self.owed.is_empty() && self.steps.iter().all(idle)
+        self.registering.is_empty() && self.overdue.is_empty() && self.steps.iter().all(idle)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Action, Overdue, Owed, Plan, Reason, Registering, Stale, Step};
+use super::{Action, Because, FollowUp, Overdue, Plan, Reason, Registering, Stale, Step};
 use crate::names::Name;
 
 impl Plan {
@@ -11,8 +11,8 @@ impl Plan {
         let last = |what: &&Registering| matches!(what, Registering::Forget(_));
         let first = self.registering.iter().filter(|what| !last(what)).map(ToString::to_string);
         let steps = self.steps.iter().flat_map(Step::promises);
-        let owed = self.owed.iter().map(ToString::to_string);
-        owed.chain(first).chain(steps).chain(self.registering.iter().filter(last).map(ToString::to_string)).collect()
+        let overdue = self.overdue.iter().map(ToString::to_string);
+        overdue.chain(first).chain(steps).chain(self.registering.iter().filter(last).map(ToString::to_string)).collect()
     }
 }
 
@@ -62,20 +62,29 @@ impl fmt::Display for Registering {
     }
 }
 
-impl fmt::Display for Owed {
+impl fmt::Display for FollowUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Depmod => "depmod",
+            Self::Initramfs => "initramfs",
+        })
+    }
+}
+
+impl fmt::Display for Overdue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kernel, what, why } = self;
-        match (*what, why) {
-            ("depmod", Overdue::Interrupted) => {
+        match (what, why) {
+            (FollowUp::Depmod, Because::Interrupted) => {
                 write!(f, "Would run depmod for kernel {kernel}: an earlier run was interrupted.")
             }
-            ("depmod", Overdue::Outdated) => {
+            (FollowUp::Depmod, Because::Outdated) => {
                 write!(f, "Would run depmod for kernel {kernel}: its index does not have the installed modules.")
             }
-            (_, Overdue::Interrupted) => {
+            (FollowUp::Initramfs, Because::Interrupted) => {
                 write!(f, "Would renew the {what} of kernel {kernel}, if it matters: an earlier run was interrupted.")
             }
-            (_, Overdue::Outdated) => {
+            (FollowUp::Initramfs, Because::Outdated) => {
                 write!(f, "Would renew the {what} of kernel {kernel}: it does not have the installed modules.")
             }
         }

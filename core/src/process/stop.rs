@@ -1,7 +1,7 @@
 //! Being asked to end: SIGINT, SIGTERM, SIGHUP.
 //!
 //! A run that changes something does not end where it stands. It ends its builds, which changes nothing, finishes the change that
-//! is under way, pays what it owes ([`requested`] tells it not to begin anything else), and says how far it got. Asked a second
+//! is under way, does what follows from it ([`requested`] tells it not to begin anything else), and says how far it got. Asked a second
 //! time it ends at once; then the next run does the rest, as after SIGKILL.
 
 use std::fmt;

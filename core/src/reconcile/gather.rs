@@ -142,7 +142,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
             headers: headers(session, &facts),
             leftovers: Vec::new(),
         });
-        let looker = Gatherer {
+        let gatherer = Gatherer {
             session,
             facts: &facts,
             beside: KernelManifest::beside(&ctx.trees, &kernel.release)?.unwrap_or_default(),
@@ -153,9 +153,9 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
             expected_signing: std::cell::OnceCell::new(),
             how,
         };
-        gathered.notes.extend(looker.replaced());
+        gathered.notes.extend(gatherer.replaced());
         for (name, entries) in newest(ctx, &walk, &sources, &gives_way) {
-            if let Some(package) = looker.package(name, &entries)? {
+            if let Some(package) = gatherer.package(name, &entries)? {
                 gathered.facts.packages.push(package);
             }
         }

@@ -16,13 +16,13 @@ use crate::install::image_list;
 use crate::kernel::installed::{self, Presence};
 use crate::loadable::gather::Loadable;
 use crate::names::Release;
-use crate::plan::{Action, Overdue, Owed, Plan, Reason, Step};
+use crate::plan::{Action, Because, FollowUp, Overdue, Plan, Reason, Step};
 use crate::process::{self, Output, stop};
 use crate::report::{Event, Reporter};
-use crate::run::debt::{Debt, Note};
+use crate::run::follow_up::Note;
 use crate::tree::manifest::KernelManifest;
 
-/// Renews the initramfs of the kernels that `results` changed or that are owed one. A kernel without one gets none:
+/// Renews the initramfs of the kernels that `results` changed, and those that are overdue. A kernel without one gets none:
 /// somebody decided so. Gives the kernels for which that failed.
 pub(super) fn renew(
     ctx: &Context,
@@ -37,7 +37,7 @@ pub(super) fn renew(
         Initramfs::Later => {
             for release in plan.steps.iter().map(|step| &step.kernel.release) {
                 initramfs_pending::forget(&ctx.trees, release);
-                paid(ctx, release, &|_| true);
+                close(ctx, release, &|_| true);
             }
             return Vec::new();
         }
@@ -58,21 +58,22 @@ pub(super) fn renew(
         .filter(|(_, result)| is_doubtful(result))
         .map(|(step, _)| &step.kernel.release)
         .collect();
-    // Whether what this run has noted is to be paid, is told now.
+    // Now we know which kernels that this run has noted need a new one.
     for release in plan.steps.iter().map(|step| &step.kernel.release).filter(|release| !doubtful.contains(release)) {
-        paid(ctx, release, &|note| note.is_own() && !releases.contains(&note.release));
+        close(ctx, release, &|note| note.is_own() && !releases.contains(&note.release));
     }
-    let outdated = plan.owed.iter().filter(|owed| owed.what == INITRAMFS && owed.why == Overdue::Outdated);
-    releases.extend(outdated.map(|owed| owed.kernel.clone()));
+    let outdated =
+        plan.overdue.iter().filter(|overdue| overdue.what == FollowUp::Initramfs && overdue.why == Because::Outdated);
+    releases.extend(outdated.map(|overdue| overdue.kernel.clone()));
     releases.extend(listed);
     if who == Initramfs::AtEnd {
         for release in &releases {
             initramfs_pending::note_whatever(&ctx.trees, release);
-            paid(ctx, release, &Note::is_own);
+            close(ctx, release, &Note::is_own);
         }
         return Vec::new();
     }
-    releases.extend(owed(ctx));
+    releases.extend(overdue(ctx));
     make(ctx, &releases, reporter)
 }
 
@@ -92,23 +93,21 @@ pub(super) fn note(ctx: &Context, plan: &Plan) -> Result<(), Error> {
     }
     names.retain(|release, _| image_of(ctx, release).is_some());
     for (release, names) in names {
-        Debt::Initramfs.note(&ctx.trees, release, &names.into_iter().collect::<Vec<_>>().join("\n"))?;
+        FollowUp::Initramfs.note(&ctx.trees, release, &names.into_iter().collect::<Vec<_>>().join("\n"))?;
     }
     Ok(())
 }
 
-const INITRAMFS: &str = "initramfs";
-
 /// The kernels of `plan` whose image is older than the installed modules, and holds others or lacks some. The boot unit does not
 /// try what may have failed before.
-pub(super) fn outdated(ctx: &Context, plan: &Plan, how: How<'_>) -> Vec<Owed> {
+pub(super) fn outdated(ctx: &Context, plan: &Plan, how: How<'_>) -> Vec<Overdue> {
     if how.initramfs != Initramfs::Auto || how.spare_known_failures || Tool::of(&ctx.trees.root).is_none() {
         return Vec::new();
     }
     let loadable = Loadable::new(&ctx.trees);
     let kernels: BTreeSet<&Release> = plan.steps.iter().map(|step| &step.kernel.release).collect();
     let old = kernels.into_iter().filter(|release| loadable.has_old_image(release));
-    old.map(|release| Owed { kernel: release.clone(), what: INITRAMFS, why: Overdue::Outdated }).collect()
+    old.map(|release| Overdue { kernel: release.clone(), what: FollowUp::Initramfs, why: Because::Outdated }).collect()
 }
 
 /// Makes the lists of what belongs into the images right. Gives the kernels whose list was not.
@@ -123,14 +122,14 @@ fn refresh(ctx: &Context, plan: &Plan) -> BTreeSet<Release> {
     releases
 }
 
-/// Renews what is owed. Gives the kernels for which that failed.
+/// Renews the images that are overdue. Gives the kernels for which that failed.
 pub fn settle(ctx: &Context, reporter: &dyn Reporter) -> Vec<(Release, String)> {
-    make(ctx, &owed(ctx), reporter)
+    make(ctx, &overdue(ctx), reporter)
 }
 
-/// Forgets the debts of a kernel for which `which` holds.
-fn paid(ctx: &Context, release: &Release, which: &dyn Fn(&Note) -> bool) {
-    for note in Debt::Initramfs.payable(&ctx.trees, release).into_iter().filter(which) {
+/// Deletes the notes of a kernel for which `which` holds.
+fn close(ctx: &Context, release: &Release, which: &dyn Fn(&Note) -> bool) {
+    for note in FollowUp::Initramfs.notes(&ctx.trees, release).into_iter().filter(which) {
         if let Err(error) = note.forget() {
             log::warn!("{error}");
         }
@@ -139,10 +138,10 @@ fn paid(ctx: &Context, release: &Release, which: &dyn Fn(&Note) -> bool) {
 
 /// The kernels whose image lists what was taken out of them, or was changed by a run that did not come to renew it. A note that
 /// is out of date is forgotten.
-fn owed(ctx: &Context) -> BTreeSet<Release> {
-    let mut owed = BTreeSet::new();
+fn overdue(ctx: &Context) -> BTreeSet<Release> {
+    let mut overdue = BTreeSet::new();
     let mut noted: BTreeMap<Release, Vec<String>> = initramfs_pending::all(&ctx.trees).into_iter().collect();
-    for note in Debt::Initramfs.left(&ctx.trees) {
+    for note in FollowUp::Initramfs.left(&ctx.trees) {
         let names = note.text();
         noted.entry(note.release).or_default().extend(names.lines().map(str::to_owned));
     }
@@ -151,13 +150,13 @@ fn owed(ctx: &Context) -> BTreeSet<Release> {
         let image = image_of(ctx, &release);
         let whatever = names.iter().any(|name| name == initramfs_pending::WHATEVER);
         if tool.zip(image).is_some_and(|(tool, image)| whatever || lists(ctx, tool, &image, &names)) {
-            owed.insert(release);
+            overdue.insert(release);
         } else {
             initramfs_pending::forget(&ctx.trees, &release);
-            paid(ctx, &release, &|note| !note.is_own());
+            close(ctx, &release, &|note| !note.is_own());
         }
     }
-    owed
+    overdue
 }
 
 /// The image of an installed kernel. A generator would make one for a kernel that is gone, too (update-initramfs ends with 0).
@@ -187,7 +186,7 @@ fn make(ctx: &Context, releases: &BTreeSet<Release>, reporter: &dyn Reporter) ->
             Ok(()) => {
                 reporter.line(&" done.");
                 initramfs_pending::forget(&ctx.trees, release);
-                paid(ctx, release, &|_| true);
+                close(ctx, release, &|_| true);
             }
             Err(failure) => {
                 reporter.line(&" failed.");
@@ -195,7 +194,7 @@ fn make(ctx: &Context, releases: &BTreeSet<Release>, reporter: &dyn Reporter) ->
                 if let Failure::Generator(_) = failure {
                     initramfs_pending::note_whatever(&ctx.trees, release);
                 }
-                paid(ctx, release, &|_| true);
+                close(ctx, release, &|_| true);
                 let (Failure::Generator(why) | Failure::Content(why)) = failure;
                 failures.push((release.clone(), why));
             }

@@ -28,7 +28,7 @@ use crate::install::resign::{Resigned, resign};
 use crate::install::{self, weak};
 use crate::journal::JournalError;
 use crate::names::{Kernel, Name, Release};
-use crate::plan::{Action, Owed, Plan, Reason, Step, plan};
+use crate::plan::{Action, FollowUp, Overdue, Plan, Reason, Step, plan};
 use crate::policy::{self, Ending};
 use crate::process::stop;
 use crate::report::Reporter;
@@ -152,14 +152,14 @@ pub fn preview(session: &Session<'_>, scope: &Scope, how: How<'_>) -> Result<(Pl
 fn look(session: &Session<'_>, scope: &Scope, how: How<'_>) -> Result<(Plan, gather::Gathered), Error> {
     let over = how.over.unwrap_or(session.ctx.machine.rpm_scriptlet.is_none());
     let gathered = gather::gather(session, scope, how, over)?;
-    let pays = |owed: &Owed| match owed.what {
-        "depmod" => true,
-        _ => how.initramfs == Initramfs::Auto,
+    let is_ours = |overdue: &Overdue| match overdue.what {
+        FollowUp::Depmod => true,
+        FollowUp::Initramfs => how.initramfs == Initramfs::Auto,
     };
     let mut plan = Plan { registering: gathered.before.registering(), ..plan(&gathered.facts) };
-    plan.owed =
-        execute::run::owed(session.ctx).into_iter().chain(initramfs::outdated(session.ctx, &plan, how)).collect();
-    plan.owed.retain(pays);
+    plan.overdue =
+        execute::run::overdue(session.ctx).into_iter().chain(initramfs::outdated(session.ctx, &plan, how)).collect();
+    plan.overdue.retain(is_ours);
     Ok((plan, gathered))
 }
 

@@ -1,7 +1,7 @@
 //! Making modules.dep and its companions anew: depmod(8), once per kernel and run.
 //!
-//! Between a change beside a kernel's modules and its depmod a run may be killed: before the change the debt is noted
-//! ([`super::debt`]).
+//! Between a change beside a kernel's modules and its depmod a run may be killed: before the change it is noted that one is to come
+//! ([`super::follow_up`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -11,12 +11,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fs_err as fs;
 
-use super::debt::{Debt, Note};
+use super::follow_up::Note;
 use crate::compress::Compression;
 use crate::context::Context;
 use crate::durable;
 use crate::kernel::{self, find::ModuleIndex};
 use crate::names::Release;
+use crate::plan::FollowUp;
 use crate::process::{self, Output, Task};
 use crate::system_error::SystemError;
 
@@ -49,20 +50,20 @@ pub fn changed(ctx: &Context, release: &Release) {
 /// Runs depmod for the kernel `release`, and clears its products away when no module is left.
 pub fn run(ctx: &Context, release: &Release) -> Result<Depmod, SystemError> {
     // Listed before: what another run notes from now on, this depmod may have missed.
-    let payable = Debt::Depmod.payable(&ctx.trees, release);
+    let notes = FollowUp::Depmod.notes(&ctx.trees, release);
     let dir = ctx.trees.modules_dir(release);
-    if right().remove(&dir) && payable.is_empty() {
+    if right().remove(&dir) && notes.is_empty() {
         clear_products(&dir)?;
         return Ok(Depmod::Done(Vec::new()));
     }
     let done = run_now(ctx, release)?;
     if !matches!(done, Depmod::Failed(_)) {
-        payable.into_iter().try_for_each(Note::forget)?;
+        notes.into_iter().try_for_each(Note::forget)?;
     }
     Ok(done)
 }
 
-/// Runs depmod in the middle of a run, for scripts that ask modprobe: what is owed stays owed, since more modules come.
+/// Runs depmod in the middle of a run, for scripts that ask modprobe: its notes stay, since more modules come.
 pub fn run_early(ctx: &Context, release: &Release) -> Result<Depmod, SystemError> {
     run_now(ctx, release)
 }

@@ -8,21 +8,22 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::debt::{Debt, Note};
 use super::depmod::{self, PRODUCTS};
+use super::follow_up::Note;
 use crate::context::Context;
 use crate::durable::{self, NEW, at};
 use crate::journal::{self, Change, JournalError, WorkDir};
 use crate::names::Release;
+use crate::plan::FollowUp;
 use crate::process;
 use crate::system_error::SystemError;
 
-/// Commits a change beside the modules of `release`, after a durable note that this kernel is owed a depmod; no note
+/// Commits a change beside the modules of `release`, after a durable note that this kernel needs a depmod; no note
 /// with `--no-depmod`, whose caller sees to it. A change that was not made leaves none.
 pub fn commit(ctx: &Context, release: &Release, change: Change<'_>) -> Result<(), JournalError> {
     // Without space for a note a full disk could not be emptied by a removal.
     change.make_room();
-    let is_new = !ctx.options.no_depmod && Debt::Depmod.note(&ctx.trees, release, "")?;
+    let is_new = !ctx.options.no_depmod && FollowUp::Depmod.note(&ctx.trees, release, "")?;
     let early = Cell::new(false);
     let done = change.commit_after(&|release, going| early.set(without(ctx, release, going)));
     // The index is right already.
@@ -36,9 +37,9 @@ pub fn commit(ctx: &Context, release: &Release, change: Change<'_>) -> Result<()
     done
 }
 
-/// Of a dead run's notes, nothing has been paid.
+/// Of what a dead run noted, nothing has been done.
 fn forget_own(ctx: &Context, release: &Release) {
-    for note in Debt::Depmod.payable(&ctx.trees, release).into_iter().filter(Note::is_own) {
+    for note in FollowUp::Depmod.notes(&ctx.trees, release).into_iter().filter(Note::is_own) {
         if let Err(error) = note.forget() {
             log::warn!("{error}");
         }

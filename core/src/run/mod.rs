@@ -1,8 +1,8 @@
-//! What the work of one run shares: its state, its job budget and debts, the packages' scripts, depmod; and the target of one build.
+//! What the work of one run shares: its state, its job budget, the notes of what is to follow, the packages' scripts, depmod; and the target of one build.
 
 pub mod budget;
-pub mod debt;
 pub mod depmod;
+pub mod follow_up;
 pub mod foresight;
 pub mod script;
 pub mod session;

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::budget::Budget;
-use super::debt::Debt;
 use super::foresight::without;
 use crate::context::Context;
 use crate::facts::{self, Facts, KernelFacts};
 use crate::journal;
 use crate::names::{Kernel, Release};
+use crate::plan::FollowUp;
 use crate::report::Reporter;
 use crate::sign::signing::Signing;
 use crate::system_error::SystemError;
@@ -74,7 +74,7 @@ impl<'a> Session<'a> {
         }
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         changed.extend(healed.kernels);
-        changed.extend(Debt::Depmod.left(&self.ctx.trees).into_iter().map(|note| note.release));
+        changed.extend(FollowUp::Depmod.left(&self.ctx.trees).into_iter().map(|note| note.release));
         Ok(healed.finished)
     }
 

@@ -7,7 +7,7 @@ use super::scene::{Scene, says};
 
 /// Killed while it renews the initramfs, at the latest: the next run, whoever starts it, renews it, once. Until then everybody
 /// who looks is told.
-pub fn owes() -> Result<()> {
+pub fn left_undone() -> Result<()> {
     let scene = Scene::new(&[package("hello")])?;
     scene.add(&["hello/1.0"])?;
     scene.ok("cp /usr/local/sbin/update-initramfs /root/tool
@@ -16,9 +16,9 @@ pub fn owes() -> Result<()> {
     scene.exits(137, "dkms reconcile -k {k}; exit $?")?;
     scene.ok("cp /root/tool /usr/local/sbin/update-initramfs; rm -f /root/calls.*")?;
     scene.ok("dkms status --long | grep 'interrupted run left initramfs undone'
-         dkms status --long --format json | grep -A1 '\"owed\"' | grep '\"initramfs\"'
+         dkms status --long --format json | grep -A1 '\"overdue\"' | grep '\"initramfs\"'
          dkms reconcile --dry-run | grep 'Would renew the initramfs of kernel {k}'
-         dkms reconcile --dry-run --format json | grep -A3 '\"owed\"' | grep '\"kernel\": \"{k}\"'
+         dkms reconcile --dry-run --format json | grep -A3 '\"overdue\"' | grep '\"kernel\": \"{k}\"'
          dkms reconcile --dry-run --initramfs=never | (! grep initramfs)")?;
     // Not this run's business.
     scene.exits(0, "dkms reconcile -k {k} --initramfs=never")?;
@@ -27,9 +27,9 @@ pub fn owes() -> Result<()> {
     let calls = scene.calls("update-initramfs")?;
     ensure!(calls.len() == 1, "update-initramfs was called with {calls:?}");
     scene.exits(0, "dkms reconcile -k {k}")?;
-    ensure!(scene.calls("update-initramfs")?.is_empty(), "what was paid is paid again");
+    ensure!(scene.calls("update-initramfs")?.is_empty(), "what was done is done again");
     scene.ok("[ -z \"$(find /var/lib/dkms/.dkms/owed -type f)\" ]; (! dkms status --long | grep undone)")?;
-    // Of an image that holds nothing of ours, and of a kernel that is gone, nothing is owed.
+    // Of an image that holds nothing of ours, and of a kernel that is gone, nothing is overdue.
     scene.ok("mkdir -p /var/lib/dkms/.dkms/owed/initramfs; cd /var/lib/dkms/.dkms/owed/initramfs
          echo hello >'{k}@1-0'; echo '*' >9.9.9@1-0; touch /boot/initrd.img-9.9.9")?;
     scene.exits(0, "dkms reconcile -k {k}")?;

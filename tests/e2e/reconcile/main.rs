@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         ("matching", verbs::matching),
         ("another_root", verbs::another_root),
         ("boot_unit", service::boot_unit),
-        ("what_a_killed_run_owes", interrupted::owes),
+        ("what_a_killed_run_left_undone", interrupted::left_undone),
         ("asked_to_end", interrupted::asked),
     ];
     cases.into_iter().fold(Suite::new(&[Need::Bed, Need::Ours]), |suite, (name, case)| suite.case(name, case)).main()

@@ -1,7 +1,7 @@
-//! What a run owes a kernel: an index of its modules (depmod), an initramfs. A note in `<tree>/.dkms/owed/<what>/` is made
-//! before anything changes, and goes when the debt is paid. The next run pays for one that was killed.
+//! The notes of a kernel's follow-ups: depmod, a new initramfs. A note in `<tree>/.dkms/owed/<what>/` is made before anything
+//! changes, and goes when that is done. The next run does what a killed one left.
 //!
-//! While its run lives, a flock is on the note: another run's debts are its own business. Its process number would not tell:
+//! While its run lives, a flock is on the note: another run does its follow-ups itself. Its process number would not tell:
 //! after a boot, and in every container, it is somebody else's.
 
 use std::collections::BTreeMap;
@@ -13,17 +13,8 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::durable::{self, FileError, NEW, at};
 use crate::names::Release;
-use crate::plan::{Overdue, Owed};
+use crate::plan::{Because, FollowUp, Overdue};
 use crate::tree::Trees;
-
-/// What is owed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Debt {
-    /// depmod.
-    Depmod,
-    /// A new initramfs; the note says which modules' change calls for it.
-    Initramfs,
-}
 
 /// One note.
 #[derive(Debug)]
@@ -40,15 +31,12 @@ fn own() -> MutexGuard<'static, BTreeMap<PathBuf, File>> {
     OWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Debt {
+impl FollowUp {
     fn dir(self, trees: &Trees) -> PathBuf {
-        trees.state("owed").join(match self {
-            Self::Depmod => "depmod",
-            Self::Initramfs => "initramfs",
-        })
+        trees.state("owed").join(self.to_string())
     }
 
-    /// Notes it, durably. Says whether this run had not noted it already.
+    /// Notes, durably, that it is to be done; an initramfs with the names of the modules whose change calls for it. Says whether this run had not noted it already.
     pub fn note(self, trees: &Trees, release: &Release, text: &str) -> Result<bool, FileError> {
         let dir = self.dir(trees);
         let mut own = own();
@@ -68,7 +56,7 @@ impl Debt {
         Ok(true)
     }
 
-    /// What runs that are no more left unpaid.
+    /// The notes of runs that are no more.
     pub fn left(self, trees: &Trees) -> Vec<Note> {
         let own = own();
         let entries = fs::read_dir(self.dir(trees)).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -76,8 +64,8 @@ impl Debt {
         dead.filter_map(|path| Some(Note { release: release_of(&path)?, path })).collect()
     }
 
-    /// What this run, and those that are no more, owe the kernel: paid by whoever pays now.
-    pub fn payable(self, trees: &Trees, release: &Release) -> Vec<Note> {
+    /// The notes for the kernel of this run, and of those that are no more: whoever does the follow-up now deletes them.
+    pub fn notes(self, trees: &Trees, release: &Release) -> Vec<Note> {
         let dir = self.dir(trees);
         let of_this_run: Vec<PathBuf> = own().keys().filter(|path| path.parent() == Some(&dir)).cloned().collect();
         let of_this_run = of_this_run.into_iter().filter_map(|path| Some(Note { release: release_of(&path)?, path }));
@@ -85,19 +73,16 @@ impl Debt {
     }
 }
 
-/// What runs that are no more owe the kernels, for a plan.
-pub fn left(trees: &Trees) -> Vec<Owed> {
-    let mut left: Vec<Owed> = Vec::new();
-    for (debt, what) in [(Debt::Depmod, "depmod"), (Debt::Initramfs, "initramfs")] {
-        left.extend(debt.left(trees).into_iter().map(|note| Owed {
-            kernel: note.release,
-            what,
-            why: Overdue::Interrupted,
-        }));
+/// The follow-ups that runs which are no more left undone, for a plan.
+pub fn overdue(trees: &Trees) -> Vec<Overdue> {
+    let mut overdue: Vec<Overdue> = Vec::new();
+    for what in [FollowUp::Depmod, FollowUp::Initramfs] {
+        let notes = what.left(trees).into_iter();
+        overdue.extend(notes.map(|note| Overdue { kernel: note.release, what, why: Because::Interrupted }));
     }
-    left.sort();
-    left.dedup();
-    left
+    overdue.sort();
+    overdue.dedup();
+    overdue
 }
 
 impl Note {
@@ -111,7 +96,7 @@ impl Note {
         own().contains_key(&self.path)
     }
 
-    /// Paid.
+    /// Deletes it: the follow-up is done, or not needed.
     pub fn forget(self) -> Result<(), FileError> {
         durable::remove_any(&self.path)?;
         own().remove(&self.path);
@@ -134,11 +119,11 @@ mod tests {
     use crate::root::Root;
 
     #[test]
-    fn a_debt_is_a_dead_runs_when_nobody_has_its_note_locked() {
+    fn a_follow_up_is_overdue_when_nobody_has_its_note_locked() {
         let tmp = tempfile::tempdir().unwrap();
         let trees = Trees::new(Root::at(tmp.path()).unwrap());
         let release = Release::new("6.1").unwrap();
-        let dir = Debt::Depmod.dir(&trees);
+        let dir = FollowUp::Depmod.dir(&trees);
         durable::own_dirs(&dir).unwrap();
         // A run that is no more; its number is that of a process which lives.
         fs::write(dir.join("6.1@1-0123"), "").unwrap();
@@ -147,16 +132,19 @@ mod tests {
         fs::write(&other, "").unwrap();
         let file = File::open(&other).unwrap();
         flock(&file, FlockOperation::LockExclusive).unwrap();
-        assert_eq!(left(&trees), [Owed { kernel: release.clone(), what: "depmod", why: Overdue::Interrupted }]);
-        assert!(Debt::Depmod.note(&trees, &release, "").unwrap());
-        assert!(!Debt::Depmod.note(&trees, &release, "").unwrap());
-        assert_eq!(Debt::Depmod.left(&trees).len(), 1);
-        assert_eq!(Debt::Initramfs.payable(&trees, &release).len(), 0);
-        for note in Debt::Depmod.payable(&trees, &release) {
+        assert_eq!(
+            overdue(&trees),
+            [Overdue { kernel: release.clone(), what: FollowUp::Depmod, why: Because::Interrupted }]
+        );
+        assert!(FollowUp::Depmod.note(&trees, &release, "").unwrap());
+        assert!(!FollowUp::Depmod.note(&trees, &release, "").unwrap());
+        assert_eq!(FollowUp::Depmod.left(&trees).len(), 1);
+        assert_eq!(FollowUp::Initramfs.notes(&trees, &release).len(), 0);
+        for note in FollowUp::Depmod.notes(&trees, &release) {
             note.forget().unwrap();
         }
         assert_eq!(fs::read_dir(&dir).unwrap().flatten().map(|entry| entry.path()).collect::<Vec<_>>(), [other]);
         drop(file);
-        assert_eq!(Debt::Depmod.left(&trees).len(), 1);
+        assert_eq!(FollowUp::Depmod.left(&trees).len(), 1);
     }
 }
