@@ -12,9 +12,11 @@ debian() {
 	shift
 	mirror=$(apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' | sed -n 's/^Debian //p' | grep -v security | head -n 1)
 	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/debs" "$T/$suite"
+	# What this machine has installed must not choose the version.
+	: >"$apt/status"
 	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror%/} $suite main" >"$apt/sources.list"
 	local options=(-qq -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
-		-o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o Dir::Etc::Preferences=/dev/null
+		-o "Dir::State::Lists=$apt/lists" -o "Dir::State::Status=$apt/status" -o "Dir::Cache=$apt/cache" -o Dir::Etc::Preferences=/dev/null
 		-o Dir::Etc::PreferencesParts=/dev/null -o APT::Sandbox::User=root)
 	apt-get "${options[@]}" update
 	(cd "$apt/debs" && apt-get "${options[@]}" download "$@")
@@ -49,16 +51,22 @@ each_kmod() {
 	SUITE=trixie KMOD=usr/bin/kmod "$1"
 }
 
-# module FILE NAME [DEPENDS [DESCRIPTION]]: a kernel module, as far as kmod looks at one.
+# module FILE NAME [DEPENDS [DESCRIPTION [CODE [FIELD]]]]: a kernel module, as far as kmod looks at one. FIELD is one more
+# KEY=VALUE of its .modinfo.
 module() {
 	mkdir -p "$(dirname "$1")"
 	{
 		printf 'const char modinfo[] __attribute__((section(".modinfo"), used)) = '
-		printf '"license=GPL\\0name=%s\\0depends=%s\\0description=%s";\n' "$2" "${3-}" "${4-}"
+		printf '"license=GPL\\0name=%s\\0depends=%s\\0description=%s%s";\n' "$2" "${3-}" "${4-}" "${6:+\\0$6}"
 		printf 'struct module { char bytes[1024]; } __this_module __attribute__((section(".gnu.linkonce.this_module"))) = {{0}};\n'
+		printf '%s\n' "${5-}"
 	} >"$T/module.c"
 	gcc -c -o "$1" "$T/module.c"
 }
+
+# exports SYMBOL, needs SYMBOL: code for `module`: it exports this symbol to modules, it uses that of another module.
+exports() { printf 'const char name_of_%s[] __attribute__((section("__ksymtab_strings"), used)) = "%s";' "$1" "$1"; }
+needs() { printf 'extern int %s; int *to_%s = &%s;' "$1" "$1" "$1"; }
 
 # index DIRECTORY: the files beside a kernel's modules that depmod reads and a kernel package brings.
 index() {
