@@ -5,16 +5,19 @@ set -euo pipefail
 T=$(mktemp -d)
 trap 'rm -rf "$T"' EXIT
 
-# debian SUITE PACKAGE=VERSION…: unpacks these packages of a Debian suite below $T/SUITE, from the mirror that this
-# machine's apt uses.
+# mirror: the archive that this machine's apt uses.
+mirror() {
+	apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' | sed -n 's#/*$##; s/^Debian //p' | grep -v security | head -n 1
+}
+
+# debian SUITE PACKAGE=VERSION…: unpacks these packages of a Debian suite below $T/SUITE.
 debian() {
-	local suite=$1 apt=$T/apt-$1 mirror file
+	local suite=$1 apt=$T/apt-$1 file
 	shift
-	mirror=$(apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' | sed -n 's/^Debian //p' | grep -v security | head -n 1)
 	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/debs" "$T/$suite"
 	# What this machine has installed must not choose the version.
 	: >"$apt/status"
-	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror%/} $suite main" >"$apt/sources.list"
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(mirror) $suite main" >"$apt/sources.list"
 	local options=(-qq -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
 		-o "Dir::State::Lists=$apt/lists" -o "Dir::State::Status=$apt/status" -o "Dir::Cache=$apt/cache" -o Dir::Etc::Preferences=/dev/null
 		-o Dir::Etc::PreferencesParts=/dev/null -o APT::Sandbox::User=root)
@@ -33,6 +36,23 @@ in_suite() {
 		[ ! -e "$loader" ] || break
 	done
 	"$loader" --argv0 "$name" --library-path "$libraries" "$root/$program" "$@"
+}
+
+# root SUITE PACKAGE=VERSION…: a small Debian below $T/root with these packages installed, for programs that work on a whole
+# root. Asks for root's rights and mmdebstrap.
+root() {
+	local suite=$1 packages
+	shift
+	packages=$(printf '%s,' "$@")
+	mmdebstrap --quiet --mode=root --variant=essential --include="${packages%,}" "$suite" "$T/root" "$(mirror)" 2>"$T/mmdebstrap" || {
+		cat "$T/mmdebstrap" >&2
+		exit 1
+	}
+}
+
+# inside CODE: runs this shell code in that root, with processes, mounts and a (silent) network of its own.
+inside() {
+	unshare --net -- bash "$(dirname "${BASH_SOURCE[0]}")/../tests/scripts/in-bed.sh" "$T/root" bash -euo pipefail -c "$1"
 }
 
 # kmod NAME [ARGUMENT…]: depmod, modprobe or modinfo of the kmod in use: `each_kmod` sets SUITE and KMOD.
