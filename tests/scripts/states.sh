@@ -59,8 +59,10 @@ lay)
 	for v in 1.0 2.0; do package giver $v /updates/dkms giver; done
 
 	plain=(plain emptied emptied_later cut cut_later tail garbage program zeros gone gone_later other_release other_machine
-		stripped tampered bad_signature flipped unlisted replaced overridden overrides twice spelt-so directory leads_nowhere by_alias)
-	special=(needs_stock takes_a takes_b no_symbol not_gpl exporter takes_exporter exporter_gone takes_gone exporter_torn takes_torn takes_unfit unfit crc16)
+		stripped tampered bad_signature flipped unlisted replaced overridden overrides twice spelt-so directory leads_nowhere by_alias
+		stopped started other_options)
+	special=(needs_stock takes_a takes_b no_symbol not_gpl exporter takes_exporter exporter_gone takes_gone exporter_torn takes_torn takes_unfit unfit crc16
+		imports imports_not)
 	s=/usr/src/states-1.0
 	for m in "${plain[@]}"; do module "$s/$m.c" GPL ours; done
 	module "$s/needs_stock.c" GPL ours llc_sap_find
@@ -71,6 +73,12 @@ lay)
 	module "$s/unfit.c" GPL ours dkms_nobody_exports_this '+int value_of_unfit'
 	module "$s/takes_unfit.c" GPL ours value_of_unfit
 	module "$s/crc16.c" GPL ours
+	# A symbol of the kernel itself that is for those alone that import its namespace.
+	read -r symbol namespace < <(awk -F'\t' '$3 == "vmlinux" && $5 != "" && $5 !~ /^module:/ { print $2, $5; exit }' "$tree/build/Module.symvers")
+	for m in imports imports_not; do
+		module "$s/$m.c" GPL ours "$symbol"
+		echo "MODULE_INFO(import_ns, \"$namespace\");" >>"$s/$m.c"
+	done
 	for m in exporter exporter_gone exporter_torn; do module "$s/$m.c" GPL ours "+int value_of_$m"; done
 	module "$s/takes_exporter.c" GPL ours value_of_exporter
 	module "$s/takes_gone.c" GPL ours value_of_exporter_gone
@@ -121,6 +129,14 @@ lay)
 	# Of a kernel with symbol versions the release does not count: it is refused for the rest.
 	sed -i 's/ mod_unload / mod_unlaod /' /tmp/other_release.ko
 	changed other_release
+	opened other_options
+	sed -i 's/ mod_unload / mod_unlaod /' /tmp/other_options.ko
+	changed other_options
+	opened imports_not
+	sed -i 's/import_ns=/import_nz=/' /tmp/imports_not.ko
+	changed imports_not
+	mkdir -p /etc/modprobe.d
+	printf 'install stopped /bin/false\ninstall started /sbin/modprobe --ignore-install started\n' >/etc/modprobe.d/states.conf
 	opened other_machine
 	printf '\267' | dd of=/tmp/other_machine.ko bs=1 seek=18 conv=notrunc status=none
 	changed other_machine
@@ -150,6 +166,8 @@ lay)
 	rm "$updates/gone_later.ko.xz" "$updates/exporter.ko.xz"
 
 	mkdir -p "$dir/root$tree/kernel"
+	mkdir -p "$dir/root/etc/modprobe.d"
+	cp /etc/modprobe.d/states.conf "$dir/root/etc/modprobe.d/"
 	cp -a "$tree"/modules.* "$tree"/updates "$tree"/extra "$dir/root$tree/"
 	for some in misc drivers/misc drivers/source net/llc; do
 		mkdir -p "$dir/root$tree/kernel/$some"

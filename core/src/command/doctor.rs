@@ -194,15 +194,12 @@ impl Doctor<'_> {
             for answer in loadable.will_boot(&step.package, &step.kernel) {
                 let Err(why) = answer.answer else { continue };
                 let release = &step.kernel.release;
+                let severity = if why.is_meant() { Severity::Note } else { self.severity(step) };
                 found.push(Problem {
                     kernel: Some(release.to_string()),
                     package: Some(step.package.to_string()),
                     fix: why.mend(&step.package.to_string(), release),
-                    ..self.problem(
-                        self.severity(step),
-                        release,
-                        format!("{} would not be loaded: {why}", answer.module),
-                    )
+                    ..self.problem(severity, release, format!("{} would not be loaded: {why}", answer.module))
                 });
             }
         }

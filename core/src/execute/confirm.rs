@@ -62,14 +62,14 @@ fn was_refused(ctx: &Context, step: &Step) -> bool {
 fn refused(loadable: &Loadable<'_>, step: &Step, reporter: &dyn Reporter) -> Option<Error> {
     let answers = loadable.package(&step.package, &step.kernel);
     let count = answers.len();
-    // What the kernel has itself is not lacking.
-    let mut built_in = true;
+    // What somebody wants so is not lacking.
+    let mut is_meant = true;
     // Where the kernel's package has made no index yet, it is about to.
     let lines: Vec<String> = (answers.into_iter())
         .filter_map(|answer| {
             // What a script has signed or stripped after the installation is loaded all the same.
             let why = answer.answer.err().filter(|why| !matches!(why, Why::NoIndex | Why::Changed))?;
-            built_in &= why == Why::BuiltIn;
+            is_meant &= why.is_meant();
             let text = why.with_mend(&step.package.to_string(), &step.kernel.release);
             Some(format!("{}: {text}", answer.module))
         })
@@ -80,7 +80,7 @@ fn refused(loadable: &Loadable<'_>, step: &Step, reporter: &dyn Reporter) -> Opt
     let all = lines.len() == count;
     let (package, kernel) = (step.package.clone(), step.kernel.clone());
     let error = Error::Step(StepError::NotLoadable { package, kernel, lines });
-    if !all || built_in {
+    if !all || is_meant {
         reporter.report(Event::Warning(error.lines()));
         return None;
     }

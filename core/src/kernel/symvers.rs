@@ -22,6 +22,8 @@ pub struct Export {
     pub module: Option<String>,
     /// Only modules under a licence that is compatible with the GPL get it.
     pub gpl: bool,
+    /// The namespace that a module has to import for it; empty: none.
+    pub namespace: String,
 }
 
 impl Symvers {
@@ -63,6 +65,7 @@ impl Symvers {
                 crc: crc.filter(|crc| *crc != 0),
                 module: (module != "vmlinux").then(|| module.to_owned()),
                 gpl: kind.contains("GPL"),
+                namespace: fields.next().unwrap_or_default().trim().to_owned(),
             };
             all.insert(symbol.to_owned(), export);
         }
@@ -85,8 +88,16 @@ mod tests {
     #[test]
     fn the_text() {
         let symvers = Symvers::parse(TEXT).unwrap();
-        assert_eq!(symvers.get("_printk"), Some(&Export { crc: Some(0x1234_5678), module: None, gpl: false }));
-        let usb = Export { crc: None, module: Some("drivers/usb/core/usbcore".to_owned()), gpl: true };
+        assert_eq!(
+            symvers.get("_printk"),
+            Some(&Export { crc: Some(0x1234_5678), module: None, gpl: false, namespace: String::new() })
+        );
+        let usb = Export {
+            crc: None,
+            module: Some("drivers/usb/core/usbcore".to_owned()),
+            gpl: true,
+            namespace: "USB".to_owned(),
+        };
         assert_eq!(symvers.get("usb_submit"), Some(&usb));
         assert_eq!(symvers.get("nothing"), None);
         assert_eq!(Symvers::parse("0x1\ta\t/srv/other/a\tEXPORT_SYMBOL\t\n"), None);

@@ -12,16 +12,18 @@ use crate::elf::{ElfError, Module, Signature};
 use crate::host::headers_package::pkgbase;
 use crate::host::initramfs::{self, Tool};
 use crate::kernel::symvers::Symvers;
+use crate::kernel::{Config, Headers};
 use crate::names::{Kernel, Package, Release};
 use crate::run::depmod::is_owed_one;
 use crate::sign::Untrusted;
 use crate::tree::Trees;
 use crate::tree::identity::Identity;
-use crate::tree::manifest::{InstalledFile, KernelManifest};
+use crate::tree::manifest::{Installed, InstalledFile, KernelManifest};
 
 use super::image::{self, Held, What};
 use super::index::{self, Index, module_name};
-use super::needed::{self, There};
+use super::modprobe_d::{ModprobeD, conf_files};
+use super::needed::{self, Taker, There};
 use super::trie::Trie;
 use super::{Candidate, File, Why, is_skipped, judge};
 
@@ -37,6 +39,7 @@ const KMOD: [&str; 4] = ["/usr/bin/kmod", "/bin/kmod", "/usr/sbin/kmod", "/sbin/
 pub struct Loadable<'a> {
     trees: &'a Trees,
     kernels: Mutex<HashMap<Release, Arc<OfKernel>>>,
+    modprobe_d: OnceLock<ModprobeD>,
 }
 
 /// What is known of one kernel, each read when it is first asked for.
@@ -46,6 +49,9 @@ struct OfKernel {
     index: OnceLock<Option<Index>>,
     aliases: OnceLock<Option<Trie>>,
     symvers: OnceLock<Option<Symvers>>,
+    /// The `vermagic` of the kernel's own modules.
+    magic: OnceLock<Option<String>>,
+    any_namespace: OnceLock<bool>,
     image: OnceLock<Option<Image>>,
     /// Of modules that others need.
     symbols: Mutex<HashMap<PathBuf, Arc<Symbols>>>,
@@ -86,7 +92,7 @@ pub struct Answer {
 impl<'a> Loadable<'a> {
     /// Answers about what is installed in `trees` now.
     pub fn new(trees: &'a Trees) -> Self {
-        Self { trees, kernels: Mutex::default() }
+        Self { trees, kernels: Mutex::default(), modprobe_d: OnceLock::new() }
     }
 
     /// What is to be said of each module of `package` beside those of `kernel`; nothing of one that no manifest knows.
@@ -153,7 +159,8 @@ impl<'a> Loadable<'a> {
         let path = file.path.join(&file.file);
         let index = self.index(known, &kernel.release);
         let (what, bytes) = look(self.trees, &dir.join(&path), package, file, kernel);
-        let facts = Candidate { release: &kernel.release, path: &path, file: what, index, asked: &[] };
+        let magic = known.magic.get_or_init(|| magic(&dir, index?, &known.beside)).as_deref();
+        let facts = Candidate { release: &kernel.release, path: &path, file: what, index, asked: &[], magic };
         judge(&facts).map_err(|why| match why {
             // Looked up only where there is something to explain.
             Why::Another { path, .. } => Why::Another { path, asked: self.asked(&file.name) },
@@ -161,11 +168,17 @@ impl<'a> Loadable<'a> {
         })?;
         let (Some(bytes), Some(index)) = (bytes, index) else { return Ok(()) };
         let module = Module::parse(&bytes).map_err(|error| Why::Damaged(error.to_string()))?;
-        *by_alias = aliases(known, &dir, &path, &module);
+        let name = module_name(&path);
+        let modprobe_d = self.modprobe_d.get_or_init(|| ModprobeD::read(self.trees));
+        *by_alias = aliases(known, &dir, &path, &module)
+            .and_then(|()| module.field("alias").and_then(|_| modprobe_d.hides(&name)).map_or(Ok(()), Err));
         let symbols = Symbols::parse(&bytes).map_err(|error| Why::Damaged(error.to_string()))?;
         let symvers = known.symvers.get_or_init(|| Symvers::of(self.trees, &kernel.release)).as_ref();
         let there = self.there(known, index, kernel, &path, symvers)?;
-        needed::judge(&symbols, module.field("license").unwrap_or_default(), &there)
+        let imports: Vec<&str> = module.fields("import_ns").collect();
+        let licence = module.field("license").unwrap_or_default();
+        needed::judge(&symbols, Taker { name: &name, licence, imports: &imports }, &there)?;
+        modprobe_d.replaces(&name).map_or(Ok(()), Err)
     }
 
     /// Whether the initramfs of `kernel` has those modules of `package` that belong into it, or that it has at all, as they are
@@ -243,7 +256,8 @@ impl<'a> Loadable<'a> {
         symvers: Option<&'k Symvers>,
     ) -> Result<There<'k>, Why> {
         let dir = self.trees.modules_dir(&kernel.release);
-        let mut there = There { kernel: symvers, stock: Vec::new(), others: BTreeMap::new() };
+        let any_namespace = *known.any_namespace.get_or_init(|| allows_any_namespace(self.trees, &kernel.release));
+        let mut there = There { kernel: symvers, stock: Vec::new(), others: BTreeMap::new(), any_namespace };
         for needed in index.needs_of(&module_name(path)) {
             let name = module_name(needed);
             // What stands in the place of the kernel's own tells for itself.
@@ -296,17 +310,7 @@ impl<'a> Loadable<'a> {
 
     /// What depmod's configuration says about the module `name`.
     fn asked(&self, name: &str) -> Vec<String> {
-        let mut files: Vec<PathBuf> = Vec::new();
-        for dir in DEPMOD_D.map(|dir| self.trees.outer(dir)) {
-            for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-                let path = entry.path();
-                let is_new = !files.iter().any(|file| file.file_name() == path.file_name());
-                if is_new && path.extension().is_some_and(|end| end == "conf") {
-                    files.push(path);
-                }
-            }
-        }
-        files.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
+        let files = conf_files(self.trees, &DEPMOD_D);
         let texts: Vec<(PathBuf, String)> = files
             .into_iter()
             .filter_map(|file| Some((self.trees.shown(&file), std::fs::read_to_string(&file).ok()?)))
@@ -351,6 +355,25 @@ pub fn stale(trees: &Trees) -> Vec<Release> {
         }
     }
     found
+}
+
+/// The `vermagic` of the kernel's own modules: that of three, which have to agree, since somebody else may have put one among them.
+fn magic(dir: &Path, index: &Index, beside: &KernelManifest) -> Option<String> {
+    let ours: Vec<PathBuf> = beside.installed.iter().flat_map(Installed::paths).collect();
+    let is_stock = |path: &&Path| path.starts_with("kernel") && !ours.iter().any(|ours| ours == path);
+    let mut stock: Vec<&Path> = index.paths().filter(is_stock).collect();
+    stock.sort_unstable();
+    let magic = |path: &&Path| Module::read(&dir.join(path)).ok()?.field("vermagic").map(str::to_owned);
+    let mut found = stock.iter().filter_map(magic).take(3);
+    let first = found.next()?;
+    found.all(|other| other == first).then_some(first)
+}
+
+/// Whether the configuration of `release` lets modules have symbols of namespaces that they do not import.
+fn allows_any_namespace(trees: &Trees, release: &Release) -> bool {
+    let of_headers = Headers::find(trees, release, None).ok().and_then(|headers| headers.config_file(None));
+    let file = of_headers.unwrap_or_else(|| trees.outer(format!("/boot/config-{release}")));
+    Config::load(&file).is_ok_and(|config| config.yes("CONFIG_MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS"))
 }
 
 /// Whether the index by devices names the module at `path`, so that it is loaded for them.

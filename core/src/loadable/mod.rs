@@ -7,6 +7,7 @@
 pub mod gather;
 pub mod image;
 pub mod index;
+pub mod modprobe_d;
 pub mod needed;
 pub mod trie;
 
@@ -48,6 +49,8 @@ pub struct Candidate<'a> {
     pub index: Option<&'a Index>,
     /// Lines of depmod.d that have to do with it, with their files.
     pub asked: &'a [String],
+    /// The `vermagic` of the kernel's own modules; `None` if it has none.
+    pub magic: Option<&'a str>,
 }
 
 /// Why a module will not be loaded.
@@ -63,8 +66,19 @@ pub enum Why {
     OtherMachine,
     /// It was built for another kernel: the release it names.
     OtherKernel(String),
+    /// It was built with other options than the kernel: words of the two `vermagic`s that differ.
+    OtherMagic {
+        /// Those that only the module has.
+        module: Vec<String>,
+        /// Those that only the kernel has.
+        kernel: Vec<String>,
+    },
     /// The kernel has it built in: modprobe loads nothing.
     BuiltIn,
+    /// modprobe.d has a command in its place, which loads nothing: `FILE: LINE`.
+    Command(String),
+    /// This file of modprobe.d keeps its devices from loading it.
+    Blacklisted(PathBuf),
     /// depmod has made no index of this kernel's modules.
     NoIndex,
     /// The index does not name it: it is older than the file.
@@ -93,6 +107,13 @@ pub enum Why {
         symbol: String,
         /// The module's licence.
         licence: String,
+    },
+    /// A symbol that it needs is exported for those alone that import its namespace, or for modules of other names.
+    NotImported {
+        /// The symbol.
+        symbol: String,
+        /// The namespace.
+        namespace: String,
     },
     /// A module that is loaded before it is gone: its file, below the kernel's directory.
     NeedsFile(PathBuf),
@@ -132,6 +153,9 @@ pub fn judge(facts: &Candidate<'_>) -> Result<(), Why> {
             if let Some(other) = other_kernel(vermagic, facts.release) {
                 return Err(Why::OtherKernel(other.to_owned()));
             }
+            if let Some(why) = facts.magic.and_then(|kernel| other_magic(vermagic, kernel)) {
+                return Err(why);
+            }
             if *as_built == Some(false) {
                 return Err(Why::Changed);
             }
@@ -170,13 +194,33 @@ fn other_kernel<'a>(vermagic: &'a str, release: &Release) -> Option<&'a str> {
     (built_for != release.as_str() && !words.any(|word| word == "modversions")).then_some(built_for)
 }
 
+/// How `vermagic` differs from that of the kernel's own modules, if the kernel would refuse it: all words but the release are
+/// compared (`same_magic`). A module without any is not asked.
+fn other_magic(vermagic: &str, kernel: &str) -> Option<Why> {
+    let words = |text: &str| text.split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>();
+    let (module, kernel) = (words(vermagic), words(kernel));
+    if vermagic.is_empty() || module == kernel {
+        return None;
+    }
+    let only = |one: &[String], other: &[String]| one.iter().filter(|word| !other.contains(word)).cloned().collect();
+    Some(Why::OtherMagic { module: only(&module, &kernel), kernel: only(&kernel, &module) })
+}
+
 impl Why {
+    /// Whether somebody wants it so, so that nothing is lacking: the kernel has it itself, or the administrator keeps it from being
+    /// loaded.
+    pub fn is_meant(&self) -> bool {
+        matches!(self, Self::BuiltIn | Self::Command(_) | Self::Blacklisted(_))
+    }
+
     /// The command that mends it for `package` on `release`; `None` if no command of ours does.
     pub fn mend(&self, package: &str, release: &Release) -> Option<String> {
         match self {
-            Self::Missing | Self::Damaged(_) | Self::Changed | Self::OtherSymbol { .. } => Some(format!(
-                "dkms build {package} -k {release} --force && dkms install {package} -k {release} --force"
-            )),
+            Self::Missing | Self::Damaged(_) | Self::Changed | Self::OtherSymbol { .. } | Self::OtherMagic { .. } => {
+                Some(format!(
+                    "dkms build {package} -k {release} --force && dkms install {package} -k {release} --force"
+                ))
+            }
             Self::NoIndex | Self::NotListed | Self::OldIndex(_) | Self::NeedsFile(_) => {
                 Some(format!("depmod -a {release}"))
             }
@@ -184,6 +228,9 @@ impl Why {
             Self::OtherMachine
             | Self::OtherKernel(_)
             | Self::BuiltIn
+            | Self::Command(_)
+            | Self::Blacklisted(_)
+            | Self::NotImported { .. }
             | Self::Skipped(_)
             | Self::Needs { .. }
             | Self::NotForItsLicence { .. }
@@ -209,6 +256,28 @@ impl fmt::Display for Why {
             Self::Changed => f.write_str("its file is not the one that was built"),
             Self::OtherMachine => f.write_str("it was built for another architecture"),
             Self::OtherKernel(release) => write!(f, "it was built for kernel {release}"),
+            Self::OtherMagic { module, kernel } => {
+                f.write_str("it was built with other options than the kernel: ")?;
+                match (module.is_empty(), kernel.is_empty()) {
+                    (true, true) => f.write_str("the words of its vermagic are in another order"),
+                    (false, true) => write!(f, "only its vermagic says \"{}\"", module.join(" ")),
+                    (true, false) => write!(f, "its vermagic lacks \"{}\"", kernel.join(" ")),
+                    (false, false) => {
+                        write!(f, "its vermagic says \"{}\", the kernel's \"{}\"", module.join(" "), kernel.join(" "))
+                    }
+                }
+            }
+            Self::Command(line) => write!(f, "modprobe runs a command in its place ({line})"),
+            Self::Blacklisted(file) => {
+                write!(f, "{} blacklists it: its devices do not load it, modprobe with its name does", file.display())
+            }
+            Self::NotImported { symbol, namespace } => match namespace.strip_prefix(needed::FOR_MODULES) {
+                Some(names) => write!(f, "it needs the symbol {symbol}, which is exported for {names} alone"),
+                None => write!(
+                    f,
+                    "it needs the symbol {symbol} of the namespace {namespace}, which it does not import (MODULE_IMPORT_NS)"
+                ),
+            },
             Self::BuiltIn => f.write_str("the kernel has a module of this name built in, so that modprobe loads none"),
             Self::NoIndex => f.write_str("depmod has made no index of this kernel's modules"),
             Self::NotListed => f.write_str("depmod's index does not name it"),

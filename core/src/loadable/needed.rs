@@ -14,6 +14,20 @@ use crate::kernel::symvers::{Export, Symvers};
 /// include/linux/license.h).
 const GPL: [&str; 6] = ["GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"];
 
+/// How a namespace begins that names the modules which get its symbols (EXPORT_SYMBOL_FOR_MODULES, Linux 6.16 and later).
+pub const FOR_MODULES: &str = "module:";
+
+/// What a module says about itself that decides which symbols it gets.
+#[derive(Debug, Clone, Copy)]
+pub struct Taker<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its licence.
+    pub licence: &'a str,
+    /// The namespaces that it imports.
+    pub imports: &'a [&'a str],
+}
+
 /// What there is when a module is loaded.
 #[derive(Debug)]
 pub struct There<'a> {
@@ -23,10 +37,13 @@ pub struct There<'a> {
     pub stock: Vec<String>,
     /// The other modules that are loaded first, by name, with what they export.
     pub others: BTreeMap<String, Arc<Symbols>>,
+    /// The kernel only warns of a namespace that is not imported (CONFIG_MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS).
+    pub any_namespace: bool,
 }
 
-/// Whether `symbols` of a module under `licence` find what they need.
-pub fn judge(symbols: &Symbols, licence: &str, there: &There<'_>) -> Result<(), Why> {
+/// Whether the `symbols` of the module `taker` find what they need.
+pub fn judge(symbols: &Symbols, taker: Taker<'_>, there: &There<'_>) -> Result<(), Why> {
+    let licence = taker.licence;
     let mut missing: Vec<(&str, Option<String>)> = Vec::new();
     for (symbol, built_against) in &symbols.needs {
         let other = there.others.iter().find_map(|(name, other)| Some((name, other.offers.get(symbol)?)));
@@ -35,7 +52,12 @@ pub fn judge(symbols: &Symbols, licence: &str, there: &There<'_>) -> Result<(), 
             continue;
         }
         let Some(kernel) = there.kernel else { continue };
-        match kernel.get(symbol) {
+        let export = kernel.get(symbol);
+        let namespace = export.map(|export| export.namespace.as_str()).unwrap_or_default();
+        if !gets(taker, namespace, there.any_namespace) {
+            return Err(Why::NotImported { symbol: symbol.clone(), namespace: namespace.to_owned() });
+        }
+        match export {
             Some(Export { gpl: true, .. }) if !GPL.contains(&licence) => {
                 return Err(Why::NotForItsLicence { symbol: symbol.clone(), licence: licence.to_owned() });
             }
@@ -56,6 +78,19 @@ pub fn judge(symbols: &Symbols, licence: &str, there: &There<'_>) -> Result<(), 
     }
     let layout = there.kernel.and_then(|kernel| kernel.get("module_layout")).and_then(|export| export.crc);
     same(symbols.layout, layout, "module_layout", "the kernel")
+}
+
+/// Whether `taker` gets the symbols of `namespace` (verify_namespace_is_imported and verify_module_namespace in the kernel's
+/// kernel/module/main.c): one with names of modules (`*` ends a pattern) is for those, whatever is imported.
+fn gets(taker: Taker<'_>, namespace: &str, any: bool) -> bool {
+    if let Some(names) = namespace.strip_prefix(FOR_MODULES) {
+        let fits = |name: &str| match name.strip_suffix('*') {
+            Some(begin) => taker.name.starts_with(begin),
+            None => taker.name == name,
+        };
+        return any || names.split(',').any(fits);
+    }
+    namespace.is_empty() || any || taker.imports.contains(&namespace)
 }
 
 /// A kernel asks only where both have a checksum.
@@ -82,6 +117,10 @@ mod tests {
     fn symbols(needs: &[(&str, Option<u32>)], offers: &[(&str, Option<u32>)]) -> Symbols {
         let map = |all: &[(&str, Option<u32>)]| all.iter().map(|(name, crc)| ((*name).to_owned(), *crc)).collect();
         Symbols { needs: map(needs), offers: map(offers), layout: None }
+    }
+
+    fn taker<'a>(licence: &'a str, imports: &'a [&'a str]) -> Taker<'a> {
+        Taker { name: "mine", licence, imports }
     }
 
     fn needs(symbol: &str, more: usize, module: Option<&str>) -> Result<(), Why> {
@@ -135,11 +174,16 @@ mod tests {
                 kernel: Some(&kernel),
                 stock: stock.iter().map(|name| (*name).to_owned()).collect(),
                 others: with_ours.then(|| ("exporter".to_owned(), Arc::clone(&ours))).into_iter().collect(),
+                any_namespace: false,
             };
-            assert_eq!(&judge(&symbols(wants, &[]), licence, &there), answer, "{wants:?} {stock:?} {licence}");
+            assert_eq!(
+                &judge(&symbols(wants, &[]), taker(licence, &[]), &there),
+                answer,
+                "{wants:?} {stock:?} {licence}"
+            );
         }
-        let there = There { kernel: Some(&kernel), stock: Vec::new(), others: BTreeMap::new() };
-        let layout = |crc| judge(&Symbols { layout: crc, ..Symbols::default() }, "GPL", &there);
+        let there = There { kernel: Some(&kernel), stock: Vec::new(), others: BTreeMap::new(), any_namespace: false };
+        let layout = |crc| judge(&Symbols { layout: crc, ..Symbols::default() }, taker("GPL", &[]), &there);
         assert_eq!((layout(None), layout(Some(0x44))), (Ok(()), Ok(())));
         assert_eq!(layout(Some(0x45)), other("module_layout", "the kernel"));
     }
@@ -148,8 +192,40 @@ mod tests {
     #[test]
     fn without_symvers_only_modules_are_compared() {
         let ours = Arc::new(symbols(&[], &[("ours", Some(0x55))]));
-        let there = There { kernel: None, stock: Vec::new(), others: BTreeMap::from([("exporter".to_owned(), ours)]) };
-        assert_eq!(judge(&symbols(&[("nowhere", None), ("ours", Some(0x55))], &[]), "", &there), Ok(()));
-        assert_eq!(judge(&symbols(&[("ours", Some(1))], &[]), "", &there), other("ours", "exporter"));
+        let others = BTreeMap::from([("exporter".to_owned(), ours)]);
+        let there = There { kernel: None, stock: Vec::new(), others, any_namespace: false };
+        let of = |needs: &[(&str, Option<u32>)]| judge(&symbols(needs, &[]), taker("", &[]), &there);
+        assert_eq!(of(&[("nowhere", None), ("ours", Some(0x55))]), Ok(()));
+        assert_eq!(of(&[("ours", Some(1))]), other("ours", "exporter"));
+    }
+
+    /// Symbols of a namespace are for those that import it, or that it names.
+    #[test]
+    fn namespaces() {
+        let text = "0x0\ta\tvmlinux\tEXPORT_SYMBOL_GPL\tCRYPTO\n0x0\tb\tvmlinux\tEXPORT_SYMBOL\tmodule:kvm,mi*\n";
+        let text = format!("{text}0x0\tc\tvmlinux\tEXPORT_SYMBOL\tmodule:kvm-*,x\n");
+        let kernel = Symvers::parse(&text).unwrap();
+        let mut there =
+            There { kernel: Some(&kernel), stock: Vec::new(), others: BTreeMap::new(), any_namespace: false };
+        let refused = |symbol: &str, namespace: &str| -> Result<(), Why> {
+            Err(Why::NotImported { symbol: symbol.into(), namespace: namespace.into() })
+        };
+        let cases: [(&str, &[&str], Result<(), Why>); 6] = [
+            ("a", &[], refused("a", "CRYPTO")),
+            ("a", &["CRYPTOX", "USB"], refused("a", "CRYPTO")),
+            ("a", &["USB", "CRYPTO"], Ok(())),
+            ("b", &[], Ok(())),
+            ("c", &[], refused("c", "module:kvm-*,x")),
+            ("c", &["module:kvm-*,x"], refused("c", "module:kvm-*,x")),
+        ];
+        for (symbol, imports, answer) in &cases {
+            assert_eq!(
+                &judge(&symbols(&[(symbol, None)], &[]), taker("GPL", imports), &there),
+                answer,
+                "{symbol} {imports:?}"
+            );
+        }
+        there.any_namespace = true;
+        assert_eq!(judge(&symbols(&[("a", None), ("c", None)], &[]), taker("GPL", &[]), &there), Ok(()));
     }
 }

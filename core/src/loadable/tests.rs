@@ -10,7 +10,14 @@ fn ask(path: &str, file: File, dep: Option<&str>, built_in: &str) -> Result<(), 
     let release = Release::new("6.1").unwrap();
     let index = dep.map(|dep| Index::parse(dep, built_in));
     let asked = ["/etc/depmod.d/a.conf: override m * extra".to_owned()];
-    judge(&Candidate { release: &release, path: Path::new(path), file, index: index.as_ref(), asked: &asked })
+    judge(&Candidate {
+        release: &release,
+        path: Path::new(path),
+        file,
+        index: index.as_ref(),
+        asked: &asked,
+        magic: Some(MAGIC),
+    })
 }
 
 fn another(path: &str) -> Result<(), Why> {
@@ -60,23 +67,38 @@ fn the_index_decides() {
 fn the_file_decides_before_the_index() {
     let module =
         |as_built, vermagic: &str, for_machine| File::Module { as_built, vermagic: vermagic.to_owned(), for_machine };
+    let other = |module: &[&str], kernel: &[&str]| -> Result<(), Why> {
+        let words = |all: &[&str]| all.iter().map(|word| (*word).to_owned()).collect();
+        Err(Why::OtherMagic { module: words(module), kernel: words(kernel) })
+    };
     let cases = [
         (File::Missing, Err(Why::Missing)),
         (File::Damaged("cut".into()), Err(Why::Damaged("cut".into()))),
         (module(Some(false), MAGIC, true), Err(Why::Changed)),
         (module(None, MAGIC, true), Ok(())),
         (module(Some(true), MAGIC, false), Err(Why::OtherMachine)),
-        (module(Some(true), "6.1", true), Ok(())),
+        (module(Some(true), "6.1", true), other(&[], &["SMP", "preempt", "mod_unload"])),
+        (module(Some(true), "6.1 SMP preempt mod_unload", true), Ok(())),
+        (module(Some(true), "6.1 SMP preempt_rt mod_unload ", true), other(&["preempt_rt"], &["preempt"])),
+        (module(Some(true), "6.1 preempt SMP mod_unload ", true), other(&[], &[])),
         (module(Some(true), "6.10 SMP mod_unload", true), Err(Why::OtherKernel("6.10".into()))),
         (module(Some(true), "6.1-rt SMP", true), Err(Why::OtherKernel("6.1-rt".into()))),
-        // With symbol versions the release does not count.
-        (module(Some(true), "6.0 SMP mod_unload modversions ", true), Ok(())),
+        // Those of a kernel without them are another kind of module.
+        (module(Some(true), "6.0 SMP preempt mod_unload modversions ", true), other(&["modversions"], &[])),
         // A kernel asks for a vermagic only where the module has one.
         (module(Some(true), "", true), Ok(())),
     ];
     for (file, answer) in cases {
         assert_eq!(ask("extra/m.ko", file.clone(), Some("extra/m.ko:\n"), ""), answer, "{file:?}");
     }
+    // With symbol versions the release does not count.
+    let release = Release::new("6.1").unwrap();
+    let index = Index::parse("extra/m.ko:\n", "");
+    let magic = Some("6.1 SMP preempt mod_unload modversions ");
+    let file = module(Some(true), "6.0 SMP preempt mod_unload modversions ", true);
+    let path = Path::new("extra/m.ko");
+    let facts = Candidate { release: &release, path, file, index: Some(&index), asked: &[], magic };
+    assert_eq!(judge(&facts), Ok(()));
     // Of two reasons the one that comes first for modprobe's user: without a file nothing else matters.
     assert_eq!(ask("build/m.ko", File::Missing, None, "m.ko"), Err(Why::Missing));
 }
@@ -112,6 +134,11 @@ fn each_reason_says_what_and_how() {
         (Why::Needs { symbol: "a".into(), more: 1, module: Some("b".into()) }, false),
         (Why::OtherSymbol { symbol: "a".into(), exporter: "b".into() }, true),
         (Why::NotForItsLicence { symbol: "a".into(), licence: "b".into() }, false),
+        (Why::OtherMagic { module: vec!["a".into()], kernel: vec!["b".into()] }, true),
+        (Why::Command("/etc/a.conf: install m /bin/false".into()), false),
+        (Why::Blacklisted("/etc/a.conf".into()), false),
+        (Why::NotImported { symbol: "a".into(), namespace: "b".into() }, false),
+        (Why::NotImported { symbol: "a".into(), namespace: "module:b".into() }, false),
         (Why::NeedsFile("extra/a.ko".into()), true),
         (Why::Because { path: "extra/a.ko".into(), why: Box::new(Why::Missing) }, false),
         (Why::OldIndex("modules.alias.bin"), true),
@@ -336,6 +363,48 @@ mod on_disk {
         fs_err::remove_dir_all(&headers).unwrap();
         put(&trees, &kernel, "giver", &module(&[("_printk", 7)], &[("given", Some(0x51))]));
         assert_eq!((of("giver"), of("taker")), (Ok(()), Ok(())));
+    }
+
+    /// What the administrator keeps from being loaded is said, and is no fault.
+    #[test]
+    fn modprobe_d_counts() {
+        let (_tmp, trees, kernel) = bed();
+        let conf = trees.outer("/etc/modprobe.d/a.conf");
+        fs_err::create_dir_all(conf.parent().unwrap()).unwrap();
+        for (text, answer) in [
+            ("options tiny a=1\ninstall other /bin/false\n", Ok(())),
+            ("install tiny /bin/false\n", Err(Why::Command("/etc/modprobe.d/a.conf: install tiny /bin/false".into()))),
+            ("install tiny /sbin/modprobe --ignore-install tiny\n", Ok(())),
+            ("blacklist tiny\n", Err(Why::Blacklisted("/etc/modprobe.d/a.conf".into()))),
+        ] {
+            fs_err::write(&conf, text).unwrap();
+            let found = ask(&trees, &kernel);
+            assert!(found.as_ref().err().is_none_or(Why::is_meant), "{text}");
+            assert_eq!(found, answer, "{text}");
+        }
+    }
+
+    /// The kernel's own modules tell what a vermagic has to say; of one that somebody else has put there nobody learns anything.
+    #[test]
+    fn the_kernels_own_modules_tell_its_vermagic() {
+        let (_tmp, trees, kernel) = bed();
+        let dir = trees.modules_dir(&kernel.release);
+        fs_err::create_dir_all(dir.join("kernel")).unwrap();
+        let tiny = crate::elf::Module::read(&dir.join("updates/dkms/tiny.ko")).unwrap();
+        let magic = tiny.field("vermagic").unwrap().to_owned();
+        let stock = |name: &str, magic: &str| {
+            let bytes = crate::elf::symbols::tests::module(&[], &[], &[&*format!("vermagic={magic}")]);
+            fs_err::write(dir.join("kernel").join(name), bytes).unwrap();
+        };
+        fs_err::write(dir.join("modules.dep"), "updates/dkms/tiny.ko:\nkernel/a.ko:\nkernel/b.ko:\n").unwrap();
+        assert_eq!(ask(&trees, &kernel), Ok(()), "files that are not there tell nothing");
+        stock("a.ko", &magic);
+        assert_eq!(ask(&trees, &kernel), Ok(()));
+        let other = format!("{magic} other");
+        stock("a.ko", &other);
+        assert_eq!(ask(&trees, &kernel), Err(Why::OtherMagic { module: vec![], kernel: vec!["other".into()] }));
+        stock("b.ko", &magic);
+        assert_eq!(ask(&trees, &kernel), Ok(()), "they do not agree");
     }
 
     /// kmod's modprobe reads the binary index alone, and loads by devices what the one of aliases names.
