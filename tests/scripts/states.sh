@@ -36,7 +36,7 @@ package() {
 	{
 		printf 'PACKAGE_NAME=%s\nPACKAGE_VERSION=%s\nAUTOINSTALL=yes\n' "$1" "$2"
 		# shellcheck disable=SC2016 # dkms expands them
-		printf 'MAKE[0]="make -C $kernel_source_dir M=$dkms_tree/%s/%s/build KBUILD_MODPOST_WARN=1 modules"\n' "$1" "$2"
+		printf 'MAKE[0]="make -C $kernel_source_dir M=$dkms_tree/%s/%s/build KBUILD_MODPOST_WARN=1 CONFIG_MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS=y modules"\n' "$1" "$2"
 		shift 3
 		for module; do
 			printf 'BUILT_MODULE_NAME[%s]=%s\n' $n "${module%@*}"
@@ -75,10 +75,8 @@ lay)
 	module "$s/crc16.c" GPL ours
 	# A symbol of the kernel itself that is for those alone that import its namespace.
 	read -r symbol namespace < <(awk -F'\t' '$3 == "vmlinux" && $5 != "" && $5 !~ /^module:/ { print $2, $5; exit }' "$tree/build/Module.symvers")
-	for m in imports imports_not; do
-		module "$s/$m.c" GPL ours "$symbol"
-		echo "MODULE_INFO(import_ns, \"$namespace\");" >>"$s/$m.c"
-	done
+	for m in imports imports_not; do module "$s/$m.c" GPL ours "$symbol"; done
+	echo "MODULE_INFO(import_ns, \"$namespace\");" >>"$s/imports.c"
 	for m in exporter exporter_gone exporter_torn; do module "$s/$m.c" GPL ours "+int value_of_$m"; done
 	module "$s/takes_exporter.c" GPL ours value_of_exporter
 	module "$s/takes_gone.c" GPL ours value_of_exporter_gone
@@ -132,9 +130,6 @@ lay)
 	opened other_options
 	sed -i 's/ mod_unload / mod_unlaod /' /tmp/other_options.ko
 	changed other_options
-	opened imports_not
-	sed -i 's/import_ns=/import_nz=/' /tmp/imports_not.ko
-	changed imports_not
 	mkdir -p /etc/modprobe.d
 	printf 'install stopped /bin/false\ninstall started /sbin/modprobe --ignore-install started\n' >/etc/modprobe.d/states.conf
 	opened other_machine
