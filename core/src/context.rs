@@ -119,17 +119,25 @@ impl Context {
         self.machine.grandparent.as_deref().filter(|_| self.options.rpm_safe_upgrade)
     }
 
-    /// Takes the tree lock: held around each change, never while a script runs.
+    /// Takes the tree lock: held around each change, never while a script runs. What others may have changed since this run held
+    /// it is forgotten.
     pub fn lock_tree(&self) -> Result<Lock, LockError> {
         let on_wait = |holder: &lock::Holder| log::info!("waiting for {holder}, which changes the DKMS tree");
-        lock::lock(&self.trees.lock(), Patience { limit: Some(TREE_PATIENCE), on_wait: &on_wait })
+        let patience = Patience { limit: Some(TREE_PATIENCE), on_wait: &on_wait };
+        let (lock, was_last) = lock::lock_marked(&self.trees.lock(), patience, self.trees.snapshot().mark())?;
+        if !was_last {
+            self.trees.snapshot().forget_all();
+        }
+        Ok(lock)
     }
 
     /// Takes the lock of a package's build directory, where builds can't have private ones.
     pub fn lock_build(&self, package: &Package, on_wait: &dyn Fn(&lock::Holder)) -> Result<Lock, LockError> {
         let on_wait = others(on_wait);
         let patience = Patience { limit: self.options.lock_patience, on_wait: &on_wait };
-        lock::lock(&self.trees.build_lock(package), patience)
+        let lock = lock::lock(&self.trees.build_lock(package), patience)?;
+        self.trees.changed(&self.trees.name_dir(&package.name));
+        Ok(lock)
     }
 
     /// Takes the lock of a package's build directory together with the other builds that see private ones there.
@@ -148,7 +156,9 @@ impl Context {
     ) -> Result<Lock, LockError> {
         let on_wait = others(on_wait);
         let patience = Patience { limit: self.options.lock_patience, on_wait: &on_wait };
-        lock::lock(&self.trees.pair_lock(package, kernel), patience)
+        let lock = lock::lock(&self.trees.pair_lock(package, kernel), patience)?;
+        self.trees.changed(&self.trees.name_dir(&package.name));
+        Ok(lock)
     }
 }
 

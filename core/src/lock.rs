@@ -121,6 +121,10 @@ fn who(holder: Option<&Holder>) -> String {
 #[derive(Debug)]
 pub struct Lock {
     file: File,
+    /// What was in the file.
+    before: Vec<u8>,
+    /// What is to be left in it.
+    mark: Option<String>,
 }
 
 /// The shortest and the longest pause between two tries. Polling, and not a blocking flock in a
@@ -140,6 +144,15 @@ pub fn started_within(pids: Vec<u32>) {
 /// says. The file and the directories above it are made; `.dkms` and below for root alone.
 pub fn lock(path: &Path, patience: Patience<'_>) -> Result<Lock, LockError> {
     take(path, patience, FlockOperation::NonBlockingLockExclusive)
+}
+
+/// The same. The words `mark`, which must name no process, are left in the file when the lock is released; says whether they were
+/// there: if so, nobody else has held it since.
+pub fn lock_marked(path: &Path, patience: Patience<'_>, mark: &str) -> Result<(Lock, bool), LockError> {
+    let mut lock = lock(path, patience)?;
+    let was_last = lock.before == mark.as_bytes();
+    lock.mark = Some(mark.to_owned());
+    Ok((lock, was_last))
 }
 
 /// Takes the lock at `path` together with others who share it; who wants it alone waits for all of them.
@@ -218,10 +231,13 @@ impl Lock {
             .collect::<Vec<_>>()
             .join(" ");
         let text: String = format!("{} {command}", std::process::id()).chars().take(500).collect();
+        let mut before = Vec::new();
+        file.read_to_end(&mut before)?;
         file.set_len(0)?;
+        file.rewind()?;
         // A full disk must not keep anybody from removing things: the words only inform.
         let _ = file.write_all(text.as_bytes());
-        Ok(Self { file })
+        Ok(Self { file, before, mark: None })
     }
 
     /// Makes a shared lock one's own, if nobody else shares it; says whether it is. If not, the lock may be
@@ -235,6 +251,9 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // Nobody may be told that we still hold it.
         let _ = self.file.set_len(0);
+        if let Some(mark) = &self.mark {
+            let _ = self.file.rewind().and_then(|()| self.file.write_all(mark.as_bytes()));
+        }
         // Explicitly: a child between fork and exec may still have the file open.
         let _ = flock(&self.file, FlockOperation::Unlock);
     }
@@ -306,6 +325,25 @@ mod tests {
         drop(first);
         assert_eq!(fs::read(&path).unwrap(), b"");
         lock(&path, QUIET).unwrap();
+    }
+
+    #[test]
+    fn a_mark_tells_whether_anybody_else_has_held_it() {
+        let (_tmp, path) = place();
+        let is_last = |mark| lock_marked(&path, QUIET, mark).unwrap().1;
+        assert_eq!(
+            [is_last("left by 1"), is_last("left by 1"), is_last("left by 2"), is_last("left by 1")],
+            [false, true, false, false]
+        );
+        assert_eq!(holder(open(&path).unwrap()), None);
+        let held = lock_marked(&path, QUIET, "left by 1").unwrap().0;
+        assert!(holder(open(&path).unwrap()).unwrap().is_this_process());
+        // Killed: nothing is left in its name.
+        flock(&held.file, FlockOperation::Unlock).unwrap();
+        std::mem::forget(held);
+        assert!(!is_last("left by 1"));
+        drop(lock(&path, QUIET).unwrap());
+        assert!(!is_last("left by 1"));
     }
 
     #[test]

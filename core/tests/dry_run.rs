@@ -198,7 +198,6 @@ fn main() -> ExitCode {
     eprintln!("{} cases, {} failed", cases.len(), failures.len());
     if wanted.is_none() {
         nothing_is_written(&base);
-        each_conf_is_evaluated_once(&base);
     }
     ExitCode::from(u8::from(!failures.is_empty()))
 }
@@ -230,32 +229,6 @@ fn nothing_is_written(base: &Bed) {
         let traces: Vec<_> = before.symmetric_difference(&after).collect();
         assert!(traces.is_empty(), "{}: {traces:?}\n{said:?}", verb.name);
     }
-}
-
-/// A dkms.conf is evaluated once for each kernel in a run, and not at all where nothing is to be done.
-fn each_conf_is_evaluated_once(base: &Bed) {
-    let bed = base.copy();
-    let packages: Vec<String> = ["one".to_owned()].into_iter().chain((1..8).map(|n| format!("p{n}"))).collect();
-    for name in &packages {
-        bed.source(
-            &format!("usr/src/{name}-1.0"),
-            name,
-            "1.0",
-            &format!("echo {name} >>{}\n", bed.path("count").display()),
-        );
-    }
-    let count = |line: &str| {
-        bed.write("count", "");
-        bed.ok(line);
-        fs_err::read_to_string(bed.path("count")).unwrap().lines().count()
-    };
-    assert_eq!(count("install one/1.0 -k {k1}"), 1, "a package that comes new");
-    assert_eq!(count("reconcile -k {k1}"), 0, "nothing to do");
-    for name in &packages[1..] {
-        bed.ok(&format!("add {name}/1.0"));
-    }
-    assert_eq!(count("autoinstall -k {k1}"), 7, "seven to do, one there");
-    assert_eq!(count("autoinstall -k {k2}"), 8, "eight to do");
 }
 
 /// Whether a dry run promises what the run then does.

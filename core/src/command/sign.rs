@@ -81,7 +81,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reach: Reach, reporter: &dyn Repor
 /// What is to be done with one pair, as far as its manifest tells; [`resign`] looks at the files.
 fn step(session: &Session<'_>, package: &Package, kernel: &Kernel) -> Result<Step, Error> {
     let manifest = crate::install::artefact::manifest(session.ctx, package, kernel)?;
-    let signer = manifest.and_then(|manifest| manifest.provenance.signer);
+    let signer = manifest.and_then(|manifest| manifest.provenance.signer.clone());
     let (action, reason) = match judge(signer.as_ref(), &will_load::of_kernel(&session.facts, kernel)?) {
         Verdict::Resign(why) => (Action::Sign, Reason::Stale(Stale::Signature(why))),
         Verdict::Fine => (Action::Keep, Reason::Requested),

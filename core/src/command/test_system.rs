@@ -50,6 +50,8 @@ impl System {
     pub(super) fn run(&self, words: &[&str]) -> (u8, Vec<String>) {
         let args = Args::parse(words.iter().map(std::ffi::OsString::from)).unwrap();
         let said = Buffer::default();
+        // As a run of its own.
+        self.ctx.trees.snapshot().forget_all();
         let code = super::run(&self.ctx, &args, &said);
         let lines = said.take().into_iter().filter_map(|event| match event {
             Event::Line(line) => Some(line),

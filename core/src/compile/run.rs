@@ -197,6 +197,8 @@ impl Run<'_> {
         let tokens = self.budget.acquire(1)?;
         let code = self.command(&format!("Running the {which} script"), &text, bash(&text), None);
         drop(tokens);
+        // Of a build that is root, it may have changed anything.
+        self.ctx.trees.snapshot().forget_all();
         let code = code?;
         if code != 0 {
             let file = found.dir.join(found.line.split_whitespace().next().unwrap_or_default().trim_start_matches('/'));

@@ -68,10 +68,18 @@ fn kernel_is_gone(
         return Ok(());
     }
     // Empty directories that the package manager could not remove, and depmod's files.
-    let left = installed::look(&ctx.trees, release.clone(), &|_, _| false);
-    if left.is_some_and(|left| left.is_orphan(&|_, _| false)) {
+    let dir = ctx.trees.modules_dir(release);
+    let is_orphan = || {
+        ctx.trees.changed(&dir);
+        let left = installed::look(&ctx.trees, release.clone(), &|_, _| false);
+        left.is_some_and(|left| left.is_orphan(&|_, _| false))
+    };
+    if is_orphan() {
         let _lock = ctx.lock_tree()?;
-        fs_err::remove_dir_all(ctx.trees.modules_dir(release))?;
+        if is_orphan() {
+            fs_err::remove_dir_all(&dir)?;
+            ctx.trees.changed(&dir);
+        }
     }
     // Where there is no /proc, somebody works on this root from outside.
     let at_home = !ctx.machine.in_chroot && ctx.trees.outer("/proc/self").exists();

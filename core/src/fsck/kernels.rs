@@ -195,7 +195,7 @@ impl Beside<'_> {
     fn not_listed(&self, found: &mut Findings<'_>) {
         for (entry, built) in active(self.walk, self.release) {
             let package = &entry.package;
-            let manifest = Manifest::load(&self.ctx.trees.manifest(package, &built.kernel)).ok().flatten();
+            let manifest = Manifest::of(&self.ctx.trees, package, &built.kernel).ok().flatten();
             let Some(manifest) = manifest else { continue };
             if self.manifest.find(package, &built.kernel.arch).is_some() {
                 continue;

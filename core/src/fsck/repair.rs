@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::{Finding, Repair, check};
 use crate::context::Context;
@@ -86,6 +87,7 @@ fn delete(ctx: &Context, finding: &Finding) -> Result<(), Error> {
         durable::prune(parent, &area.map_or(ctx.trees.dkms.outer.clone(), |area| own.join(area)))?;
         durable::sync(parent.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/")))?;
     }
+    ctx.trees.changed(&path);
     Ok(())
 }
 
@@ -100,7 +102,8 @@ fn link(ctx: &Context, package: Option<&Package>, source: &Path) -> Result<(), E
 /// Takes out of a kernel's manifest what is not there any more.
 fn forget(ctx: &Context, release: &Release) -> Result<(), Error> {
     let _lock = ctx.lock_tree()?;
-    let Some(mut beside) = KernelManifest::beside(&ctx.trees, release)? else { return Ok(()) };
+    let Some(beside) = KernelManifest::beside(&ctx.trees, release)? else { return Ok(()) };
+    let mut beside = Arc::unwrap_or_clone(beside);
     beside.drop_stale(&ctx.trees, release);
     let path = ctx.trees.kernel_manifest(release);
     let mut change = Change::new(&ctx.trees, format!("take out of the manifest of {release} what is not there"));

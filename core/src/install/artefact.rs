@@ -1,5 +1,7 @@
 //! What an artefact consists of: from its manifest, or, when the classic made it, from dkms.conf.
 
+use std::sync::Arc;
+
 use super::error::Error;
 use crate::compress::Compression;
 use crate::conf::Conf;
@@ -13,8 +15,8 @@ use crate::tree::manifest::{BuiltModule, Manifest, Provenance};
 use crate::tree::paths::relative;
 
 /// The artefact's manifest; `None` when the classic made it (or replaced one of ours).
-pub fn manifest(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<Option<Manifest>, Error> {
-    Ok(Manifest::load(&ctx.trees.manifest(package, kernel))?)
+pub fn manifest(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<Option<Arc<Manifest>>, Error> {
+    Ok(Manifest::of(&ctx.trees, package, kernel)?)
 }
 
 /// What dkms.conf says of an artefact that is made or installed by it.

@@ -94,7 +94,7 @@ pub fn is_another(file: &InstalledFile, path: &Path) -> bool {
 
 /// Whether a module of the artefact of `package` for `kernel` can't be one any more: it is gone, or torn, or emptied.
 pub fn artefact(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
-    let Ok(Some(manifest)) = Manifest::load(&ctx.trees.manifest(package, kernel)) else { return false };
+    let Ok(Some(manifest)) = Manifest::of(&ctx.trees, package, kernel) else { return false };
     let dir = ctx.trees.artefact_modules(package, kernel);
     manifest.modules.iter().any(|module| {
         let path = dir.join(&module.file);

@@ -18,6 +18,7 @@ mod uninstall;
 pub mod weak;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fs_err as fs;
 
@@ -83,7 +84,7 @@ pub fn install(
             return Err(Error::PreInstall);
         }
     }
-    let dropped = put(ctx, facts, package, manifest.as_ref(), &modules, evaluated, &forced, reporter)?;
+    let dropped = put(ctx, facts, package, manifest.as_deref(), &modules, evaluated, &forced, reporter)?;
     // Whatever becomes of the scripts.
     session.touched(&kernel.release);
     weak::removed(ctx, kernel, &dropped.files, dropped.wanted, reporter);
@@ -192,7 +193,8 @@ fn put(
     let built = ctx.trees.artefact_modules(package, kernel);
     let link = ctx.trees.active_link(&package.name, kernel);
     let _lock = ctx.lock_tree()?;
-    let mut beside = KernelManifest::beside(&ctx.trees, &kernel.release)?.unwrap_or_default();
+    let beside = KernelManifest::beside(&ctx.trees, &kernel.release)?;
+    let mut beside = beside.map(Arc::unwrap_or_clone).unwrap_or_default();
     beside.drop_stale(&ctx.trees, &kernel.release);
     let before = beside.find_name(&package.name, &kernel.arch).cloned();
     // In a tree that another program wrote, the same installation may be there under another label.

@@ -1,6 +1,7 @@
 //! Signing modules that are built, and perhaps installed, with the key of today.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fs_err as fs;
 
@@ -63,7 +64,16 @@ pub fn resign(
         let done = made.iter().filter(|made| matches!(made, Made::Signed(_))).count();
         if done > 0 {
             let whole = !made.contains(&Made::Refused);
-            put(ctx, package, kernel, manifest, &modules, &made, whole.then_some(&signer), reporter)?;
+            put(
+                ctx,
+                package,
+                kernel,
+                manifest.map(Arc::unwrap_or_clone),
+                &modules,
+                &made,
+                whole.then_some(&signer),
+                reporter,
+            )?;
         }
         Ok(if made.contains(&Made::Refused) {
             Resigned::Incomplete

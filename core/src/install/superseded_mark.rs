@@ -47,10 +47,10 @@ pub fn is_outdated(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
 pub fn is_of_other(ctx: &Context, package: &Package, kernel: &Kernel, source: &Path) -> bool {
     let trees = &ctx.trees;
     let Ok(source) = Digest::of_tree(source) else { return false };
-    let built = Manifest::load(&trees.manifest(package, kernel))
+    let built = Manifest::of(trees, package, kernel)
         .ok()
         .flatten()
-        .and_then(|manifest| manifest.provenance.source_digest);
+        .and_then(|manifest| manifest.provenance.source_digest.clone());
     let installed = KernelManifest::beside(trees, &kernel.release)
         .ok()
         .flatten()

@@ -1,6 +1,7 @@
 //! Taking a package's modules out of a kernel's tree: uninstall, unbuild, and forgetting the package.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::error::Error;
 use super::{artefact, image_list, is_built, is_installed, is_ours, modprobe_conf, originals, prebuilt, weak};
@@ -71,12 +72,13 @@ fn take_out(
     let known = beside.as_ref().and_then(|beside| beside.find(package, &kernel.arch)).cloned();
     let (entry, own_locations) = match known {
         Some(entry) => {
-            let own = artefact::manifest(ctx, package, kernel)?.map(|manifest| manifest.modules).unwrap_or_default();
-            (entry, own.into_iter().map(|module| (module.name, module.own_location)).collect())
+            let own = artefact::manifest(ctx, package, kernel)?;
+            let own = own.iter().flat_map(|manifest| &manifest.modules);
+            (entry, own.map(|module| (module.name.clone(), module.own_location.clone())).collect())
         }
         // What was built says as much as dkms.conf, which may be gone.
         None => match artefact::manifest(ctx, package, kernel)? {
-            Some(manifest) => as_built(ctx, manifest),
+            Some(manifest) => as_built(ctx, Arc::unwrap_or_clone(manifest)),
             None => as_classic(ctx, package, kernel, &evaluate()?)?,
         },
     };
@@ -112,21 +114,17 @@ fn take_out(
     change.remove_file(&ctx.trees.active_link(&package.name, kernel));
     modprobe_conf::stage_removal(ctx, &mut change, &package.name, kernel, reporter);
     let gone: Vec<String> = entry.files.iter().map(|file| file.name.clone()).collect();
-    let mut left = beside.clone().unwrap_or_default();
+    let is_there = beside.is_some();
+    let mut left = beside.map(Arc::unwrap_or_clone).unwrap_or_default();
+    // That of another version is that one's.
     if left.find(package, &kernel.arch).is_some() {
         left.drop(&package.name, &kernel.arch);
     }
     image_list::stage(ctx, &mut change, &kernel.release, &left, &gone, &[]);
-    if let Some(mut beside) = beside {
-        // That of another version is that one's.
-        if beside.find(package, &kernel.arch).is_some() {
-            beside.drop(&package.name, &kernel.arch);
-        }
-        if beside.installed.is_empty() {
-            change.remove_file(&path);
-        } else {
-            change.stage_bytes(beside.to_bytes().map_err(std::io::Error::other)?, 0o644, &path);
-        }
+    if is_there && left.installed.is_empty() {
+        change.remove_file(&path);
+    } else if is_there {
+        change.stage_bytes(left.to_bytes().map_err(std::io::Error::other)?, 0o644, &path);
     }
     foresight::commit(ctx, &kernel.release, change)?;
     drop(lock);
@@ -218,7 +216,8 @@ pub fn unbuild(
         }
         return Ok(changed);
     }
-    let files = artefact::manifest(ctx, package, kernel)?.map(|manifest| files_of(ctx, kernel, manifest.modules));
+    let files =
+        artefact::manifest(ctx, package, kernel)?.map(|manifest| files_of(ctx, kernel, manifest.modules.clone()));
     let _lock = ctx.lock_tree()?;
     let mut change = Change::new(&ctx.trees, format!("unbuild {package} for {kernel}"));
     originals::forget(ctx, &mut change, &package.name, kernel, &files.unwrap_or_default(), reporter);

@@ -49,6 +49,18 @@ fn place(trees: &Trees) -> Option<u64> {
     fs::metadata(trees.journals()).ok().map(|meta| meta.ino())
 }
 
+/// However far a change gets: what it touches is read again.
+struct Told<'a> {
+    journal: &'a Journal,
+    trees: &'a Trees,
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.journal.tell(self.trees);
+    }
+}
+
 impl Journal {
     pub fn path(&self, trees: &Trees) -> PathBuf {
         trees.journals().join(format!("{}.json", self.id))
@@ -141,6 +153,7 @@ impl Journal {
         again: bool,
         before_going: BeforeGoing<'_>,
     ) -> Result<(), JournalError> {
+        let _told = Told { journal: self, trees };
         for put in &self.puts {
             executor.checkpoint()?;
             match put.forward(executor) {
@@ -153,6 +166,7 @@ impl Journal {
         let going = self.going(trees)?;
         if !going.is_empty() {
             self.sync_dirs()?;
+            self.tell(trees);
         }
         for (release, modules) in going {
             executor.checkpoint()?;
@@ -186,6 +200,7 @@ impl Journal {
     /// After [`Journal::forward`]: seals, deletes what is left over, and the journal.
     /// What can't be deleted is left, with the journal, for the next run: the change is made.
     pub fn finish(&self, trees: &Trees, executor: &mut Executor, again: bool) -> Result<(), JournalError> {
+        let _told = Told { journal: self, trees };
         executor.stops_only();
         executor.checkpoint()?;
         if let Some(release) = &self.seal {
@@ -225,6 +240,7 @@ impl Journal {
 
     /// Undoes everything that has been done, deletes the temporaries and the journal.
     pub fn roll_back(&self, trees: &Trees, executor: &mut Executor) -> Result<(), JournalError> {
+        let _told = Told { journal: self, trees };
         for take in self.takes.iter().rev() {
             executor.checkpoint()?;
             match take.back() {
@@ -281,6 +297,11 @@ impl Journal {
     /// What it puts in place and takes away.
     pub fn touched(&self) -> impl Iterator<Item = &Path> {
         self.puts.iter().map(|put| put.to.as_path()).chain(self.takes.iter().map(|take| take.path.as_path()))
+    }
+
+    /// Has what was read of the paths that it changes forgotten.
+    pub fn tell(&self, trees: &Trees) {
+        self.touched().chain(self.prunes.iter().map(|(dir, _)| dir.as_path())).for_each(|path| trees.changed(path));
     }
 
     /// The kernels beside whose modules something changes.

@@ -6,6 +6,7 @@ use crate::kernel::{Error, version};
 use crate::names::Release;
 use crate::tree::Trees;
 use crate::tree::paths::is_note;
+use crate::tree::snapshot::KernelDir;
 
 /// What a directory of the install tree stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,31 +62,30 @@ pub fn scan(trees: &Trees, ours: &dyn Fn(&Release, &Path) -> bool) -> Result<Vec
     Ok(found)
 }
 
-/// What there is of one kernel; `None` if it has no directory.
+/// What there is of one kernel; `None` if it has no directory. The directory is looked at once in this run, unless it changes.
 pub fn look(trees: &Trees, release: Release, ours: &dyn Fn(&Release, &Path) -> bool) -> Option<Found> {
     let dir = trees.outer(trees.install.inside.join(&release));
-    if !dir.is_dir() {
-        return None;
-    }
-    let is_kernel = ["modules.order", "modules.builtin", "vmlinuz"].iter().any(|name| dir.join(name).exists())
-        || has_kernel_dir(&dir, &|path| ours(&release, path));
-    if is_kernel {
+    let there = trees.snapshot().kernel(&dir, || read(trees, &release, &dir))?;
+    if there.has_kernels_file || is_kernel_dir(&there, &|path| ours(&release, path)) {
         return Some(Found { release, presence: Presence::Installed, files: Vec::new() });
     }
+    let files = there.files.iter().filter(|path| !is_depmods(path)).cloned().collect();
+    let presence = if there.has_headers { Presence::HeadersOnly } else { Presence::Leftover };
+    Some(Found { release, presence, files })
+}
+
+fn read(trees: &Trees, release: &Release, dir: &Path) -> KernelDir {
+    if ["modules.order", "modules.builtin", "vmlinuz"].iter().any(|name| dir.join(name).exists()) {
+        return KernelDir { has_kernels_file: true, ..KernelDir::default() };
+    }
     let mut files = Vec::new();
-    walk(&dir, Path::new(""), &mut |path| {
-        if !is_depmods(path) {
-            files.push(path.to_owned());
-        }
-        true
-    });
+    walk(dir, Path::new(""), &mut |path| files.push(path.to_owned()));
     files.sort();
-    let headers = ["build", "source"].iter().any(|name| {
-        let inside = trees.install.inside.join(&release).join(name);
+    let has_headers = ["build", "source"].iter().any(|name| {
+        let inside = trees.install.inside.join(release).join(name);
         trees.outer(inside).join("include").is_dir()
     });
-    let presence = if headers { Presence::HeadersOnly } else { Presence::Leftover };
-    Some(Found { release, presence, files })
+    KernelDir { has_kernels_file: false, has_kernel_dir: dir.join("kernel").is_dir(), files, has_headers }
 }
 
 /// The newest installed kernel of a scan.
@@ -98,17 +98,9 @@ pub fn newest(found: &[Found]) -> Option<&Release> {
 }
 
 /// Whether `kernel/` is there and not merely full of our own modules.
-fn has_kernel_dir(dir: &Path, ours: &dyn Fn(&Path) -> bool) -> bool {
-    if !dir.join("kernel").is_dir() {
-        return false;
-    }
-    let (mut any, mut foreign) = (false, false);
-    walk(dir, Path::new("kernel"), &mut |path| {
-        any = true;
-        foreign = !ours(path);
-        !foreign
-    });
-    foreign || !any
+fn is_kernel_dir(there: &KernelDir, ours: &dyn Fn(&Path) -> bool) -> bool {
+    let mut files = there.files.iter().filter(|path| path.starts_with("kernel")).peekable();
+    there.has_kernel_dir && (files.peek().is_none() || files.any(|path| !ours(path)))
 }
 
 /// What depmod writes (depmod(8), modules.dep(5)), our manifest, and changes under way.
@@ -125,22 +117,18 @@ fn is_depmods(path: &Path) -> bool {
     })
 }
 
-/// Calls `see` with every file and link below `dir/below`, relative to `dir`, until it says no.
-fn walk(dir: &Path, below: &Path, see: &mut dyn FnMut(&Path) -> bool) -> bool {
-    let Ok(entries) = std::fs::read_dir(dir.join(below)) else {
-        return true;
-    };
-    for entry in entries.flatten() {
+/// Calls `see` with every file and link below `dir/below`, relative to `dir`.
+fn walk(dir: &Path, below: &Path, see: &mut dyn FnMut(&Path)) {
+    for entry in std::fs::read_dir(dir.join(below)).into_iter().flatten().flatten() {
         let path = below.join(entry.file_name());
         // Headers may stand right here (Arch); they count as one.
         let headers = path == Path::new("build") || path == Path::new("source");
-        let go_on =
-            if !headers && entry.file_type().is_ok_and(|t| t.is_dir()) { walk(dir, &path, see) } else { see(&path) };
-        if !go_on {
-            return false;
+        if !headers && entry.file_type().is_ok_and(|t| t.is_dir()) {
+            walk(dir, &path, see);
+        } else {
+            see(&path);
         }
     }
-    true
 }
 
 #[cfg(test)]

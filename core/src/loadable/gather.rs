@@ -45,7 +45,7 @@ pub struct Loadable<'a> {
 /// What is known of one kernel, each read when it is first asked for.
 #[derive(Debug, Default)]
 struct OfKernel {
-    beside: KernelManifest,
+    beside: Arc<KernelManifest>,
     index: OnceLock<Option<Index>>,
     aliases: OnceLock<Option<Trie>>,
     symvers: OnceLock<Option<Symvers>>,

@@ -285,7 +285,8 @@ mod on_disk {
     fn put(trees: &Trees, kernel: &Kernel, name: &str, bytes: &[u8]) {
         let dir = trees.modules_dir(&kernel.release);
         fs_err::write(dir.join(format!("updates/dkms/{name}.ko")), bytes).unwrap();
-        let mut manifest = KernelManifest::beside(trees, &kernel.release).unwrap().unwrap();
+        let manifest = KernelManifest::beside(trees, &kernel.release).unwrap().unwrap();
+        let mut manifest = std::sync::Arc::unwrap_or_clone(manifest);
         let text = format!(
             r#"{{"format":1,"installed":[{{"package":{{"name":"{name}","version":"1"}},"arch":"x86_64","installed_at":1,
             "files":[{{"path":"updates/dkms","name":"{name}","file":"{name}.ko","digest":"{}"}}]}}]}}"#,

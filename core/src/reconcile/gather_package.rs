@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::{How, dependants};
 use crate::conf::framework::BuildAs;
@@ -22,7 +23,7 @@ use crate::tree::walk::{Built, PackageEntry, Source};
 pub(super) struct Gatherer<'a> {
     pub(super) session: &'a Session<'a>,
     pub(super) facts: &'a KernelFacts,
-    pub(super) beside: KernelManifest,
+    pub(super) beside: Arc<KernelManifest>,
     pub(super) marked: BTreeSet<Package>,
     /// The kernels that use the build for another, by package.
     pub(super) shared: &'a BTreeMap<Package, BTreeSet<(Kernel, Release)>>,

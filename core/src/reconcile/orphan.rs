@@ -1,11 +1,13 @@
 //! What a removed kernel leaves behind: taken out by manifest, not by what dkms.conf says today.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::context::Context;
 use crate::error::Error;
 use crate::install::{self, weak};
 use crate::journal::{Change, JournalError};
+use crate::kernel::installed;
 use crate::lock;
 use crate::names::{Kernel, Package, Release};
 use crate::plan::Step;
@@ -79,9 +81,8 @@ pub(super) fn remove_all(
     if let Err(error) = forgotten(session, kernel, &failures, reporter) {
         reporter.report(Event::Error(error.lines()));
         let beside = KernelManifest::beside(&ctx.trees, &kernel.release)?.unwrap_or_default();
-        let left =
-            beside.installed.into_iter().find(|entry| !failures.iter().any(|(failed, _)| *failed == entry.package));
-        failures.extend(left.map(|entry| (entry.package, error)));
+        let left = beside.installed.iter().find(|entry| !failures.iter().any(|(failed, _)| *failed == entry.package));
+        failures.extend(left.map(|entry| (entry.package.clone(), error)));
     }
     Ok(failures)
 }
@@ -105,9 +106,10 @@ fn forgotten(
     let path = ctx.trees.kernel_manifest(&kernel.release);
     // Read under the lock: what another run has installed meanwhile, the tree knows, with the originals that it took the place of.
     let lock = ctx.lock_tree()?;
-    let Some(mut beside) = KernelManifest::beside(&ctx.trees, &kernel.release)? else {
+    let Some(beside) = KernelManifest::beside(&ctx.trees, &kernel.release)? else {
         return Ok(());
     };
+    let mut beside = Arc::unwrap_or_clone(beside);
     let walk = walk::walk(&ctx.trees, &Filter::kernel(kernel));
     let known = |package: &Package| {
         walk.packages.iter().any(|entry| entry.package == *package && entry.is_built_for(kernel))
@@ -150,7 +152,7 @@ fn forgotten(
 /// Removes what manifests beside the modules of a removed kernel list and the tree knows nothing of.
 pub(super) fn forget(session: &Session<'_>, release: &Release, reporter: &dyn Reporter) -> Result<(), Error> {
     let beside = KernelManifest::beside(&session.ctx.trees, release)?.unwrap_or_default();
-    let arches: BTreeSet<_> = beside.installed.into_iter().map(|entry| entry.arch).collect();
+    let arches: BTreeSet<_> = beside.installed.iter().map(|entry| entry.arch.clone()).collect();
     for arch in arches {
         forgotten(session, &Kernel { release: release.clone(), arch }, &[], reporter)?;
     }
@@ -161,11 +163,18 @@ pub(super) fn forget(session: &Session<'_>, release: &Release, reporter: &dyn Re
 pub(super) fn clear(ctx: &Context, release: &Release) -> Result<(), Error> {
     let dir = ctx.trees.modules_dir(release);
     let ours = |_: &Release, path: &std::path::Path| crate::tree::paths::is_note(path);
-    let found = crate::kernel::installed::look(&ctx.trees, release.clone(), &ours);
-    if !found.is_some_and(|found| found.is_orphan(&ours)) {
+    let is_orphan = || {
+        ctx.trees.changed(&dir);
+        installed::look(&ctx.trees, release.clone(), &ours).is_some_and(|found| found.is_orphan(&ours))
+    };
+    if !is_orphan() {
         return Ok(());
     }
     let _lock = ctx.lock_tree()?;
+    // It may have come back meanwhile.
+    if !is_orphan() {
+        return Ok(());
+    }
     let mut change = Change::new(&ctx.trees, format!("clear the directory of the removed kernel {release}"));
     change.remove_dir_all(&dir);
     change.commit()?;

@@ -249,6 +249,7 @@ fn drop_mark(ctx: &Context, package: &Package) -> Result<(), Error> {
     let dir = ctx.trees.superseded(package);
     durable::remove_any(&dir)?;
     durable::prune(&dir, &ctx.trees.own())?;
+    ctx.trees.changed(&dir);
     Ok(())
 }
 

@@ -44,7 +44,7 @@ fn is_there(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<bool, E
         return Ok(entry.files.iter().any(|file| std::fs::symlink_metadata(file.outer(&dir)).is_ok()));
     }
     let Some(manifest) = artefact::manifest(ctx, package, kernel)? else { return Ok(true) };
-    let files = install::files_of(ctx, kernel, manifest.modules);
+    let files = install::files_of(ctx, kernel, manifest.modules.clone());
     Ok(files.iter().any(|file| install::is_ours(file, &file.outer(&dir))))
 }
 

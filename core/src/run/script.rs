@@ -160,7 +160,10 @@ pub fn run(
     task.env.extend(extra.clone());
     task.env.insert("PWD".into(), called.into_os_string());
     task.output = if ctx.options.quiet { Output::Null } else { Output::Inherit };
-    match process::run(task) {
+    let end = process::run(task);
+    // It may have called this program, or have changed what it was not to.
+    ctx.trees.snapshot().forget_all();
+    match end {
         Ok(end) => Ok(end.code()),
         // As a shell has it: there was a script, and it did not succeed.
         Err(error @ process::ProcessError::Start { .. }) => {

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::digest::Digest;
 use crate::names::{Kernel, Package, Release};
@@ -51,7 +52,7 @@ pub fn unknown_to(trees: &Trees, filter: &Filter, walk: &Walk) -> Vec<Beside> {
             continue;
         }
         let Some(release) = entry.file_name().to_str().and_then(|name| Release::new(name).ok()) else { continue };
-        for entry in manifest(trees, &release).installed {
+        for entry in &manifest(trees, &release).installed {
             let kernel = Kernel { release: release.clone(), arch: entry.arch.clone() };
             let in_tree = || {
                 let of_package = walk.packages.iter().filter(|known| known.package == entry.package);
@@ -75,7 +76,8 @@ pub fn known(trees: &Trees, package: &Package, kernel: &Kernel) -> Option<Beside
     if trees.is_another {
         return None;
     }
-    let entry = manifest(trees, &kernel.release).find(package, &kernel.arch).cloned()?;
+    let manifest = manifest(trees, &kernel.release);
+    let entry = manifest.find(package, &kernel.arch)?;
     judged(trees, kernel.clone(), entry)
 }
 
@@ -86,7 +88,7 @@ pub fn successor(trees: &Trees, package: &Package, kernel: &Kernel) -> Option<Pa
     known(trees, &entry.package, kernel).filter(|known| known.files == Files::Whole).map(|known| known.package)
 }
 
-fn manifest(trees: &Trees, release: &Release) -> KernelManifest {
+fn manifest(trees: &Trees, release: &Release) -> Arc<KernelManifest> {
     KernelManifest::beside(trees, release)
         .unwrap_or_else(|error| {
             log::warn!("{error}");
@@ -95,7 +97,7 @@ fn manifest(trees: &Trees, release: &Release) -> KernelManifest {
         .unwrap_or_default()
 }
 
-fn judged(trees: &Trees, kernel: Kernel, entry: Installed) -> Option<Beside> {
+fn judged(trees: &Trees, kernel: Kernel, entry: &Installed) -> Option<Beside> {
     let dir = trees.modules_dir(&kernel.release);
     if !entry.files.iter().any(|file| fs::symlink_metadata(file.outer(&dir)).is_ok()) {
         return None;
@@ -108,7 +110,7 @@ fn judged(trees: &Trees, kernel: Kernel, entry: Installed) -> Option<Beside> {
     if elsewhere && files != Files::Whole {
         return None;
     }
-    Some(Beside { package: entry.package.clone(), kernel, entry, files })
+    Some(Beside { package: entry.package.clone(), kernel, entry: entry.clone(), files })
 }
 
 fn state(trees: &Trees, dir: &Path, file: &InstalledFile) -> Files {
@@ -158,6 +160,7 @@ mod tests {
     }
 
     fn found(trees: &Trees, filter: &Filter) -> Vec<String> {
+        trees.snapshot().forget_all();
         let walk = walk::walk(trees, filter);
         unknown_to(trees, filter, &walk)
             .into_iter()
@@ -198,7 +201,7 @@ mod tests {
         let dir = trees.modules_dir(&kernel.release);
         std::os::unix::fs::symlink("6.1", dir.with_file_name("alias")).unwrap();
         assert_eq!(found(&trees, &Filter::default()), ["m/1 6.1 (x) Whole"]);
-        let mut manifest = KernelManifest::beside(&trees, &kernel.release).unwrap().unwrap();
+        let mut manifest = Arc::unwrap_or_clone(KernelManifest::beside(&trees, &kernel.release).unwrap().unwrap());
         let copy = Kernel::new("6.1.bak", "x").unwrap();
         fs::rename(&dir, trees.modules_dir(&copy.release)).unwrap();
         // An older one does not say whose it is.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::durable;
 use crate::names::{Kernel, Package, Release};
@@ -30,7 +31,7 @@ pub enum Differences {
 #[derive(Debug)]
 pub struct Comparer<'a> {
     trees: &'a Trees,
-    kernels: HashMap<Release, KernelManifest>,
+    kernels: HashMap<Release, Arc<KernelManifest>>,
 }
 
 impl<'a> Comparer<'a> {
@@ -62,7 +63,7 @@ impl<'a> Comparer<'a> {
                 return Differences::None;
             }
         }
-        match Manifest::load(&trees.manifest(package, kernel)) {
+        match Manifest::of(trees, package, kernel) {
             Ok(Some(manifest)) => by_bytes(trees, &manifest, entry, built.installed),
             Ok(None) => Differences::NeedConf,
             Err(error) => {

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -262,12 +263,20 @@ macro_rules! format_methods {
 format_methods!(Manifest);
 format_methods!(KernelManifest);
 
+impl Manifest {
+    /// The manifest of an artefact, read once in this run; `None` if it is not there or not understood.
+    pub fn of(trees: &Trees, package: &Package, kernel: &Kernel) -> Result<Option<Arc<Self>>, FileError> {
+        let path = trees.manifest(package, kernel);
+        trees.snapshot().file(&path, || Self::load(&path))
+    }
+}
+
 impl KernelManifest {
-    /// Reads the manifest beside the modules of `release`; `None` if there is none, or if it was written for another kernel,
-    /// whose directory somebody has copied.
-    pub fn beside(trees: &Trees, release: &Release) -> Result<Option<Self>, FileError> {
+    /// The manifest beside the modules of `release`, read once in this run; `None` if there is none, or if it was written for
+    /// another kernel, whose directory somebody has copied.
+    pub fn beside(trees: &Trees, release: &Release) -> Result<Option<Arc<Self>>, FileError> {
         let path = trees.kernel_manifest(release);
-        let found = Self::load(&path)?;
+        let found = trees.snapshot().file(&path, || Self::load(&path))?;
         Ok(found.filter(|manifest| {
             let own = manifest.release.as_ref().is_none_or(|written| written == release);
             if !own {

@@ -3,12 +3,14 @@
 pub mod below;
 pub mod beside;
 pub mod compare;
+pub mod entry;
 pub mod fallback;
 pub mod glob;
 pub mod identity;
 pub mod manifest;
 pub mod paths;
 pub mod record;
+pub mod snapshot;
 pub mod walk;
 
 pub use paths::{Place, Trees};

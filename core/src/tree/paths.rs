@@ -1,10 +1,13 @@
 //! The names of every path in the DKMS tree and beside the modules. No other room spells one.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::durable::{self, FileError};
 use crate::names::{Kernel, Name, Package, Release};
 use crate::root::Root;
+
+use super::snapshot::Snapshot;
 
 /// A directory under both of its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +40,7 @@ pub struct Trees {
     pub install: Place,
     /// The DKMS tree is one that the command line names, beside the system's: what is installed is not its doing.
     pub is_another: bool,
+    snapshot: Arc<Snapshot>,
 }
 
 /// The file name of an artefact's manifest, in `<tree>/<m>/<v>/<K>/<A>/`.
@@ -58,7 +62,33 @@ impl Trees {
         let dkms = Place::new(&root, "/var/lib/dkms");
         let source = Place::new(&root, "/usr/src");
         let install = Place::new(&root, "/lib/modules");
-        Self { root, dkms, source, install, is_another: false }
+        Self { root, dkms, source, install, is_another: false, snapshot: Arc::default() }
+    }
+
+    /// What this run has read of them.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Something at, above or below `path`, a path of this process, has changed: what was read there is forgotten.
+    pub fn changed(&self, path: &Path) {
+        if let Ok(below) = path.strip_prefix(self.state("superseded")) {
+            // A source, to which the link of its package leads.
+            self.snapshot
+                .changed(&below.iter().next().map_or(self.dkms.outer.clone(), |name| self.dkms.outer.join(name)));
+        } else if path.starts_with(self.own()) {
+            // Nobody remembers those files.
+        } else if let Some(source) = path.strip_prefix(&self.source.outer).ok().and_then(|below| below.iter().next()) {
+            // `<name>-<version>`, and either may have a hyphen.
+            let source = source.to_string_lossy();
+            for (at, _) in source.match_indices('-') {
+                self.snapshot.changed(&self.dkms.outer.join(&source[..at]));
+            }
+        } else if path.starts_with(&self.dkms.outer) || path.starts_with(&self.install.outer) {
+            self.snapshot.changed(path);
+        } else {
+            self.snapshot.forget_all();
+        }
     }
 
     /// `<tree>/.dkms`: our own state, which the classic passes over.

@@ -1,4 +1,5 @@
-//! What is added, built and installed: one walk over the DKMS tree, without locks or processes.
+//! What is added, built and installed: a walk over the DKMS tree, without locks or processes. What this run has read of it
+//! already comes from its snapshot ([`super::snapshot`]).
 //!
 //! The predicates are docs/contract.md 1.3, but paths are compared after following links, so that a
 //! tree reached through a link works. Anything that can't be read is reported beside the rest.
@@ -9,8 +10,11 @@ use std::path::{Path, PathBuf};
 
 use crate::names::{Arch, Kernel, Name, NameError, Package, Release, Version};
 
+use super::entry::{NameEntry, Names, Within};
 use super::glob;
 use super::paths::Trees;
+
+pub use super::entry::{Built, PackageEntry, Source, Unreadable, Why};
 
 /// What the walk found.
 #[derive(Debug, Default)]
@@ -19,66 +23,6 @@ pub struct Walk {
     pub packages: Vec<PackageEntry>,
     /// What could not be looked at.
     pub unreadable: Vec<Unreadable>,
-}
-
-/// A version directory in the tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackageEntry {
-    /// The package.
-    pub package: Package,
-    /// What its `source` says.
-    pub source: Source,
-    /// What is built, by kernel release and architecture in byte order; only what the filter wants.
-    pub built: Vec<Built>,
-}
-
-impl PackageEntry {
-    /// Whether it is built for `kernel`.
-    pub fn is_built_for(&self, kernel: &Kernel) -> bool {
-        self.built.iter().any(|built| built.kernel == *kernel)
-    }
-}
-
-/// What the `source` of a version directory says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// A link to a directory: the package is added.
-    Added,
-    /// A dangling link, or no link though the source tree has the package: broken.
-    Broken,
-    /// Neither: not added (a binaries-only tarball, or the remains of something).
-    None,
-}
-
-/// An artefact in the tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Built {
-    /// The kernel it is for.
-    pub kernel: Kernel,
-    /// It is the active one: installed.
-    pub installed: bool,
-    /// Somebody else's modules are archived for this package and kernel.
-    pub original_modules: bool,
-}
-
-/// An entry of the tree that could not be looked at.
-#[derive(Debug)]
-pub struct Unreadable {
-    /// Its path.
-    pub path: PathBuf,
-    /// What is wrong with it.
-    pub why: Why,
-}
-
-/// Why an entry can't be looked at.
-#[derive(Debug, thiserror::Error)]
-pub enum Why {
-    /// The system refuses.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// Its name is of no use.
-    #[error(transparent)]
-    Name(#[from] NameError),
 }
 
 /// Which entries are wanted. Words are shell patterns; nothing given means everything.
@@ -109,6 +53,26 @@ impl Filter {
         wants(self.name.as_ref(), package.name.as_str()) && wants(self.version.as_ref(), package.version.as_str())
     }
 
+    /// Whether something that could not be looked at is among what is wanted.
+    fn wants_within(&self, within: &Within) -> bool {
+        within.version.as_ref().is_none_or(|version| wants(self.version.as_ref(), version))
+            && match (&within.release, &within.arch) {
+                (Some(release), Some(arch)) => self.wants_kernel(release, arch),
+                (Some(release), None) => self.wants_release(release),
+                _ => true,
+            }
+    }
+
+    /// What is wanted of `entry`.
+    fn of(&self, entry: &PackageEntry) -> PackageEntry {
+        let wanted = |built: &&Built| self.wants_kernel(built.kernel.release.as_str(), built.kernel.arch.as_str());
+        PackageEntry {
+            package: entry.package.clone(),
+            source: entry.source,
+            built: entry.built.iter().filter(wanted).cloned().collect(),
+        }
+    }
+
     fn wants_release(&self, release: &str) -> bool {
         self.kernels.is_empty() || self.kernels.iter().any(|(r, _)| glob::matches(r, release))
     }
@@ -134,30 +98,42 @@ const ORIGINALS: &str = "original_module";
 
 /// Walks the tree. A tree that is not there is empty.
 pub fn walk(trees: &Trees, filter: &Filter) -> Walk {
-    let mut walk = Walk::default();
-    for name in walk.directories(&trees.dkms.outer) {
-        if !wants(filter.name.as_ref(), &name) {
-            continue;
-        }
-        let dir = trees.dkms.outer.join(&name);
-        let Some(name) = walk.checked(&dir, Name::new(name)) else {
-            continue;
-        };
-        let versions = walk.directories(&dir);
-        let originals = versions.iter().any(|v| v == ORIGINALS);
-        for version in versions {
-            if version == ORIGINALS || !wants(filter.version.as_ref(), &version) {
-                continue;
-            }
-            let Some(version) = walk.checked(&dir.join(&version), Version::new(version)) else {
-                continue;
-            };
-            let package = Package { name: name.clone(), version };
-            let entry = walk.package(trees, filter, package, originals);
-            walk.packages.push(entry);
-        }
+    let snapshot = trees.snapshot();
+    let tree = &trees.dkms.outer;
+    let names = snapshot.names(tree, || {
+        let mut reader = Reader::default();
+        let names = reader.directories(tree);
+        Names { names, unreadable: reader.unreadable.into_iter().map(|within| within.what).collect() }
+    });
+    let mut walk = Walk { packages: Vec::new(), unreadable: names.unreadable.clone() };
+    for name in names.names.iter().filter(|name| wants(filter.name.as_ref(), name)) {
+        let found = snapshot.packages(&tree.join(name), || read(trees, name));
+        walk.unreadable.extend(
+            found.unreadable.iter().filter(|within| filter.wants_within(within)).map(|within| within.what.clone()),
+        );
+        let versions =
+            found.packages.iter().filter(|entry| wants(filter.version.as_ref(), entry.package.version.as_str()));
+        walk.packages.extend(versions.map(|entry| filter.of(entry)));
     }
     walk
+}
+
+/// Reads what the tree has of one name.
+fn read(trees: &Trees, name: &str) -> NameEntry {
+    let dir = trees.dkms.outer.join(name);
+    let mut reader = Reader::default();
+    let mut packages = Vec::new();
+    if let Some(name) = reader.checked(&dir, Name::new(name)) {
+        let versions = reader.directories(&dir);
+        let originals = versions.iter().any(|v| v == ORIGINALS);
+        for version in versions.into_iter().filter(|version| version != ORIGINALS) {
+            reader.version = Some(version.clone());
+            if let Some(version) = reader.checked(&dir.join(&version), Version::new(version)) {
+                packages.push(reader.package(trees, Package { name: name.clone(), version }, originals));
+            }
+        }
+    }
+    NameEntry { packages, unreadable: reader.unreadable }
 }
 
 /// Whether the active link of `package` on `kernel` leads to this package's artefact.
@@ -176,8 +152,18 @@ pub fn is_active(trees: &Trees, package: &Package, kernel: &Kernel) -> bool {
     }
 }
 
-impl Walk {
-    fn package(&mut self, trees: &Trees, filter: &Filter, package: Package, originals: bool) -> PackageEntry {
+/// Reads the directories of one name.
+#[derive(Default)]
+struct Reader {
+    unreadable: Vec<Within>,
+    /// Where it is now.
+    version: Option<String>,
+    release: Option<String>,
+    arch: Option<String>,
+}
+
+impl Reader {
+    fn package(&mut self, trees: &Trees, package: Package, originals: bool) -> PackageEntry {
         let dir = trees.package_dir(&package);
         let mut link = false;
         let mut releases = Vec::new();
@@ -189,35 +175,26 @@ impl Walk {
             };
             if text == "source" {
                 link = entry.file_type().is_ok_and(|t| t.is_symlink());
-            } else if !text.starts_with('.')
-                && !NOT_KERNELS.contains(&text)
-                && filter.wants_release(text)
-                && is_dir(&entry)
-            {
+            } else if !text.starts_with('.') && !NOT_KERNELS.contains(&text) && is_dir(&entry) {
                 releases.push(text.to_owned());
             }
         }
         releases.sort();
         let mut built = Vec::new();
         for release in releases {
-            self.kernels(trees, filter, &package, &release, originals, &mut built);
+            self.release = Some(release.clone());
+            self.kernels(trees, &package, &release, originals, &mut built);
+            (self.release, self.arch) = (None, None);
         }
         PackageEntry { source: self.source(trees, &package, link), package, built }
     }
 
-    fn kernels(
-        &mut self,
-        trees: &Trees,
-        filter: &Filter,
-        package: &Package,
-        release: &str,
-        originals: bool,
-        built: &mut Vec<Built>,
-    ) {
+    fn kernels(&mut self, trees: &Trees, package: &Package, release: &str, originals: bool, built: &mut Vec<Built>) {
         let dir = trees.package_dir(package).join(release);
         for arch in self.directories(&dir) {
+            self.arch = Some(arch.clone());
             let artefact = dir.join(&arch);
-            if !filter.wants_kernel(release, &arch) || !self.is_dir(&artefact.join("module")) {
+            if !self.is_dir(&artefact.join("module")) {
                 continue;
             }
             let kernel = Release::new(release).and_then(|release| Ok(Kernel { release, arch: Arch::new(arch)? }));
@@ -289,7 +266,12 @@ impl Walk {
     }
 
     fn cannot(&mut self, path: &Path, why: impl Into<Why>) {
-        self.unreadable.push(Unreadable { path: path.to_owned(), why: why.into() });
+        self.unreadable.push(Within {
+            version: self.version.clone(),
+            release: self.release.clone(),
+            arch: self.arch.clone(),
+            what: Unreadable { path: path.to_owned(), why: why.into() },
+        });
     }
 }
 

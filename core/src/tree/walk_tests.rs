@@ -31,6 +31,7 @@ impl Bed {
 
     /// Each entry as a line of words.
     fn lines(&self, filter: &Filter) -> Vec<String> {
+        self.trees.snapshot().forget_all();
         let mut lines = Vec::new();
         for entry in walk(&self.trees, filter).packages {
             lines.push(format!("{} {:?}", entry.package, entry.source));

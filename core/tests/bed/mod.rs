@@ -10,9 +10,11 @@ use std::path::PathBuf;
 use dkms_core::cli::args::Args;
 use dkms_core::cli::surroundings;
 use dkms_core::command;
+use dkms_core::context::Context;
 use dkms_core::report::{Buffer, Event};
 use dkms_core::root::Root;
 use dkms_core::tree::Trees;
+use dkms_core::tree::snapshot::Counts;
 
 /// The kernels, {k1} and {k2} below: the names are as long as that of the kernel that the module was built for.
 pub const KERNELS: [&str; 2] = ["6.12.117+deb13-amd61", "6.12.117+deb13-amd62"];
@@ -120,21 +122,34 @@ impl Bed {
 
     /// Runs a command line on this root; gives its exit code and all that it said.
     pub fn run(&self, line: &str) -> (u8, Vec<String>) {
-        let root = self.dir.path().display().to_string();
-        let line = with_kernels(line).replace("{root}", &root);
-        let line = format!("{line} -a x86_64 --root {root} -j 1");
-        // The verbs that look at every kernel take no architecture.
-        let line = if line.contains(" -k ") { line } else { line.replace(" -a x86_64", "") };
+        let (code, said, _) = self.counted(line);
+        (code, said)
+    }
+
+    /// The same, and what it read of the tree.
+    pub fn counted(&self, line: &str) -> (u8, Vec<String>, Counts) {
+        let (args, ctx) = self.parse(line);
         let reporter = Buffer::default();
-        let args = Args::parse(line.split(' ').map(OsString::from)).unwrap();
-        let ctx = surroundings::context(&args).unwrap();
         let code = command::run(&ctx, &args, &reporter);
         let said = reporter.take().into_iter().flat_map(|event| match event {
             Event::Line(text) | Event::Note(text) => vec![text],
             Event::Error(lines) | Event::Warning(lines) => lines,
             _ => Vec::new(),
         });
-        (code, said.collect())
+        (code, said.collect(), ctx.trees.snapshot().counts())
+    }
+
+    /// The run of a command line that has not begun.
+    pub fn parse(&self, line: &str) -> (Args, Context) {
+        let root = self.dir.path().display().to_string();
+        let line = with_kernels(line).replace("{root}", &root);
+        let jobs = if line.starts_with("doctor") || line.starts_with("why") { "" } else { " -j 1" };
+        let line = format!("{line} -a x86_64 --root {root}{jobs}");
+        // The verbs that look at every kernel take no architecture.
+        let line = if line.contains(" -k ") { line } else { line.replace(" -a x86_64", "") };
+        let args = Args::parse(line.split(' ').map(OsString::from)).unwrap();
+        let ctx = surroundings::context(&args).unwrap();
+        (args, ctx)
     }
 
     pub fn ok(&self, line: &str) {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use crate::context::Context;
 use crate::durable;
@@ -81,7 +82,7 @@ fn split(install: &Path, target: &Path) -> Option<(Release, PathBuf)> {
 /// The manifests beside the kernels' modules, each read once.
 struct Manifests<'a> {
     trees: &'a Trees,
-    known: HashMap<Release, KernelManifest>,
+    known: HashMap<Release, Arc<KernelManifest>>,
 }
 
 impl<'a> Manifests<'a> {
@@ -212,6 +213,7 @@ fn take_away(ctx: &Context, links: &[(WeakLink, String)], reporter: &dyn Reporte
                 if let Err(error) = durable::prune(parent, &dir) {
                     log::info!("{error}");
                 }
+                ctx.trees.changed(&link.link);
                 changed.insert(link.kernel.clone());
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -84,7 +84,10 @@ fn tell(ctx: &Context, kernel: &Kernel, files: &[PathBuf], what: What, reporter:
     let mut task = ctx.world.task(&call.argv, Path::new("/"));
     task.env.extend(call.environment.iter().map(|(key, value)| (key.into(), value.into())));
     task.input = Some(list(kernel, files).into_bytes());
-    match process::run(task) {
+    let end = process::run(task);
+    // It makes and deletes links beside other kernels' modules.
+    ctx.trees.changed(&ctx.trees.install.outer);
+    match end {
         Ok(end) if end.status.success() => {}
         Ok(end) => reporter.warning(&[&format!(
             "{} failed for kernel {kernel} (status {}): {}",

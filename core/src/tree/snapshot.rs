@@ -1,0 +1,213 @@
+//! What this run has read of the DKMS tree, of manifests and of kernels' directories: each is read once, and again after
+//! something has changed it.
+//!
+//! This run's own changes say what they touch ([`Snapshot::changed`]): every journalled one by itself, the few others where they
+//! are made. A script that runs as root may change anything ([`Snapshot::forget_all`]). Against what **other processes** change:
+//!
+//! - Versions and artefacts of a name: whoever decides something about a package holds its lock, or the tree lock. Taking the lock of
+//!   a package forgets its name. Taking the tree lock forgets everything, unless this run was the last one to hold it: each
+//!   change of the tree is made under that lock, but for two that the lock of their package covers (an artefact on probation
+//!   that goes back, and build directories). What is decided without a lock (which packages there are to plan for) may be as old as the beginning of the
+//!   run, as it would be if the run had been slower; each step looks again when it has the lock (`Step::again`).
+//! - Manifests: a stat(2) tells whether the file is still the one that was read, so they are never old. That a file is absent is not
+//!   remembered.
+//! - Kernels: the same stat of the kernel's directory, whose entries (`modules.order`, `kernel`) tell what it is. What lies deeper
+//!   counts for what a removed kernel has left only; before that is deleted, it is looked at anew.
+//!
+//! No other thread sees what a change has made untrue: the lock of the memory is held while something is read, and a change
+//! reports itself when it is made.
+
+use std::any::Any;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::durable;
+
+use super::entry::{NameEntry, Names};
+use super::identity::Identity;
+
+/// What this run has read; shared by all copies of its [`super::Trees`].
+#[derive(Debug)]
+pub struct Snapshot {
+    mark: String,
+    names: Mutex<Memory<Arc<Names>>>,
+    packages: Mutex<Memory<Arc<NameEntry>>>,
+    kernels: Mutex<Memory<(Identity, Arc<KernelDir>)>>,
+    files: Mutex<Memory<(Identity, Arc<dyn Any + Send + Sync>)>>,
+}
+
+/// What is in `<install tree>/<K>`, as far as it tells what that is.
+#[derive(Debug, Clone, Default)]
+pub struct KernelDir {
+    /// A kernel's own file is there: `modules.order`, `modules.builtin` or `vmlinuz`.
+    pub has_kernels_file: bool,
+    /// `kernel/` is there. Looked for without such a file only.
+    pub has_kernel_dir: bool,
+    /// Every file, relative to it. Looked for without such a file only.
+    pub files: Vec<PathBuf>,
+    /// It holds or names headers. Looked for without such a file only.
+    pub has_headers: bool,
+}
+
+/// How often something was read: for the first time in this run, and after it was forgotten or had changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    /// For the first time: how many there are.
+    pub first: usize,
+    /// Again.
+    pub again: usize,
+}
+
+/// What was read in this run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Packages' names in the tree, with all their versions and artefacts.
+    pub names: Count,
+    /// Kernels' directories.
+    pub kernels: Count,
+    /// Manifests, of artefacts and beside kernels' modules.
+    pub manifests: Count,
+}
+
+/// What was read at which path.
+#[derive(Debug)]
+struct Memory<T> {
+    known: HashMap<PathBuf, T>,
+    ever: HashSet<PathBuf>,
+    count: Count,
+}
+
+impl<T> Default for Memory<T> {
+    fn default() -> Self {
+        Self { known: HashMap::new(), ever: HashSet::new(), count: Count::default() }
+    }
+}
+
+impl<T: Clone> Memory<T> {
+    fn get(&mut self, path: &Path, read: impl FnOnce() -> T) -> T {
+        if let Some(known) = self.known.get(path) {
+            return known.clone();
+        }
+        let value = read();
+        self.put(path, value.clone());
+        value
+    }
+
+    fn put(&mut self, path: &Path, value: T) {
+        if self.ever.insert(path.to_owned()) {
+            self.count.first += 1;
+        } else {
+            self.count.again += 1;
+        }
+        self.known.insert(path.to_owned(), value);
+    }
+
+    fn changed(&mut self, path: &Path) {
+        self.known.retain(|known, _| !path.starts_with(known) && !known.starts_with(path));
+    }
+}
+
+fn locked<T>(memory: &Mutex<T>) -> MutexGuard<'_, T> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self {
+            mark: format!("left by {}", durable::unique()),
+            names: Mutex::default(),
+            packages: Mutex::default(),
+            kernels: Mutex::default(),
+            files: Mutex::default(),
+        }
+    }
+}
+
+/// What was read makes no other trees.
+impl PartialEq for Snapshot {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Snapshot {}
+
+impl Snapshot {
+    /// What this run leaves in the file of the tree lock: who finds it there again was the last to hold the lock. No holder's words.
+    pub fn mark(&self) -> &str {
+        &self.mark
+    }
+
+    /// The names in the tree at `dir`, which `read` reads.
+    pub fn names(&self, dir: &Path, read: impl FnOnce() -> Names) -> Arc<Names> {
+        locked(&self.names).get(dir, || Arc::new(read()))
+    }
+
+    /// What the tree has of the name whose directory is `dir`, which `read` reads.
+    pub fn packages(&self, dir: &Path, read: impl FnOnce() -> NameEntry) -> Arc<NameEntry> {
+        locked(&self.packages).get(dir, || Arc::new(read()))
+    }
+
+    /// What is in the kernel's directory `dir`, which `read` reads; `None` if it is no directory.
+    pub fn kernel(&self, dir: &Path, read: impl FnOnce() -> KernelDir) -> Option<Arc<KernelDir>> {
+        let mut memory = locked(&self.kernels);
+        // Before it is read: what changes meanwhile shows the next time.
+        let identity = std::fs::metadata(dir).ok().filter(std::fs::Metadata::is_dir).map(|meta| Identity::of(&meta))?;
+        if let Some((_, known)) = memory.known.get(dir).filter(|(before, _)| *before == identity) {
+            return Some(Arc::clone(known));
+        }
+        let found = Arc::new(read());
+        memory.put(dir, (identity, Arc::clone(&found)));
+        Some(found)
+    }
+
+    /// What `read` makes of the file at `path`, or has made of it, if it is still the same file.
+    pub fn file<T: Any + Send + Sync, E>(
+        &self,
+        path: &Path,
+        read: impl FnOnce() -> Result<Option<T>, E>,
+    ) -> Result<Option<Arc<T>>, E> {
+        let identity = match std::fs::metadata(path) {
+            Ok(meta) if meta.is_file() => Identity::of(&meta),
+            Err(error) if durable::missing(&error) => return Ok(None),
+            // The error is found out, and said, by whoever reads.
+            _ => return Ok(read()?.map(Arc::new)),
+        };
+        let mut memory = locked(&self.files);
+        if let Some((_, known)) = memory.known.get(path).filter(|(before, _)| *before == identity) {
+            if let Ok(known) = Arc::clone(known).downcast::<Option<Arc<T>>>() {
+                return Ok(known.as_ref().clone());
+            }
+        }
+        let found = read()?.map(Arc::new);
+        memory.put(path, (identity, Arc::new(found.clone())));
+        Ok(found)
+    }
+
+    /// Something at, above or below `path` has changed.
+    pub fn changed(&self, path: &Path) {
+        locked(&self.names).changed(path);
+        locked(&self.packages).changed(path);
+        locked(&self.kernels).changed(path);
+        locked(&self.files).changed(path);
+    }
+
+    /// Anything may have changed.
+    pub fn forget_all(&self) {
+        self.changed(Path::new("/"));
+    }
+
+    /// What was read so far.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            names: locked(&self.packages).count,
+            kernels: locked(&self.kernels).count,
+            manifests: locked(&self.files).count,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "snapshot_tests.rs"]
+mod tests;

@@ -1,0 +1,104 @@
+//! What a run has read it does not read again: how often each verb reads the tree, kernels' directories, manifests and
+//! dkms.conf files. `again` counts what a change of the run's own, or a lock that it took, made it read once more.
+
+// A program of its own (`harness = false`), since builds start it again to enter their namespaces.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::disallowed_methods)]
+
+use std::any::Any;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use dkms_core::context::Context;
+use dkms_core::names::{Kernel, Package};
+use dkms_core::sandbox::confine;
+use dkms_core::tree::snapshot::{Count, Counts};
+use dkms_core::tree::walk::{Filter, walk};
+
+mod bed;
+
+use bed::{Bed, KERNELS};
+
+fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(code) = confine::stage(&words) {
+        return code;
+    }
+    let bed = Bed::new();
+    let names = ["one", "a", "b", "c", "d", "e", "f", "g", "h"];
+    for name in names {
+        let note = bed.path("evaluated");
+        bed.source(&format!("usr/src/{name}-1.0"), name, "1.0", &format!("echo {name} >>{}\n", note.display()));
+    }
+    // How often it reads: names of the tree, kernels' directories, manifests, dkms.conf files.
+    let cases = [
+        // The manifest of what was built, and that beside the kernel's modules.
+        ("install one/1.0 -k {k1}", [(1, 0), (0, 0), (2, 0)], 1),
+        // What its change has made old is read again when the package's own lock is there.
+        ("install one/1.0 -k {k2}", [(1, 1), (0, 0), (3, 0)], 1),
+        ("reconcile", [(1, 0), (2, 0), (2, 0)], 0),
+        ("status", [(1, 0), (0, 0), (2, 0)], 0),
+        ("doctor", [(1, 0), (2, 0), (2, 0)], 0),
+        ("why one/1.0 -k {k1}", [(1, 0), (2, 0), (2, 0)], 1),
+        // Eight changes of what is beside the kernel's modules, each of which looks at it.
+        ("autoinstall -k {k1}", [(9, 8), (2, 1), (10, 8)], 8),
+        ("reconcile", [(9, 8), (2, 1), (10, 8)], 8),
+        ("reconcile", [(9, 0), (2, 0), (2, 0)], 0),
+    ];
+    let mut failures = 0;
+    for (line, [found, kernels, manifests], confs) in cases {
+        if line.starts_with("autoinstall") {
+            // Eight that are new.
+            names[1..].iter().for_each(|name| bed.ok(&format!("add {name}/1.0")));
+        }
+        bed.write("evaluated", "");
+        let (code, said, counts) = bed.counted(line);
+        let evaluated = fs_err::read_to_string(bed.path("evaluated")).unwrap().lines().count();
+        let count = |(first, again)| Count { first, again };
+        let expected = Counts { names: count(found), kernels: count(kernels), manifests: count(manifests) };
+        if code != 0 || counts != expected || evaluated != confs {
+            failures += 1;
+            eprintln!("{line}: {code}, {counts:?}, {evaluated}\ninstead of {expected:?}, {confs}\n{said:?}\n");
+        }
+    }
+    assert_eq!(failures, 0);
+    what_another_run_changes_shows_under_a_lock();
+    ExitCode::SUCCESS
+}
+
+/// Whoever has a lock decides by what is there, not by what was there when the run began.
+fn what_another_run_changes_shows_under_a_lock() {
+    let bed = Bed::new();
+    bed.ok("install one/1.0 -k {k1}");
+    let [one, follower] = ["one", "follower"].map(|name| Package::new(name, "1.0").unwrap());
+    let kernel = Kernel::new(KERNELS[0], "x86_64").unwrap();
+    let built = |ctx: &Context, package: &Package| {
+        walk(&ctx.trees, &Filter::package(package)).packages.iter().any(|entry| entry.is_built_for(&kernel))
+    };
+    type Take = fn(&Context, &Package, &Kernel) -> Box<dyn Any>;
+    let locks: [(Take, bool); 3] = [
+        (|ctx, _, _| Box::new(ctx.lock_tree().unwrap()), true),
+        (|ctx, package, kernel| Box::new(ctx.lock_pair(package, kernel, &|_| {}).unwrap()), false),
+        (|ctx, package, _| Box::new(ctx.lock_build(package, &|_| {}).unwrap()), false),
+    ];
+    for (take, shows_all) in locks {
+        let (_, ctx) = bed.parse("status");
+        drop(ctx.lock_tree().unwrap());
+        assert!(built(&ctx, &one) && !built(&ctx, &follower));
+        bed.ok("unbuild one/1.0 -k {k1}");
+        bed.ok("build follower/1.0 -k {k1} --force");
+        assert!(built(&ctx, &one), "without a lock it is as old as the run");
+        let lock = take(&ctx, &one, &kernel);
+        assert!(!built(&ctx, &one));
+        assert_eq!(built(&ctx, &follower), shows_all);
+        drop(lock);
+        if shows_all {
+            // Nobody else has had it since.
+            let before = ctx.trees.snapshot().counts();
+            let _lock = ctx.lock_tree().unwrap();
+            assert!(built(&ctx, &follower));
+            assert_eq!(ctx.trees.snapshot().counts(), before);
+        }
+        bed.ok("install one/1.0 -k {k1}");
+        bed.ok("unbuild follower/1.0 -k {k1}");
+    }
+}
