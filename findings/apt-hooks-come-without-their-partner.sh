@@ -7,7 +7,7 @@
 # Post-Invoke to undo, and a hook has to ask dpkg what a removal takes.
 . "$(dirname "$0")/lib.sh"
 root trixie apt=3.0.4
-cat >"$T/root/trial" <<'CODE'
+run_inside <<'CODE'
 mkdir -p /tmp/p/DEBIAN /tmp/p/etc
 echo x >/tmp/p/etc/pkg.conf
 echo /etc/pkg.conf >/tmp/p/DEBIAN/conffiles
@@ -46,8 +46,6 @@ run none purge pkg
 run none install /tmp/pkg.deb
 run none purge pkg
 CODE
-said=$(inside '. /trial')
-line() { sed -n "$1p" <<<"$said"; }
 come='pkg - - none < 1 all none /tmp/pkg.deb pkg - - none < 1 all none **CONFIGURE**'
 go='pkg 1 all none > - - none **REMOVE**'
 same 'Pre-Install-Pkgs says no' "100: before pkgs $come = nothing" "$(line 1)"

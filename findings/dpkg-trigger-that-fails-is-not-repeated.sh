@@ -6,7 +6,7 @@
 # unpacked beside it. So: the configure branch has to do the trigger's work, for everything that is on the disk.
 . "$(dirname "$0")/lib.sh"
 root trixie dpkg=1.22.22
-cat >"$T/root/trial" <<'CODE'
+run_inside <<'CODE'
 # package NAME VERSION
 package() {
 	mkdir -p "/tmp/$1/DEBIAN" "/tmp/$1/usr/lib/watched"
@@ -39,8 +39,6 @@ after 'two, mended' dpkg -i /tmp/two-1.deb
 after 'configure -a' dpkg --configure -a
 after 'three, with an upgrade' dpkg -i /tmp/watcher-2.deb /tmp/three-1.deb
 CODE
-said=$(inside '. /trial')
-line() { sed -n "$1p" <<<"$said"; }
 same 'a failure' 'one, while it fails: 1, triggered half-configured ' "$(line 1)"
 same 'afterwards' 'two, mended: 0, half-configured ' "$(line 2)"
 same 'the repair' 'configure -a: 0, configure installed ' "$(line 3)"

@@ -7,7 +7,7 @@
 # both spellings, and has to look at the directory itself: the trigger is a hint.
 . "$(dirname "$0")/lib.sh"
 root trixie dpkg=1.22.22
-cat >"$T/root/trial" <<'CODE'
+run_inside <<'CODE'
 # package NAME FILE: makes NAME.deb
 package() {
 	mkdir -p "/tmp/$1/DEBIAN" "/tmp/$1/$(dirname "$2")"
@@ -44,8 +44,6 @@ after 'diverted into it' dpkg -i /tmp/in.deb
 after 'moved by dpkg-divert' dpkg-divert --package trial --divert /usr/share/kept/plain --rename --add /usr/lib/watched/plain
 after 'the other spelling' dpkg -i /tmp/old.deb
 CODE
-said=$(inside '. /trial')
-line() { sed -n "$1p" <<<"$said"; }
 same 'to compare with' 'a package: plain triggered 1' "$(line 1)"
 same 'nothing changed' 'diverted away: plain triggered 1' "$(line 2)"
 same 'a file came' 'diverted into it: in plain triggered 0' "$(line 3)"

@@ -39,20 +39,50 @@ in_suite() {
 }
 
 # root SUITE PACKAGE=VERSION…: a small Debian below $T/root with these packages installed, for programs that work on a whole
-# root. Asks for root's rights and mmdebstrap.
+# root. Asks for root's rights and mmdebstrap. FINDINGS_CACHE names a directory that keeps such roots for the next run.
 root() {
-	local suite=$1 packages
+	local suite=$1 packages cache
 	shift
 	packages=$(printf '%s,' "$@")
-	mmdebstrap --quiet --mode=root --variant=essential --include="${packages%,}" "$suite" "$T/root" "$(mirror)" 2>"$T/mmdebstrap" || {
-		cat "$T/mmdebstrap" >&2
-		exit 1
+	mkdir -p "$T/root" "${FINDINGS_CACHE:=$T/roots}"
+	cache=$FINDINGS_CACHE/$(echo "$suite,$packages" | sha256sum | cut -c 1-16).tar
+	[ -e "$cache" ] || {
+		mmdebstrap --quiet --mode=root --variant=essential --include="${packages%,}" "$suite" "$T/new.tar" "$(mirror)" 2>"$T/mmdebstrap" || {
+			cat "$T/mmdebstrap" >&2
+			exit 1
+		}
+		mv "$T/new.tar" "$cache"
 	}
+	tar -C "$T/root" --numeric-owner -xpf "$cache"
 }
 
-# inside CODE: runs this shell code in that root, with processes, mounts and a (silent) network of its own.
-inside() {
-	unshare --net -- bash "$(dirname "${BASH_SOURCE[0]}")/../tests/scripts/in-bed.sh" "$T/root" bash -euo pipefail -c "$1"
+# run_inside: runs the shell code of standard input in that root, with processes, mounts and a (silent) network of its own.
+# `line N` gives a line of what it said.
+run_inside() {
+	cat >"$T/root/trial"
+	said=$(unshare --net -- bash "$(dirname "${BASH_SOURCE[0]}")/../tests/scripts/in-bed.sh" "$T/root" \
+		bash -euo pipefail -c '[ ! -e /helpers ] || . /helpers; . /trial')
+}
+line() { sed -n "$1p" <<<"$said"; }
+
+# kbuild_root: such a root with the headers of Linux 6.12.117, and two functions for `run_inside`.
+kbuild_root() {
+	root trixie linux-headers-6.12.117+deb13-amd64=6.12.117-1 make=4.4.1-2 kmod=34.2-2 xz-utils
+	cat >"$T/root/helpers" <<-'CODE'
+		# module DIRECTORY NAME [CODE]: a module's source, and its line in the Makefile
+		module() {
+			mkdir -p "/tmp/$1"
+			printf '%s\n' '#include <linux/module.h>' 'MODULE_LICENSE("GPL");' 'MODULE_DESCRIPTION("trial");' "${3-}" >"/tmp/$1/$2.c"
+			echo "obj-m += $2.o" >>"/tmp/$1/Makefile"
+		}
+		# kbuild DIRECTORY WORD…: runs make; its exit code is in $code, what it said in /told
+		kbuild() {
+			local dir=/tmp/$1
+			shift
+			code=0
+			make -s -C /usr/src/linux-headers-*-amd64 "M=$dir" "$@" >/told 2>&1 || code=$?
+		}
+	CODE
 }
 
 # kmod NAME [ARGUMENT…]: depmod, modprobe or modinfo of the kmod in use: `each_kmod` sets SUITE and KMOD.

@@ -1,11 +1,11 @@
 #!/bin/bash
 # Guess: modinfo's signer is the subject of the certificate that signed, and sig_key its key identifier, as the kernel's
 # keyring and mokutil show them.
-# kmod 30 and 34.2 on what sign-file of Linux 6.12.117 writes: the signature names the certificate by issuer and serial number, and
-# these two are shown. They look right with a self-signed certificate only: with one that a CA issued, signer is the CA, and
-# sig_key is the serial number, which no keyring lists. Signed with sign-file -k (by key identifier), all of
-# modinfo's fields are empty, as if there were no signature. So: whether a module is signed is told by the mark at its
-# end, and by whom by nothing that modinfo prints.
+# kmod 30 and 34.2 on what sign-file of Linux 6.12.117 writes: the signature names the certificate by issuer and serial
+# number, and these two are shown. They look right with a self-signed certificate only: with one that a CA issued, signer is
+# the CA, and sig_key is a serial number. Signed with sign-file -k (by key identifier), all of modinfo's fields are empty, as
+# if there were no signature. So: whether a module is signed is told by the mark at its end, and by whom by nothing that
+# modinfo prints.
 . "$(dirname "$0")/lib.sh"
 kernel=6.12.117+deb13
 

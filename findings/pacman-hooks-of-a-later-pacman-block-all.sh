@@ -8,7 +8,7 @@
 # knows, and pacman's exit code says nothing of what hooks did.
 . "$(dirname "$0")/lib.sh"
 root trixie pacman-package-manager=7.0.0-1+b1 libarchive-tools
-cat >"$T/root/trial" <<'CODE'
+run_inside <<'CODE'
 printf '%s\n' '[options]' 'Architecture = auto' 'SigLevel = Never' 'LocalFileSigLevel = Never' >/pacman.conf
 mkdir -p /var/lib/pacman
 # package NAME: its files are below /tmp/NAME
@@ -41,8 +41,6 @@ run -U /tmp/two.tar
 hook '*' PreTransaction AbortOnFail >/hooks/fails.hook
 run -U /tmp/three.tar
 CODE
-said=$(inside '. /trial')
-line() { sed -n "$1p" <<<"$said"; }
 same 'the hook comes' '0, 1 errors, installed: later ' "$(line 1)"
 same 'another package' '1, 2 errors, installed: later ' "$(line 2)"
 same 'the package of the hook' '1, 1 errors, installed: later ' "$(line 3)"

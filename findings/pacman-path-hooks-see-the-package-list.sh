@@ -8,7 +8,7 @@
 # same; --dbonly runs none. So: a hook has to look at each path itself, and can't be the one that cleans up for its own package.
 . "$(dirname "$0")/lib.sh"
 root trixie pacman-package-manager=7.0.0-1+b1 libarchive-tools
-cat >"$T/root/trial" <<'CODE'
+run_inside <<'CODE'
 printf '%s\n' '[options]' 'Architecture = auto' 'SigLevel = Never' 'LocalFileSigLevel = Never' 'NoExtract = usr/lib/modules/6/kept-off' >/pacman.conf
 mkdir -p /var/lib/pacman /hooks
 printf '#!/bin/sh\necho "$1: $(sort | tr "\\n" " ")" >>/told\n' >/hook
@@ -54,8 +54,6 @@ run goes -R half
 run 'own comes' -U /tmp/own.tar
 run 'own goes' -R own
 CODE
-said=$(inside '. /trial')
-line() { sed -n "$1p" <<<"$said"; }
 both='Post: usr/lib/modules/6/extra/deep/vmlinuz usr/lib/modules/6/vmlinuz'
 same 'a star' "star: $both" "$(line 1)"
 same '--noscriptlet' "noscriptlet: $both" "$(line 2)"

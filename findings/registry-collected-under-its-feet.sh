@@ -17,7 +17,7 @@ storage:
 http: {addr: "127.0.0.1:5000"}
 log: {level: error}
 YML
-cat >"$T/root/trial" <<'CODE'
+run_inside <<'CODE'
 repository=http://127.0.0.1:5000/v2/trial type=application/vnd.oci.image.manifest.v1+json
 start() {
 	docker-registry serve /registry.yml >/dev/null 2>&1 &
@@ -56,8 +56,6 @@ say restarted: $(tagged)
 say fourth push: $(upload layer) $(upload config) $(push), then $(tagged)
 kill %%
 CODE
-said=$(inside '. /trial')
-line() { sed -n "$1p" <<<"$said"; }
 same 'before' 'first push: 201 201 201, then 200' "$(line 1)"
 same 'deletion' 'deletion: 202' "$(line 2)"
 same 'collection' 'blobs on the disk: 0' "$(line 3)"

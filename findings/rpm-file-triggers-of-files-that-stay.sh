@@ -8,7 +8,7 @@
 # write /lib/modules/, and in a trigger for removals look which of the files are gone; the list does not say it.
 . "$(dirname "$0")/lib.sh"
 root trixie rpm=4.20.1+dfsg-3
-cat >"$T/root/trial" <<'CODE'
+run_inside <<'CODE'
 export HOME=/root
 printf '#!/bin/sh\necho "$1 $(sort | tr "\\n" " ")" >>/told\n' >/told-of
 chmod +x /told-of
@@ -42,8 +42,6 @@ run erased -e load
 run upgrade -U /tmp/noarch/kernel-2-1.noarch.rpm
 run 'watcher goes' -e watcher
 CODE
-said=$(inside '. /trial')
-line() { sed -n "$1p" <<<"$said"; }
 same 'the trigger is installed after the files' 'watcher comes: transfiletriggerin /lib/modules/6/goes /lib/modules/6/stays ;' "$(line 2)"
 same 'names that begin so' 'load: transfiletriggerin /lib/modules-load.d/x /lib/modules.txt ;' "$(line 3)"
 same 'their removal' 'erased: transfiletriggerun /lib/modules-load.d/x /lib/modules.txt ;filetriggerun /lib/modules-load.d/x /lib/modules.txt ;transfiletriggerpostun ;' "$(line 4)"
