@@ -7,7 +7,7 @@
 # all blobs were uploaded anew, and until the server is started again and the push repeated. So: a collection ends
 # with a restart, and a push is looked at by reading it back.
 . "$(dirname "$0")/lib.sh"
-root trixie docker-registry=2.8.3+ds1-2+b8 curl iproute2
+root trixie docker-registry=2.8.3+ds1-2+b8 curl=8.14.1-2+deb13u7 iproute2
 cat >"$T/root/registry.yml" <<'YML'
 version: 0.1
 storage:
