@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dkms_core::cli::table::{Id, VERBS as VERB_TABLE};
+use dkms_core::install::weak::links;
 use dkms_core::names::{Kernel, Package};
 use dkms_core::reconcile::superseded::is_marked;
 use dkms_core::sandbox::confine;
@@ -124,6 +125,62 @@ const STATES: &[(&str, Lay)] = &[
         bed.ok("install one/1.0 -k {k1}");
         bed.append("usr/src/one-1.0/source", "more");
         bed.mark("one/1.0", false);
+    }),
+    ("an older version waits for its successor", |bed| {
+        bed.ok("install one/0.9 -k {k1} -k {k2}");
+        bed.mark("one/0.9", false);
+        bed.ok("add one/1.0");
+    }),
+    ("an older version waits, and its successor is not registered", |bed| {
+        bed.ok("install one/0.9 -k {k1}");
+        bed.ok("build one/0.9 -k {k2}");
+        bed.mark("one/0.9", false);
+    }),
+    ("an older version waits, and its successor is there for one kernel", |bed| {
+        bed.ok("install one/0.9 -k {k1} -k {k2}");
+        bed.ok("install one/1.0 -k {k1}");
+        bed.mark("one/0.9", false);
+    }),
+    ("an older version waits, and its successor does not build", |bed| {
+        bed.ok("install one/0.9 -k {k1}");
+        bed.mark("one/0.9", false);
+        bed.ok("add one/1.0");
+        bed.delete("usr/src/one-1.0/source");
+    }),
+    ("what waited is gone, and another package needs it", |bed| {
+        bed.ok("install one/0.9 -k {k1} -k {k2}");
+        bed.ok("install follower/1.0 -k {k1}");
+        bed.mark("one/0.9", false);
+        bed.delete("usr/src/one-0.9");
+    }),
+    ("what waited is built, and its package is gone", |bed| {
+        bed.ok("build one/0.9 -k {k1}");
+        bed.mark("one/0.9", false);
+        bed.delete("usr/src/one-0.9");
+    }),
+    ("a newer kernel shares the build", |bed| {
+        bed.ok("install one/1.0 -k {k1}");
+        bed.link("{k2}", "{k1}");
+    }),
+    ("an older kernel shares the build", |bed| {
+        bed.ok("install one/1.0 -k {k2}");
+        bed.link("{k1}", "{k2}");
+    }),
+    ("a kernel shares a build and has its own", |bed| {
+        bed.ok("install one/1.0 -k {k1} -k {k2}");
+        bed.link("{k2}", "{k1}");
+    }),
+    ("a shared build whose kernel is gone", |bed| {
+        bed.ok("install one/1.0 -k {k1}");
+        bed.link("{k2}", "{k1}");
+        bed.delete("lib/modules/{k1}/kernel");
+        bed.delete("lib/modules/{k1}/build");
+    }),
+    ("a shared build waited, and its package is gone", |bed| {
+        bed.ok("install one/0.9 -k {k1}");
+        bed.link("{k2}", "{k1}");
+        bed.mark("one/0.9", false);
+        bed.delete("usr/src/one-0.9");
     }),
     ("automatic installation is switched off", |bed| {
         bed.ok("add one/1.0");
@@ -247,13 +304,6 @@ fn alike(bed: &Bed, verb: &str) -> Result<(), String> {
     if said.iter().any(|line| line.starts_with("Would copy")) && !promised.contains("add one/1.0") {
         done.remove("add one/1.0");
     }
-    // All that there is of a package goes with it.
-    for package in promised.iter().filter_map(|what| what.strip_prefix("forget ")) {
-        let all = [format!("delete {package} "), format!("uninstall {package} ")];
-        done.retain(|what| promised.contains(what) || !all.iter().any(|some| what.starts_with(some)));
-    }
-    // What the tree does not know, it need not forget.
-    promised.retain(|what| what.strip_prefix("forget ").is_none_or(|package| before.known.contains(package)));
     // What is taken away from a kernel for good is uninstalled, or deleted, or both.
     for pair in promised.clone().iter().filter_map(|what| what.strip_prefix("remove ")) {
         let ways = [format!("uninstall {pair}"), format!("delete {pair}")];
@@ -262,7 +312,19 @@ fn alike(bed: &Bed, verb: &str) -> Result<(), String> {
             promised.extend(ways.into_iter().filter(|way| done.contains(way)));
         }
     }
-    let missed: Vec<&String> = promised.difference(&done).filter(|what| !bed.has_failed(what)).collect();
+    // All that there is of a package goes with it.
+    for package in promised.iter().filter_map(|what| what.strip_prefix("forget ")) {
+        let all = [format!("delete {package} "), format!("uninstall {package} ")];
+        done.retain(|what| promised.contains(what) || !all.iter().any(|some| what.starts_with(some)));
+    }
+    // What the tree does not know, it need not forget.
+    promised.retain(|what| what.strip_prefix("forget ").is_none_or(|package| before.known.contains(package)));
+    // What has no successor stays, and what serves a kernel that gets no build of its own.
+    let fails = promised.iter().any(|what| what.starts_with("install one/") && bed.has_failed(what));
+    let in_its_place = ["remove one/0.9", "forget one/0.9", "unlink "];
+    let stays = |what: &str| fails && in_its_place.iter().any(|some| what.starts_with(some));
+    let missed: Vec<&String> =
+        promised.difference(&done).filter(|what| !bed.has_failed(what) && !stays(what)).collect();
     let more: Vec<&String> = done.difference(&promised).collect();
     if missed.is_empty() && more.is_empty() && (dry == code || dry == 0) {
         return Ok(());
@@ -286,6 +348,7 @@ fn promises(line: &str) -> Vec<String> {
         ["build", "and", "install", ..] => vec![pair("build"), pair("install")],
         ["Would", "uninstall", ..] => vec![pair("uninstall")],
         ["Would", "delete", "the", "build", ..] => vec![pair("delete")],
+        ["Would", "delete", "the", "link", path, ..] => vec![format!("unlink {}", path.trim_end_matches('.'))],
         ["Would", "delete" | "unregister", ..] => vec![format!("forget {package}")],
         ["Would", "remove", ..] | ["remove", ..] => vec![pair("remove")],
         ["Would", "mark", ..] => vec![pair("outdate")],
@@ -310,6 +373,8 @@ struct Sight {
     installed: BTreeSet<(String, u64)>,
     /// Marks of kernels that are being upgraded.
     outdated: BTreeSet<String>,
+    /// Links between kernels.
+    links: BTreeSet<String>,
 }
 
 impl Sight {
@@ -340,6 +405,7 @@ impl Sight {
         done.extend(new(&self.installed, &before.installed, "install"));
         done.extend(gone(&self.installed, &then, "uninstall"));
         done.extend(self.outdated.difference(&before.outdated).map(|pair| format!("outdate {pair}")));
+        done.extend(before.links.difference(&self.links).map(|link| format!("unlink {link}")));
         done
     }
 }
@@ -348,6 +414,8 @@ impl Sight {
 trait Looks {
     /// Notes that the package waits for a successor of rpm's, or (`renewed`) has come anew.
     fn mark(&self, package: &str, renewed: bool);
+    /// A link of `kernel` to the build of `one` for the kernel `from`, as vendors' programs make them.
+    fn link(&self, kernel: &str, from: &str);
     fn forget_records(&self);
     /// Whether a step was tried, and came to nothing.
     fn has_failed(&self, what: &str) -> bool;
@@ -365,6 +433,14 @@ impl Looks for Bed {
                 r#"{{"package":{{"name":"{name}","version":"{version}"}},"owner":{{"manager":"rpm"}},"source":"/usr/src/{name}-{version}","renewed":{renewed}}}"#
             ),
         );
+    }
+
+    fn link(&self, kernel: &str, from: &str) {
+        let link = self.path(&format!("lib/modules/{kernel}/weak-updates/one.ko"));
+        fs_err::create_dir_all(link.parent().unwrap()).unwrap();
+        let target = self.path(&format!("lib/modules/{from}/updates/one.ko"));
+        let target = Path::new("/").join(target.strip_prefix(self.path("")).unwrap());
+        std::os::unix::fs::symlink(target, link).unwrap();
     }
 
     fn forget_records(&self) {
@@ -422,6 +498,9 @@ impl Looks for Bed {
                     sight.outdated.insert(pair);
                 }
             }
+        }
+        for link in links::all(&trees) {
+            sight.links.insert(trees.shown(&link.link).display().to_string());
         }
         // What only the manifests beside the modules know.
         for kernel in KERNELS.map(|release| Kernel::new(release, "x86_64").unwrap()) {

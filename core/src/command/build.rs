@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     add, check_access, check_not_broken, kernels, ldtarball, post_transaction, print, source_state, tell_trust,
-    with_owed,
+    with_follow_ups,
 };
 use crate::cli::args::Args;
 use crate::context::Context;
@@ -17,7 +17,7 @@ use crate::loadable::gather::{Answer, Loadable};
 use crate::names::{Kernel, Package};
 use crate::plan::{PackageState, Plan, Registering, Stale, Step, Want, rebuilt, requested};
 use crate::reconcile::dependants;
-use crate::reconcile::superseded;
+use crate::reconcile::superseded::{self, Waiting};
 use crate::report::{Buffer, Reporter};
 use crate::run::Session;
 use crate::tree::walk::Source;
@@ -29,7 +29,7 @@ pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporte
     check_access(ctx, args)?;
     let session = Session::new(ctx)?;
     if ctx.options.dry_run {
-        return Ok(print(&with_owed(ctx, preview(ctx, args, &session, want)?), reporter));
+        return Ok(print(&with_follow_ups(ctx, preview(ctx, args, &session, want)?), reporter));
     }
     session.heal(reporter)?;
     let package = match add::archive(args) {
@@ -69,7 +69,7 @@ pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporte
         dependants(&session, &mut steps, &mut results, reporter)?;
     }
     if want == Want::Installed {
-        superseded::settle(&session, reporter)?;
+        superseded::settle(&session, ctx.machine.rpm_scriptlet.is_none(), reporter)?;
     }
     execute::run::depmod_once(&session, &steps, &mut results, reporter);
     let installed = steps.iter().zip(&results).filter(|(_, result)| matches!(result, Some(Ok(Done::Installed))));
@@ -195,12 +195,6 @@ fn preview(ctx: &Context, args: &Args, session: &Session<'_>, want: Want) -> Res
         plan.registering.push(add::registering(ctx, args, session, &package, copied.as_ref())?);
     }
     plan.registering.splice(..0, copied);
-    if want == Want::Installed {
-        // Whoever installs settles what waits for a successor.
-        let revivals = superseded::revivals(ctx, ctx.machine.rpm_scriptlet.is_none());
-        let again = revivals.into_iter().map(|(mark, _)| Registering::Again(mark.package, mark.source));
-        plan.registering.extend(again);
-    }
     let source = match plan.registering.first() {
         Some(Registering::Copy(from, _)) => from.clone(),
         _ => ctx.trees.source_of(&package),
@@ -209,6 +203,13 @@ fn preview(ctx: &Context, args: &Args, session: &Session<'_>, want: Want) -> Res
     if want == Want::Installed && !ctx.options.force {
         let followers = followers(ctx, plan.steps.iter().filter(|step| step.installs()), &Buffer::default())?;
         plan.steps.extend(followers);
+    }
+    if want == Want::Installed {
+        // Whoever installs settles what waits for a successor.
+        let waiting = superseded::waiting(ctx, ctx.machine.rpm_scriptlet.is_none(), &[package]);
+        let again = superseded::revivals(ctx, &waiting).map(|Waiting { mark, .. }| mark.clone());
+        plan.registering.extend(again.map(|mark| Registering::Again(mark.package, mark.source)));
+        superseded::plan_ends(ctx, &waiting, &mut plan);
     }
     Ok(plan)
 }

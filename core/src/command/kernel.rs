@@ -1,7 +1,7 @@
 //! `dkms kernel_preinst` and `dkms kernel_prerm`: a kernel's package is about to be upgraded under the same
 //! release, or to be removed (docs/contract.md 2.13).
 
-use super::{check_access, kernels, print, with_owed};
+use super::{check_access, kernels, print, with_follow_ups};
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
@@ -34,7 +34,7 @@ pub(super) fn prerm(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Resu
     let kernel = kernels(ctx, args)?.remove(0);
     check_access(ctx, args)?;
     if ctx.options.dry_run {
-        return Ok(print(&with_owed(ctx, Plan { steps: orphaned(ctx, &kernel), ..Plan::default() }), reporter));
+        return Ok(print(&with_follow_ups(ctx, Plan { steps: orphaned(ctx, &kernel), ..Plan::default() }), reporter));
     }
     let session = Session::new(ctx)?;
     let failures = kernel_is_going(&session, &kernel, reporter);

@@ -1,6 +1,6 @@
 //! `dkms match`: install for one kernel what another has (docs/contract.md 2.11).
 
-use super::{check_access, kernels, print, with_owed};
+use super::{check_access, kernels, print, with_follow_ups};
 use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::{Error, RequestError};
@@ -67,7 +67,7 @@ pub(super) fn run(ctx: &Context, args: &Args, template: Option<Release>, reporte
     });
     let steps = after_dependencies(&session, steps.collect())?;
     if ctx.options.dry_run {
-        return Ok(print(&with_owed(ctx, Plan { steps, ..Plan::default() }), reporter));
+        return Ok(print(&with_follow_ups(ctx, Plan { steps, ..Plan::default() }), reporter));
     }
     Ok(super::build::code(&execute::run(&session, &steps, Voice::Match, reporter)))
 }

@@ -36,6 +36,7 @@ use crate::kernel::installed;
 use crate::names::{Arch, Kernel, Name, Package, Release};
 use crate::plan::{FollowUp, Plan, Want};
 use crate::process::stop;
+use crate::reconcile::lost_links;
 use crate::report::{Event, Reporter};
 use crate::run::Session;
 use crate::sign::will_load;
@@ -257,10 +258,11 @@ fn default_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
     Ok(Kernel { release, arch })
 }
 
-/// The plan of a verb that runs depmod, also where one is overdue.
-fn with_owed(ctx: &Context, plan: Plan) -> Plan {
+/// The plan of a verb that runs depmod, with what else that brings: where one is overdue, it is run as well, and links to modules
+/// that are gone go.
+fn with_follow_ups(ctx: &Context, plan: Plan) -> Plan {
     let overdue = execute::run::overdue(ctx).into_iter().filter(|overdue| overdue.what == FollowUp::Depmod);
-    Plan { overdue: overdue.collect(), ..plan }
+    Plan { overdue: overdue.collect(), links: lost_links(ctx, &plan), ..plan }
 }
 
 /// Prints a plan instead of carrying it out; gives the exit code.

@@ -10,7 +10,7 @@ use crate::error::{Error, RequestError};
 use crate::host::boot_loader;
 use crate::kernel::installed;
 use crate::names::{Arch, Kernel};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, Step};
 use crate::reconcile::summary::Summary;
 use crate::reconcile::{How, Outcome, Scope, preview, reconcile};
 use crate::report::{Event, Reporter};
@@ -118,15 +118,12 @@ pub(super) fn print(show: Show, plan: &Plan, broken: &[String], reporter: &dyn R
         reporter.line(&serde_json::to_string_pretty(plan).map_err(std::io::Error::other)?);
         return Ok(0);
     }
-    plan.overdue.iter().for_each(|overdue| reporter.line(overdue));
-    plan.registering.iter().for_each(|what| reporter.line(what));
-    let shown = plan.steps.iter().filter(|step| show.long || step.action != Action::Keep);
-    let mut any = !plan.registering.is_empty() || !plan.overdue.is_empty();
-    for step in shown {
-        any = true;
-        reporter.line(step);
+    let is_shown = |step: &&Step| show.long || step.action != Action::Keep;
+    let lines = plan.in_order(|steps| steps.filter(is_shown).map(ToString::to_string).collect());
+    for line in &lines {
+        reporter.line(line);
     }
-    if !any {
+    if lines.is_empty() {
         reporter.line(&"Nothing to do.");
     }
     for line in broken {

@@ -1,6 +1,6 @@
 //! `dkms uninstall`, `dkms unbuild` and `dkms remove`: three depths of the same.
 
-use super::{check_access, kernels, package, post_transaction, print, source_state, with_owed};
+use super::{check_access, kernels, package, post_transaction, print, source_state, with_follow_ups};
 use crate::cli::args::Args;
 use crate::cli::verb::Reach;
 use crate::context::Context;
@@ -63,7 +63,7 @@ pub(super) fn run(
         let plan = match instead {
             Some(Instead::Nothing) => Plan::default(),
             Some(Instead::Wait(_)) => Plan { registering: vec![Registering::Wait(package)], ..Plan::default() },
-            None => with_owed(ctx, plan(ctx, &package, depth, &kernels, &built)),
+            None => with_follow_ups(ctx, plan(ctx, &package, depth, &kernels, &built)),
         };
         return Ok(print(&plan, reporter));
     }

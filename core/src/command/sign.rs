@@ -1,6 +1,6 @@
 //! `dkms sign`: sign what is built and installed with the present key, without building it again.
 
-use super::{check_access, kernels, package, post_transaction, print, with_owed};
+use super::{check_access, kernels, package, post_transaction, print, with_follow_ups};
 use crate::cli::args::Args;
 use crate::cli::verb::Reach;
 use crate::context::Context;
@@ -39,7 +39,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reach: Reach, reporter: &dyn Repor
     let session = Session::new(ctx)?;
     if ctx.options.dry_run {
         let steps = pairs.iter().map(|(package, kernel)| step(&session, package, kernel)).collect::<Result<_, _>>()?;
-        return Ok(print(&with_owed(ctx, Plan { steps, ..Plan::default() }), reporter));
+        return Ok(print(&with_follow_ups(ctx, Plan { steps, ..Plan::default() }), reporter));
     }
     session.heal(reporter)?;
     let (mut code, mut changed) = (0, false);

@@ -305,7 +305,7 @@ fn build(
         None if events.contains(&Event::RunOver) => {
             let session = Session::new(ctx)?;
             session.heal(reporter)?;
-            if superseded::settle_at(&session, options.over, reporter)? {
+            if superseded::settle(&session, options.over, reporter)? {
                 depmods(&session, reporter);
             }
             // Packages that went may have left their modules in an initramfs.

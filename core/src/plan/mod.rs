@@ -219,6 +219,10 @@ pub enum Reason {
     Gone,
     /// Its kernel is about to be replaced under the same release.
     Upgrade,
+    /// It waited for this version, which takes its place.
+    Succeeded(Version),
+    /// It waited for a successor, and the package that it came with is gone.
+    NoOwner,
     /// It is as it should be.
     Present,
     /// It is built, and no more was asked for.
@@ -276,6 +280,36 @@ pub struct Plan {
     /// Follow-ups that are done in any case: what interrupted runs left, and what somebody else has put out of date.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub overdue: Vec<Overdue>,
+    /// Versions that waited for a successor and go: before the steps if their package is gone, else after them, where
+    /// the successor is installed then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub superseded: Vec<Step>,
+    /// Links to modules of ours that go.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Unlink>,
+}
+
+/// A kernel's link to a module for another kernel (weak modules) that goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unlink {
+    /// The kernel that has it.
+    pub kernel: Release,
+    /// Where it is, inside the root.
+    pub link: PathBuf,
+    /// Why.
+    pub why: Unlinked,
+}
+
+/// Why a link goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unlinked {
+    /// Policy does not allow it, in a sentence: before the steps.
+    Unwanted(String),
+    /// A step takes away the module that it leads to.
+    Dangling,
+    /// A step gives its kernel a build of its own.
+    OwnBuild,
 }
 
 /// What follows a change beside a kernel's modules: once for each kernel, at the end of the run.
@@ -313,7 +347,8 @@ impl Plan {
     /// Whether it changes nothing.
     pub fn is_idle(&self) -> bool {
         let idle = |step: &Step| matches!(step.action, Action::Keep | Action::Skip | Action::Wait | Action::Fail);
-        self.registering.is_empty() && self.overdue.is_empty() && self.steps.iter().all(idle)
+        let others = self.registering.len() + self.overdue.len() + self.superseded.len() + self.links.len();
+        others == 0 && self.steps.iter().all(idle)
     }
 }
 

@@ -2,17 +2,32 @@
 
 use std::fmt;
 
-use super::{Action, Because, FollowUp, Overdue, Plan, Reason, Registering, Stale, Step};
+use super::{Action, Because, FollowUp, Overdue, Plan, Reason, Registering, Stale, Step, Unlink, Unlinked};
 use crate::names::Name;
 
 impl Plan {
     /// What would be changed, a line each, for those who asked for a package by name.
     pub fn promises(&self) -> Vec<String> {
+        self.in_order(|steps| steps.flat_map(Step::promises).collect())
+    }
+
+    /// Everything in the order in which it is done, a line each. `lines`: those of steps.
+    pub fn in_order(&self, lines: impl Fn(&mut dyn Iterator<Item = &Step>) -> Vec<String>) -> Vec<String> {
+        fn all<'a, T: ToString + 'a>(what: impl Iterator<Item = &'a T>) -> Vec<String> {
+            what.map(ToString::to_string).collect()
+        }
         let last = |what: &&Registering| matches!(what, Registering::Forget(_));
-        let first = self.registering.iter().filter(|what| !last(what)).map(ToString::to_string);
-        let steps = self.steps.iter().flat_map(Step::promises);
-        let overdue = self.overdue.iter().map(ToString::to_string);
-        overdue.chain(first).chain(steps).chain(self.registering.iter().filter(last).map(ToString::to_string)).collect()
+        let first = |step: &&Step| step.reason == Reason::NoOwner;
+        [
+            all(self.overdue.iter()),
+            all(self.links.iter()),
+            lines(&mut self.superseded.iter().filter(first)),
+            all(self.registering.iter().filter(|what| !last(what))),
+            lines(&mut self.steps.iter()),
+            lines(&mut self.superseded.iter().filter(|step| !first(step))),
+            all(self.registering.iter().filter(last)),
+        ]
+        .concat()
     }
 }
 
@@ -34,6 +49,9 @@ impl Step {
             (Action::Uninstall, _) => vec![uninstall()],
             (Action::Delete, _) => vec![delete()],
             (Action::Remove, Reason::Orphaned) => vec![format!("Would remove {package} from kernel {kernel}.")],
+            (Action::Remove, Reason::Succeeded(_) | Reason::NoOwner) => {
+                vec![format!("Would remove {package} from kernel {kernel}: {}.", self.reason)]
+            }
             (Action::Remove, _) => vec![uninstall(), delete()],
             (Action::Outdate, _) => vec![format!(
                 "Would mark the modules of {package} for kernel {kernel} as outdated until they are rebuilt."
@@ -58,6 +76,18 @@ impl fmt::Display for Registering {
             Self::Wait(package) => write!(f, "Would keep {package} until its successor is installed."),
             Self::Forget(package) => write!(f, "Would delete {package} from the DKMS tree."),
             Self::Vanished(package) => write!(f, "Would unregister {package}: its source and modules are gone."),
+        }
+    }
+}
+
+impl fmt::Display for Unlink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kernel, link, why } = self;
+        write!(f, "Would delete the link {}. ", link.display())?;
+        match why {
+            Unlinked::Unwanted(why) => f.write_str(why),
+            Unlinked::Dangling => write!(f, "Kernel {kernel} loses the module that it leads to."),
+            Unlinked::OwnBuild => write!(f, "Kernel {kernel} gets a build of its own."),
         }
     }
 }
@@ -111,6 +141,8 @@ impl fmt::Display for Reason {
             Self::Present => f.write_str("it is as it should be"),
             Self::Gone => f.write_str("it is not there"),
             Self::Upgrade => f.write_str("its kernel is about to be replaced"),
+            Self::Succeeded(version) => write!(f, "version {version} takes its place"),
+            Self::NoOwner => f.write_str("its package is no longer installed"),
             Self::Built => f.write_str("it is built"),
             Self::Manual => f.write_str("it is only installed by hand"),
             Self::Shared(from) => write!(f, "it has no headers, and shares the build for {from}"),

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::gather_package::Gatherer;
 use super::{How, Scope, adopt, stale, twice, vanished};
@@ -18,9 +19,9 @@ use crate::kernel::installed;
 use crate::kernel::version;
 use crate::names::{Kernel, Name, Package, Release};
 use crate::plan::{self, HeadersState, Presence, Registering};
-use crate::reconcile::superseded::{self, Mark};
+use crate::reconcile::superseded::{self, Waiting};
 use crate::run::Session;
-use crate::tree::manifest::KernelManifest;
+use crate::tree::manifest::{Installed, KernelManifest};
 use crate::tree::walk::{self, Filter, PackageEntry, Source, Walk};
 
 /// What was gathered: the facts for the plan, and the entries that could not be read.
@@ -44,8 +45,10 @@ pub(super) struct Before {
     pub(super) vanished: Vec<PackageEntry>,
     /// Registered again, with the source at this place (inside the root): only the manifests know them.
     pub(super) forgotten: Vec<(Package, PathBuf)>,
-    /// Taken up again: they waited for a successor, and have come back.
-    pub(super) revived: Vec<(Mark, OwnerState)>,
+    /// What waits for a successor: taken up again, if it has come back.
+    pub(super) waiting: Vec<Waiting>,
+    /// Those of them that are taken up again, with the place of their source inside the root, and whether that may be another.
+    revived: Vec<(Package, PathBuf, bool)>,
 }
 
 impl Before {
@@ -55,16 +58,21 @@ impl Before {
         vanished.chain(again).collect()
     }
 
+    /// Whether the package goes before anything is built: it waited for a successor, and nobody waits for it.
+    fn is_gone(&self, package: &Package) -> bool {
+        self.waiting.iter().any(|Waiting { mark, state, .. }| mark.package == *package && *state == OwnerState::Gone)
+    }
+
     /// The packages of `sources` whose source may be another one now.
     fn anew(&self) -> BTreeMap<Package, PathBuf> {
-        let revived = self.revived.iter().filter(|(_, state)| *state == OwnerState::Reinstalled);
-        let revived = revived.map(|(mark, _)| (mark.package.clone(), mark.source.clone()));
+        let revived = self.revived.iter().filter(|(.., anew)| *anew);
+        let revived = revived.map(|(package, source, _)| (package.clone(), source.clone()));
         self.forgotten.iter().cloned().chain(revived).collect()
     }
 
     /// The packages that are registered again, with the place of their source inside the root.
     fn sources(&self) -> BTreeMap<Package, PathBuf> {
-        let revived = self.revived.iter().map(|(mark, _)| (mark.package.clone(), mark.source.clone()));
+        let revived = self.revived.iter().map(|(package, source, _)| (package.clone(), source.clone()));
         self.forgotten.iter().cloned().chain(revived).collect()
     }
 }
@@ -87,7 +95,13 @@ fn before(ctx: &Context, over: bool) -> Result<(Before, Walk), Error> {
             walk.packages.push(entry);
         }
     }
-    before.revived = superseded::revivals(ctx, over);
+    let arriving: Vec<Package> = before.forgotten.iter().map(|(package, _)| package.clone()).collect();
+    before.waiting = superseded::waiting(ctx, over, &arriving);
+    let comes_back = superseded::revivals(ctx, &before.waiting).map(|Waiting { mark, state, .. }| {
+        (mark.package.clone(), mark.source.clone(), *state == OwnerState::Reinstalled)
+    });
+    before.revived = comes_back.collect();
+    walk.packages.retain(|entry| !before.is_gone(&entry.package));
     Ok((before, walk))
 }
 
@@ -142,10 +156,15 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
             headers: headers(session, &facts),
             leftovers: Vec::new(),
         });
+        let mut beside = KernelManifest::beside(&ctx.trees, &kernel.release)?.unwrap_or_default();
+        let is_gone = |entry: &Installed| gathered.before.is_gone(&entry.package);
+        if beside.installed.iter().any(is_gone) {
+            Arc::make_mut(&mut beside).installed.retain(|entry| !is_gone(entry));
+        }
         let gatherer = Gatherer {
             session,
             facts: &facts,
-            beside: KernelManifest::beside(&ctx.trees, &kernel.release)?.unwrap_or_default(),
+            beside,
             marked: stale::marked(ctx, &kernel),
             shared: &shared,
             sources: &sources,

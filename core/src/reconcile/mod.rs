@@ -28,7 +28,7 @@ use crate::install::resign::{Resigned, resign};
 use crate::install::{self, weak};
 use crate::journal::JournalError;
 use crate::names::{Kernel, Name, Release};
-use crate::plan::{Action, FollowUp, Overdue, Plan, Reason, Step, plan};
+use crate::plan::{Action, FollowUp, Overdue, Plan, Reason, Step, Unlink, Unlinked, plan};
 use crate::policy::{self, Ending};
 use crate::process::stop;
 use crate::report::Reporter;
@@ -160,7 +160,19 @@ fn look(session: &Session<'_>, scope: &Scope, how: How<'_>) -> Result<(Plan, gat
     plan.overdue =
         execute::run::overdue(session.ctx).into_iter().chain(initramfs::outdated(session.ctx, &plan, how)).collect();
     plan.overdue.retain(is_ours);
+    superseded::plan_ends(session.ctx, &gathered.before.waiting, &mut plan);
+    let mut links = weak::links::unwanted(&session.ctx.trees);
+    let lost = lost_links(session.ctx, &plan).into_iter();
+    links.extend(lost.filter(|lost| !links.iter().any(|link| link.link == lost.link)).collect::<Vec<_>>());
+    plan.links = links;
     Ok((plan, gathered))
+}
+
+/// The links between kernels that go with the steps of `plan`.
+pub fn lost_links(ctx: &Context, plan: &Plan) -> Vec<Unlink> {
+    // The successor of what is taken out puts a module in the same place.
+    let gone = plan.superseded.iter().filter(|step| step.reason == Reason::NoOwner);
+    weak::links::going(&ctx.trees, plan.steps.iter().chain(gone))
 }
 
 /// Looks, plans and does. Failures of packages are in the outcome; an error means that nothing could be told.
@@ -174,14 +186,14 @@ pub fn reconcile(
         session.require_signatures();
     }
     session.heal(reporter)?;
-    // What the vendor's program did when a kernel came, before anything is planned with it.
-    weak::links::tidy(session.ctx, reporter);
-    let over = how.over.unwrap_or(session.ctx.machine.rpm_scriptlet.is_none());
-    superseded::settle_gone(session, over, reporter)?;
     let (plan, gathered) = look(session, scope, how)?;
     if matches!(how.initramfs, Initramfs::Auto | Initramfs::AtEnd) {
         initramfs::note(session.ctx, &plan)?;
     }
+    // What the vendor's program did when a kernel came; the steps are planned as if these were gone.
+    let unwanted = plan.links.iter().filter(|link| matches!(link.why, Unlinked::Unwanted(_)));
+    weak::links::take_away(session.ctx, &unwanted.cloned().collect::<Vec<_>>(), reporter);
+    superseded::end_gone(session, &plan, reporter)?;
     register(session, &gathered.before, reporter)?;
     let mut results: Results = plan.steps.iter().map(|_| None).collect();
     for (index, step) in plan.steps.iter().enumerate() {
@@ -206,7 +218,7 @@ pub fn reconcile(
     let mut done = execute::run::without_depmod(session, &plan.steps, voice, reporter);
     // Versions that only waited for what is installed now go.
     if stop::requested().is_none() {
-        superseded::settle_at(session, over, reporter)?;
+        superseded::end_succeeded(session, &plan, reporter)?;
     }
     let touched = session.touched_so_far();
     execute::run::depmod_once(session, &plan.steps, &mut done, reporter);
@@ -249,7 +261,7 @@ fn register(session: &Session<'_>, before: &gather::Before, reporter: &dyn Repor
     for (package, source) in &before.forgotten {
         adopt::adopt(session.ctx, package, source, reporter)?;
     }
-    before.revived.iter().try_for_each(|(mark, state)| superseded::revive(session.ctx, mark, *state))
+    superseded::revivals(session.ctx, &before.waiting).try_for_each(|version| superseded::revive(session.ctx, version))
 }
 
 /// Carries out a `Sign` step. What can't be signed stays as it is, and says so itself.

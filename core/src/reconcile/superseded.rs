@@ -5,9 +5,10 @@
 //! marked: its source is copied into the tree and `source` pointed there, so that it stays valid, for the classic as well,
 //! while dpkg replaces the files in /usr/src.
 //!
-//! A mark ends in one of three ways, which [`settle`] finds out: another version is installed for the kernel (this one
-//! goes there); the package that it came with is there as it was (nothing goes) or not any more (this version goes
-//! everywhere). The same version may also arrive anew ([`adopt`]).
+//! A mark ends in one of three ways, which [`plan_ends`] and [`revivals`] find out: another version is installed for the
+//! kernel (this one goes there); the package that it came with is there as it was (nothing goes) or not any more (this
+//! version goes everywhere). The same version may also arrive anew ([`adopt`]). A run carries this out in two parts, since
+//! what nobody wants may be in the way of what is installed, and what has a successor stays until that is there.
 
 use std::path::Path;
 
@@ -19,7 +20,8 @@ use crate::host::owner::{Owner, OwnerState, Signs};
 use crate::install;
 use crate::install::superseded_mark::{all, load, to_bytes};
 use crate::journal::{Change, WorkDir};
-use crate::names::{Kernel, Package};
+use crate::names::Package;
+use crate::plan::{Action, Plan, Reason, Registering, Step};
 use crate::report::Reporter;
 use crate::run::Session;
 use crate::tree::walk::{self, Built, Filter};
@@ -93,110 +95,135 @@ pub fn adopt(ctx: &Context, package: &Package, source: &Path) -> Result<bool, Er
     Ok(true)
 }
 
-/// The marks that end before anything is built: of versions whose package is there as it was, or has brought them anew.
-/// `over`: all files of the transaction that we are part of are in their places.
-pub fn revivals(ctx: &Context, over: bool) -> Vec<(Mark, OwnerState)> {
-    let marks = list(&ctx.trees).into_iter().map(|mark| {
-        let state = owner_state(ctx, &mark, over);
-        (mark, state)
-    });
-    let source = |mark: &Mark| ctx.trees.outer(&mark.source).is_dir();
-    marks
-        .filter(|(mark, state)| matches!(state, OwnerState::Unchanged | OwnerState::Reinstalled) && source(mark))
-        .collect()
+/// A version that waits for its successor, and what is known of that.
+#[derive(Debug)]
+pub struct Waiting {
+    /// Its mark.
+    pub mark: Mark,
+    /// What has become of the package that it came with.
+    pub state: OwnerState,
+    /// The other versions, that wait for nothing.
+    others: Vec<Package>,
+}
+
+/// The versions that wait. `over`: all files of the transaction that we are part of are in their places; `arriving`: what is
+/// about to be registered.
+pub fn waiting(ctx: &Context, over: bool, arriving: &[Package]) -> Vec<Waiting> {
+    let look = |mark: Mark| {
+        let mut others = others(ctx, &mark.package);
+        others.extend(arriving.iter().filter(|other| is_another(other, &mark.package)).cloned());
+        let source = ctx.trees.outer(&mark.source).is_dir();
+        let signs = Signs { over, successor: !others.is_empty(), source };
+        Waiting { state: mark.owner.owner_state(&ctx.world, signs), mark, others }
+    };
+    list(&ctx.trees).into_iter().filter(|mark| ctx.trees.package_dir(&mark.package).is_dir()).map(look).collect()
+}
+
+/// Those that are taken up again before anything is built: their package is there as it was, or has brought them anew.
+pub fn revivals<'a>(ctx: &'a Context, waiting: &'a [Waiting]) -> impl Iterator<Item = &'a Waiting> {
+    let has_source = |mark: &Mark| ctx.trees.outer(&mark.source).is_dir();
+    let comes_back = |state| matches!(state, OwnerState::Unchanged | OwnerState::Reinstalled);
+    waiting.iter().filter(move |version| comes_back(version.state) && has_source(&version.mark))
 }
 
 /// Takes a version up again.
-pub fn revive(ctx: &Context, mark: &Mark, state: OwnerState) -> Result<(), Error> {
+pub fn revive(ctx: &Context, Waiting { mark, state, .. }: &Waiting) -> Result<(), Error> {
     match state {
         OwnerState::Reinstalled => adopt(ctx, &mark.package, &mark.source).map(|_| ()),
         _ => restore(ctx, mark),
     }
 }
 
-fn owner_state(ctx: &Context, mark: &Mark, over: bool) -> OwnerState {
-    let successor = !others(ctx, &mark.package).is_empty();
-    mark.owner.owner_state(&ctx.world, Signs { over, successor, source: ctx.trees.outer(&mark.source).is_dir() })
+/// Adds to `plan` what goes of the versions that wait: all of those whose package is gone, the others from each kernel that
+/// has a successor when the plan's steps are done. What nothing is left of is forgotten.
+pub fn plan_ends(ctx: &Context, waiting: &[Waiting], plan: &mut Plan) {
+    for Waiting { mark, state, others } in waiting {
+        let gone = match state {
+            OwnerState::Gone => true,
+            OwnerState::Replaced => false,
+            OwnerState::Undecided | OwnerState::Unchanged | OwnerState::Reinstalled => continue,
+        };
+        let built = built(ctx, &mark.package);
+        let first = plan.superseded.len();
+        for Built { kernel, .. } in &built {
+            let comes = |other: &Package| {
+                plan.steps.iter().any(|step| step.installs() && step.package == *other && step.kernel == *kernel)
+            };
+            let successor =
+                others.iter().find(|other| comes(other) || install::is_installed(ctx, other, kernel)).cloned();
+            let reason = match successor {
+                _ if gone => Reason::NoOwner,
+                Some(other) => Reason::Succeeded(other.version),
+                None => continue,
+            };
+            plan.superseded.push(Step::new(mark.package.clone(), kernel, Action::Remove, reason));
+        }
+        if plan.superseded.len() - first == built.len() && (gone || !others.is_empty()) {
+            plan.registering.push(Registering::Forget(mark.package.clone()));
+        }
+    }
 }
 
-/// Takes out the versions that nobody waits for: their package is gone. Before anything is built, since another package may
-/// bring their modules.
-pub fn settle_gone(session: &Session<'_>, over: bool, reporter: &dyn Reporter) -> Result<(), Error> {
-    let gone = |mark: &Mark| !mark.renewed && owner_state(session.ctx, mark, over) == OwnerState::Gone;
-    for mark in all(&session.ctx.trees).iter().filter(|mark| gone(mark)) {
-        settle_one(session, mark, over, reporter)?;
+/// Takes out the versions of `plan` whose package is gone: before anything is built, since another package may bring their
+/// modules.
+pub fn end_gone(session: &Session<'_>, plan: &Plan, reporter: &dyn Reporter) -> Result<(), Error> {
+    let gone = |step: &&Step| step.reason == Reason::NoOwner;
+    plan.superseded.iter().filter(gone).try_for_each(|step| take_out(session, step, reporter))
+}
+
+/// Takes out the versions of `plan` that have a successor now, and forgets those of which nothing is left. The caller holds
+/// no lock and runs depmod for the kernels touched.
+pub fn end_succeeded(session: &Session<'_>, plan: &Plan, reporter: &dyn Reporter) -> Result<(), Error> {
+    let ctx = session.ctx;
+    for step in &plan.superseded {
+        let Reason::Succeeded(version) = &step.reason else { continue };
+        let successor = Package { name: step.package.name.clone(), version: version.clone() };
+        // Its step may have failed.
+        if install::is_installed(ctx, &successor, &step.kernel) {
+            take_out(session, step, reporter)?;
+        }
+    }
+    for what in &plan.registering {
+        let Registering::Forget(package) = what else { continue };
+        if built(ctx, package).is_empty()
+            && install::forget(ctx, package, &|holder| log::info!("waiting for {holder}"))?
+        {
+            forget(ctx, package)?;
+        }
+    }
+    drop_idle_marks(ctx)
+}
+
+/// Ends the marks that can end, for those who plan nothing else. Gives true if anything was changed.
+pub fn settle(session: &Session<'_>, over: bool, reporter: &dyn Reporter) -> Result<bool, Error> {
+    let ctx = session.ctx;
+    let waiting = waiting(ctx, over, &[]);
+    let mut plan = Plan::default();
+    for version in revivals(ctx, &waiting) {
+        revive(ctx, version)?;
+        plan.registering.push(Registering::Again(version.mark.package.clone(), version.mark.source.clone()));
+    }
+    plan_ends(ctx, &waiting, &mut plan);
+    end_gone(session, &plan, reporter)?;
+    end_succeeded(session, &plan, reporter)?;
+    Ok(!plan.is_idle())
+}
+
+/// Drops the marks that say nothing any more: of versions that arrived anew and were built from what arrived; of what
+/// somebody has deleted.
+fn drop_idle_marks(ctx: &Context) -> Result<(), Error> {
+    for Mark { package, renewed, .. } in all(&ctx.trees) {
+        let is_built_anew = || !built(ctx, &package).iter().any(|built| is_outdated(ctx, &package, &built.kernel));
+        if !ctx.trees.package_dir(&package).is_dir() || (renewed && is_built_anew()) {
+            forget(ctx, &package)?;
+        }
     }
     Ok(())
 }
 
-/// Ends the marks that can end. The caller holds no lock and runs depmod for the kernels touched. Gives true if anything
-/// was changed.
-pub fn settle(session: &Session<'_>, reporter: &dyn Reporter) -> Result<bool, Error> {
-    settle_at(session, session.ctx.machine.rpm_scriptlet.is_none(), reporter)
-}
-
-/// The same where the caller knows better whether all files of the transaction are in their places (`over`).
-pub fn settle_at(session: &Session<'_>, over: bool, reporter: &dyn Reporter) -> Result<bool, Error> {
-    let mut changed = false;
-    for mark in all(&session.ctx.trees) {
-        changed |= settle_one(session, &mark, over, reporter)?;
-    }
-    Ok(changed)
-}
-
-fn settle_one(session: &Session<'_>, mark: &Mark, over: bool, reporter: &dyn Reporter) -> Result<bool, Error> {
+fn take_out(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Result<(), Error> {
     let ctx = session.ctx;
-    let package = &mark.package;
-    let built = built(ctx, package);
-    if !ctx.trees.package_dir(package).is_dir() {
-        drop_mark(ctx, package)?;
-        return Ok(false);
-    }
-    if mark.renewed {
-        if !built.iter().any(|built| is_outdated(ctx, package, &built.kernel)) {
-            drop_mark(ctx, package)?;
-        }
-        return Ok(false);
-    }
-    match owner_state(ctx, mark, over) {
-        OwnerState::Undecided => Ok(false),
-        OwnerState::Unchanged => restore(ctx, mark).map(|()| true),
-        OwnerState::Reinstalled => adopt(ctx, package, &mark.source),
-        OwnerState::Replaced => end(session, mark, &built, false, reporter),
-        OwnerState::Gone => end(session, mark, &built, true, reporter),
-    }
-}
-
-/// Takes the version out where it has a successor, or everywhere if it is gone; forgets it when nothing is left.
-fn end(
-    session: &Session<'_>,
-    mark: &Mark,
-    built: &[Built],
-    gone: bool,
-    reporter: &dyn Reporter,
-) -> Result<bool, Error> {
-    let ctx = session.ctx;
-    let package = &mark.package;
-    let others = others(ctx, package);
-    let mut changed = false;
-    for kernel in built.iter().map(|built| &built.kernel) {
-        let replaced = others.iter().any(|other| install::is_installed(ctx, other, kernel));
-        if replaced || gone {
-            take_out(session, package, kernel, reporter)?;
-            changed = true;
-        }
-    }
-    if self::built(ctx, package).is_empty() && (gone || !others.is_empty()) {
-        if install::forget(ctx, package, &|holder| log::info!("waiting for {holder}"))? {
-            drop_mark(ctx, package)?;
-        }
-        changed = true;
-    }
-    Ok(changed)
-}
-
-fn take_out(session: &Session<'_>, package: &Package, kernel: &Kernel, reporter: &dyn Reporter) -> Result<(), Error> {
-    let ctx = session.ctx;
+    let Step { package, kernel, reason, .. } = step;
     let _lock = ctx.lock_pair(package, kernel, &|holder| log::info!("waiting for {holder}"))?;
     let evaluate = || {
         let facts = session.facts.kernel(kernel)?;
@@ -210,7 +237,7 @@ fn take_out(session: &Session<'_>, package: &Package, kernel: &Kernel, reporter:
     if install::unbuild(ctx, package, kernel, &evaluate, &quiet)? {
         session.touched(&kernel.release);
     }
-    reporter.line(&format!("Removed {package} from kernel {kernel}: it has a successor, or is no longer installed."));
+    reporter.line(&format!("Removed {package} from kernel {kernel}: {reason}."));
     Ok(())
 }
 
@@ -221,8 +248,12 @@ fn others(ctx: &Context, package: &Package) -> Vec<Package> {
         .packages
         .into_iter()
         .map(|entry| entry.package)
-        .filter(|other| other != package && !is_marked(&ctx.trees, other))
+        .filter(|other| is_another(other, package) && !is_marked(&ctx.trees, other))
         .collect()
+}
+
+fn is_another(other: &Package, package: &Package) -> bool {
+    other.name == package.name && other.version != package.version
 }
 
 fn built(ctx: &Context, package: &Package) -> Vec<Built> {
@@ -241,19 +272,14 @@ fn restore(ctx: &Context, mark: &Mark) -> Result<(), Error> {
         change.stage_symlink(&mark.source, &trees.source_link(&mark.package));
         change.commit()?;
     }
-    drop_mark(ctx, &mark.package)
+    forget(ctx, &mark.package)
 }
 
-/// Forgets the mark, and the source that was kept with it.
-fn drop_mark(ctx: &Context, package: &Package) -> Result<(), Error> {
+/// Forgets the mark of `package`, and the source that was kept with it.
+pub fn forget(ctx: &Context, package: &Package) -> Result<(), Error> {
     let dir = ctx.trees.superseded(package);
     durable::remove_any(&dir)?;
     durable::prune(&dir, &ctx.trees.own())?;
     ctx.trees.changed(&dir);
     Ok(())
-}
-
-/// Ends the mark of a version that was just removed for good.
-pub fn forget(ctx: &Context, package: &Package) -> Result<(), Error> {
-    drop_mark(ctx, package)
 }

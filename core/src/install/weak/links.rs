@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::durable;
 use crate::kernel::version;
 use crate::names::{Kernel, Name, Package, Release};
+use crate::plan::{Action, Step, Unlink, Unlinked};
 use crate::report::Reporter;
 use crate::tree::Trees;
 use crate::tree::manifest::{Installed, KernelManifest};
@@ -35,6 +36,10 @@ impl WeakLink {
     /// Whether the module that it leads to is there.
     fn leads_somewhere(&self, trees: &Trees) -> bool {
         std::fs::symlink_metadata(trees.modules_dir(&self.from).join(&self.file)).is_ok()
+    }
+
+    fn goes(&self, trees: &Trees, why: Unlinked) -> Unlink {
+        Unlink { kernel: self.kernel.clone(), link: trees.shown(&self.link), why }
     }
 }
 
@@ -119,7 +124,7 @@ pub fn shared(trees: &Trees) -> BTreeMap<Package, BTreeSet<(Kernel, Release)>> {
     sharing(trees, |_, _, _| true)
 }
 
-/// The same, as it is after [`tidy`].
+/// The same, as it is without those that are [`unwanted`].
 pub fn shared_when_tidy(trees: &Trees) -> BTreeMap<Package, BTreeSet<(Kernel, Release)>> {
     sharing(trees, |manifests, link, owner| refusal(manifests, link, owner).is_none())
 }
@@ -153,18 +158,42 @@ pub fn of_name(trees: &Trees, release: &Release, name: &Name) -> Vec<WeakLink> {
     links
 }
 
-/// Takes away the links to modules of ours that policy does not allow: of a kernel older than the one that the module was
-/// built for; of a kernel that has a build of its own; to a package that says `NO_WEAK_MODULES`.
-pub fn tidy(ctx: &Context, reporter: &dyn Reporter) {
-    let mut manifests = Manifests::new(&ctx.trees);
-    let mut away = Vec::new();
-    for link in all(&ctx.trees) {
+/// The links to modules of ours that policy does not allow: of a kernel older than the one that the module was built for; of
+/// a kernel that has a build of its own; to a package that says `NO_WEAK_MODULES`.
+pub fn unwanted(trees: &Trees) -> Vec<Unlink> {
+    let mut manifests = Manifests::new(trees);
+    let mut unwanted = Vec::new();
+    for link in all(trees) {
         let Some(owner) = manifests.owner(&link) else { continue };
         if let Some(why) = refusal(&mut manifests, &link, &owner) {
-            away.push((link, why));
+            unwanted.push(link.goes(trees, Unlinked::Unwanted(why)));
         }
     }
-    take_away(ctx, &away, reporter);
+    unwanted
+}
+
+/// The links that go with `steps`: to modules that they take away, and of kernels that they give a build of their own.
+pub fn going<'a>(trees: &Trees, steps: impl Iterator<Item = &'a Step>) -> Vec<Unlink> {
+    let mut manifests = Manifests::new(trees);
+    let mut going = Vec::new();
+    for Step { package, kernel, action, .. } in steps {
+        let (links, why) = match action {
+            Action::Uninstall | Action::Remove => {
+                let beside = manifests.of(&kernel.release);
+                let files = beside.find(package, &kernel.arch).map(Installed::paths).unwrap_or_default();
+                (to(trees, &kernel.release, &files), Unlinked::Dangling)
+            }
+            Action::Build | Action::Install => (of_name(trees, &kernel.release, &package.name), Unlinked::OwnBuild),
+            _ => continue,
+        };
+        going.extend(links.into_iter().map(|link| link.goes(trees, why.clone())));
+    }
+    going
+}
+
+/// Takes the links away that policy does not allow.
+pub(super) fn tidy(ctx: &Context, reporter: &dyn Reporter) {
+    take_away(ctx, &unwanted(&ctx.trees), reporter);
 }
 
 /// Why policy does not allow a link.
@@ -185,7 +214,8 @@ fn refusal(manifests: &mut Manifests<'_>, link: &WeakLink, owner: &Installed) ->
 
 /// Takes those of `links` away that lead nowhere any more, and tells which kernels have lost a module that they shared.
 pub(super) fn drop_dangling(ctx: &Context, links: &[WeakLink], reporter: &dyn Reporter) {
-    let gone = links.iter().filter(|link| !link.leads_somewhere(&ctx.trees));
+    let trees = &ctx.trees;
+    let gone = links.iter().filter(|link| !link.leads_somewhere(trees));
     let mut lost = BTreeSet::new();
     let mut away = Vec::new();
     for link in gone {
@@ -194,31 +224,33 @@ pub(super) fn drop_dangling(ctx: &Context, links: &[WeakLink], reporter: &dyn Re
             reporter.line(&line);
         }
         if link.link.is_symlink() {
-            away.push((link.clone(), String::new()));
+            away.push(link.goes(trees, Unlinked::Dangling));
         }
     }
     take_away(ctx, &away, reporter);
 }
 
-fn take_away(ctx: &Context, links: &[(WeakLink, String)], reporter: &dyn Reporter) {
+/// Takes links away, and runs depmod for the kernels that had them.
+pub fn take_away(ctx: &Context, links: &[Unlink], reporter: &dyn Reporter) {
     let mut changed = BTreeSet::new();
-    for (link, why) in links {
-        match std::fs::remove_file(&link.link) {
+    for Unlink { kernel, link, why } in links {
+        let outer = ctx.trees.root.outer_nofollow(link);
+        match std::fs::remove_file(&outer) {
             Ok(()) => {
-                if !why.is_empty() {
+                if let Unlinked::Unwanted(why) = why {
                     reporter.line(why);
                 }
-                let dir = ctx.trees.modules_dir(&link.kernel);
-                let parent = link.link.parent().unwrap_or(&dir);
+                let dir = ctx.trees.modules_dir(kernel);
+                let parent = outer.parent().unwrap_or(&dir);
                 if let Err(error) = durable::prune(parent, &dir) {
                     log::info!("{error}");
                 }
-                ctx.trees.changed(&link.link);
-                changed.insert(link.kernel.clone());
+                ctx.trees.changed(&outer);
+                changed.insert(kernel.clone());
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
-                reporter.warning(&[&format!("cannot remove {}: {error}", ctx.trees.shown(&link.link).display())]);
+                reporter.warning(&[&format!("cannot remove {}: {error}", link.display())]);
             }
         }
     }
