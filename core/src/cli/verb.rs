@@ -131,7 +131,7 @@ impl Verb {
             Id::KernelPrerm => Self::KernelPrerm,
             Id::Reconcile => {
                 if args.flag("all-kernels") && !args.kernels.is_empty() {
-                    return Err(Error::Request(RequestError::Conflict("--all-kernels", "-k", 2)));
+                    return Err(Error::Request(RequestError::AllAndKernel("--all-kernels")));
                 }
                 let event = args.value("event").map(str::to_owned);
                 Self::Reconcile(Reconciling { event, initramfs, strict: args.flag("strict"), show })
@@ -210,16 +210,16 @@ fn check(args: &Args, entry: &'static Entry) -> Result<(), Error> {
         }
     }
     if args.flag("binaries-only") && args.flag("source-only") {
-        return Err(Error::Request(RequestError::Conflict("--binaries-only", "--source-only", 8)));
+        return Err(Error::Request(RequestError::BinariesAndSource));
     }
     if args.arches.len() > 1 && args.arches.len() != args.kernels.len() {
         return Err(Error::Request(RequestError::ArchCount { arches: args.arches.len(), kernels: args.kernels.len() }));
     }
     if all && !args.kernels.is_empty() {
-        return Err(Error::Request(RequestError::Conflict("--all", "-k", 2)));
+        return Err(Error::Request(RequestError::AllAndKernel("--all")));
     }
     if all && !args.arches.is_empty() {
-        return Err(Error::Request(RequestError::Conflict("--all", "-a", 3)));
+        return Err(Error::Request(RequestError::AllAndArch));
     }
     if all && !entry.rules.all {
         return Err(Error::Request(RequestError::NoAll(entry.name)));

@@ -77,18 +77,13 @@ pub(super) fn install_rpm(ctx: &Context, args: &Args, file: &Path, reporter: &dy
 fn nothing_named(args: &Args) -> Error {
     let words: Vec<&str> = [&args.module, &args.version].into_iter().flatten().map(String::as_str).collect();
     if words.is_empty() {
-        return Error::Archive(ArchiveError::Refused(
-            "No archive is named.\nName one: dkms ldtarball ARCHIVE".to_owned(),
-            2,
-        ));
+        return Error::Archive(ArchiveError::NotNamed);
     }
     missing(Path::new(&words.join("/")))
 }
 
 fn not_by_rpm(file: &Path) -> Error {
-    let file = file.display();
-    let text = format!("Unable to install {file} using rpm.\nCheck to ensure that your system can install .rpm files.");
-    Error::Archive(ArchiveError::Refused(text, 9))
+    Error::Archive(ArchiveError::NotByRpm(file.to_owned()))
 }
 
 /// What the root's rpm calls `file`.
@@ -140,7 +135,7 @@ impl Archive {
         if before == Source::Added && !ctx.options.force && !is_same() {
             // An archive of ours and a plain one are refused with the classic's different codes.
             let ours = self.unpacked.path().join(MAIN_TREE).is_dir();
-            let again = || Error::Archive(ArchiveError::Refused(format!("{package} is already added!\nAborting."), 8));
+            let again = || Error::Archive(ArchiveError::AlreadyAdded(package.clone()));
             return Err(if ours {
                 again()
             } else {
@@ -152,7 +147,7 @@ impl Archive {
 }
 
 fn missing(file: &Path) -> Error {
-    Error::Archive(ArchiveError::Refused(format!("{} does not exist.", file.display()), 2))
+    Error::Archive(ArchiveError::Missing(file.to_owned()))
 }
 
 /// What to do with an archive whose package is registered.
@@ -289,13 +284,10 @@ fn identify(
     }
     match claims.into_iter().find(|claim| **claim != package) {
         None => Ok(package),
-        Some(other) => Err(Error::Archive(ArchiveError::Refused(
-            format!(
-                "{} is not a valid DKMS tarball.\nIts dkms.conf is that of {package}, but it holds {other}.",
-                archive.display()
-            ),
-            7,
-        ))),
+        Some(holds) => {
+            let (archive, holds) = (archive.to_owned(), holds.clone());
+            Err(Error::Archive(ArchiveError::OtherPackage { archive, package, holds }))
+        }
     }
 }
 

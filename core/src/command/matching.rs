@@ -17,25 +17,16 @@ pub(super) fn run(ctx: &Context, args: &Args, template: Option<Release>, reporte
         return Err(Error::Request(RequestError::OneKernel("match")));
     }
     let Some(template) = template else {
-        return Err(Error::Request(RequestError::Match(
-            "Invalid number of parameters passed.\nUsage: match --templatekernel=<kernel> -k <kernel>\n   or: match --templatekernel=<kernel> -k <kernel> <module>".to_owned(),
-            1,
-        )));
+        return Err(Error::Request(RequestError::NoTemplate));
     };
     let kernel = kernels(ctx, args)?.remove(0);
     if template == kernel.release {
-        return Err(Error::Request(RequestError::Match(
-            "The templatekernel and the specified kernel version are the same.".to_owned(),
-            2,
-        )));
+        return Err(Error::Request(RequestError::OwnTemplate));
     }
     let wanted = args.module.as_deref().map(Name::new).transpose()?;
     if let Some(name) = &wanted {
         if !ctx.trees.name_dir(name).is_dir() {
-            return Err(Error::Request(RequestError::Match(
-                format!("The module: {name} is not located in the DKMS tree."),
-                3,
-            )));
+            return Err(Error::Request(RequestError::NotInTree(name.clone())));
         }
     }
     check_access(ctx, args)?;

@@ -39,10 +39,7 @@ pub(super) fn run(
     let mut artefacts = Vec::new();
     for kernel in kernels {
         if !install::is_built(ctx, &package, &kernel) {
-            let text = format!(
-                "No modules built for {kernel}.\nModules must already be in the built state before using mktarball."
-            );
-            return Err(Error::Archive(ArchiveError::Refused(text, 6)));
+            return Err(Error::Archive(ArchiveError::NothingBuilt(Some(kernel))));
         }
         reporter.line(&format!("Marking modules for {kernel} for archiving..."));
         let artefact = ctx.trees.artefact(&package, &kernel);
@@ -78,9 +75,7 @@ pub(super) fn run(
 /// The kernels that something is built for.
 fn all(entry: &PackageEntry) -> Result<Vec<Kernel>, Error> {
     if entry.built.is_empty() {
-        let text =
-            "No modules built for any kernel.\nModules must already be in the built state before using mktarball.";
-        return Err(Error::Archive(ArchiveError::Refused(text.to_owned(), 6)));
+        return Err(Error::Archive(ArchiveError::NothingBuilt(None)));
     }
     Ok(entry.built.iter().map(|built| built.kernel.clone()).collect())
 }
@@ -92,18 +87,14 @@ fn target(ctx: &Context, args: &Args, package: &Package, kernels: &[Kernel]) -> 
         None => (usual, writer::file_name(package, kernels)),
         Some(path) => {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-            let name = name.ok_or_else(|| {
-                Error::Archive(ArchiveError::Refused(format!("{} names no file.", path.display()), 6))
-            })?;
+            let name = name.ok_or_else(|| Error::Archive(ArchiveError::NoFileName(path.clone())))?;
             match path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
                 None => (usual, name),
                 Some(dir) => (std::path::absolute(dir)?, name),
             }
         }
     };
-    let refused = |dir: &Path| {
-        Error::Archive(ArchiveError::Refused(format!("Missing write permissions for {}.", dir.display()), 9))
-    };
+    let refused = |dir: &Path| Error::Archive(ArchiveError::NotWritable(dir.to_owned()));
     if ctx.options.dry_run && !dir.exists() && dir.starts_with(ctx.trees.package_dir(package)) {
         return Ok(dir.join(name));
     }

@@ -31,12 +31,15 @@ fn of_request(error: &RequestError) -> u8 {
         RequestError::NoPackage { .. }
         | RequestError::ArchCount { .. }
         | RequestError::NotRoot
-        | RequestError::ReadOnlyTree { .. } => 1,
+        | RequestError::ReadOnlyTree { .. }
+        | RequestError::NoTemplate => 1,
+        RequestError::AllAndKernel(_) | RequestError::OwnTemplate => 2,
+        RequestError::AllAndArch | RequestError::NotInTree(_) => 3,
         RequestError::OneKernel(_) => 4,
         RequestError::NoAll(_) => 5,
         RequestError::NoKernel { .. } | RequestError::EmptyKernel => 16,
+        RequestError::BinariesAndSource => 8,
         RequestError::NoPackager(_) => 127,
-        RequestError::Conflict(_, _, code) | RequestError::Match(_, code) => *code,
     }
 }
 
@@ -51,10 +54,12 @@ fn of_registration(error: &RegistrationError) -> u8 {
 
 fn of_archive(error: &ArchiveError) -> u8 {
     match error {
+        ArchiveError::NotNamed | ArchiveError::Missing(_) => 2,
         ArchiveError::Layout(LayoutError::NoConf) => 3,
-        ArchiveError::Write(_) => 6,
-        ArchiveError::Read(_) | ArchiveError::Layout(_) => 7,
-        ArchiveError::Refused(_, code) => *code,
+        ArchiveError::Write(_) | ArchiveError::NothingBuilt(_) | ArchiveError::NoFileName(_) => 6,
+        ArchiveError::Read(_) | ArchiveError::Layout(_) | ArchiveError::OtherPackage { .. } => 7,
+        ArchiveError::AlreadyAdded(_) => 8,
+        ArchiveError::NotByRpm(_) | ArchiveError::NotWritable(_) => 9,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::names::Name;
+
 /// What is wrong with the words themselves.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UsageError {
@@ -50,9 +52,15 @@ pub enum RequestError {
         /// How many kernels.
         kernels: usize,
     },
-    /// Options that exclude each other.
-    #[error("{0} and {1} exclude each other.")]
-    Conflict(&'static str, &'static str, u8),
+    /// All kernels (by this option) and one by name.
+    #[error("{0} and -k exclude each other.")]
+    AllAndKernel(&'static str),
+    /// All kernels, and an architecture.
+    #[error("--all and -a exclude each other.")]
+    AllAndArch,
+    /// An archive without binaries and without the source.
+    #[error("--binaries-only and --source-only exclude each other.")]
+    BinariesAndSource,
     /// `--all` where it has no meaning.
     #[error("The action {} does not support the --all parameter.{}", .0, for_all_kernels(.0))]
     NoAll(&'static str),
@@ -79,9 +87,15 @@ pub enum RequestError {
         /// What may help, in a line.
         advice: Option<String>,
     },
-    /// `match` can't be done as asked.
-    #[error("{0}")]
-    Match(String, u8),
+    /// `match` needs a kernel to go by.
+    #[error("Invalid number of parameters passed.\nUsage: match --templatekernel=<kernel> -k <kernel>\n   or: match --templatekernel=<kernel> -k <kernel> <module>")]
+    NoTemplate,
+    /// The kernel to go by is the one that is meant.
+    #[error("The templatekernel and the specified kernel version are the same.")]
+    OwnTemplate,
+    /// No version of the package is in the tree.
+    #[error("The module: {0} is not located in the DKMS tree.")]
+    NotInTree(Name),
     /// The program that writes packages is not there.
     #[error("{} is needed to write packages, but it is not installed.\nInstall the package dkms-mkpkg. If your distribution has none, build it from the source of dkms (Rust 1.88), or make a tarball (dkms mktarball).", .0.display())]
     NoPackager(PathBuf),
