@@ -214,8 +214,7 @@ impl<'a> Facts<'a> {
         let (conf, warnings) =
             Conf::check(&answer, strict).map_err(|problems| bad_conf(ctx.trees.shown(&own), &problems))?;
         said.extend(warnings.iter().map(|warning| crate::report::Event::Note(warning.to_string())));
-        // Debian's packages are full of CLEAN, and its dkms says nothing about it.
-        let tolerant = ctx.distribution.is_like(&["debian", "ubuntu"]);
+        let tolerant = ctx.distribution.tolerates_clean();
         let deprecated = answer.deprecated.iter().map(ToString::to_string);
         said.extend(
             deprecated.filter(|text| !(tolerant && text.starts_with("CLEAN "))).map(crate::report::Event::Deprecated),

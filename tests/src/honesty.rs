@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::settings::project;
 
 /// The sources below `directory` whose names end so.
-fn sources(directory: &Path, ends: &[&str]) -> Vec<PathBuf> {
+pub fn sources(directory: &Path, ends: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs_err::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

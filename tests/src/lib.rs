@@ -20,7 +20,7 @@
 //! | [`programs`] | builds what is tried |
 //! | [`needs`], [`suite`] | cases, what they need, what was left out and why |
 //!
-//! `citations` supports no tests but is one: what the files of this repository cite must exist.
+//! `citations`, `distributions`, `floors`, `honesty` support no tests but are some: they check this repository.
 
 #![allow(clippy::format_push_string, clippy::format_collect)] // short texts for people
 
@@ -31,6 +31,8 @@ mod citations;
 pub mod compare;
 pub mod debian;
 pub mod debs;
+#[cfg(test)]
+mod distributions;
 #[cfg(test)]
 mod floors;
 pub mod hello;

@@ -70,8 +70,13 @@ impl Distribution {
         Self { id, version, family }
     }
 
+    /// Whether its packages are full of deprecated `CLEAN`, of which its own dkms says nothing.
+    pub fn tolerates_clean(&self) -> bool {
+        self.is_like(&["debian", "ubuntu"])
+    }
+
     /// Whether the family begins with one of `words`: the classic's pattern test.
-    pub fn is_like(&self, words: &[&str]) -> bool {
+    pub(super) fn is_like(&self, words: &[&str]) -> bool {
         words.iter().any(|word| self.family.starts_with(word))
     }
 

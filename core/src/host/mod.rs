@@ -8,6 +8,9 @@ pub mod headers_package;
 pub mod initramfs;
 pub mod owner;
 pub mod rpm_upgrade;
+pub mod signing;
 pub mod tools;
+pub mod weak_modules;
 
 pub use distro::{Distribution, Error};
+pub use weak_modules::WeakProgram;

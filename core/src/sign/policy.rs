@@ -4,21 +4,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::Hash;
+use crate::host::signing::{AKMODS_CERT, AKMODS_KEY, ModuleSigning, SHIM_CERT, SHIM_KEY};
 
-/// Ubuntu's key, made by shim-signed's `update-secureboot-policy`.
-const UBUNTU_KEY: &str = "/var/lib/shim-signed/mok/MOK.priv";
-/// Its certificate.
-const UBUNTU_CERT: &str = "/var/lib/shim-signed/mok/MOK.der";
-/// The key akmods' `kmodgenca` makes (Fedora).
-const AKMODS_KEY: &str = "/etc/pki/akmods/private/private_key.priv";
-/// Its certificate.
-const AKMODS_CERT: &str = "/etc/pki/akmods/certs/public_key.der";
 /// Our own key; the place does not follow `--dkmstree`.
 const OWN_KEY: &str = "/var/lib/dkms/mok.key";
 /// Its certificate.
 const OWN_CERT: &str = "/var/lib/dkms/mok.pub";
 /// Where a private key is when nothing is configured.
-pub const USUAL_KEYS: [&str; 3] = [OWN_KEY, UBUNTU_KEY, AKMODS_KEY];
+pub const USUAL_KEYS: [&str; 3] = [OWN_KEY, SHIM_KEY, AKMODS_KEY];
 
 /// What the decision rests on. All paths are inside paths of the root worked on. Framework values
 /// are expanded for this kernel already; an empty text means "not set".
@@ -26,8 +19,8 @@ pub const USUAL_KEYS: [&str; 3] = [OWN_KEY, UBUNTU_KEY, AKMODS_KEY];
 pub struct PolicyInput<'a> {
     /// The kernel release.
     pub release: &'a str,
-    /// The distribution words (`ID_LIKE` or `ID`, "ubuntu" for Ubuntu).
-    pub distribution: &'a str,
+    /// What the distribution has of its own for it.
+    pub distribution: ModuleSigning,
     /// framework.conf `try_sign_modules`.
     pub try_sign_modules: &'a str,
     /// Whether we run in a chroot ([`super::chroot::in_chroot`]).
@@ -259,8 +252,7 @@ fn keys_ready(facts: &PolicyInput<'_>, look: Look<'_>, lines: &mut Vec<String>, 
     if has_key && has_cert {
         return Ok(Decision::Sign(plan));
     }
-    if plan.key == Path::new(UBUNTU_KEY) && facts.distribution.starts_with("ubuntu") {
-        let name = "update-secureboot-policy";
+    if let Some(name) = facts.distribution.maker_of(&plan.key) {
         let program = (look.program)(name).ok_or_else(|| Why::NoProgram(name.into()))?;
         lines.push(format!("Certificate or key are missing, generating them using {name}..."));
         let move_away = (has_cert && !has_key).then(|| plan.cert.clone());
@@ -292,18 +284,7 @@ fn how(facts: &PolicyInput<'_>, look: Look<'_>, hash: &str, key: &Path) -> Resul
 
 /// Where the kernel's `sign-file`, or the distribution's like of it, is.
 fn kernels_program(facts: &PolicyInput<'_>, look: Look<'_>) -> PathBuf {
-    let release = facts.release;
-    let found = if facts.distribution.starts_with("ubuntu") {
-        (look.program)("kmodsign")
-            .or_else(|| Some(format!("/usr/src/linux-headers-{release}/scripts/sign-file").into()))
-    } else if facts.distribution.starts_with("debian") {
-        let version = release.rsplit_once('.').map_or(release, |(head, _)| head);
-        Some(format!("/usr/lib/linux-kbuild-{version}/scripts/sign-file").into())
-    } else if facts.distribution.starts_with("gentoo") {
-        Some(format!("/usr/src/linux-{release}/scripts/sign-file").into())
-    } else {
-        None
-    };
+    let found = facts.distribution.sign_file(facts.release, look.program);
     found.filter(|file| (look.exists)(file)).unwrap_or_else(|| facts.build_dir.join("scripts/sign-file"))
 }
 
@@ -317,10 +298,10 @@ pub fn keys(facts: &PolicyInput<'_>, look: Look<'_>) -> (PathBuf, PathBuf) {
 }
 
 fn default_keys(facts: &PolicyInput<'_>, look: Look<'_>) -> (PathBuf, PathBuf) {
-    if facts.distribution.starts_with("ubuntu") {
-        return (UBUNTU_KEY.into(), UBUNTU_CERT.into());
+    if facts.distribution == ModuleSigning::ShimSigned {
+        return (SHIM_KEY.into(), SHIM_CERT.into());
     }
-    if facts.distribution.starts_with("gentoo") {
+    if facts.distribution == ModuleSigning::KernelsKey {
         if let Some(key) = facts.modules_sign_key.filter(|key| !key.is_empty()) {
             let cert = facts.modules_sign_cert.filter(|cert| !cert.is_empty());
             return (key.into(), cert.unwrap_or(key).into());

@@ -9,6 +9,7 @@ use crate::assignments;
 use crate::conf::framework::{self, TrySign};
 use crate::context::Context;
 use crate::facts::{Facts, KernelFacts};
+use crate::host::signing::ModuleSigning;
 use crate::process::{self, Output};
 use crate::report::{Event, Reporter};
 use crate::sign::policy::{self, Decided, Decision, How, Look, Maker, Plan};
@@ -226,25 +227,25 @@ struct Texts {
     certificate: String,
     /// Where the configuration of a kernel that has none is missed.
     usual_config: PathBuf,
-    gentoo_key: Option<String>,
-    gentoo_certificate: Option<String>,
+    kernels_key: Option<String>,
+    kernels_certificate: Option<String>,
 }
 
 impl Texts {
     fn of(ctx: &Context, kernel: &KernelFacts, framework: &framework::Signing) -> Self {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        let gentoo = |name: &str| {
+        let setting = |name: &str| {
             let own = ctx.environment.get(OsStr::new(name)).map(|value| value.to_string_lossy().into_owned());
             own.or_else(|| make_conf(ctx, name))
         };
-        let is_gentoo = ctx.distribution.family.starts_with("gentoo");
+        let has_kernels_key = ctx.distribution.module_signing() == ModuleSigning::KernelsKey;
         Self {
             sign_file: text(&framework.sign_file),
             key: text(&framework.key),
             certificate: text(&framework.certificate),
             usual_config: kernel.source_dir.join(".config"),
-            gentoo_key: is_gentoo.then(|| gentoo("MODULES_SIGN_KEY")).flatten(),
-            gentoo_certificate: is_gentoo.then(|| gentoo("MODULES_SIGN_CERT")).flatten(),
+            kernels_key: has_kernels_key.then(|| setting("MODULES_SIGN_KEY")).flatten(),
+            kernels_certificate: has_kernels_key.then(|| setting("MODULES_SIGN_CERT")).flatten(),
         }
     }
 }
@@ -281,7 +282,7 @@ fn facts<'a>(
     let kernel_config = kernel.config_file.as_deref().unwrap_or(&texts.usual_config);
     policy::PolicyInput {
         release: kernel.kernel.release.as_str(),
-        distribution: &ctx.distribution.family,
+        distribution: ctx.distribution.module_signing(),
         try_sign_modules: match framework.when {
             TrySign::Always => "true",
             TrySign::Never => "false",
@@ -295,8 +296,8 @@ fn facts<'a>(
         sign_file: &texts.sign_file,
         mok_signing_key: &texts.key,
         mok_certificate: &texts.certificate,
-        modules_sign_key: texts.gentoo_key.as_deref(),
-        modules_sign_cert: texts.gentoo_certificate.as_deref(),
+        modules_sign_key: texts.kernels_key.as_deref(),
+        modules_sign_cert: texts.kernels_certificate.as_deref(),
     }
 }
 

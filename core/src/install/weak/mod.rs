@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::context::Context;
-use crate::host::Distribution;
+use crate::host::WeakProgram;
 use crate::kernel::version;
 use crate::names::Kernel;
 use crate::process;
@@ -21,10 +21,6 @@ use crate::report::Reporter;
 use crate::run::depmod;
 use crate::run::session::WeakModules;
 
-/// Where SUSE keeps its program (suse-module-tools).
-const SUSE: [&str; 2] = ["/usr/lib/module-init-tools/weak-modules2", "/usr/sbin/weak-modules2"];
-/// RHEL's (package kmod).
-const RHEL: [&str; 2] = ["/usr/sbin/weak-modules", "/sbin/weak-modules"];
 /// Where both look for kernels, and expect modules to be: nowhere else.
 const PLACES: [&str; 2] = ["/lib/modules", "/usr/lib/modules"];
 /// Where SUSE's program makes its temporary directory. When it can't, it goes on and writes to the root directory.
@@ -116,16 +112,14 @@ struct Call {
 }
 
 impl Call {
-    /// The program of this distribution, if it is there. Fedora has RHEL's and no kABI.
+    /// The program of this distribution, if it is there.
     fn new(ctx: &Context, kernel: &Kernel, what: What) -> Option<Self> {
-        let there = |places: [&'static str; 2]| places.into_iter().find(|place| ctx.world.has(place));
-        if is_rhel(&ctx.distribution) {
-            return there(RHEL).map(|program| Self::rhel(program, what));
-        }
-        if ctx.distribution.is_like(&["sles", "suse", "opensuse"]) {
-            return there(SUSE).map(|program| Self::suse(program, kernel, what));
-        }
-        None
+        let whose = ctx.distribution.weak_modules()?;
+        let program = whose.places().into_iter().find(|place| ctx.world.has(place))?;
+        Some(match whose {
+            WeakProgram::Rhel => Self::rhel(program, what),
+            WeakProgram::Suse => Self::suse(program, kernel, what),
+        })
     }
 
     /// Images are renewed by us, at the end; without the option it refuses to work where there is no dracut.
@@ -148,29 +142,9 @@ impl Call {
     }
 }
 
-/// RHEL itself (whose `ID_LIKE` is only `fedora`), CentOS, and their rebuilds.
-fn is_rhel(distribution: &Distribution) -> bool {
-    let words = || distribution.family.split_whitespace().chain([distribution.id.as_str()]);
-    words().any(|word| matches!(word, "rhel" | "centos"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn whose_family_has_them() {
-        for (text, rhel) in [
-            ("ID=rhel\nID_LIKE=fedora\n", true),
-            ("ID=almalinux\nID_LIKE=\"rhel centos fedora\"\n", true),
-            ("ID=centos\nID_LIKE=\"rhel fedora\"\n", true),
-            ("ID=fedora\n", false),
-            ("ID=nobara\nID_LIKE=fedora\n", false),
-            ("ID=debian\n", false),
-        ] {
-            assert_eq!(is_rhel(&Distribution::parse(text)), rhel, "{text}");
-        }
-    }
 
     #[test]
     fn what_the_programs_are_told() {

@@ -5,7 +5,7 @@ const CONFIG: &str = "/lib/modules/6.12.1-x/build/.config";
 fn facts() -> PolicyInput<'static> {
     PolicyInput {
         release: "6.12.1-x",
-        distribution: "debian",
+        distribution: ModuleSigning::KbuildPackage,
         try_sign_modules: "not_in_chroot",
         in_chroot: false,
         kernel_config: Path::new(CONFIG),
@@ -87,7 +87,7 @@ fn a_program_is_used_when_told_or_needed() {
         "kept for keys that turn out to be unusable here"
     );
     let ubuntu = PolicyInput {
-        distribution: "ubuntu",
+        distribution: ModuleSigning::ShimSigned,
         sig_hash: Some("sha1"),
         mok_signing_key: OWN_KEY,
         mok_certificate: OWN_CERT,
@@ -116,11 +116,11 @@ fn each_distribution_has_its_keys() {
         (plan.key.display().to_string(), plan.cert.display().to_string())
     };
     let both = |key: &str, cert: &str| (key.to_owned(), cert.to_owned());
-    let ubuntu = PolicyInput { distribution: "ubuntu debian", ..facts() };
-    assert_eq!(keys_of(&ubuntu, &[UBUNTU_KEY, UBUNTU_CERT]), both(UBUNTU_KEY, UBUNTU_CERT));
+    let ubuntu = PolicyInput { distribution: ModuleSigning::ShimSigned, ..facts() };
+    assert_eq!(keys_of(&ubuntu, &[SHIM_KEY, SHIM_CERT]), both(SHIM_KEY, SHIM_CERT));
     assert_eq!(keys_of(&facts(), &[AKMODS_KEY, AKMODS_CERT]), both(AKMODS_KEY, AKMODS_CERT));
     assert_eq!(keys_of(&facts(), &[AKMODS_KEY, AKMODS_CERT, OWN_KEY, OWN_CERT]), both(OWN_KEY, OWN_CERT));
-    let mut gentoo = PolicyInput { distribution: "gentoo", ..facts() };
+    let mut gentoo = PolicyInput { distribution: ModuleSigning::KernelsKey, ..facts() };
     let kernels = "/lib/modules/6.12.1-x/build/certs/signing_key.pem";
     assert_eq!(keys_of(&gentoo, &[kernels]), both(kernels, kernels));
     gentoo.modules_sign_key = Some("/g.pem");
@@ -131,10 +131,10 @@ fn each_distribution_has_its_keys() {
 
 #[test]
 fn ubuntu_has_its_own_maker() {
-    let ubuntu = PolicyInput { distribution: "ubuntu", ..facts() };
+    let ubuntu = PolicyInput { distribution: ModuleSigning::ShimSigned, ..facts() };
     assert_eq!(run(&ubuntu, &[CONFIG]).decision, Decision::DontSign(Why::NoProgram("update-secureboot-policy".into())));
     let program = "/usr/sbin/update-secureboot-policy";
-    let made = run(&ubuntu, &[CONFIG, program, UBUNTU_CERT]).decision;
+    let made = run(&ubuntu, &[CONFIG, program, SHIM_CERT]).decision;
     let Decision::NeedKey(_, maker) = made else { panic!("{made:?}") };
-    assert_eq!(maker, Maker::UpdateSecureBootPolicy { program: program.into(), move_away: Some(UBUNTU_CERT.into()) });
+    assert_eq!(maker, Maker::UpdateSecureBootPolicy { program: program.into(), move_away: Some(SHIM_CERT.into()) });
 }
