@@ -139,12 +139,36 @@ impl Error {
         without_numbers(&self.to_string()).lines().map(str::to_owned).collect()
     }
 
-    /// What went wrong, in one line: without where to read more, and what may be overridden.
+    /// Why it went wrong, in one line; [`Self::lines`] say more.
     pub fn cause(&self) -> String {
-        let more =
-            |line: &&String| !["Consult ", "or consult ", "You may override"].iter().any(|more| line.starts_with(more));
-        self.lines().iter().filter(more).map(String::as_str).collect::<Vec<_>>().join(" ")
+        let lines = self.lines();
+        let line = |index: usize| lines.get(index).cloned().unwrap_or_default();
+        let without_numbers = |why: &dyn std::fmt::Display| first_line(&without_numbers(&why.to_string()));
+        // Where the first line says only what failed.
+        match self {
+            Self::Install(install::Error::NotPut(why)) => without_numbers(why),
+            Self::Install(install::Error::NothingInstalled(reasons)) => reasons.join("; "),
+            Self::Finish(finish::Error::BadArtefact(why)) => without_numbers(why),
+            Self::Compile(compile::Error::PatchFailed { why: Some(why), .. }) => format!("{} {why}", line(0)),
+            Self::Compile(compile::Error::Script { said, .. }) => match said.last() {
+                Some(said) => format!("{} {said}", line(0)),
+                None => line(0),
+            },
+            Self::Compile(compile::Error::Make { diagnostic: Some(diagnostic), .. }) => diagnostic.text.clone(),
+            Self::Compile(compile::Error::NotProduced { module, .. }) => {
+                format!("{module}: {}", line(1))
+            }
+            Self::Step(StepError::BuildInTheWay { .. } | StepError::NotLoadable { .. })
+            | Self::Facts(facts::Error::ConfMissing(_)) => line(1),
+            Self::Step(StepError::Excluded { why, .. }) => why.clone(),
+            Self::Facts(facts::Error::BadConf { why, .. }) => first_line(why),
+            _ => line(0),
+        }
     }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// The text without the numbers that the standard library adds to the system's own words: `(os error 28)`.
@@ -165,19 +189,20 @@ mod tests {
     use std::io;
     use std::path::Path;
 
-    use super::{Error, without_numbers};
+    use super::{Error, StepError, without_numbers};
     use crate::durable::at;
     use crate::journal::JournalError;
+    use crate::names::{Kernel, Package};
     use crate::{compile, install};
 
-    /// The first line alone says that it failed, not why.
+    /// The first line alone may say that it failed, not why.
     #[test]
-    fn the_cause_is_more_than_the_first_line() {
+    fn the_cause_is_the_line_that_says_why() {
         let full = at("write", Path::new("/lib/modules/6.1/x.ko"))(io::Error::from_raw_os_error(28));
         let error = Error::Install(install::Error::NotPut(JournalError::File(full)));
         let cause = error.cause();
-        let begin = "The modules could not be installed; nothing was changed. cannot write /lib/modules/6.1/x.ko: No \
-                     space left on device; free some space on the file system, which has ";
+        let begin = "cannot write /lib/modules/6.1/x.ko: No space left on device; free some space on the file system, \
+                     which has ";
         assert!(cause.starts_with(begin) && cause.ends_with(" left, and try again"), "{cause}");
         let error = Error::Compile(compile::Error::PatchFailed {
             patch: "a.patch".into(),
@@ -185,6 +210,15 @@ mod tests {
             log: "/make.log".into(),
         });
         assert_eq!(error.cause(), "Application of patch a.patch failed. x.c: hunk 1");
+        let error =
+            Error::Facts(crate::facts::Error::BadConf { file: "/x".into(), why: "line 1: a\nline 2: b".into() });
+        assert_eq!(error.cause(), "line 1: a");
+        let error = Error::Step(StepError::EmptySource("/usr/src/a-1".into()));
+        assert!(error.cause().ends_with("located within it."), "{}", error.cause());
+        let (package, kernel) = (Package::new("a", "1").unwrap(), Kernel::new("6.1", "x").unwrap());
+        let lines = vec!["a.ko: it needs b".to_owned(), "c.ko: it needs d".to_owned()];
+        let error = Error::Step(StepError::NotLoadable { package, kernel, lines });
+        assert_eq!(error.cause(), "a.ko: it needs b");
         assert_eq!(without_numbers("a (os error 2), b (os error x) (os error 13)"), "a, b (os error x)");
     }
 

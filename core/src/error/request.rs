@@ -88,7 +88,9 @@ pub enum RequestError {
         advice: Option<String>,
     },
     /// `match` needs a kernel to go by.
-    #[error("Invalid number of parameters passed.\nUsage: match --templatekernel=<kernel> -k <kernel>\n   or: match --templatekernel=<kernel> -k <kernel> <module>")]
+    #[error(
+        "Invalid number of parameters passed.\nUsage: match --templatekernel=<kernel> -k <kernel>\n   or: match --templatekernel=<kernel> -k <kernel> <module>"
+    )]
     NoTemplate,
     /// The kernel to go by is the one that is meant.
     #[error("The templatekernel and the specified kernel version are the same.")]

@@ -130,7 +130,7 @@ impl Gatherer<'_> {
                     Wish::Install
                 };
             }
-            Err(error) => facts.wish = Wish::Unusable(Error::from(error).lines().join(" ")),
+            Err(error) => facts.wish = Wish::Unusable(Error::from(error).cause()),
         }
     }
 
