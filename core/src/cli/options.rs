@@ -125,19 +125,11 @@ pub(super) const NEW: &[&str] = &[
 ];
 
 /// What every verb understands.
-pub(super) const GENERAL: &[&str] = &[
-    "root",
-    "dkmstree",
-    "sourcetree",
-    "installtree",
-    "module",
-    "package-version",
-    "quiet",
-    "verbose",
-    "debug",
-    "help",
-    "version",
-];
+pub(super) const GENERAL: &[&str] =
+    &["root", "dkmstree", "sourcetree", "installtree", "quiet", "verbose", "debug", "help", "version"];
+
+/// What names a package instead of an operand. Verbs that look at all packages refuse it, with a reason.
+pub(super) const NAMING: &[&str] = &["module", "package-version"];
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Command};
 
-use super::options::{GENERAL, OPTIONS, Opt};
+use super::options::{GENERAL, NAMING, OPTIONS, Opt};
 use super::table::{DIRECTORY, PACKAGE, SOURCE, VERBS, values};
 
 /// An option for clap. `flag`: the action of one without a value; help puts dots behind those that are counted.
@@ -50,12 +50,14 @@ pub fn documentation() -> Command {
         .subcommand_value_name("COMMAND")
         .subcommand_help_heading("Commands")
         .args(pick("", GENERAL).into_iter().map(|arg| arg.global(true)))
+        .args(pick("", NAMING))
         .subcommands(VERBS.iter().map(|verb| {
             let command = Command::new(verb.name)
                 .about(verb.about)
                 .disable_help_flag(true)
                 .disable_version_flag(true)
-                .args(pick(verb.name, verb.options));
+                .args(pick(verb.name, verb.options))
+                .args(if verb.names_package() { pick(verb.name, NAMING) } else { Vec::new() });
             if verb.operands.is_empty() {
                 command
             } else {
@@ -87,10 +89,31 @@ fn about(operands: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::args::Args;
+    use crate::cli::verb::Verb;
+    use crate::error::Error;
 
     #[test]
     fn the_table_is_a_valid_parser() {
         parser().debug_assert();
         documentation().debug_assert();
+    }
+
+    /// The help of a verb lists no option that names a package where the verb refuses one.
+    #[test]
+    fn help_lists_no_package_where_none_is_taken() {
+        for verb in documentation().get_subcommands() {
+            let listed = verb.get_arguments().any(|arg| arg.get_short() == Some('m'));
+            let kernel = if ["kernel_preinst", "kernel_postinst", "kernel_prerm"].contains(&verb.get_name()) {
+                &["-k", "6.1"][..]
+            } else {
+                &[]
+            };
+            let words = [&[verb.get_name(), "-m", "a/1"], kernel].concat();
+            let words = words.iter().map(std::ffi::OsString::from);
+            let refused = Args::parse(words).map_err(Error::from).and_then(|args| Verb::of(&args)).is_err();
+            assert!(!listed || !refused, "{}", verb.get_name());
+            assert!(listed || verb.get_name() != "install");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The one table of verbs: parsing, help, man pages and completions all read it, and that of their `options`.
 
-use super::options::{EVENTS, GENERAL, NEW};
+use super::options::{EVENTS, GENERAL, NAMING, NEW};
 
 /// The name of a verb: [`super::verb::Verb`] has its options, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +53,13 @@ pub struct Entry {
 impl Entry {
     /// Whether the option `long` may be given with it: one that means something to it, or one that the classic took.
     pub fn takes(&self, long: &str) -> bool {
-        let listed = self.options.contains(&long) || GENERAL.contains(&long);
+        let listed = self.options.contains(&long) || GENERAL.contains(&long) || NAMING.contains(&long);
         listed || (self.rules.classic && !NEW.contains(&long))
+    }
+
+    /// Whether a package may be named with it: those verbs that look at all packages refuse one, but for the classic's.
+    pub fn names_package(&self) -> bool {
+        self.rules.classic || !self.operands.is_empty()
     }
 
     /// Whether `word` is one that its operands spell out: `mok status` names no second verb.

@@ -199,7 +199,7 @@ fn check(args: &Args, entry: &'static Entry) -> Result<(), Error> {
         }
     }
     if !entry.rules.classic {
-        if entry.operands.is_empty() && args.has_operand() {
+        if !entry.names_package() && args.has_operand() {
             return wrong(format!(
                 "{} takes no package: it looks at all of them.\nFor one package: dkms install NAME/VERSION",
                 entry.name

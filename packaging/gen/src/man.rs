@@ -107,7 +107,8 @@ fn verb_page(documentation: &Command, verb: &Command, text: &str) -> Result<Stri
         page += ".SH OPTIONS\n";
     }
     page += ".PP\nThe options of all commands are described in\n.BR dkms (8):\n";
-    let general: Vec<_> = documentation.get_opts_and_flags().filter_map(clap::Arg::get_long).collect();
+    let general: Vec<_> =
+        documentation.get_opts_and_flags().filter(|arg| arg.is_global_set()).filter_map(clap::Arg::get_long).collect();
     page += &general
         .iter()
         .map(|long| format!("\\fB\\-\\-{}\\fR", long.replace('-', "\\-")))
@@ -247,7 +248,11 @@ mod tests {
     fn every_option_of_a_verb_is_there_once() {
         let page = made().swap_remove(0).1;
         let documentation = documentation();
-        let mut options: BTreeSet<&str> = documentation.get_opts_and_flags().filter_map(clap::Arg::get_long).collect();
+        let mut options: BTreeSet<&str> = documentation
+            .get_opts_and_flags()
+            .filter(|arg| arg.is_global_set())
+            .filter_map(clap::Arg::get_long)
+            .collect();
         for verb in documentation.get_subcommands() {
             options.extend(verb.get_opts_and_flags().filter_map(clap::Arg::get_long));
         }
