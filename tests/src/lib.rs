@@ -20,7 +20,7 @@
 //! | [`programs`] | builds what is tried |
 //! | [`needs`], [`suite`] | cases, what they need, what was left out and why |
 //!
-//! `citations`, `distributions`, `floors`, `honesty` support no tests but are some: they check this repository.
+//! `citations`, `distributions`, `floors`, `guide`, `honesty` support no tests but are some: they check this repository.
 
 #![allow(clippy::format_push_string, clippy::format_collect)] // short texts for people
 
@@ -35,6 +35,8 @@ pub mod debs;
 mod distributions;
 #[cfg(test)]
 mod floors;
+#[cfg(test)]
+mod guide;
 pub mod hello;
 #[cfg(test)]
 mod honesty;
