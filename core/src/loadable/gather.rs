@@ -21,6 +21,7 @@ use crate::tree::identity::Identity;
 use crate::tree::manifest::{Installed, InstalledFile, KernelManifest};
 
 use super::image::{self, Held, What};
+use super::image_names::ImageNames;
 use super::index::{self, Index, module_name};
 use super::modprobe_d::{ModprobeD, conf_files};
 use super::needed::{self, Taker, There};
@@ -303,7 +304,14 @@ impl<'a> Loadable<'a> {
         }
         let files = || known.beside.installed.iter().flat_map(|entry| &entry.files);
         let is_wanted = |name: &str| files().any(|file| module_name(Path::new(&file.file)) == name);
-        let held = image::modules(&path, &is_wanted).map_err(|error| log::info!("{}: {error}", path.display())).ok()?;
+        // Only an image with a module of such a name can have another one than ours.
+        let known = ImageNames::of(self.trees, release, &path);
+        let held = if known.is_some_and(|known| !known.names.iter().any(|name| is_wanted(name))) {
+            Ok(Vec::new())
+        } else {
+            image::modules(&path, &is_wanted)
+        };
+        let held = held.map_err(|error| log::info!("{}: {error}", path.display())).ok()?;
         let command = Tool::of(root).map(|tool| tool.command(release, &self.trees.shown(&path)).join(" "));
         Some(Image { command, is_older, listed, held })
     }
@@ -357,13 +365,16 @@ pub fn stale(trees: &Trees) -> Vec<Release> {
     found
 }
 
-/// The `vermagic` of the kernel's own modules: that of three, which have to agree, since somebody else may have put one among them.
+/// The `vermagic` of the kernel's own modules, of which a few small ones are looked at; `None` if they do not agree, since somebody
+/// else may have put one among them.
 fn magic(dir: &Path, index: &Index, beside: &KernelManifest) -> Option<String> {
     let ours: Vec<PathBuf> = beside.installed.iter().flat_map(Installed::paths).collect();
     let is_stock = |path: &&Path| path.starts_with("kernel") && !ours.iter().any(|ours| ours == path);
-    let mut stock: Vec<&Path> = index.paths().filter(is_stock).collect();
+    let size = |path: &Path| std::fs::metadata(dir.join(path)).map(|meta| meta.len()).ok();
+    let mut stock: Vec<(u64, &Path)> =
+        index.paths().filter(is_stock).filter_map(|path| Some((size(path)?, path))).take(16).collect();
     stock.sort_unstable();
-    let magic = |path: &&Path| Module::read(&dir.join(path)).ok()?.field("vermagic").map(str::to_owned);
+    let magic = |(_, path): &(u64, &Path)| Module::read(&dir.join(path)).ok()?.field("vermagic").map(str::to_owned);
     let mut found = stock.iter().filter_map(magic).take(3);
     let first = found.next()?;
     found.all(|other| other == first).then_some(first)

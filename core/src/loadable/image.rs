@@ -4,6 +4,8 @@
 //! A library that reads one archive would save the numbers of a header, not the walk over the parts.
 //! Read as a stream, and only the modules that are asked for are kept: images have hundreds of megabytes.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -50,6 +52,16 @@ pub fn modules(path: &Path, is_wanted: &dyn Fn(&str) -> bool) -> io::Result<Vec<
     let mut found = Vec::new();
     segments(&mut BufReader::with_capacity(1 << 16, File::open(path)?), is_wanted, &mut found, true)?;
     Ok(found)
+}
+
+/// Adds the names of all modules in the image at `path` (`_` for `-`); an error as for [`modules`].
+pub fn names(path: &Path, names: &mut BTreeSet<String>) -> io::Result<()> {
+    let found = RefCell::new(names);
+    let note = |name: &str| {
+        found.borrow_mut().insert(name.to_owned());
+        false
+    };
+    modules(path, &note).map(drop)
 }
 
 /// Reads archive after archive, to the end.

@@ -6,6 +6,7 @@
 
 pub mod gather;
 pub mod image;
+pub mod image_names;
 pub mod index;
 pub mod modprobe_d;
 pub mod needed;

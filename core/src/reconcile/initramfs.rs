@@ -15,6 +15,7 @@ use crate::host::initramfs::{Tool, image};
 use crate::install::image_list;
 use crate::kernel::installed::{self, Presence};
 use crate::loadable::gather::Loadable;
+use crate::loadable::image_names::{self, ImageNames};
 use crate::names::Release;
 use crate::plan::{Action, Because, FollowUp, Overdue, Plan, Reason, Step};
 use crate::process::{self, Output, stop};
@@ -108,6 +109,23 @@ pub(super) fn outdated(ctx: &Context, plan: &Plan, how: How<'_>) -> Vec<Overdue>
     let kernels: BTreeSet<&Release> = plan.steps.iter().map(|step| &step.kernel.release).collect();
     let old = kernels.into_iter().filter(|release| loadable.has_old_image(release));
     old.map(|release| Overdue { kernel: release.clone(), what: FollowUp::Initramfs, why: Because::Outdated }).collect()
+}
+
+/// Remembers which modules are in those images of `plan`'s kernels that stay older than the installed modules: `status` would
+/// have to read them each time.
+pub(super) fn remember(ctx: &Context, plan: &Plan, who: Initramfs) {
+    image_names::forget_gone(&ctx.trees);
+    if who != Initramfs::Auto || Tool::of(&ctx.trees.root).is_none() {
+        return;
+    }
+    let changed = |path: &Path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    let releases: BTreeSet<&Release> = plan.steps.iter().map(|step| &step.kernel.release).collect();
+    for release in releases {
+        let Some(path) = image_of(ctx, release) else { continue };
+        if changed(&path) < changed(&ctx.trees.kernel_manifest(release)) {
+            ImageNames::remember(&ctx.trees, release, &path);
+        }
+    }
 }
 
 /// Makes the lists of what belongs into the images right. Gives the kernels whose list was not.

@@ -239,6 +239,7 @@ pub fn reconcile(
         }
     }
     let failures = initramfs::renew(session.ctx, &plan, &results, how.initramfs, reporter);
+    initramfs::remember(session.ctx, &plan, how.initramfs);
     let kernels: BTreeSet<Kernel> = (plan.steps.iter().zip(&results))
         .filter(|(_, result)| matches!(result, Some(Ok(Done::Installed))))
         .map(|(step, _)| step.kernel.clone())
