@@ -2,13 +2,14 @@
 
 pub mod error;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::compress::Compression;
+use crate::conf::misspelt::misspelt_in;
 use crate::conf::{self, Answer, Conf, Directive, Evaluator, Launcher, Recipe};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
@@ -22,6 +23,7 @@ use crate::kernel::kernelvariables;
 use crate::kernel::{self, Config, Headers, Toolchain, relocate};
 use crate::names::{Kernel, Package, Release, nearest};
 use crate::process::{self, Environment, Output};
+use crate::report::{Event, Reporter};
 use crate::tree::identity::Identity;
 
 pub use error::Error;
@@ -37,6 +39,8 @@ pub struct Facts<'a> {
     frameworks: Mutex<HashMap<Kernel, conf::Framework>>,
     directives: Vec<Directive>,
     relocated: Mutex<Vec<PathBuf>>,
+    /// What was said of dkms.conf files.
+    told: Mutex<HashSet<(Package, String)>>,
 }
 
 /// What bash made of a package's dkms.conf and its overrides.
@@ -82,8 +86,8 @@ pub struct Evaluated {
     pub recipe: Recipe,
     /// The digest of the overrides that counted, and of `--directive`s; `None` without any.
     pub overrides: Option<Digest>,
-    /// What is to be said once: warnings of the check and deprecated directives, as events.
-    pub said: Vec<crate::report::Event>,
+    /// What is to be said once ([`Facts::tell`]): warnings of the check and deprecated directives, as events.
+    pub said: Vec<Event>,
 }
 
 impl<'a> Facts<'a> {
@@ -97,6 +101,7 @@ impl<'a> Facts<'a> {
             frameworks: Mutex::default(),
             directives: ctx.options.directives.iter().filter_map(|text| Directive::parse(text)).collect(),
             relocated: Mutex::default(),
+            told: Mutex::default(),
         }
     }
 
@@ -209,20 +214,18 @@ impl<'a> Facts<'a> {
         let answer = self.answer(package, kernel, &files, &request)?;
         let mut said: Vec<_> = Vec::new();
         if !answer.stderr.trim().is_empty() {
-            said.push(crate::report::Event::Note(answer.stderr.trim_end().to_owned()));
+            said.push(Event::Note(answer.stderr.trim_end().to_owned()));
         }
         let (conf, warnings) =
-            Conf::check(&answer, strict).map_err(|problems| bad_conf(ctx.trees.shown(&own), &problems))?;
-        said.extend(warnings.iter().map(|warning| crate::report::Event::Note(warning.to_string())));
+            Conf::check(&answer, strict).map_err(|problems| bad_conf(ctx.trees.shown(&own), &own, &problems))?;
+        said.extend(warnings.iter().map(|warning| Event::Note(warning.to_string())));
         let tolerant = ctx.distribution.tolerates_clean();
         let deprecated = answer.deprecated.iter().map(ToString::to_string);
+        said.extend(deprecated.filter(|text| !(tolerant && text.starts_with("CLEAN "))).map(Event::Deprecated));
         said.extend(
-            deprecated.filter(|text| !(tolerant && text.starts_with("CLEAN "))).map(crate::report::Event::Deprecated),
-        );
-        said.extend(
-            self.directives.iter().map(|Directive { name, value, .. }| {
-                crate::report::Event::Line(format!("DIRECTIVE: {name}=\"{value}\""))
-            }),
+            self.directives
+                .iter()
+                .map(|Directive { name, value, .. }| Event::Line(format!("DIRECTIVE: {name}=\"{value}\""))),
         );
         let value = |name: &str| {
             kernel.config.as_ref().and_then(|config| config.value(name)).and_then(|value| value.chars().next())
@@ -240,11 +243,7 @@ impl<'a> Facts<'a> {
             .filter(|name| strict && answer.ignored.text(name, 0).is_some() && answer.raw.text(name, 0).is_none());
         said.extend(ignored.map(|name| {
             let own = ctx.trees.shown(&own);
-            crate::report::Event::Note(format!(
-                "{}: {name} counts in /etc/dkms/{}.conf only.",
-                own.display(),
-                package.name
-            ))
+            Event::Note(format!("{}: {name} counts in /etc/dkms/{}.conf only.", own.display(), package.name))
         }));
         Ok(Evaluated { conf, recipe, overrides, said })
     }
@@ -269,6 +268,22 @@ impl<'a> Facts<'a> {
         Ok(answer)
     }
 
+    /// Says what is to be said of a dkms.conf of `package`: of an event that adds, builds and installs it for many kernels, once.
+    pub fn tell(&self, package: &Package, evaluated: &Evaluated, reporter: &dyn Reporter) {
+        for event in &evaluated.said {
+            let is_new = match event {
+                Event::Note(text) | Event::Deprecated(text) => {
+                    let told = (package.clone(), text.clone());
+                    self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(told)
+                }
+                _ => true,
+            };
+            if is_new {
+                reporter.report(event.clone());
+            }
+        }
+    }
+
     /// Something that the dkms.conf of `package` may ask for has changed: a script has run, or what it depends on was built.
     pub fn forget(&self, package: &Package) {
         self.answers().retain(|(known, _), _| known != package);
@@ -291,7 +306,7 @@ impl<'a> Facts<'a> {
             kernel: Some((kernel.kernel.release.to_string(), kernel.kernel.arch.to_string())),
         };
         let answer = Evaluator::new(launcher).evaluate(&request)?;
-        let (conf, _) = Conf::check(&answer, true).map_err(|problems| bad_conf(file.to_owned(), &problems))?;
+        let (conf, _) = Conf::check(&answer, true).map_err(|problems| bad_conf(file.to_owned(), file, &problems))?;
         let facts = conf::KernelInfo {
             release: kernel.kernel.release.as_str(),
             arch: kernel.kernel.arch.as_str(),
@@ -473,8 +488,12 @@ impl KernelFacts {
     }
 }
 
-fn bad_conf(file: PathBuf, problems: &[conf::Problem]) -> Error {
-    Error::BadConf { file, why: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n") }
+fn bad_conf(file: PathBuf, outer: &Path, problems: &[conf::Problem]) -> Error {
+    let is_missing =
+        |problem: &conf::Problem| matches!(problem, conf::Problem::Missing(_) | conf::Problem::MissingFor(..));
+    let slips = if problems.iter().any(is_missing) { misspelt_in(outer) } else { Vec::new() };
+    let lines = problems.iter().map(ToString::to_string).chain(slips.iter().map(|slip| format!("dkms.conf, {slip}")));
+    Error::BadConf { file, why: lines.collect::<Vec<_>>().join("\n") }
 }
 
 /// The evaluator of conf files in the world of `ctx`.

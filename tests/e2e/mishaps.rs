@@ -301,6 +301,9 @@ code 8 dkms install hello/1.0 -k $k
 has 'BUILT_MODULE_NAM is not a directive: did you mean BUILT_MODULE_NAME?' /tmp/said
 has 'DEST_MODUL_LOCATION is not a directive: did you mean DEST_MODULE_LOCATION?' /tmp/said
 listed "hello/1.0, $k, x86_64" installed && fail "installed without a module"
+anew; sed -i 's/^DEST_MODULE_LOCATION/DEST_MODUL_LOCATION/' $d/dkms.conf
+code 8 dkms add hello/1.0; has 'DEST_MODUL_LOCATION is not a directive: did you mean DEST_MODULE_LOCATION?' /tmp/said
+anew; echo autoinstall=yes >>$d/dkms.conf; code 0 dkms add hello/1.0; has 'autoinstall is not a directive: did you mean AUTOINSTALL?' /tmp/said
 anew; sed -i 's/^BUILT_MODULE_NAME.*/BUILT_MODULE_NAME=sub\/hello/' $d/dkms.conf
 code 8 dkms add hello/1.0; has BUILT_MODULE_LOCATION /tmp/said
 anew; echo '# nothing' >$d/Makefile
@@ -412,6 +415,8 @@ mkdir -p /var/lib/dkms/.dkms/records/hello/1.0/6.0-old
 echo '{"format":1,"package":{"name":"hello","version":"1.0"},"kernel":{"release":"6.0-old","arch":"x86_64"},"outcome":"waiting","for":"headers","at":1}' >/var/lib/dkms/.dkms/records/hello/1.0/6.0-old/x86_64.json
 dkms status --long >/tmp/said; has 6.0-old /tmp/said
 code 0 dkms reconcile; dkms status --long >/tmp/said; hasnt 6.0-old /tmp/said
+for name in hello-1.0 hello@1.0; do code 1 dkms install $name -k $k; has 'Did you mean hello/1.0?' /tmp/said; done
+code 2 dkms install helo/1.0 -k $k; has 'Did you mean hello/1.0?' /tmp/said
 code 2 dkms isntall hello/1.0; has 'Did you mean install?' /tmp/said; hasnt Warning /tmp/said
 code 2 dkms install hello/1.0 --froce; has 'Did you mean --force?' /tmp/said
 code 2 dkms reconcile hello; has 'takes no package' /tmp/said
@@ -543,8 +548,20 @@ fn the_scripts_notice() -> Result<()> {
     Ok(())
 }
 
+/// Two packages with a module of one name: the second is refused, and hears whose it is.
+const ONE_NAME: &str = r#"
+dkms install hello/1.0 -k $k >/dev/null
+cp -a /usr/src/hello-1.0 /root/rival; sed -i 's/^PACKAGE_NAME=.*/PACKAGE_NAME=rival/' /root/rival/dkms.conf
+# It says what is to be said of a dkms.conf once, although it adds, builds and installs.
+printf '%s\n' REMAKE_INITRD=yes "BUILD_EXCLUSIVE_ARCH='x86|\\d'" >>/root/rival/dkms.conf
+code 6 dkms install /root/rival -k $k; has 'It is that of hello/1.0' /tmp/said
+for what in 'Deprecated feature' 'means the letter d'; do [ "$(grep -c "$what" /tmp/said)" = 1 ] || { cat /tmp/said >&2; fail "not once: $what"; }; done
+listed "hello/1.0, $k, x86_64" installed || fail "hello is gone"
+code 0 dkms install rival/1.0 -k $k --force; listed "rival/1.0, $k, x86_64" installed || fail "not forced"
+"#;
+
 fn main() -> ExitCode {
-    let cases: [(&str, &'static str); 28] = [
+    let cases: [(&str, &'static str); 29] = [
         ("removed_meanwhile", REMOVED_MEANWHILE),
         ("another_kernel_meanwhile", ANOTHER_KERNEL_MEANWHILE),
         ("removed_at_once", REMOVED_AT_ONCE),
@@ -573,6 +590,7 @@ fn main() -> ExitCode {
         ("index_of_before", INDEX),
         ("not_to_be_loaded", NOT_LOADED),
         ("symbols_of_others", SYMBOLS),
+        ("modules_of_one_name", ONE_NAME),
     ];
     cases
         .into_iter()

@@ -6,14 +6,15 @@ use fs_err as fs;
 
 use super::source::{named_by_conf, post_add, some_kernel};
 use super::stage::Staged;
-use super::{check_access, ldtarball, package, print, source_dir, source_state};
+use super::{check_access, known_packages, ldtarball, package, print, source_dir, source_state};
 use crate::cli::args::Args;
+use crate::conf::misspelt::misspelt_in;
 use crate::context::Context;
 use crate::error::{Error, RegistrationError, RequestError};
 use crate::facts::Evaluated;
 use crate::host::owner::Owner;
 use crate::journal::{Change, WorkDir};
-use crate::names::{Kernel, Package};
+use crate::names::{Kernel, Package, nearest};
 use crate::plan::{Plan, Registering};
 use crate::reconcile::superseded;
 use crate::report::Reporter;
@@ -125,7 +126,12 @@ fn readable(
 ) -> Result<(Evaluated, Kernel), Error> {
     let source = source_dir(ctx, package);
     if !ctx.trees.outer(&source).is_dir() {
-        return Err(Error::Registration(RegistrationError::NoSource(source)));
+        let (name, version) = (&package.name, &package.version);
+        let near = known_packages(ctx)
+            .into_iter()
+            .find(|known| known.version == *version && nearest(name.as_str(), [known.name.as_str()]).is_some());
+        let near = near.map(|known| format!("Did you mean {known}?"));
+        return Err(Error::Registration(RegistrationError::NoSource(source, near)));
     }
     let kernel = session.facts.kernel(&some_kernel(ctx, args)?)?;
     let own = source.join("dkms.conf");
@@ -154,9 +160,7 @@ pub(super) fn add(
         return Err(Error::Registration(RegistrationError::AlreadyAdded(package.clone())));
     }
     let (evaluated, kernel) = readable(ctx, args, session, package)?;
-    for event in &evaluated.said {
-        reporter.report(event.clone());
-    }
+    session.facts.tell(package, &evaluated, reporter);
     warn_of_doubts(ctx, package, &evaluated, reporter);
     let link = ctx.trees.source_link(package);
     {
@@ -196,6 +200,9 @@ fn warn_of_doubts(ctx: &Context, package: &Package, evaluated: &Evaluated, repor
         ]);
     }
     let source = ctx.trees.outer(source_dir(ctx, package));
+    for slip in misspelt_in(&source.join("dkms.conf")).iter().take(SHOWN) {
+        reporter.warning(&[&format!("dkms.conf, {slip}")]);
+    }
     let links = dangling_links(ctx, &source);
     for (link, target) in links.iter().take(SHOWN) {
         let link = ctx.trees.shown(link);

@@ -198,9 +198,7 @@ fn load_by(
     let kernel = session.facts.kernel(&source::some_kernel(ctx, args)?)?;
     let conf = ctx.trees.shown(&layout.conf);
     let evaluated = session.facts.evaluate(package, &kernel, Some(&conf), true)?;
-    for event in &evaluated.said {
-        reporter.report(event.clone());
-    }
+    session.facts.tell(package, &evaluated, reporter);
     let before = opened.before(ctx, again)?;
     let force = ctx.options.force;
     let is_same = again == Again::SameSource && before == Source::Added && has_source_of(ctx, layout, package);

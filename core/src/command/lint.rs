@@ -24,7 +24,7 @@ fn directory(args: &Args) -> PathBuf {
 /// A word that is no directory: it was taken for a package's name.
 fn check_word(args: &Args) -> Result<(), Error> {
     match (&args.module, args.value("module")) {
-        (Some(word), None) => Err(Error::Registration(RegistrationError::NoSource(PathBuf::from(word)))),
+        (Some(word), None) => Err(Error::Registration(RegistrationError::NoSource(PathBuf::from(word), None))),
         _ => Ok(()),
     }
 }

@@ -128,7 +128,16 @@ pub fn package(ctx: &Context, args: &Args) -> Result<Package, Error> {
     let takes_away = args.verb.is_some_and(|verb| matches!(verb.id, Id::Uninstall | Id::Unbuild | Id::Remove));
     match versions.as_slice() {
         [only] if !takes_away => Ok(only.clone()),
-        [] => Err(Error::Request(RequestError::NoPackage { verb, hint: hint(name, version) })),
+        [] => {
+            // `hello-1.0` and `hello@1.0` for `hello/1.0`.
+            let is_meant = |known: &Package| {
+                let rest = name.strip_prefix(known.name.as_str()).unwrap_or_default();
+                rest.strip_prefix(['-', '@', '=', ':', '_']) == Some(known.version.as_str())
+            };
+            let meant = known_packages(ctx).into_iter().find(|known| version.is_none() && is_meant(known));
+            let hint = meant.map_or_else(|| hint(name, version), |meant| format!("Did you mean {meant}?\n"));
+            Err(Error::Request(RequestError::NoPackage { verb, hint }))
+        }
         some => {
             let list: Vec<&str> = some.iter().map(|package| package.version.as_str()).collect();
             Err(Error::Request(RequestError::NoPackage {
@@ -144,6 +153,20 @@ fn versions(ctx: &Context, name: &str) -> Vec<Package> {
     let Ok(name) = Name::new(name) else { return Vec::new() };
     let filter = Filter { name: Some(name.to_string()), kernels: vec![(String::new(), None)], ..Filter::default() };
     walk::walk(&ctx.trees, &filter).packages.into_iter().map(|entry| entry.package).collect()
+}
+
+/// The packages that a user may mean: those that are registered, and those whose source is where it can be.
+fn known_packages(ctx: &Context) -> Vec<Package> {
+    let filter = Filter { kernels: vec![(String::new(), None)], ..Filter::default() };
+    let registered = walk::walk(&ctx.trees, &filter).packages.into_iter().map(|entry| entry.package);
+    let sources = std::fs::read_dir(&ctx.trees.source.outer).into_iter().flatten().flatten();
+    let sources = sources.filter(|entry| entry.path().join("dkms.conf").is_file()).filter_map(|entry| {
+        let name = entry.file_name().into_string().ok()?;
+        let (name, version) =
+            name.split_once('-').filter(|(_, version)| version.starts_with(|c: char| c.is_ascii_digit()))?;
+        Package::new(name, version).ok()
+    });
+    registered.chain(sources).collect()
 }
 
 /// What was probably meant by half a package's name, or by a path that is no source.

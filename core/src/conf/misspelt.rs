@@ -4,8 +4,10 @@
 //! only to help: it decides nothing.
 
 use std::fmt;
+use std::path::Path;
 
 use super::directive::PACKAGE;
+use crate::durable;
 use crate::names::nearest;
 
 /// An assignment to a name that is no directive but nearly one.
@@ -25,7 +27,12 @@ impl fmt::Display for Misspelt {
     }
 }
 
-/// The assignments in `text` whose names are nearly a directive's. A name that the file uses itself (`$NAME`) is a
+/// The misspelt directives of the dkms.conf at `path`; none if it can't be read.
+pub fn misspelt_in(path: &Path) -> Vec<Misspelt> {
+    misspelt(&String::from_utf8_lossy(&durable::read(path).ok().flatten().unwrap_or_default()))
+}
+
+/// The assignments in `text` whose names are nearly a directive's, or are one but for their case. A name that the file uses itself (`$NAME`) is a
 /// variable of its author's, however it is spelt.
 pub fn misspelt(text: &str) -> Vec<Misspelt> {
     text.lines()
@@ -36,16 +43,26 @@ pub fn misspelt(text: &str) -> Vec<Misspelt> {
             if used || PACKAGE.contains(&name) {
                 return None;
             }
-            Some(Misspelt { line: index + 1, name: name.to_owned(), meant: nearest(name, PACKAGE.iter().copied())? })
+            let upper = name.to_ascii_uppercase();
+            let meant = match PACKAGE.iter().find(|directive| **directive == upper) {
+                Some(directive) => directive,
+                None if name == upper => nearest(name, PACKAGE.iter().copied())?,
+                None => return None,
+            };
+            Some(Misspelt { line: index + 1, name: name.to_owned(), meant })
         })
         .collect()
 }
 
-/// The name that a line assigns to, as `NAME=`, `NAME+=` or `NAME[i]=`.
+/// The name that a line assigns to, as `NAME=`, `NAME+=` or `NAME[i]=`, also behind `export` or `declare -a`.
 fn assigned(line: &str) -> Option<&str> {
     let line = line.trim_start();
-    let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
-    let end = line.find(|c: char| !(c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'))?;
+    let builtin = ["export ", "declare ", "typeset ", "readonly "].iter().find_map(|word| line.strip_prefix(word));
+    let mut line = builtin.unwrap_or(line).trim_start();
+    while let Some(options) = line.strip_prefix('-').filter(|_| builtin.is_some()) {
+        line = options.split_once(' ')?.1.trim_start();
+    }
+    let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))?;
     let (name, rest) = line.split_at(end);
     let rest = match rest.strip_prefix('[') {
         Some(index) => index.split_once(']')?.1,
@@ -69,10 +86,14 @@ mod tests {
             ("AUTO_INSTALL", "AUTOINSTALL"),
             ("MKAE[0]", "MAKE"),
             ("BUILD_EXCLUSIVE_KERNEL_MNI", "BUILD_EXCLUSIVE_KERNEL_MIN"),
+            ("autoinstall", "AUTOINSTALL"),
+            ("Built_Module_Name[0]", "BUILT_MODULE_NAME"),
         ] {
-            let found = misspelt(&format!("# a comment\n  {name}=\"x\"\n"));
-            let name = name.split('[').next().unwrap();
-            assert_eq!(found, [Misspelt { line: 2, name: name.to_owned(), meant }]);
+            for before in ["", "export ", "declare -a ", "typeset -x -a "] {
+                let found = misspelt(&format!("# a comment\n  {before}{name}=\"x\"\n"));
+                let name = name.split('[').next().unwrap();
+                assert_eq!(found, [Misspelt { line: 2, name: name.to_owned(), meant }]);
+            }
         }
     }
 
@@ -85,7 +106,9 @@ mod tests {
             "# BUILT_MODULE_NAM=x",
             "if [ \"$BUILT_MODULE_NAM\" = x ]; then :; fi",
             "BUILT_MODULE_NAM",
-            "built_module_name=x",
+            "make=x\nMAKE=\"$make all\"",
+            "Built_Module=x",
+            "declare -p",
             "",
         ] {
             assert_eq!(misspelt(text), [], "{text}");

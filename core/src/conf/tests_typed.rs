@@ -70,6 +70,15 @@ fn problems_are_the_classics_lines() {
             false,
             &["dkms.conf: Warning! PATCH_MATCH[0]=6.(1 is not a regular expression, and matches no kernel."],
         ),
+        (
+            r"PACKAGE_NAME=t;PACKAGE_VERSION=1;DEST_MODULE_LOCATION=/extra;BUILD_EXCLUSIVE_KERNEL='^6\.\d+';MAKE=(a b);MAKE_MATCH[1]='^[\d.]+';BUILD_EXCLUSIVE_ARCH='(\d'",
+            true,
+            &[
+                r"dkms.conf: Warning! BUILD_EXCLUSIVE_ARCH[0]=(\d is not a regular expression, and matches no kernel.",
+                r"dkms.conf: Warning! \d in MAKE_MATCH[1] means the letter d: a digit is [0-9].",
+                r"dkms.conf: Warning! \d in BUILD_EXCLUSIVE_KERNEL[0] means the letter d: a digit is [0-9].",
+            ],
+        ),
         ("PACKAGE_NAME=t;PACKAGE_VERSION=1", true, &["dkms.conf: Warning! Zero modules specified."]),
         (
             "PACKAGE_NAME=t;PACKAGE_VERSION=1;AUTOINSTALL=YES;DKMS_POLICY=x",

@@ -133,12 +133,17 @@ pub enum Problem {
         /// Whether the conf can't be used.
         is_error: bool,
     },
+    /// `NAME[index]` has `\d` in it, which is the letter d in an extended regular expression.
+    Digit(String, usize),
 }
 
 impl Problem {
     /// Whether the conf can't be used.
     pub fn is_error(&self) -> bool {
-        !matches!(self, Self::ZeroModules | Self::Placeholder(..) | Self::Expression { is_error: false, .. })
+        !matches!(
+            self,
+            Self::ZeroModules | Self::Placeholder(..) | Self::Digit(..) | Self::Expression { is_error: false, .. }
+        )
     }
 }
 
@@ -169,6 +174,9 @@ impl fmt::Display for Problem {
             Self::Expression { name, index, text, is_error } => {
                 let what = if *is_error { "Error" } else { "Warning" };
                 write!(f, "{what}! {name}[{index}]={text} is not a regular expression, and matches no kernel.")
+            }
+            Self::Digit(name, index) => {
+                write!(f, "Warning! \\d in {name}[{index}] means the letter d: a digit is [0-9].")
             }
             Self::Duplicate(name, module, record) => {
                 write!(f, "Error! Duplicate module '{module}' in '{name}[{record}]'.")
@@ -225,6 +233,7 @@ impl Conf {
             text: raw.text(name, *index).unwrap_or_default().to_owned(),
             is_error: strict && name == "PATCH_MATCH",
         }));
+        problems.extend(with_digit(answer));
         if problems.iter().any(Problem::is_error) {
             return Err(problems);
         }
@@ -263,6 +272,19 @@ impl Conf {
         };
         Ok((conf, problems))
     }
+}
+
+/// The expressions with a `\d`, which other dialects have for a digit. Those that are no expressions are told of as such.
+fn with_digit(answer: &Answer) -> impl Iterator<Item = Problem> + '_ {
+    const EXPRESSIONS: [&str; 4] = ["MAKE_MATCH", "PATCH_MATCH", "BUILD_EXCLUSIVE_KERNEL", "BUILD_EXCLUSIVE_ARCH"];
+    EXPRESSIONS
+        .into_iter()
+        .flat_map(|name| answer.raw.all(name).map(move |(index, text)| (name, index, text)))
+        .filter_map(|(name, index, text)| {
+            let escaped = text.replace("\\\\", "");
+            let is_one = !answer.invalid.contains(&(name.to_owned(), index));
+            (is_one && escaped.contains("\\d")).then(|| Problem::Digit(name.to_owned(), index))
+        })
 }
 
 fn required(raw: &Raw, name: &'static str, problems: &mut Vec<Problem>) -> String {

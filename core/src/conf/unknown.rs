@@ -11,6 +11,14 @@ const RENAMED: &[(&str, &str)] = &[(
      (mok_certificate) and the module",
 )];
 
+/// What counts for one package, and the option for all of them.
+const OF_ONE_PACKAGE: &[(&str, &str)] = &[
+    ("DKMS_BUILD_AS", "build_as"),
+    ("DKMS_BUILD_NETWORK", "build_network"),
+    ("DKMS_POLICY", "policy"),
+    ("DKMS_JOBS", "parallel_jobs"),
+];
+
 /// How many letters of a misspelt option may be wrong.
 const TYPING_ERRORS: usize = 2;
 
@@ -83,6 +91,9 @@ fn hint(name: &str) -> Option<String> {
     if let Some((_, hint)) = RENAMED.iter().find(|(old, _)| *old == lower) {
         return Some((*hint).to_owned());
     }
+    if let Some((_, option)) = OF_ONE_PACKAGE.iter().find(|(directive, _)| *directive == name) {
+        return Some(format!("it is for one package, in /etc/dkms/NAME.conf; for all of them it is called {option}"));
+    }
     if FRAMEWORK.contains(&lower.as_str()) {
         return Some(format!("its name is written in lower case, {lower}"));
     }
@@ -108,6 +119,7 @@ mod tests {
             ("  sign_tool=\"/s/$kernelver\"", "sign_file"),
             ("export sign_tool='x'", "sign_file"),
             ("POLICY=fail", "lower case, policy"),
+            ("DKMS_BUILD_NETWORK=yes", "for all of them it is called build_network"),
             ("polcy=fail", "did you mean policy"),
             ("paralel_jobs=4", "did you mean parallel_jobs"),
             ("mok_sigining_key=/k", "did you mean mok_signing_key"),

@@ -38,8 +38,8 @@ pub enum RegistrationError {
     #[error("DKMS tree already contains: {0}\nYou cannot add the same module/version combo more than once.")]
     AlreadyAdded(Package),
     /// No source to register.
-    #[error("Could not find module source directory.\nDirectory: {} does not exist.", .0.display())]
-    NoSource(PathBuf),
+    #[error("Could not find module source directory.\nDirectory: {} does not exist.{}", .0.display(), .1.as_ref().map(|near| format!("\n{near}")).unwrap_or_default())]
+    NoSource(PathBuf, Option<String>),
     /// A directory that is to be added has no dkms.conf.
     #[error("{} must contain a dkms.conf file!", .0.display())]
     NoConf(PathBuf),

@@ -90,8 +90,8 @@ fn try_work(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Resu
         }
         Err(error) => return Err(error.into()),
     };
-    for event in evaluated.iter().flat_map(|evaluated| &evaluated.said) {
-        reporter.report(event.clone());
+    if let Some(evaluated) = &evaluated {
+        session.facts.tell(package, evaluated, reporter);
     }
     if !step.after.is_empty() && evaluated.as_ref().is_some_and(|evaluated| has_scripts(&evaluated.recipe.scripts)) {
         // They may ask modprobe for what has just been installed.

@@ -234,7 +234,8 @@ fn put(
         };
         let rival = found.iter().copied().find(|found| !no_rival(found));
         if let Err(why) = may_install(ctx, kernel, module, &built, rival, forced) {
-            refused.push(why);
+            let owner = rival.and_then(|rival| ours::owner(&beside, &package.name, rival));
+            refused.push(owner.map_or(why.clone(), |owner| format!("{why}\nIt is that of {owner}.")));
             continue;
         }
         let (displaced, theirs): (Vec<&Path>, Vec<&Path>) =

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{digest_of, sanity};
 use crate::elf::Module;
-use crate::names::Name;
+use crate::names::{Name, Package};
 use crate::tree::identity::Identity;
 use crate::tree::manifest::{InstalledFile, KernelManifest};
 
@@ -35,4 +35,11 @@ pub fn of_other_packages(beside: &KernelManifest, name: &Name, dir: &Path) -> Ve
     let others = beside.installed.iter().filter(|entry| entry.package.name != *name);
     let files = others.flat_map(|entry| &entry.files).filter(|file| is_ours(file, &file.outer(dir)));
     files.map(|file| file.path.join(&file.file)).collect()
+}
+
+/// The package, of another name than `name`, that has put the file at `path`, relative to the kernel's directory, there.
+pub fn owner<'a>(beside: &'a KernelManifest, name: &Name, path: &Path) -> Option<&'a Package> {
+    let mut others = beside.installed.iter().filter(|entry| entry.package.name != *name);
+    let has = |file: &InstalledFile| file.path.join(&file.file) == path;
+    others.find(|entry| entry.files.iter().any(has)).map(|entry| &entry.package)
 }

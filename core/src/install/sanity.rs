@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::path::Path;
 
-use crate::elf::Module;
+use crate::elf::{ElfError, Module};
 use crate::kernel::version;
 
 /// What tells modules of one name apart.
@@ -21,7 +21,11 @@ impl ModuleVersion {
         match Module::read(path) {
             Ok(module) => Self::new(module.field("version"), module.field("srcversion")),
             Err(error) => {
-                log::warn!("{}: {error}", path.display());
+                match error {
+                    // It names the file itself.
+                    ElfError::Read { .. } => log::warn!("{error}"),
+                    _ => log::warn!("{}: {error}", path.display()),
+                }
                 Self::default()
             }
         }

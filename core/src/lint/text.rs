@@ -86,6 +86,6 @@ pub(super) fn line_of_problem(text: &str, problem: &Problem) -> Option<usize> {
         }
         Problem::Location(record) => line_of(text, "DEST_MODULE_LOCATION", *record),
         Problem::Value(name, _) | Problem::Placeholder(name, _) => line_of(text, name, 0),
-        Problem::Expression { name, index, .. } => line_of(text, name, *index),
+        Problem::Expression { name, index, .. } | Problem::Digit(name, index) => line_of(text, name, *index),
     }
 }
