@@ -12,7 +12,7 @@ use crate::error::{Error, StepError};
 use crate::execute::work::state_of;
 use crate::execute::{self, Done, Results, Voice};
 use crate::install;
-use crate::install::superseded_mark::is_of_other;
+use crate::install::superseded_mark::is_of_other_at;
 use crate::loadable::gather::{Answer, Loadable};
 use crate::names::{Kernel, Package};
 use crate::plan::{PackageState, Plan, Registering, Stale, Step, Want, rebuilt, requested};
@@ -150,7 +150,7 @@ fn steps(ctx: &Context, package: &Package, kernels: &[Kernel], want: Want, sourc
     let step = |kernel| {
         let mut state = state_of(ctx, package, kernel);
         // Who forces a package means its present source.
-        if ctx.options.force && source.is_dir() && is_of_other(ctx, package, kernel, source) {
+        if ctx.options.force && source.is_dir() && is_of_other_at(ctx, package, kernel, source) {
             state = PackageState::Stale { why: Stale::Source, installed: state == PackageState::Installed };
         }
         requested(package, kernel, &state, want, force)

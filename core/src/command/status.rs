@@ -289,7 +289,7 @@ impl Rows<'_> {
                 } else {
                     Vec::new()
                 },
-                source_changed: self.long && source_change::has_changed(self.ctx, &entry.package, &built.kernel),
+                source_changed: self.long && source_change::look(self.ctx, &entry.package, &built.kernel).has_changed,
                 builds: self.builds(&entry.package, Some(&built.kernel))?,
                 ..row(if built.installed { "installed" } else { "built" })
             };

@@ -40,13 +40,17 @@ pub fn is_marked(trees: &Trees, package: &Package) -> bool {
 /// Whether `package` arrived anew and what is built or installed of it for `kernel` is of another source.
 pub fn is_outdated(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
     let is_renewed = load(&ctx.trees, package).is_some_and(|mark| mark.renewed);
-    is_renewed && is_of_other(ctx, package, kernel, &ctx.trees.source_of(package))
+    is_renewed && is_of_other_at(ctx, package, kernel, &ctx.trees.source_of(package))
 }
 
 /// Whether what is built or installed of `package` for `kernel` is of another source than that at `source` (an outer path).
-pub fn is_of_other(ctx: &Context, package: &Package, kernel: &Kernel, source: &Path) -> bool {
+pub fn is_of_other_at(ctx: &Context, package: &Package, kernel: &Kernel, source: &Path) -> bool {
+    Digest::of_tree(source).is_ok_and(|source| is_of_other(ctx, package, kernel, &source))
+}
+
+/// The same for a source of which only the digest is known.
+pub fn is_of_other(ctx: &Context, package: &Package, kernel: &Kernel, source: &Digest) -> bool {
     let trees = &ctx.trees;
-    let Ok(source) = Digest::of_tree(source) else { return false };
     let built = Manifest::of(trees, package, kernel)
         .ok()
         .flatten()
@@ -55,7 +59,7 @@ pub fn is_of_other(ctx: &Context, package: &Package, kernel: &Kernel, source: &P
         .ok()
         .flatten()
         .and_then(|beside| beside.find(package, &kernel.arch).and_then(|entry| entry.provenance.source_digest.clone()));
-    let same = |digest: &Option<Digest>| digest.as_ref() == Some(&source);
+    let same = |digest: &Option<Digest>| digest.as_ref() == Some(source);
     let is_installed = super::is_installed(ctx, package, kernel);
     super::is_built(ctx, package, kernel) && (!same(&built) || (is_installed && !same(&installed)))
 }

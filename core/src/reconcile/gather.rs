@@ -1,6 +1,7 @@
 //! The facts a plan is made from, read from the system. Cheap when nothing has changed: a directory walk,
 //! one manifest a kernel, a few stats; no dkms.conf is evaluated for what is installed and right.
 
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::facts::KernelFacts;
 use crate::host::headers_package;
 use crate::host::owner::OwnerState;
 use crate::install::other_label::is_same_machine;
+use crate::install::source_change::Seen;
 use crate::install::weak;
 use crate::kernel::identity::{Match, headers_match};
 use crate::kernel::installed;
@@ -36,6 +38,8 @@ pub(super) struct Gathered {
     pub(super) notes: Vec<String>,
     /// Directories of removed kernels that hold nothing but what we and depmod left there.
     pub(super) leftovers: Vec<Release>,
+    /// The sources that had to be read, since somebody had touched them.
+    pub(super) seen: BTreeMap<Package, Seen>,
 }
 
 /// What is set right about packages' registrations before anything is built.
@@ -137,6 +141,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
         broken,
         notes,
         leftovers: Vec::new(),
+        seen: BTreeMap::new(),
     };
     for (kernel, presence) in kernels(session, scope, &walk, &mut gathered.leftovers)? {
         if presence == Presence::Gone {
@@ -169,8 +174,9 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
             shared: &shared,
             sources: &sources,
             anew: &anew,
-            expected_signing: std::cell::OnceCell::new(),
+            expected_signing: OnceCell::new(),
             how,
+            seen: RefCell::default(),
         };
         gathered.notes.extend(gatherer.replaced());
         for (name, entries) in newest(ctx, &walk, &sources, &gives_way) {
@@ -178,6 +184,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
                 gathered.facts.packages.push(package);
             }
         }
+        gathered.seen.extend(gatherer.seen.into_inner());
     }
     Ok(gathered)
 }

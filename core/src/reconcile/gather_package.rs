@@ -1,5 +1,6 @@
 //! What there is of one package on one kernel, and what its dkms.conf wants there.
 
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use super::{How, dependants};
 use crate::conf::framework::BuildAs;
 use crate::error::Error;
 use crate::facts::KernelFacts;
+use crate::install::source_change::Seen;
 use crate::install::{self, artefact};
 use crate::names::{Kernel, Name, Package, Release};
 use crate::plan::{KnownFailure, PackageInput, PackageState, Stale, Wish};
@@ -32,8 +34,10 @@ pub(super) struct Gatherer<'a> {
     /// Those of them that a package manager has brought anew, perhaps with another content.
     pub(super) anew: &'a BTreeMap<Package, PathBuf>,
     /// How modules for this kernel are signed, once somebody asks.
-    pub(super) expected_signing: std::cell::OnceCell<ExpectedSigning>,
+    pub(super) expected_signing: OnceCell<ExpectedSigning>,
     pub(super) how: How<'a>,
+    /// The sources that had to be read.
+    pub(super) seen: RefCell<BTreeMap<Package, Seen>>,
 }
 
 impl Gatherer<'_> {
@@ -158,7 +162,7 @@ impl Gatherer<'_> {
         };
         let installed = built.installed;
         let anew = self.anew.get(package).map(|source| ctx.trees.outer(source));
-        let outdated = anew.is_some_and(|source| superseded::is_of_other(ctx, package, kernel, &source));
+        let outdated = anew.is_some_and(|source| superseded::is_of_other_at(ctx, package, kernel, &source));
         if outdated || superseded::is_outdated(ctx, package, kernel) || self.source_has_changed(package) {
             return Ok((PackageState::Stale { why: Stale::Source, installed }, known));
         }
@@ -200,7 +204,9 @@ impl Gatherer<'_> {
     /// they leave is no reason to build again.
     fn source_has_changed(&self, package: &Package) -> bool {
         let ctx = self.session.ctx;
-        install::source_change::has_changed(ctx, package, &self.facts.kernel)
+        let look = install::source_change::look(ctx, package, &self.facts.kernel);
+        self.seen.borrow_mut().extend(look.seen.map(|seen| (package.clone(), seen)));
+        look.has_changed
             && self
                 .session
                 .facts

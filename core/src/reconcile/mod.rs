@@ -233,6 +233,11 @@ pub fn reconcile(
         *result = result.take().or(done);
     }
     note(session.ctx, &plan, &results)?;
+    for (package, seen) in &gathered.seen {
+        if let Err(error) = seen.remember(session.ctx, package) {
+            log::warn!("{error}");
+        }
+    }
     if *scope == Scope::All {
         if let Err(error) = Record::forget_gone(&session.ctx.trees) {
             log::warn!("{error}");

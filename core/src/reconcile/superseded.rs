@@ -27,7 +27,7 @@ use crate::run::Session;
 use crate::tree::walk::{self, Built, Filter};
 use fs_err as fs;
 
-pub use crate::install::superseded_mark::{Mark, is_marked, is_of_other, is_outdated, list};
+pub use crate::install::superseded_mark::{Mark, is_marked, is_of_other_at, is_outdated, list};
 
 /// `owner` brought files for `package`, which is registered already: its source may be another.
 pub fn renew(ctx: &Context, package: &Package, owner: Owner) -> Result<(), Error> {
