@@ -73,7 +73,7 @@ fails; has 'refused /usr/src/hello-1.0/copy.c: it works in its source' /tmp/said
 
 /// What else stops a build: the source is not whole, the headers are not, names differ, a patch does not fit, a script fails.
 const NOT_WHOLE: &str = r#"
-headers=$(readlink -f /lib/modules/$k/build)
+headers=$(readlink -f /lib/modules/$k/build); cp -a /usr/src/hello-1.0 /root/hello
 cp -a /usr/src/other-1.0 /root/other; ln -sfn ../elsewhere.c /root/other/more.c; echo 'obj-m += more.o' >>/root/other/Makefile
 rm -r /usr/src/other-1.0; code 0 dkms add /root/other; has '/usr/src/other-1.0/more.c is a link to ../elsewhere.c' /tmp/said
 code 10 dkms build other/1.0 -k $k; has '/usr/src/other-1.0/more.c is a link to ../elsewhere.c' /tmp/said
@@ -83,6 +83,21 @@ code 6 dkms build hello/1.0 -k $k; has 'hello.c: hunk 1, at line 3, does not fit
 printf '#!/bin/sh\necho one; echo the reason; exit 3\n' >/usr/src/hello-1.0/pre.sh; chmod +x /usr/src/hello-1.0/pre.sh
 echo PRE_BUILD=pre.sh >>/usr/src/hello-1.0/dkms.conf; code 3 dkms build hello/1.0 -k $k; has 'the reason' /tmp/said
 sed -i '/PRE_BUILD/d' /usr/src/hello-1.0/dkms.conf
+# What a command's text holds is not what came of it.
+sed -i "s|^MAKE.*|MAKE[0]=\"true 'x.c:1: error: only the text'; false\"|" /usr/src/hello-1.0/dkms.conf
+code 10 dkms build hello/1.0 -k $k; dkms status --long --format json >/tmp/said; has '"failed"' /tmp/said; hasnt 'only the text' /tmp/said
+cp /root/hello/dkms.conf /usr/src/hello-1.0/dkms.conf
+# The cause lies in a script that did not run, or went on without a program.
+sed -i '1i #include "made.h"' /usr/src/hello-1.0/hello.c; printf '#!/bin/sh\n:>made.h\n' >/usr/src/hello-1.0/make-header; chmod -x /usr/src/hello-1.0/make-header
+echo PRE_BUILD=make-header >>/usr/src/hello-1.0/dkms.conf
+code 10 dkms build hello/1.0 -k $k; has 'made.h: No such file' /tmp/said
+has 'The pre_build script did not run: /usr/src/hello-1.0/make-header lacks the permission to execute' /tmp/said
+dkms reconcile -k $k >/tmp/said 2>&1; has 'fix: The pre_build script did not run' /tmp/said
+printf '#!/bin/bash\nno-such-fetcher made.h || true\n' >/usr/src/hello-1.0/make-header; chmod +x /usr/src/hello-1.0/make-header
+code 10 dkms build hello/1.0 -k $k; has 'made.h: No such file' /tmp/said; has 'no-such-fetcher is needed' /tmp/said
+printf '#!/bin/bash\nno-such-fetcher made.h || : >made.h\n' >/usr/src/hello-1.0/make-header
+code 0 dkms build hello/1.0 -k $k; hasnt needed /tmp/said
+dkms unbuild hello/1.0 -k $k >/dev/null; cp /root/hello/* /usr/src/hello-1.0/
 mv /usr/bin/pahole /root/; code 10 dkms build hello/1.0 -k $k; has 'pahole is needed' /tmp/said; has 'apt install' /tmp/said; mv /root/pahole /usr/bin/
 # Headers: a file is gone; they are; their place is taken; the kernel is somebody's own.
 own=/usr/src/own; cp -a $headers $own; rm $own/scripts; cp -a "$(readlink -f $headers/scripts)" $own/scripts
@@ -137,8 +152,13 @@ code 0 dkms reconcile --dry-run -k $k; has 'hello/1.0' /tmp/said; [ "$(word)" = 
 code 0 dkms reconcile -k $k; [ "$(word)" = third ] || fail "not rebuilt: $(word)"
 code 0 dkms reconcile --dry-run -k $k; has 'Nothing' /tmp/said
 is fourth /usr/src/hello-1.0; code 0 dkms install hello/1.0 -k $k --force; [ "$(word)" = fourth ] || fail "force: $(word)"
-# A touched one is the same one; one that builds as root change is theirs.
-touch /usr/src/hello-1.0/hello.c; code 0 dkms reconcile --dry-run -k $k; has 'Nothing' /tmp/said
+# A touched one is the same one, which is found out once; one that builds as root change is theirs.
+note=/var/lib/dkms/hello/1.0/.dkms-source.json; rm -f $note
+touch /usr/src/hello-1.0/hello.c; code 0 dkms reconcile --dry-run -k $k; has 'Nothing' /tmp/said; [ ! -e $note ] || fail 'a dry run wrote'
+for try in $(seq 100); do code 0 dkms reconcile -k $k; [ ! -e $note ] || break; done; [ -e $note ] || fail 'not remembered'
+reads() { strace -f -e trace=openat -o /tmp/trace dkms reconcile -k $k; grep -q hello.c /tmp/trace; }
+! reads || fail 'its files are read again'
+touch /usr/src/hello-1.0/hello.c; reads || fail 'a later touch goes unnoticed'
 echo DKMS_BUILD_AS=root >/etc/dkms/hello.conf; is fifth /usr/src/hello-1.0; code 0 dkms reconcile -k $k; [ "$(word)" = fourth ] || fail "as root: $(word)"
 dkms status --long >/tmp/said; has 'run as root (DKMS_BUILD_AS)' /tmp/said
 # One that does not compile costs nothing.

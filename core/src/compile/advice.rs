@@ -47,12 +47,13 @@ impl Build<'_> {
             .or_else(|| self.not_there(last))
             .or_else(|| self.no_proc())
             .or_else(|| self.odd_name())
+            .or_else(|| self.program_before(all, last))
             .or_else(|| self.refused(&refusal::last_before_the_end(last, |found| found.kind.is_refusal())?))
     }
 
     /// What may help where the compiler said what is wrong with the source: that has nothing to do with who builds it.
     pub fn compiler_error(&self, all: &str, last: &str) -> Option<String> {
-        self.network(all).or_else(|| self.not_there(last))
+        self.network(all).or_else(|| self.not_there(last)).or_else(|| self.program_before(all, last))
     }
 
     /// What is worth a warning although the command, which said `last`, ended well.
@@ -144,6 +145,12 @@ impl Build<'_> {
     fn not_there(&self, last: &str) -> Option<String> {
         let told = |found: &Refusal<'_>| found.kind == Kind::Missing && self.why_not_there(found).is_some();
         refusal::last_before_the_end(last, told).and_then(|found| self.why_not_there(&found))
+    }
+
+    /// A program that an earlier command, which went on and ended well, did not find, where a file is missing now.
+    fn program_before(&self, all: &str, last: &str) -> Option<String> {
+        let lacks = last.contains("No such file or directory") || last.contains("No rule to make target");
+        lacks.then(|| self.not_there(all)).flatten()
     }
 
     fn why_not_there(&self, found: &Refusal<'_>) -> Option<String> {

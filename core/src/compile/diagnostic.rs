@@ -41,17 +41,24 @@ pub fn first(log: &str, build: &Path) -> Option<Diagnostic> {
 /// say which. The words are those of curl, wget, git, bash, apt and getaddrinfo(3).
 pub fn unreachable(log: &str) -> Option<String> {
     // What stands before the host's name.
-    const NAMED: [&str; 5] = [
+    const NAMED: [&str; 11] = [
         "Could not resolve host: ",
         "unable to resolve host address ",
+        "Could not resolve hostname for ",
+        "Couldn't resolve host name for ",
         "Could not resolve hostname ",
+        "Failed to resolve ",
         "Failed to connect to ",
         "Could not resolve '",
+        "Temporary failure resolving ",
+        "bad address ",
+        "getaddrinfo EAI_AGAIN ",
     ];
-    const SIGNS: [&str; 4] = [
+    const SIGNS: [&str; 5] = [
         "Temporary failure in name resolution",
         "Name or service not known",
-        "Network is unreachable",
+        "etwork is unreachable",
+        "Could not contact DNS servers",
         "Temporary failure resolving",
     ];
     let host = |line: &str| {
@@ -61,15 +68,18 @@ pub fn unreachable(log: &str) -> Option<String> {
         }
         let after = NAMED.iter().find_map(|words| line.split_once(words))?.1;
         let is_name = |c: &char| c.is_ascii_alphanumeric() || ".-_:[]".contains(*c);
-        let host: String = after.trim_start_matches(['\'', '"', '\u{2018}']).chars().take_while(is_name).collect();
-        Some(host.trim_end_matches([':', '.']).to_owned())
+        let after = after.trim_start_matches(['\'', '"', '\u{2018}']);
+        // What stands before a path is a host, what stands before two slashes the kind of an address.
+        let after = after.split_once("://").filter(|(kind, _)| kind.len() < 6).map_or(after, |(_, rest)| rest);
+        let host: String = after.chars().take_while(is_name).collect();
+        let is_host = host.chars().any(|c| c.is_ascii_alphanumeric());
+        let end: &[char] = if host.starts_with('[') { &[':', '.'] } else { &[':', '.', ']'] };
+        is_host.then(|| host.trim_end_matches(end).to_owned())
     };
-    // Commands that make shows are not what came of them.
-    let said = || log.lines().filter(|line| !line.starts_with("# command: "));
-    said().find_map(host).or_else(|| {
+    log.lines().find_map(host).or_else(|| {
         let by_bash = |line: &str| line.contains("/dev/tcp/") && line.contains("Connection refused");
         let sign = |line: &&str| by_bash(line) || SIGNS.iter().any(|sign| line.contains(sign));
-        said().find(sign).map(|_| String::new())
+        log.lines().find(sign).map(|_| String::new())
     })
 }
 
@@ -136,15 +146,12 @@ pub fn unfit_patch(log: &str) -> Option<String> {
     None
 }
 
-/// The last lines that a command wrote, no more than `most`, of the record of it in a build's log.
-pub fn last_lines(record: &str, most: usize) -> Vec<String> {
-    let said = record.split_once("# command: ").map_or(record, |(_, rest)| rest);
-    let said = said.split_once('\n').map_or("", |(_, rest)| rest);
-    let said = said.split("\n# exit code: ").next().unwrap_or_default();
+/// The last lines of what a command wrote, no more than `most`.
+pub fn last_lines(said: &str, most: usize) -> Vec<String> {
     let mut lines: Vec<String> = said
         .lines()
         .rev()
-        .filter(|line| !line.trim().is_empty() && !line.starts_with("# network: "))
+        .filter(|line| !line.trim().is_empty())
         .take(most)
         .map(|line| line.trim_end().chars().take(300).collect())
         .collect();
@@ -170,9 +177,19 @@ mod tests {
             ("Resolving x.org (x.org)... failed: Temporary failure in name resolution.", Some("")),
             ("fetch.sh: line 4: /dev/tcp/127.0.0.1/8088: Network is unreachable", Some("")),
             ("fetch.sh: line 4: /dev/tcp/127.0.0.1/8088: Connection refused", Some("")),
+            ("wget: bad address 'cdn.kernel.org'", Some("cdn.kernel.org")),
+            ("Failed to resolve 'x.org' (Temporary failure in name resolution)", Some("x.org")),
+            ("Error: getaddrinfo EAI_AGAIN registry.npmjs.org", Some("registry.npmjs.org")),
+            ("W: Failed to fetch http://x.org/a  Temporary failure resolving 'x.org'", Some("x.org")),
+            (
+                "Curl error (6): Could not resolve hostname for https://x.org/a [Could not resolve host: x.org]",
+                Some("x.org"),
+            ),
+            ("Curl error (6): Couldn't resolve host name for https://x.org/a", Some("x.org")),
+            ("dial tcp: lookup x.org on 1.1.1.1:53: dial udp 1.1.1.1:53: connect: network is unreachable", Some("")),
+            ("mm.c:3: error: bad address ", None),
             ("Failed to connect to bus: No such file or directory", None),
             ("+ exec 3<>/dev/tcp/127.0.0.1/80", None),
-            ("# command: bash -c '</dev/tcp/x/1'\nmake: ok", None),
             ("net/core.c:1: error: host unreachable is undeclared", None),
         ] {
             assert_eq!(unreachable(log).as_deref(), host, "{log}");
@@ -219,9 +236,8 @@ mod tests {
 
     #[test]
     fn the_last_lines_of_a_script() {
-        let record = "\nRunning the pre_build script\n# command: /b/x.sh\none\n\ntwo\nthree\nfour\n\n# exit code: 1\n# elapsed time: 00:00:00\n---\n";
-        assert_eq!(last_lines(record, 3), ["two", "three", "four"]);
-        assert!(last_lines("\nx\n# command: y\n\n# exit code: 1\n", 3).is_empty());
+        assert_eq!(last_lines("one\n\ntwo\nthree\nfour\n\n", 3), ["two", "three", "four"]);
+        assert!(last_lines("\n", 3).is_empty());
     }
 
     fn text(log: &str) -> Option<(String, bool)> {

@@ -7,9 +7,8 @@ use super::advice::Build;
 use super::command::make_line;
 use super::diagnostic;
 use super::error::Error;
-use crate::conf::misspelt::{Misspelt, misspelt};
+use crate::conf::misspelt::{Misspelt, misspelt_in};
 use crate::context::Context;
-use crate::durable;
 use crate::facts;
 use crate::finish;
 use crate::process::stop;
@@ -69,7 +68,7 @@ fn steps(
     let env = environment(ctx, target, work);
     let network = network(ctx, target);
     let build = Build { ctx, target, work, contents: &contents, network: network.as_deref() };
-    let mut run = Run { ctx, target, work, contents: &contents, build, reporter, budget, log, env };
+    let mut run = Run { ctx, target, work, contents: &contents, build, reporter, budget, log, env, left_out: None };
     run.patches()?;
     run.script("pre_build", target.evaluated.recipe.scripts.pre_build.as_deref())?;
     run.make()?;
@@ -147,6 +146,8 @@ struct Run<'a> {
     budget: &'a Budget,
     log: &'a mut Log,
     env: Environment,
+    /// A script that did not run, and why: what it was to make may be missing.
+    left_out: Option<String>,
 }
 
 /// How many jobs a command may run at once, and the jobserver that it gets them from, if it gets one.
@@ -173,7 +174,7 @@ impl Run<'_> {
             if code != 0 {
                 return Err(Error::PatchFailed {
                     patch: patch.clone(),
-                    why: diagnostic::unfit_patch(&self.log.last()?),
+                    why: diagnostic::unfit_patch(&self.log.said_last()?),
                     log: self.shown_log(),
                 });
             }
@@ -183,9 +184,13 @@ impl Run<'_> {
 
     fn script(&mut self, which: &'static str, line: Option<&str>) -> Result<(), Error> {
         let Some(line) = line.filter(|line| !line.trim().is_empty()) else { return Ok(()) };
-        let Some(found) = script::find(self.ctx, &self.target.package, which, line, self.work.path(), self.reporter)
-        else {
-            return Ok(());
+        let found = match script::find(self.ctx, &self.target.package, line, self.work.path()) {
+            Ok(found) => found,
+            Err(why) => {
+                script::tell_unfit(which, &why, self.reporter);
+                self.left_out = Some(format!("The {which} script did not run: {why}"));
+                return Ok(());
+            }
         };
         let dir = if found.dir == self.work.path() {
             self.called_build()
@@ -206,7 +211,7 @@ impl Run<'_> {
                 script: which,
                 package: self.target.package.clone(),
                 code,
-                said: diagnostic::last_lines(&self.log.last()?, 3),
+                said: diagnostic::last_lines(&self.log.said_last()?, 3),
                 log: Some(self.shown_log()),
                 advice: match self.build.script(&file) {
                     Some(advice) => Some(advice),
@@ -238,7 +243,7 @@ impl Run<'_> {
         self.env.remove(std::ffi::OsStr::new("MAKEFLAGS"));
         drop(tokens);
         if code? != 0 {
-            let diagnostic = diagnostic::first(&self.log.text()?, &self.called_build());
+            let diagnostic = diagnostic::first(&self.log.said()?, &self.called_build());
             // What the compiler says of the source has nothing to do with who runs it.
             let about_source = diagnostic.as_ref().is_some_and(|found| found.about_source);
             return Err(Error::Make {
@@ -246,7 +251,7 @@ impl Run<'_> {
                 diagnostic,
                 log: self.shown_log(),
                 advice: if about_source {
-                    self.build.compiler_error(&self.log.text()?, &self.log.last()?)
+                    self.with_left_out(self.build.compiler_error(&self.log.said()?, &self.log.said_last()?))
                 } else {
                     self.advice()?
                 },
@@ -316,12 +321,18 @@ impl Run<'_> {
 
     /// What may help after the latest command failed.
     fn advice(&self) -> Result<Option<String>, Error> {
-        Ok(self.build.failure(&self.log.text()?, &self.log.last()?))
+        Ok(self.with_left_out(self.build.failure(&self.log.said()?, &self.log.said_last()?)))
+    }
+
+    /// `advice` behind what is known of a script that did not run.
+    fn with_left_out(&self, advice: Option<String>) -> Option<String> {
+        let lines: Vec<String> = self.left_out.iter().cloned().chain(advice).collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
     }
 
     /// Warns if the latest command, which ended well, may not have done all its work.
     fn warn(&self, what: &str) -> Result<(), Error> {
-        if let Some(advice) = self.build.success(&self.log.last()?) {
+        if let Some(advice) = self.build.success(&self.log.said_last()?) {
             let text = format!("{what} ends well although something was refused to it: see the log.");
             let lines = std::iter::once(text).chain(advice.lines().map(str::to_owned));
             self.reporter.report(Event::Warning(lines.collect()));
@@ -337,8 +348,7 @@ impl Run<'_> {
 
 /// Names in the package's dkms.conf that are nearly a directive's.
 fn slips(ctx: &Context, target: &Target) -> Vec<Misspelt> {
-    let conf = ctx.trees.source_of(&target.package).join("dkms.conf");
-    misspelt(&String::from_utf8_lossy(&durable::read(&conf).ok().flatten().unwrap_or_default()))
+    misspelt_in(&ctx.trees.source_of(&target.package).join("dkms.conf"))
 }
 
 /// What is wrong with a dkms.conf without modules, and what its author may have meant.

@@ -21,16 +21,11 @@ pub struct Script {
 
 /// Finds the script that `line` names: in `/etc/dkms/<m>/` if it is executable there, else in `dir`. An absolute name,
 /// too, is one below these directories: no program of the system's runs in a package's name (docs/contract.md 4.6).
-/// `None`, after a warning that says why, if it is not there or not executable: that is no failure.
-pub fn find(
-    ctx: &Context,
-    package: &Package,
-    which: &str,
-    line: &str,
-    dir: &Path,
-    reporter: &dyn Reporter,
-) -> Option<Script> {
-    let file = line.split_whitespace().next()?;
+///
+/// # Errors
+/// Why it does not run, if it is not there or not executable: worth a warning ([`tell_unfit`]), no failure.
+pub fn find(ctx: &Context, package: &Package, line: &str, dir: &Path) -> Result<Script, String> {
+    let file = line.split_whitespace().next().unwrap_or_default();
     let state = |dir: &Path| match std::fs::metadata(below(dir, file)) {
         Ok(meta) if !meta.is_file() => ScriptFile::NoFile,
         Ok(meta) if meta.permissions().mode() & 0o111 == 0 => ScriptFile::NotExecutable,
@@ -40,13 +35,12 @@ pub fn find(
     let local = ctx.trees.outer(Path::new("/etc/dkms").join(&package.name));
     for dir in [&local, dir] {
         if state(dir) == ScriptFile::Runs {
-            return Some(Script { dir: dir.to_owned(), line: line.to_owned() });
+            return Ok(Script { dir: dir.to_owned(), line: line.to_owned() });
         }
     }
-    reporter.report(Event::Line(String::new()));
     // A copy of the source has what the source has.
     let shown = below(&source_place(ctx, package), file);
-    let why = match state(dir) {
+    Err(match state(dir) {
         ScriptFile::NotExecutable => format!("{} lacks the permission to execute: chmod +x {0}", shown.display()),
         ScriptFile::NoFile => format!("{} is not a file.", shown.display()),
         ScriptFile::Missing | ScriptFile::Runs if Path::new(file).is_absolute() => format!(
@@ -54,9 +48,13 @@ pub fn find(
             shown.display()
         ),
         ScriptFile::Missing | ScriptFile::Runs => format!("{} does not exist.", shown.display()),
-    };
+    })
+}
+
+/// Warns of a script that does not run, and says why.
+pub fn tell_unfit(which: &str, why: &str, reporter: &dyn Reporter) {
+    reporter.report(Event::Line(String::new()));
     reporter.warning(&[&format!("The {which} script is not executable."), &why]);
-    None
 }
 
 /// The directory of a package's source inside the root, by its own name rather than by the tree's link to it.
@@ -146,7 +144,16 @@ pub fn run(
     reporter: &dyn Reporter,
 ) -> Result<i32, SystemError> {
     let source = ctx.trees.source_of(package);
-    let Some(script) = find(ctx, package, which, line, &source, reporter) else { return Ok(0) };
+    if line.trim().is_empty() {
+        return Ok(0);
+    }
+    let script = match find(ctx, package, line, &source) {
+        Ok(script) => script,
+        Err(why) => {
+            tell_unfit(which, &why, reporter);
+            return Ok(0);
+        }
+    };
     reporter.line(&format!("\nRunning the {which} script:"));
     // In the source directory by way of the tree's link: what a script's `pwd` says.
     let link = ctx.trees.source_link(package);

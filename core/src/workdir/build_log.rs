@@ -18,8 +18,8 @@ const MOST: usize = 64 << 20;
 pub struct Log {
     path: PathBuf,
     file: File,
-    /// Where the record of the latest command begins.
-    latest: u64,
+    /// Where what each command wrote begins and ends; the latest may have no end yet.
+    outputs: Vec<(u64, Option<u64>)>,
 }
 
 impl Log {
@@ -33,7 +33,7 @@ impl Log {
         }
         let mut file = beneath::create_new(path)?;
         writeln!(file, "DKMS ({}) make.log for {package} for kernel {kernel}\n{date}", crate::VERSION)?;
-        Ok(Self { path: path.to_owned(), file, latest: 0 })
+        Ok(Self { path: path.to_owned(), file, outputs: Vec::new() })
     }
 
     /// Where it is.
@@ -41,22 +41,29 @@ impl Log {
         &self.path
     }
 
-    /// What it says so far.
-    pub fn text(&self) -> io::Result<String> {
-        self.text_from(0)
+    /// What the commands wrote so far, without the records' own lines: a command's text is not what came of it.
+    pub fn said(&self) -> io::Result<String> {
+        self.outputs_from(0)
     }
 
-    /// What it says of the latest command.
-    pub fn last(&self) -> io::Result<String> {
-        self.text_from(self.latest)
+    /// What the latest command wrote.
+    pub fn said_last(&self) -> io::Result<String> {
+        self.outputs_from(self.outputs.len().saturating_sub(1))
     }
 
-    fn text_from(&self, at: u64) -> io::Result<String> {
+    fn outputs_from(&self, first: usize) -> io::Result<String> {
         let mut bytes = Vec::new();
-        self.pieces(at, &mut |piece| {
-            bytes.extend_from_slice(piece);
-            Ok(bytes.len() < MOST)
-        })?;
+        for (begin, end) in self.outputs.iter().skip(first) {
+            let length = end.map_or(MOST, |end| usize::try_from(end.saturating_sub(*begin)).unwrap_or(MOST));
+            let most = bytes.len().saturating_add(length).min(MOST);
+            self.pieces(*begin, &mut |piece| {
+                bytes.extend_from_slice(&piece[..piece.len().min(most - bytes.len())]);
+                Ok(bytes.len() < most)
+            })?;
+            if !bytes.ends_with(b"\n") {
+                bytes.push(b'\n');
+            }
+        }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
@@ -88,26 +95,46 @@ impl Log {
 
     /// Begins the record of one command.
     pub fn command(&mut self, description: &str, command: &str) -> io::Result<()> {
-        self.latest = self.file.metadata()?.len();
-        writeln!(self.file, "\n{description}\n# command: {command}")
+        writeln!(self.file, "\n{description}\n# command: {command}")?;
+        let begin = self.length()?;
+        self.outputs.push((begin, None));
+        Ok(())
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// Adds a line of the record's own before the latest command has begun.
+    fn note(&mut self, line: &str) -> io::Result<()> {
+        writeln!(self.file, "{line}")?;
+        let begin = self.length()?;
+        if let Some(latest) = self.outputs.last_mut() {
+            latest.0 = begin;
+        }
+        Ok(())
     }
 
     /// Says how many jobs the latest command may run at once: the first thing to look at where a Makefile is not safe
     /// to run in parallel. `shared`: out of one budget with the other builds of this run.
     pub fn jobs(&mut self, most: usize, shared: bool) -> io::Result<()> {
         let shared = if shared { ", shared with the other builds of this run" } else { "" };
-        writeln!(self.file, "# jobs: at most {most}{shared}")
+        self.note(&format!("# jobs: at most {most}{shared}"))
     }
 
     /// Says that the latest command has this machine's network, and what allows it.
     pub fn network(&mut self, allowed_by: &str) -> io::Result<()> {
-        writeln!(self.file, "# network: this machine's, since {allowed_by} says so")
+        self.note(&format!("# network: this machine's, since {allowed_by} says so"))
     }
 
     /// Ends the record.
     pub fn end(&mut self, code: i32, elapsed: Duration) -> io::Result<()> {
         let seconds = elapsed.as_secs();
         let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        let output_ends = self.length()?;
+        if let Some(latest) = self.outputs.last_mut() {
+            latest.1 = Some(output_ends);
+        }
         writeln!(
             self.file,
             "\n# exit code: {code}\n# elapsed time: {hours:02}:{minutes:02}:{seconds:02}\n{}",
@@ -132,7 +159,7 @@ mod tests {
         log.end(2, Duration::from_secs(3723)).unwrap();
         let text = fs_err::read_to_string(&path).unwrap();
         let dashes = "-".repeat(64);
-        assert_eq!(log.text().unwrap(), text);
+        assert_eq!(log.said().unwrap(), "output\n");
         let copy = tmp.path().join("copy");
         log.copy_to(&copy).unwrap();
         assert_eq!(fs_err::read_to_string(&copy).unwrap(), text);
@@ -145,5 +172,28 @@ mod tests {
                 crate::VERSION
             )
         );
+    }
+
+    #[test]
+    fn what_the_commands_wrote_is_told_from_the_records_own_lines() {
+        let tmp = tempfile::tempdir().unwrap();
+        let path = tmp.path().join("make.log");
+        let (package, kernel) = (Package::new("m", "1").unwrap(), Kernel::new("6.1", "x86_64").unwrap());
+        let mut log = Log::begin(&path, &package, &kernel, "today").unwrap();
+        assert_eq!((log.said().unwrap(), log.said_last().unwrap()), (String::new(), String::new()));
+        log.command("Applying patch x.c:1: error: x", "echo 'x.c:1:\nx.c:2: error: no'").unwrap();
+        writeln!(log.handle().unwrap(), "# command: the output's own").unwrap();
+        log.end(0, Duration::ZERO).unwrap();
+        log.command("Building module(s)", "make").unwrap();
+        log.jobs(2, true).unwrap();
+        log.network("x.c:1: error: x").unwrap();
+        write!(log.handle().unwrap(), "no line's end").unwrap();
+        for ended in [false, true] {
+            assert_eq!(log.said().unwrap(), "# command: the output's own\nno line's end\n");
+            assert_eq!(log.said_last().unwrap(), "no line's end\n");
+            if !ended {
+                log.end(2, Duration::ZERO).unwrap();
+            }
+        }
     }
 }
