@@ -156,7 +156,7 @@ is fourth /usr/src/hello-1.0; code 0 dkms install hello/1.0 -k $k --force; [ "$(
 note=/var/lib/dkms/hello/1.0/.dkms-source.json; rm -f $note
 touch /usr/src/hello-1.0/hello.c; code 0 dkms reconcile --dry-run -k $k; has 'Nothing' /tmp/said; [ ! -e $note ] || fail 'a dry run wrote'
 for try in $(seq 100); do code 0 dkms reconcile -k $k; [ ! -e $note ] || break; done; [ -e $note ] || fail 'not remembered'
-reads() { strace -f -e trace=openat -o /tmp/trace dkms reconcile -k $k; grep -q hello.c /tmp/trace; }
+reads() { strace -f -e trace=openat -o /tmp/trace dkms reconcile -k $k; grep -qF '/hello.c"' /tmp/trace; }
 ! reads || fail 'its files are read again'
 touch /usr/src/hello-1.0/hello.c; reads || fail 'a later touch goes unnoticed'
 echo DKMS_BUILD_AS=root >/etc/dkms/hello.conf; is fifth /usr/src/hello-1.0; code 0 dkms reconcile -k $k; [ "$(word)" = fourth ] || fail "as root: $(word)"

@@ -316,6 +316,13 @@ sed -i '/^MAKE/d' $d/dkms.conf; echo "MAKE[0]=\"'make'\"" >>$d/dkms.conf
 code 10 dkms build hello/1.0 -k $k; has "headers of kernel $(uname -r): does the package's Makefile ask" /tmp/said
 anew; printf '#!/bin/bash\n: </dev/tcp/192.0.2.1/80\n' >$d/pre.sh; chmod +x $d/pre.sh; echo 'PRE_BUILD=pre.sh' >>$d/dkms.conf
 code 1 dkms build hello/1.0 -k $k; has 'Builds have no network' /tmp/said
+# One that keeps quiet is known by what it calls, also when make fails for what it did not fetch.
+cp $d/pre.sh /root/loud.sh; printf '#!/bin/sh\nexit 7\n' >/usr/local/bin/curl; chmod +x /usr/local/bin/curl
+printf '#!/bin/bash\ncurl -sf http://192.0.2.1/made.h -o made.h || exit 7\n' >$d/pre.sh
+code 7 dkms build hello/1.0 -k $k; has 'Builds have no network, and its pre_build script calls curl' /tmp/said
+sed -i 's/exit 7/true/' $d/pre.sh; sed -i '1i #include "made.h"' $d/hello.c
+code 10 dkms build hello/1.0 -k $k; has 'Builds have no network, and its pre_build script calls curl' /tmp/said
+sed -i 1d $d/hello.c; cp /root/loud.sh $d/pre.sh; rm /usr/local/bin/curl
 # A script that goes on is warned of.
 sed -i 's/^:.*/& || true/' $d/pre.sh; code 0 dkms build hello/1.0 -k $k; has 'Builds have no network' /tmp/said
 "#;

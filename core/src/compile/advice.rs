@@ -5,13 +5,13 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::diagnostic;
 use super::refusal::{self, Kind, Refusal};
+use super::{diagnostic, fetch};
 use crate::context::Context;
 use crate::durable;
 use crate::host::{headers_package, tools};
 use crate::names::Package;
-use crate::run::script::{interpreter, source_place, unrunnable};
+use crate::run::script::{self, interpreter, source_place, unrunnable};
 use crate::run::target::Target;
 use crate::sandbox::beneath::Beneath;
 use crate::workdir::{WorkDir, privilege};
@@ -48,12 +48,16 @@ impl Build<'_> {
             .or_else(|| self.no_proc())
             .or_else(|| self.odd_name())
             .or_else(|| self.program_before(all, last))
+            .or_else(|| self.quiet_network(all))
             .or_else(|| self.refused(&refusal::last_before_the_end(last, |found| found.kind.is_refusal())?))
     }
 
     /// What may help where the compiler said what is wrong with the source: that has nothing to do with who builds it.
     pub fn compiler_error(&self, all: &str, last: &str) -> Option<String> {
-        self.network(all).or_else(|| self.not_there(last)).or_else(|| self.program_before(all, last))
+        self.network(all)
+            .or_else(|| self.not_there(last))
+            .or_else(|| self.program_before(all, last))
+            .or_else(|| self.quiet_network(all))
     }
 
     /// What is worth a warning although the command, which said `last`, ended well.
@@ -109,11 +113,42 @@ impl Build<'_> {
             return Some(format!("It could not reach {host} on the network."));
         }
         let host = if host.is_empty() { String::new() } else { format!(": this one tried to reach {host}") };
+        Some(self.no_network(&host))
+    }
+
+    fn no_network(&self, what: &str) -> String {
         let name = &self.target.package.name;
-        Some(format!(
-            "Builds have no network{host}.\nThe package has to bring the files, or put them into its source before. \
+        format!(
+            "Builds have no network{what}.\nThe package has to bring the files, or put them into its source before. \
              If you trust {name} with the network, write DKMS_BUILD_NETWORK=\"yes\" in /etc/dkms/{name}.conf"
-        ))
+        )
+    }
+
+    /// Something that fetches files and says nothing where it can't: in the package's script, in its make command, or among the
+    /// commands that make shows.
+    fn quiet_network(&self, all: &str) -> Option<String> {
+        if self.network.is_some() || !self.ctx.world.can_cut_network() {
+            return None;
+        }
+        let recipe = &self.target.evaluated.recipe;
+        let in_script = recipe.scripts.pre_build.as_deref().and_then(|line| self.fetcher_in_script(line));
+        let in_make = || fetch::fetcher(&recipe.make.text).or_else(|| fetch::fetcher(all));
+        let what = match in_script {
+            Some(fetcher) => format!(", and its pre_build script calls {fetcher}"),
+            None => format!(", and this one calls {}", in_make()?),
+        };
+        Some(self.no_network(&what))
+    }
+
+    fn fetcher_in_script(&self, line: &str) -> Option<&'static str> {
+        let found = script::find(self.ctx, &self.target.package, line, self.work.path()).ok()?;
+        let file = Path::new(line.split_whitespace().next()?.trim_start_matches('/'));
+        let text = if found.dir == self.work.path() {
+            read_start(self.contents.file(file).ok()?)
+        } else {
+            read_start(std::fs::File::open(found.dir.join(file)).ok()?)
+        };
+        fetch::fetcher(&String::from_utf8_lossy(&text))
     }
 
     fn running_kernel(&self, last: &str) -> Option<String> {

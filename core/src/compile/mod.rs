@@ -5,6 +5,7 @@ pub mod apport;
 pub mod command;
 pub mod diagnostic;
 mod error;
+mod fetch;
 pub mod refusal;
 mod run;
 
