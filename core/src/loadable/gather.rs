@@ -49,6 +49,8 @@ struct OfKernel {
     beside: Arc<KernelManifest>,
     index: OnceLock<Option<Index>>,
     aliases: OnceLock<Option<Trie>>,
+    /// Which modules export which symbols.
+    exported: OnceLock<Option<Trie>>,
     symvers: OnceLock<Option<Symvers>>,
     /// The `vermagic` of the kernel's own modules.
     magic: OnceLock<Option<String>>,
@@ -171,9 +173,10 @@ impl<'a> Loadable<'a> {
         let module = Module::parse(&bytes).map_err(|error| Why::Damaged(error.to_string()))?;
         let name = module_name(&path);
         let modprobe_d = self.modprobe_d.get_or_init(|| ModprobeD::read(self.trees));
-        *by_alias = aliases(known, &dir, &path, &module)
-            .and_then(|()| module.field("alias").and_then(|_| modprobe_d.hides(&name)).map_or(Ok(()), Err));
         let symbols = Symbols::parse(&bytes).map_err(|error| Why::Damaged(error.to_string()))?;
+        *by_alias = aliases(known, &dir, &path, &module)
+            .and_then(|()| exports(known, &dir, &symbols))
+            .and_then(|()| module.field("alias").and_then(|_| modprobe_d.hides(&name)).map_or(Ok(()), Err));
         let symvers = known.symvers.get_or_init(|| Symvers::of(self.trees, &kernel.release)).as_ref();
         let there = self.there(known, index, kernel, &path, symvers)?;
         let imports: Vec<&str> = module.fields("import_ns").collect();
@@ -395,6 +398,19 @@ fn aliases(known: &OfKernel, dir: &Path, path: &Path, module: &Module) -> Result
     let name = module_name(path);
     let is_there = |alias: &str| index::alias(alias).is_none_or(|alias| aliases.get(&alias).contains(&name));
     if module.fields("alias").all(is_there) { Ok(()) } else { Err(Why::OldIndex(FILE)) }
+}
+
+/// Whether the index by symbols names somebody for each of those that a module `offers`: the kernel asks for a module by one
+/// (symbol_request). Of two exporters depmod writes down one.
+fn exports(known: &OfKernel, dir: &Path, offers: &Symbols) -> Result<(), Why> {
+    const FILE: &str = "modules.symbols.bin";
+    if offers.offers.is_empty() {
+        return Ok(());
+    }
+    let read = || std::fs::read(dir.join(FILE)).ok().and_then(Trie::new);
+    let Some(exported) = known.exported.get_or_init(read) else { return Ok(()) };
+    let is_there = |symbol: &String| !exported.get(&format!("symbol:{symbol}")).is_empty();
+    if offers.offers.keys().all(is_there) { Ok(()) } else { Err(Why::OldIndex(FILE)) }
 }
 
 /// What the file at `path` is, which should be `file`, and its bytes if it is a module. One that has not been touched since it

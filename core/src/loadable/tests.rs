@@ -442,6 +442,28 @@ mod on_disk {
         assert_eq!(ask(&trees, &kernel), Err(Why::OldIndex("modules.alias.bin")));
     }
 
+    /// The index by symbols names somebody for each symbol that a module exports.
+    #[test]
+    fn the_index_of_symbols_counts() {
+        use super::super::trie::tests::file;
+        let (_tmp, trees, kernel) = bed();
+        let dir = trees.modules_dir(&kernel.release);
+        let info = [&*format!("vermagic={RELEASE} SMP "), "license=GPL"];
+        let bytes = crate::elf::symbols::tests::module(&[], &[("given", None), ("taken", None)], &info);
+        put(&trees, &kernel, "giver", &bytes);
+        fs_err::write(dir.join("modules.dep"), "updates/dkms/tiny.ko:\nupdates/dkms/giver.ko:\n").unwrap();
+        let of = |entries: &[(&str, &str)]| {
+            fs_err::write(dir.join("modules.symbols.bin"), file(entries)).unwrap();
+            Loadable::new(&trees).package(&Package::new("giver", "1").unwrap(), &kernel)[0].answer.clone()
+        };
+        let (given, taken) = ("symbol:given", "symbol:taken");
+        assert_eq!(of(&[(given, "giver"), (taken, "giver")]), Ok(()));
+        assert_eq!(of(&[(given, "giver"), (taken, "another")]), Ok(()), "it has another exporter");
+        assert_eq!(of(&[(given, "giver"), ("symbol:take", "giver")]), Err(Why::OldIndex("modules.symbols.bin")));
+        // One that exports nothing is not asked.
+        assert_eq!(ask(&trees, &kernel), Ok(()));
+    }
+
     /// The initramfs: of before, without the module, with the kernel's own in its place.
     #[test]
     fn what_the_initramfs_holds() {
