@@ -55,9 +55,12 @@ attempt() {
 for conf in $confs; do
 	dir=${conf%/*}
 	ours=$(attempt /mnt/dkms /tmp/ours "$dir")
+	# Killed: the sweep was stopped, and asks again when it goes on.
+	[ -n "$ours" ] || exit
 	classic=- reason=
 	if [ "$ours" != built ]; then
 		classic=$(attempt /usr/sbin/dkms /tmp/classic "$dir")
+		[ -n "$classic" ] || exit
 		reason=$(grep -E -m 1 'rror|xcluded|BUILD_EXCLUSIVE' /tmp/ours.log | tr '\t' ' ')
 	fi
 	printf '%s %s\t%s\t%s\t%s\n' "$package" "$version" "$ours" "$classic" "$reason"

@@ -53,14 +53,15 @@ pub fn advise(distribution: &Distribution, release: &Release, trees: &Trees) -> 
             build.display()
         ));
     }
-    if modules_dir.is_dir() && is_nobodys(trees, k) {
+    let by_dpkg = distribution.is_like(&["debian", "ubuntu"]);
+    if by_dpkg && modules_dir.is_dir() && is_nobodys(trees, k) {
         return Advice::words(&format!(
             "make {} a link to the tree that this kernel was built in, where 'make modules_prepare' has been run: no \
              package brought this kernel, so none has its headers",
             build.display()
         ));
     }
-    if distribution.is_like(&["debian", "ubuntu"]) {
+    if by_dpkg {
         return Advice::install(format!("linux-headers-{k}"), "apt install");
     }
     if distribution.is_like(&["fedora", "centos", "rhel"]) {
@@ -156,7 +157,8 @@ fn built_in(trees: &Trees, modules_dir: &Path) -> Option<PathBuf> {
     (!of_packages && !trees.outer(&target).exists()).then_some(target)
 }
 
-/// Whether dpkg, where it is the package manager, has installed no package of a kernel of this release.
+/// Whether dpkg has installed no package of a kernel of this release. To be asked only where dpkg is the package manager: other
+/// distributions have it as a tool, with a list of what it unpacked and no kernel in it.
 fn is_nobodys(trees: &Trees, release: &str) -> bool {
     let Ok(entries) = std::fs::read_dir(trees.outer("/var/lib/dpkg/info")) else { return false };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
@@ -252,6 +254,28 @@ mod tests {
             std::os::unix::fs::symlink(target, &link).unwrap();
             assert_eq!(text(&packaged).contains("apt install"), package, "{target}");
             assert_eq!(text(&packaged).contains(target), !package, "{target}");
+        }
+    }
+
+    /// Arch, Fedora and openSUSE package dpkg, too: what it knows there says nothing of their kernels.
+    #[test]
+    fn a_foreign_package_manager_is_not_asked() {
+        let tmp = tempfile::tempdir().unwrap();
+        let trees = Trees::new(Root::at(tmp.path()).unwrap());
+        let info = tmp.path().join("var/lib/dpkg/info");
+        fs_err::create_dir_all(&info).unwrap();
+        fs_err::write(info.join("something.list"), "").unwrap();
+        for (os, release, command) in [
+            ("ID=arch", "6.12.9-arch1-1", "pacman -S linux-headers"),
+            ("ID=x\nID_LIKE=arch", "6.12.9-1-lts", "pacman -S linux-lts-headers"),
+            ("ID=fedora", "6.12.9-200.fc41.x86_64", "dnf install kernel-devel-6.12.9-200.fc41.x86_64"),
+            ("ID=x\nID_LIKE=\"opensuse suse\"", "6.12.9-1-default", "zypper install 'kernel-default-devel=6.12.9-1'"),
+            ("ID=alpine", "6.12.9-0-virt", "apk add linux-virt-dev"),
+        ] {
+            let release = Release::new(release).unwrap();
+            fs_err::create_dir_all(trees.modules_dir(&release)).unwrap();
+            let advice = advise(&Distribution::parse(os), &release, &trees);
+            assert_eq!(advice.command.as_deref(), Some(command), "{os}: {}", advice.text);
         }
     }
 
