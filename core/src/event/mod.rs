@@ -331,7 +331,7 @@ fn reconcile(
         initramfs: options.initramfs,
         spare_known_failures: options.again,
         everything: options.everything,
-        by_hand_too: arrived,
+        arrived,
         ..How::default()
     };
     let done = perform(ctx, scope, how, options.over, reporter)?;

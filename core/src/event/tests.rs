@@ -132,6 +132,37 @@ fn packages_without_autoinstall_follow_what_came() {
     assert_eq!(names(&[Event::KernelInstalled(Release::new("6.1").unwrap())]), ["hello/1", "other/1"]);
 }
 
+/// An archive of binaries brings no source: what it brought is installed when it comes, and by nothing that happens later.
+#[test]
+fn binaries_without_source_are_installed_when_they_come() {
+    use crate::plan::Action;
+    let dir = tempfile::tempdir().unwrap();
+    let ctx = system(dir.path());
+    let package = Package::new("hello", "1").unwrap();
+    let kernel = kernel(&ctx, &Release::new("6.1").unwrap()).unwrap();
+    let (source, module) = (ctx.trees.source_link(&package), ctx.trees.artefact(&package, &kernel).join("module"));
+    for dir in [&source, &module] {
+        fs_err::create_dir_all(dir).unwrap();
+    }
+    fs_err::write(module.join("hello.ko"), "").unwrap();
+    let conf = fs_err::read_to_string(ctx.trees.outer("/usr/src/hello-1/dkms.conf")).unwrap();
+    fs_err::remove_dir_all(ctx.trees.outer("/usr/src/hello-1")).unwrap();
+    let names = |name: &str| BTreeSet::from([Name::new(name).unwrap()]);
+    for (autoinstall, arrived, action) in [
+        ("yes", Some(names("hello")), Action::Install),
+        ("yes", Some(names("other")), Action::Skip),
+        ("yes", None, Action::Skip),
+        ("", Some(names("hello")), Action::Skip),
+    ] {
+        fs_err::write(source.join("dkms.conf"), format!("{conf}AUTOINSTALL={autoinstall}\n")).unwrap();
+        let how = How { arrived: arrived.as_ref(), ..How::default() };
+        let session = Session::new(&ctx).unwrap();
+        let (plan, _) = crate::reconcile::preview(&session, &Scope::All, how).unwrap();
+        let found: Vec<Action> = plan.steps.iter().map(|step| step.action).collect();
+        assert_eq!(found, [action], "{autoinstall:?} {arrived:?}: {plan:?}");
+    }
+}
+
 #[test]
 fn events_of_one_kernel_take_no_architecture() {
     let dir = tempfile::tempdir().unwrap();

@@ -113,7 +113,10 @@ impl Gatherer<'_> {
 
     /// Asks dkms.conf what it wants.
     fn ask(&self, facts: &mut PackageInput, added: bool) {
-        if !added {
+        let has_arrived = self.how.arrived.map(|names| names.contains(&facts.package.name));
+        // Without its source (an archive of binaries): nobody's affair, but when it has just been brought.
+        let is_asked = added || has_arrived == Some(true) && facts.state == PackageState::Built;
+        if !is_asked {
             facts.wish = Wish::Manual;
             return;
         }
@@ -123,8 +126,7 @@ impl Gatherer<'_> {
                 let conf = &evaluated.conf;
                 facts.depends = conf.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok()).collect();
                 facts.follows = conf.build_depends_rebuild;
-                let by_hand_too =
-                    self.how.everything && self.how.by_hand_too.is_none_or(|names| names.contains(&facts.package.name));
+                let by_hand_too = self.how.everything && has_arrived.unwrap_or(true);
                 facts.wish = if !conf.autoinstall && !by_hand_too {
                     Wish::Manual
                 } else if evaluated.recipe.is_excluded() {

@@ -75,8 +75,9 @@ pub struct How<'a> {
     /// The source tree decides: packages that do not ask for AUTOINSTALL are installed as well, and a version whose
     /// source has gone gives way to another one.
     pub everything: bool,
-    /// With `everything`: the packages that are installed although they do not ask for AUTOINSTALL; `None`: all.
-    pub by_hand_too: Option<&'a BTreeSet<Name>>,
+    /// The packages that have just come, if nothing but packages did. Those that ask for AUTOINSTALL are installed where they
+    /// came built, without their source, too; with `everything`, they and no others are installed although they do not ask for it.
+    pub arrived: Option<&'a BTreeSet<Name>>,
     /// All files of the transaction that we are part of are in their places, so that what is not there now will not come.
     /// `None`: they are, unless a scriptlet of rpm calls.
     pub over: Option<bool>,
