@@ -82,19 +82,43 @@ pub fn unique() -> String {
     format!("{}-{random:016x}", std::process::id())
 }
 
-/// Writes a file under a name that does not exist yet, with exactly `mode`, without fsync.
+/// Writes a file under a name that does not exist yet, with exactly `mode`, without fsync. After an error it is not there.
 pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<fs::File, FileError> {
-    let mut file = create(path, mode)?;
-    file.write_all(bytes).map_err(at("write", path))?;
+    fill_new(path, mode, |file| file.write_all(bytes))
+}
+
+/// Copies a regular file to a name that does not exist yet, with exactly `mode`, without fsync. After an error it is not there.
+pub fn copy_new(from: &Path, to: &Path, mode: u32) -> Result<fs::File, FileError> {
+    let mut source = open_regular(from).map_err(at("open", from))?;
+    fill_new(to, mode, |file| io::copy(&mut source, file).map(drop))
+}
+
+fn fill_new(path: &Path, mode: u32, fill: impl FnOnce(&mut fs::File) -> io::Result<()>) -> Result<fs::File, FileError> {
+    let mut file =
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(at("create", path))?;
+    // As long as it is being written: see `sweep`.
+    let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
+    // Not left to open(2): the umask of whoever started us must not decide.
+    let mode_set = file.set_permissions(fs::Permissions::from_mode(mode)).map_err(at("set the mode of", path));
+    let filled = mode_set.and_then(|()| fill(&mut file).map_err(at("write", path)));
+    or_remove(path, filled)?;
     Ok(file)
 }
 
-/// Copies a regular file to a name that does not exist yet, with exactly `mode`, without fsync.
-pub fn copy_new(from: &Path, to: &Path, mode: u32) -> Result<fs::File, FileError> {
-    let mut source = open_regular(from).map_err(at("open", from))?;
-    let mut file = create(to, mode)?;
-    io::copy(&mut source, &mut file).map_err(at("write", to))?;
-    Ok(file)
+/// Deletes the new file `path` if what was to be done with it has failed.
+fn or_remove<T>(path: &Path, done: Result<T, FileError>) -> Result<T, FileError> {
+    if done.is_err() {
+        let _ = fs::remove_file(path);
+    }
+    done
+}
+
+/// Gives `file`, which is at `temp`, the name `path`, in a directory on the same file system, when its content is durable.
+/// After an error before that it has no name; its directory is the caller's to sync.
+pub fn put_in_place(file: &fs::File, temp: &Path, path: &Path) -> Result<(), FileError> {
+    let named =
+        file.sync_all().map_err(at("write", temp)).and_then(|()| fs::rename(temp, path).map_err(at("replace", path)));
+    or_remove(temp, named)
 }
 
 /// Copies a regular file or a symbolic link with mode, modification time and, where allowed,
@@ -114,16 +138,6 @@ pub fn copy_as_is(from: &Path, to: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-fn create(path: &Path, mode: u32) -> Result<fs::File, FileError> {
-    let file =
-        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(at("create", path))?;
-    // As long as it is being written: see `sweep`.
-    let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
-    // Not left to open(2): the umask of whoever started us must not decide.
-    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(at("set the mode of", path))?;
-    Ok(file)
-}
-
 /// Replaces (or creates) a file so that it is there with the old content or the new, whatever
 /// happens. Its directory must exist.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
@@ -132,14 +146,8 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileErro
 
 /// The same by way of `temp` in the same directory, a name that whoever cleans up after a kill knows.
 pub fn write_atomic_by(temp: &Path, path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-    let written = write_new(temp, bytes, mode).and_then(|file| {
-        file.sync_all().map_err(at("write", temp))?;
-        fs::rename(temp, path).map_err(at("replace", path))
-    });
-    if let Err(error) = written {
-        let _ = fs::remove_file(temp);
-        return Err(error);
-    }
+    let file = write_new(temp, bytes, mode)?;
+    put_in_place(&file, temp, path)?;
     sync(path.parent().unwrap_or(Path::new(".")))
 }
 
@@ -329,6 +337,21 @@ pub fn open_regular(path: &Path) -> io::Result<fs::File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A new file that can't be filled, or can't be given its name, is not left.
+    #[test]
+    fn what_fails_leaves_no_temporary_file() {
+        let tmp = tempfile::tempdir().unwrap();
+        let temp = tmp.path().join("temp");
+        fill_new(&temp, 0o644, |_| Err(ErrorKind::StorageFull.into())).unwrap_err();
+        assert!(!temp.exists());
+        let file = write_new(&temp, b"1", 0o644).unwrap();
+        // Somebody else's file of that name is not ours to delete.
+        write_new(&temp, b"2", 0o644).unwrap_err();
+        assert_eq!(fs::read(&temp).unwrap(), b"1");
+        put_in_place(&file, &temp, &tmp.path().join("nowhere/a")).unwrap_err();
+        assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 0);
+    }
 
     #[test]
     fn atomic_writing_replaces_and_leaves_nothing_else() {

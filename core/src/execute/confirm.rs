@@ -29,7 +29,7 @@ pub(super) fn confirm(
             None if step.action == Action::Keep && was_refused(ctx, step) => {}
             _ => continue,
         }
-        let outcome = match refused(&loadable, step, reporter) {
+        let outcome = match refused(ctx, &loadable, step, reporter) {
             Some(error) => {
                 let outcome = Outcome::Failed {
                     step: LOAD.to_owned(),
@@ -59,7 +59,7 @@ fn was_refused(ctx: &Context, step: &Step) -> bool {
 }
 
 /// Says what would not be loaded of the package of `step`. Gives the error if that is all of it.
-fn refused(loadable: &Loadable<'_>, step: &Step, reporter: &dyn Reporter) -> Option<Error> {
+fn refused(ctx: &Context, loadable: &Loadable<'_>, step: &Step, reporter: &dyn Reporter) -> Option<Error> {
     let answers = loadable.package(&step.package, &step.kernel);
     let count = answers.len();
     // What somebody wants so is not lacking.
@@ -74,7 +74,8 @@ fn refused(loadable: &Loadable<'_>, step: &Step, reporter: &dyn Reporter) -> Opt
             Some(format!("{}: {text}", answer.module))
         })
         .collect();
-    if lines.is_empty() {
+    // Another command may have taken it out meanwhile: no lock is held any more.
+    if lines.is_empty() || Loadable::new(&ctx.trees).package(&step.package, &step.kernel).is_empty() {
         return None;
     }
     let all = lines.len() == count;

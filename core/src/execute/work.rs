@@ -252,10 +252,11 @@ pub(super) fn record(session: &Session<'_>, package: &Package, kernel: &Kernel, 
         outcome,
         at: i64::try_from(ctx.now).unwrap_or(i64::MAX),
     };
-    if !ctx.trees.package_dir(package).is_dir() {
-        return;
-    }
-    if let Err(error) = record.store_if_here(&ctx.trees) {
+    // Under the lock, so that none is written for a package that another command removes meanwhile.
+    let stored = ctx.lock_tree().map_err(SystemError::from).and_then(|_lock| {
+        if ctx.trees.package_dir(package).is_dir() { Ok(record.store_if_here(&ctx.trees)?) } else { Ok(()) }
+    });
+    if let Err(error) = stored {
         log::warn!("{error}");
     }
 }

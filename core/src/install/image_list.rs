@@ -162,8 +162,9 @@ fn wanted(trees: &Trees, ours: &[Ours], old: &BTreeSet<String>, found: &[(String
             }
             Wanted::Auto => archived(trees, &ours.name, &ours.kernel),
         };
-        // Without a tree (snapshots, deployed images) nobody knows any more what was replaced.
-        let as_before = !trees.name_dir(&ours.name).is_dir();
+        // Where the tree does not know that it is installed (snapshots, deployed images, a tree that was lost and has been told
+        // only of the source), nobody knows any more what was replaced.
+        let as_before = !trees.active_link(&ours.name, &ours.kernel).is_symlink();
         let replaces = |module: &str| {
             let fresh = found.iter().any(|(name, path)| same(name, module) && boots(path));
             let before = archived.iter().any(|path| stem(path).is_some_and(|name| same(&name, module)) && boots(path));
@@ -277,18 +278,21 @@ mod tests {
         let mut more = replaced.clone();
         more.insert("mine".to_owned());
         assert_eq!(chosen("", &none, &found), more);
+        std::os::unix::fs::symlink("1/6.1/x86_64", trees.outer("/var/lib/dkms/disk/kernel-6.1-x86_64")).unwrap();
         assert_eq!(chosen("", &set(&["mine"]), &[]), replaced);
         let gpu = [("mine".to_owned(), PathBuf::from("kernel/drivers/gpu/drm/mine.ko"))];
         assert_eq!(chosen("", &none, &gpu), replaced);
     }
 
     #[test]
-    fn without_a_tree_the_list_is_all_there_is() {
+    fn where_the_tree_knows_no_installation_the_list_is_all_there_is() {
         let tmp = tempfile::tempdir().unwrap();
         let trees = Trees::new(Root::at(tmp.path()).unwrap());
         let disk = [ours("disk", &["virtio_blk", "mine"])];
         assert_eq!(wanted(&trees, &disk, &set(&["virtio_blk", "gone"]), &[]), set(&["virtio_blk"]));
         put(&trees, "/var/lib/dkms/disk/1/source/dkms.conf", "");
+        assert_eq!(wanted(&trees, &disk, &set(&["virtio_blk", "gone"]), &[]), set(&["virtio_blk"]));
+        std::os::unix::fs::symlink("1/6.1/x86_64", trees.outer("/var/lib/dkms/disk/kernel-6.1-x86_64")).unwrap();
         assert_eq!(wanted(&trees, &disk, &set(&["virtio_blk", "gone"]), &[]), set(&[]));
     }
 

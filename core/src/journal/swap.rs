@@ -70,9 +70,11 @@ fn store_locked(journal: &Journal, trees: &Trees) -> Result<File, JournalError> 
     let temp = named(&path, NEW, &journal.id, "j");
     let bytes = journal.bytes(trees).map_err(|e| at("write", &path)(e.into()))?;
     let file = durable::write_new(&temp, &bytes, 0o600)?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| at("lock", &temp)(e.into()))?;
-    file.sync_all().map_err(at("write", &temp))?;
-    std::fs::rename(&temp, &path).map_err(at("create", &path))?;
+    if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        durable::remove_any(&temp)?;
+        return Err(at("lock", &temp)(error.into()).into());
+    }
+    durable::put_in_place(&file, &temp, &path)?;
     durable::sync(&trees.journals())?;
     Ok(file)
 }

@@ -10,9 +10,11 @@ use crate::durable::{self, FileError, at};
 use crate::tree::Trees;
 
 /// A private build directory, `<tree>/.dkms/work/<pid>-<random>`. While this lives, a flock on
-/// the directory keeps [`super::recover()`] off; then it stays until it is removed or moved.
+/// the directory keeps [`super::recover()`] off; then it goes, unless a change that could be neither made nor undone needs
+/// what is in it.
 #[derive(Debug)]
 pub struct WorkDir {
+    trees: Trees,
     path: PathBuf,
     _alive: File,
 }
@@ -29,7 +31,7 @@ impl WorkDir {
             // Taken for dead and removed in the moment before it was locked?
             let there = fs::metadata(&path).map(|meta| meta.ino()).ok();
             if there == dir.metadata().map(|meta| meta.ino()).ok() && there.is_some() {
-                return Ok(Self { path, _alive: dir });
+                return Ok(Self { trees: trees.clone(), path, _alive: dir });
             }
         }
     }
@@ -40,18 +42,30 @@ impl WorkDir {
     }
 
     /// Deletes it with all that is in it. What it was for is done: if it can't be deleted, it stays for [`super::recover()`].
-    pub fn remove(self) {
+    pub fn remove(self) {}
+}
+
+impl Drop for WorkDir {
+    fn drop(&mut self) {
+        if is_needed(&self.trees, &self.path) {
+            return;
+        }
         if let Err(error) = durable::remove_any(&self.path) {
             log::warn!("{error}");
         }
     }
 }
 
+/// Whether a change that is still to be carried out needs what is in `dir`: what it replaced may be there.
+fn is_needed(trees: &Trees, dir: &Path) -> bool {
+    super::recover::needs(trees, dir).unwrap_or(true)
+}
+
 /// Removes the build directories that nobody locks and whose process is gone. (Either alone could
 /// err: a process id means nothing in another pid namespace, a lock nothing to a foreign program.)
 pub(super) fn remove_dead(trees: &Trees) -> Vec<PathBuf> {
     let mut removed = Vec::new();
-    for path in dead(trees) {
+    for path in dead(trees).into_iter().filter(|path| !is_needed(trees, path)) {
         match durable::remove_any(&path) {
             Ok(()) => removed.push(path),
             Err(error) => log::warn!("{error}"),

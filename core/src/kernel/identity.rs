@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -29,29 +29,42 @@ impl fmt::Display for KernelIdentity {
 impl KernelIdentity {
     /// The identity of the kernel `release` installed in `trees`: its image's banner; where that
     /// can't be read (a compressed image), a digest over the lists of its modules and the image's
-    /// size and time; `None` if there is neither.
+    /// size and time; `None` if there is neither, or one of the files can't be read: an identity made of
+    /// the others would be that of another kernel.
     pub fn of_installed(trees: &Trees, release: &Release) -> Option<Self> {
+        Self::find(trees, release).unwrap_or_else(|error| {
+            log::debug!("kernel {release} can't be told from another one: {error}");
+            None
+        })
+    }
+
+    fn find(trees: &Trees, release: &Release) -> io::Result<Option<Self>> {
         let images = images(trees, release);
-        if let Some(banner) = images.iter().find_map(|image| banner(image)) {
-            return Some(Self(format!("{BANNER}{banner}")));
+        for image in &images {
+            if let Some(banner) = banner(image)? {
+                return Ok(Some(Self(format!("{BANNER}{banner}"))));
+            }
         }
         let modules = trees.modules_dir(release);
         let mut hasher = Hasher::default();
         let mut known = false;
         for name in ["modules.builtin", "modules.order", "modules.builtin.modinfo"] {
-            let bytes = std::fs::read(modules.join(name)).ok();
+            let bytes = there(fs_err::read(modules.join(name)))?;
             known |= bytes.is_some();
             hasher.field(name.as_bytes());
             hasher.field(&bytes.unwrap_or_default());
         }
         // The last is the one beside the modules: a package's own file, not a hook's copy.
-        if let Some(meta) = images.iter().rev().find_map(|i| std::fs::metadata(i).ok()) {
-            known = true;
-            hasher.field(release.as_str().as_bytes());
-            hasher.update(&meta.size().to_le_bytes());
-            hasher.update(&meta.mtime().to_le_bytes());
+        for image in images.iter().rev() {
+            if let Some(meta) = there(fs_err::metadata(image))? {
+                known = true;
+                hasher.field(release.as_str().as_bytes());
+                hasher.update(&meta.size().to_le_bytes());
+                hasher.update(&meta.mtime().to_le_bytes());
+                break;
+            }
         }
-        known.then(|| Self(format!("files:{}", hasher.finish())))
+        Ok(known.then(|| Self(format!("files:{}", hasher.finish()))))
     }
 
     /// The banner as the image has it (`6.1.0 (builder@host) #1 SMP …`), if it could be read.
@@ -71,24 +84,26 @@ fn images(trees: &Trees, release: &Release) -> Vec<PathBuf> {
     paths
 }
 
-/// The version text of an image file.
-fn banner(image: &Path) -> Option<String> {
-    let file = File::open(image).ok()?;
-    let mut head = vec![0; 64 * 1024];
-    let length = read_some(&file, &mut head);
-    let head = head.get(..length)?;
-    x86_banner(head).or_else(|| arm64_banner(head, &file))
+/// `None` for what is not there.
+fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error)
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory) =>
+        {
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
 }
 
-fn read_some(mut file: &File, buffer: &mut [u8]) -> usize {
-    let mut length = 0;
-    while let Some(rest) = buffer.get_mut(length..) {
-        match file.read(rest) {
-            Ok(n) if n > 0 => length += n,
-            _ => break,
-        }
+/// The version text of an image file.
+fn banner(image: &Path) -> io::Result<Option<String>> {
+    let Some(file) = there(fs_err::File::open(image))? else { return Ok(None) };
+    let mut head = Vec::new();
+    if there((&file).take(64 * 1024).read_to_end(&mut head))?.is_none() {
+        return Ok(None);
     }
-    length
+    Ok(x86_banner(&head).or_else(|| arm64_banner(&head, file.file())))
 }
 
 /// The version text of a bzImage: `kernel_version` at 0x20E points 0x200 short of it
@@ -217,7 +232,7 @@ mod tests {
             image[at..at + text.len()].copy_from_slice(text.as_bytes());
             let file = tmp.path().join("Image");
             fs_err::write(&file, image).unwrap();
-            assert_eq!(banner(&file).as_deref(), Some(TEXT), "{at}");
+            assert_eq!(banner(&file).unwrap().as_deref(), Some(TEXT), "{at}");
         }
     }
 
@@ -242,6 +257,24 @@ mod tests {
         fs_err::create_dir(tmp.path().join("boot")).unwrap();
         fs_err::write(tmp.path().join("boot/vmlinuz-6.1-x"), bzimage(TEXT)).unwrap();
         assert_eq!(identity().unwrap().banner(), Some(TEXT));
+    }
+
+    /// What can't be read is not taken for what is not there.
+    #[test]
+    fn a_file_that_can_not_be_read_gives_no_identity() {
+        let tmp = tempfile::tempdir().unwrap();
+        let trees = Trees::new(Root::at(tmp.path()).unwrap());
+        let release = Release::new("6.1-x").unwrap();
+        let modules = trees.modules_dir(&release);
+        fs_err::create_dir_all(&modules).unwrap();
+        fs_err::write(modules.join("modules.builtin"), "a").unwrap();
+        assert!(KernelIdentity::of_installed(&trees, &release).is_some());
+        // ELOOP, which no user is spared.
+        let list = modules.join("modules.order");
+        std::os::unix::fs::symlink(&list, &list).unwrap();
+        assert_eq!(KernelIdentity::of_installed(&trees, &release), None);
+        assert!(banner(&list).is_err());
+        assert_eq!(banner(&modules.join("vmlinuz")).unwrap(), None);
     }
 
     #[test]

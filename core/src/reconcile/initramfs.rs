@@ -12,7 +12,7 @@ use crate::error::{Error, StepError};
 use crate::execute::Done;
 use crate::host::headers_package::pkgbase;
 use crate::host::initramfs::{Tool, image};
-use crate::install::image_list;
+use crate::install::{self, image_list};
 use crate::kernel::installed::{self, Presence};
 use crate::loadable::gather::Loadable;
 use crate::loadable::image_names::{self, ImageNames};
@@ -21,7 +21,7 @@ use crate::plan::{Action, Because, FollowUp, Overdue, Plan, Reason, Step};
 use crate::process::{self, Output, stop};
 use crate::report::{Event, Reporter};
 use crate::run::follow_up::Note;
-use crate::tree::manifest::KernelManifest;
+use crate::tree::manifest::{Installed, KernelManifest};
 
 /// Renews the initramfs of the kernels that `results` changed, and those that are overdue. A kernel without one gets none:
 /// somebody decided so. Gives the kernels for which that failed.
@@ -52,11 +52,13 @@ pub(super) fn renew(
     }
     let matters = changed.into_iter().filter(|(release, steps)| matters(ctx, release, steps));
     let mut releases: BTreeSet<Release> = matters.map(|(release, _)| release.clone()).collect();
-    // What was installed and would not be loaded stays out of the image for now; the next run looks at it again.
-    let is_doubtful =
-        |result: &&Option<Result<Done, Error>>| matches!(result, Some(Err(Error::Step(StepError::NotLoadable { .. }))));
+    // What was installed and would not be loaded, or is not in the index, stays out of the image for now; the next run looks at it
+    // again.
+    let is_doubtful = |error: &Error| {
+        matches!(error, Error::Step(StepError::NotLoadable { .. }) | Error::Install(install::Error::Depmod { .. }))
+    };
     let doubtful: BTreeSet<&Release> = (plan.steps.iter().zip(results))
-        .filter(|(_, result)| is_doubtful(result))
+        .filter(|(_, result)| matches!(result, Some(Err(error)) if is_doubtful(error)))
         .map(|(step, _)| &step.kernel.release)
         .collect();
     // Now we know which kernels that this run has noted need a new one.
@@ -87,7 +89,12 @@ pub(super) fn note(ctx: &Context, plan: &Plan) -> Result<(), Error> {
         let beside = KernelManifest::beside(&ctx.trees, release)?;
         let entry = beside.as_ref().and_then(|beside| beside.find_name(&step.package.name, &step.kernel.arch));
         let names = names.entry(release).or_default();
-        match entry.filter(|_| !matches!(step.reason, Reason::Missing)) {
+        // What was not there when the image was made may belong into it.
+        let is_there = |entry: &&Installed| {
+            let dir = ctx.trees.modules_dir(release);
+            entry.files.iter().all(|file| std::fs::symlink_metadata(file.outer(&dir)).is_ok())
+        };
+        match entry.filter(|_| !matches!(step.reason, Reason::Missing)).filter(is_there) {
             Some(entry) => names.extend(entry.files.iter().map(|file| file.name.clone())),
             None => names.extend([initramfs_pending::WHATEVER.to_owned()]),
         }
@@ -160,8 +167,8 @@ fn overdue(ctx: &Context) -> BTreeSet<Release> {
     let mut overdue = BTreeSet::new();
     let mut noted: BTreeMap<Release, Vec<String>> = initramfs_pending::all(&ctx.trees).into_iter().collect();
     for note in FollowUp::Initramfs.left(&ctx.trees) {
-        let names = note.text();
-        noted.entry(note.release).or_default().extend(names.lines().map(str::to_owned));
+        let names = names_of(&note);
+        noted.entry(note.release).or_default().extend(names);
     }
     for (release, names) in noted {
         let tool = Tool::of(&ctx.trees.root);
@@ -175,6 +182,12 @@ fn overdue(ctx: &Context) -> BTreeSet<Release> {
         }
     }
     overdue
+}
+
+/// The names of modules in a note; one that can't be read may have all.
+fn names_of(note: &Note) -> Vec<String> {
+    let text = note.text().unwrap_or_else(|| initramfs_pending::WHATEVER.to_owned());
+    text.lines().map(str::to_owned).collect()
 }
 
 /// The image of an installed kernel. A generator would make one for a kernel that is gone, too (update-initramfs ends with 0).
@@ -225,7 +238,8 @@ fn make(ctx: &Context, releases: &BTreeSet<Release>, reporter: &dyn Reporter) ->
 /// belong into it; of one that was, the image tells. In doubt: yes.
 fn matters(ctx: &Context, release: &Release, steps: &[&Step]) -> bool {
     let (Some(tool), Some(image)) = (Tool::of(&ctx.trees.root), image_of(ctx, release)) else { return false };
-    if steps.iter().any(|step| matches!(step.reason, Reason::Missing)) {
+    let mut own = FollowUp::Initramfs.notes(&ctx.trees, release).into_iter().filter(Note::is_own);
+    if own.any(|note| names_of(&note).iter().any(|name| name == initramfs_pending::WHATEVER)) {
         return true;
     }
     let Ok(Some(beside)) = KernelManifest::beside(&ctx.trees, release) else { return true };

@@ -25,9 +25,12 @@ pub struct Note {
 }
 
 /// The notes of this process, locked as long as it lives.
-static OWN: Mutex<BTreeMap<PathBuf, File>> = Mutex::new(BTreeMap::new());
+static OWN: Mutex<Own> = Mutex::new(BTreeMap::new());
 
-fn own() -> MutexGuard<'static, BTreeMap<PathBuf, File>> {
+/// Their files, and what is in them.
+type Own = BTreeMap<PathBuf, (File, String)>;
+
+fn own() -> MutexGuard<'static, Own> {
     OWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -48,11 +51,17 @@ impl FollowUp {
         let (temp, path) = (trees.own().join(format!("{NEW}{word}")), dir.join(format!("{release}@{word}")));
         let file = durable::write_new(&temp, text.as_bytes(), 0o600)?;
         // Before it has its name (as it should be already): nobody may take it for a dead run's.
-        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| at("lock", &temp)(error.into()))?;
-        file.sync_all().map_err(at("write", &temp))?;
-        fs::rename(&temp, &path).map_err(at("replace", &path))?;
-        durable::sync(&dir)?;
-        own.insert(path, file);
+        if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            durable::remove_any(&temp)?;
+            return Err(at("lock", &temp)(error.into()));
+        }
+        durable::put_in_place(&file, &temp, &path)?;
+        if let Err(error) = durable::sync(&dir) {
+            // Nothing changes after this error: nothing is owed.
+            durable::remove_any(&path)?;
+            return Err(error);
+        }
+        own.insert(path, (file, text.to_owned()));
         Ok(true)
     }
 
@@ -86,9 +95,10 @@ pub fn overdue(trees: &Trees) -> Vec<Overdue> {
 }
 
 impl Note {
-    /// What was noted.
-    pub fn text(&self) -> String {
-        fs::read_to_string(&self.path).unwrap_or_default()
+    /// What was noted; `None` if it can't be read.
+    pub fn text(&self) -> Option<String> {
+        let of_this_run = own().get(&self.path).map(|(_, text)| text.clone());
+        of_this_run.or_else(|| String::from_utf8(durable::read(&self.path).ok()??).ok())
     }
 
     /// Whether it is of this run.
@@ -146,5 +156,23 @@ mod tests {
         assert_eq!(fs::read_dir(&dir).unwrap().flatten().map(|entry| entry.path()).collect::<Vec<_>>(), [other]);
         drop(file);
         assert_eq!(FollowUp::Depmod.left(&trees).len(), 1);
+    }
+
+    /// What this run has noted it knows; what another one has, and can't be read, is not nothing.
+    #[test]
+    fn a_note_that_can_not_be_read_is_not_empty() {
+        let tmp = tempfile::tempdir().unwrap();
+        let trees = Trees::new(Root::at(tmp.path()).unwrap());
+        let release = Release::new("6.1").unwrap();
+        let dir = FollowUp::Initramfs.dir(&trees);
+        FollowUp::Initramfs.note(&trees, &release, "a\n").unwrap();
+        fs::write(dir.join("6.1@1-0123"), "b\n").unwrap();
+        let texts = || FollowUp::Initramfs.notes(&trees, &release).iter().map(Note::text).collect::<Vec<_>>();
+        assert_eq!(texts(), [Some("a\n".to_owned()), Some("b\n".to_owned())]);
+        for path in fs::read_dir(&dir).unwrap().flatten().map(|entry| entry.path()) {
+            fs::write(path, [0xff]).unwrap();
+        }
+        assert_eq!(texts(), [Some("a\n".to_owned()), None]);
+        FollowUp::Initramfs.notes(&trees, &release).into_iter().for_each(|note| note.forget().unwrap());
     }
 }

@@ -8,10 +8,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::depmod::{self, PRODUCTS};
+use super::depmod::{self, Depmod, PRODUCTS};
 use super::follow_up::Note;
 use crate::context::Context;
-use crate::durable::{self, NEW, at};
+use crate::durable::{self, NEW};
 use crate::journal::{self, Change, JournalError, WorkDir};
 use crate::names::Release;
 use crate::plan::FollowUp;
@@ -26,15 +26,31 @@ pub fn commit(ctx: &Context, release: &Release, change: Change<'_>) -> Result<()
     let is_new = !ctx.options.no_depmod && FollowUp::Depmod.note(&ctx.trees, release, "")?;
     let early = Cell::new(false);
     let done = change.commit_after(&|release, going| early.set(without(ctx, release, going)));
-    // The index is right already.
-    if is_new && early.get() && done.is_ok() {
-        depmod::right().insert(ctx.trees.modules_dir(release));
-        forget_own(ctx, release);
-    }
-    if is_new && matches!(&done, Err(error) if !matches!(error, JournalError::Stuck { .. })) {
+    let is_done = match &done {
+        // The index is right already.
+        Ok(()) if early.get() => {
+            depmod::right().insert(ctx.trees.modules_dir(release));
+            true
+        }
+        Ok(()) | Err(JournalError::Stuck { .. }) => false,
+        // It was made for a change that was undone.
+        Err(_) if early.get() => restored(ctx, release),
+        Err(_) => true,
+    };
+    if is_new && is_done {
         forget_own(ctx, release);
     }
     done
+}
+
+/// Makes the index of what is there, again. If that fails, the next run has to.
+fn restored(ctx: &Context, release: &Release) -> bool {
+    match depmod::run_early(ctx, release) {
+        Ok(Depmod::Failed(why)) => log::warn!("depmod for kernel {release}: {why}"),
+        Err(error) => log::warn!("depmod for kernel {release}: {error}"),
+        Ok(Depmod::Done(_) | Depmod::Skipped) => return true,
+    }
+    false
 }
 
 /// Of what a dead run noted, nothing has been done.
@@ -90,8 +106,8 @@ fn make(ctx: &Context, release: &Release, dir: &Path, going: &[&Path]) -> Result
         let entry = entry?;
         if entry.file_type()?.is_file() {
             let temp = dir.join(format!("{NEW}{}", durable::unique()));
-            durable::copy_new(&entry.path(), &temp, 0o644)?.sync_all().map_err(at("write", &temp))?;
-            fs::rename(&temp, dir.join(entry.file_name()))?;
+            let copy = durable::copy_new(&entry.path(), &temp, 0o644)?;
+            durable::put_in_place(&copy, &temp, &dir.join(entry.file_name()))?;
         }
     }
     durable::sync(dir)?;

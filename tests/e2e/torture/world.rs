@@ -80,9 +80,9 @@ mkdir -p /etc/dkms/framework.conf.d /srv/torture; cp -a /mnt/modules/. /usr/lib/
 cp -a /mnt/sources/. /srv/torture/; chown -R 0:0 /usr/lib/modules /usr/src /srv/torture
 cat >/usr/sbin/update-initramfs <<'E'
 #!/bin/bash
-kernel=${@: -1}; cd /usr/lib/modules/$kernel || exit 1
-{ find . -name '*.ko*' ! -name '.*' -exec md5sum {} + | sort -k2; grep -E '^(updates|extra)/' modules.dep || [ $? = 1 ]; } >/boot/.new-$kernel || exit 1
-mv /boot/.new-$kernel /boot/initrd.img-$kernel
+kernel=${@: -1}; cd /usr/lib/modules/$kernel || exit 1; new=/boot/.new-$kernel.$$
+{ find . -name '*.ko*' ! -name '.*' -exec md5sum {} + | sort -k2; grep -E '^(updates|extra)/' modules.dep || [ $? = 1 ]; } >$new || { rm -f $new; exit 1; }
+mv $new /boot/initrd.img-$kernel
 E
 printf '#!/bin/bash\nexit 1\n' >/usr/sbin/mkinitramfs
 printf '#!/bin/bash\nsed "s/.* \\.//" "$1"\n' >/usr/bin/lsinitramfs
@@ -229,10 +229,14 @@ pub struct State {
     pub modules: BTreeMap<String, u64>,
 }
 
-/// Not part of a state: lock files and kept-back space hold nothing.
+/// Not part of a state: lock files and kept-back space hold nothing, and a stand-in for update-initramfs whose caller was
+/// killed may still be at work.
 fn is_passed_over(path: &str) -> bool {
     let own = path.strip_prefix("/var/lib/dkms/.dkms").unwrap_or_default();
-    ["/lock", "/reserve"].contains(&own) || own.starts_with("/locks") || path.ends_with("/calls")
+    ["/lock", "/reserve"].contains(&own)
+        || own.starts_with("/locks")
+        || path.starts_with("/boot/.new-")
+        || path.ends_with("/calls")
 }
 
 /// Directories that are made when there is something to put in them, and stay.

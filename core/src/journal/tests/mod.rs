@@ -468,8 +468,45 @@ fn build_directories_of_the_dead_are_removed() {
     assert_eq!(recover(&bed.trees, &|_, _| {}).unwrap().work, [dead]);
     assert!(alive.path().exists() && ours.exists() && foreign.exists());
     let path = alive.path().to_owned();
-    alive.remove();
+    drop(alive);
     assert!(!path.exists());
+}
+
+/// However the work in a directory ends, it goes, unless a change that can't be undone for now keeps what it replaced there.
+#[test]
+fn a_build_directory_stays_only_while_a_change_needs_it() {
+    let bed = bed();
+    for is_needed in [false, true] {
+        let work = WorkDir::new(&bed.trees).unwrap();
+        let staged = work.path().join("artefact");
+        fs::create_dir_all(staged.join("module")).unwrap();
+        plain(&staged.join("module/a.ko.xz"), "newer");
+        let to = bed.trees.artefact(&package(), &kernel());
+        let probation = swap_in(&bed.trees, "build a/1 for 6.1", &staged, &to).unwrap();
+        let path = work.path().to_owned();
+        if is_needed {
+            probation.stop();
+            drop(work);
+            assert_eq!(fs::read(path.join("artefact/module/a.ko.xz")).unwrap(), b"ours");
+        } else {
+            probation.put_back().unwrap();
+            drop(work);
+            assert!(!path.exists());
+        }
+    }
+    // Nor does a recovery that can't undo it take it away.
+    let dead = bed.trees.work().join("99999999-1");
+    let own = fs::read_dir(bed.trees.work()).unwrap().next().unwrap().unwrap().path();
+    let journal = fs::read_dir(bed.trees.journals()).unwrap().next().unwrap().unwrap().path();
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    fs::rename(&own, &dead).unwrap();
+    let text = fs::read_to_string(&journal).unwrap().replace(&name(&own), &name(&dead));
+    fs::write(&journal, text).unwrap();
+    let file = fs::File::open(&journal).unwrap();
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    assert_eq!(recover(&bed.trees, &|_, _| {}).unwrap().work, Vec::<PathBuf>::new());
+    drop(file);
+    assert_eq!(recover(&bed.trees, &|_, _| {}).unwrap().work, [dead]);
 }
 
 /// Kills a real process that does and undoes a change without end. The same test is that process
