@@ -230,7 +230,8 @@ impl Run<'_> {
             self.target.evaluated.conf.jobs,
             self.target.facts.toolchain.llvm,
         );
-        let tokens = self.budget.acquire(line.jobs)?;
+        let mut tokens = self.budget.acquire(line.jobs)?;
+        let server = if line.parallel { Some(tokens.server()?) } else { None };
         if let Some(variables) = &line.variables {
             self.env.insert("MAKEFLAGS".into(), variables.into());
         }
@@ -238,7 +239,7 @@ impl Run<'_> {
             "Building module(s)",
             &line.text,
             bash(&line.text),
-            Some(Jobs { most: line.most, server: line.parallel.then(|| self.budget.client()) }),
+            Some(Jobs { most: line.most, server }),
         );
         self.env.remove(std::ffi::OsStr::new("MAKEFLAGS"));
         drop(tokens);

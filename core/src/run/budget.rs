@@ -1,48 +1,80 @@
-//! The job budget: one GNU make jobserver that all builds of a run share.
+//! The job budget: so many jobs run at once, over all builds of a run.
+//!
+//! Each build has a GNU make jobserver of its own, into which tokens of the budget are put, and from which they are taken
+//! again while it does not use them. What a build does to its jobserver, by keeping tokens or by making some, concerns no
+//! other build; when it ends, all that it was lent is there again.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use jobserver::{Acquired, Client};
+use jobserver::Client;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 
+use crate::process;
 use crate::system_error::SystemError;
+
+/// How often tokens go from builds that do not use them to those that have none left. Nobody tells that it waits for one.
+const TICK: Duration = Duration::from_millis(50);
 
 /// How many jobs may run at once, over all makes of this run. Each running build holds one token
 /// itself (make's implicit job, see "POSIX Jobserver Interaction" in the GNU make manual).
 #[derive(Debug)]
 pub struct Budget {
-    /// The jobserver of now: a new one whenever no build is left that could have a hand in it.
-    client: Mutex<Client>,
     total: usize,
     /// Two builds that each wait for several tokens must not hold halves: one collects at a time.
     collecting: Mutex<()>,
-    state: Mutex<Count>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug, Default)]
-struct Count {
-    /// Tokens held through us, those of a collection under way included.
-    held: usize,
-    /// Builds that hold theirs.
-    running: usize,
-    /// A collection is under way.
-    collecting: bool,
-    /// The collector is to count.
-    recount: bool,
+struct Shared {
+    state: Mutex<State>,
+    /// Tokens came back.
+    changed: Condvar,
 }
 
-/// Tokens held for a build.
+/// Where the tokens are: here, with builds ([`Tokens::held`]), or in their jobservers.
+#[derive(Debug, Default)]
+struct State {
+    free: usize,
+    servers: BTreeMap<u64, Server>,
+    next: u64,
+    /// Somebody waits for tokens: what is free is for him.
+    collecting: bool,
+    /// A thread evens out.
+    evening_out: bool,
+}
+
+/// The jobserver of a build.
 #[derive(Debug)]
-pub struct Tokens<'a> {
-    budget: &'a Budget,
-    acquired: Vec<Acquired>,
+struct Server {
+    client: Client,
+    /// The same pipe, opened once more: reading and writing never wait, whatever the build has made of it.
+    pipe: Arc<File>,
+    /// How many tokens of the budget it has, used or not.
+    lent: usize,
+}
+
+/// Tokens held for a build, and its jobserver.
+#[derive(Debug)]
+pub struct Tokens {
+    shared: Arc<Shared>,
+    held: usize,
+    server: Option<u64>,
 }
 
 impl Budget {
     /// A budget of `total` jobs, at least one.
-    pub fn new(total: usize) -> Result<Self, SystemError> {
+    pub fn new(total: usize) -> Self {
         let total = total.max(1);
-        let client = Mutex::new(Client::new(total)?);
-        Ok(Self { client, total, collecting: Mutex::default(), state: Mutex::default() })
+        let shared = Arc::<Shared>::default();
+        shared.state().free = total;
+        Self { total, collecting: Mutex::default(), shared }
     }
 
     /// How many jobs may run at once.
@@ -50,177 +82,266 @@ impl Budget {
         self.total
     }
 
-    /// The jobserver for the makes of a build that holds tokens.
-    pub fn client(&self) -> Client {
-        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// Waits for `count` tokens (no more than there are).
-    pub fn acquire(&self, count: usize) -> Result<Tokens<'_>, SystemError> {
+    pub fn acquire(&self, count: usize) -> Result<Tokens, SystemError> {
         let _one = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.state().collecting = true;
-        // From now on it stays the one.
-        let client = self.client();
-        let mut acquired = Vec::new();
-        let mut failure = None;
-        while acquired.len() < count.clamp(1, self.total) && failure.is_none() {
-            match client.acquire() {
-                Ok(token) => acquired.push(token),
-                Err(error) => failure = Some(error),
+        let count = count.clamp(1, self.total);
+        // What has been collected goes back with it after an error.
+        let mut tokens = Tokens { shared: Arc::clone(&self.shared), held: 0, server: None };
+        loop {
+            let mut state = self.shared.state();
+            while tokens.held < count && (state.free > 0 || state.take_back()) {
+                state.free -= 1;
+                tokens.held += 1;
             }
-            let mut state = self.state();
-            state.held += usize::from(failure.is_none());
-            self.recount(&mut state);
-        }
-        let mut state = self.state();
-        state.collecting = false;
-        self.recount(&mut state);
-        state.running += 1;
-        drop(state);
-        let tokens = Tokens { budget: self, acquired };
-        failure.map_or(Ok(tokens), |error| Err(error.into()))
-    }
-
-    fn state(&self) -> MutexGuard<'_, Count> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sets the number of free tokens right, if that was asked for. Nothing runs.
-    fn recount(&self, state: &mut Count) {
-        if !std::mem::take(&mut state.recount) {
-            return;
-        }
-        let client = self.client();
-        let Ok(free) = client.available() else { return };
-        let right = self.total.saturating_sub(state.held);
-        for _ in free..right {
-            let _ = client.release_raw();
-        }
-        for _ in right..free {
-            let _ = client.acquire_raw();
-        }
-    }
-
-    /// Gives tokens back while other builds run. A build may have filled the pipe with tokens of its own making, and
-    /// another one would make us wait for ever: there are enough then.
-    fn give_back(&self, tokens: Vec<Acquired>) {
-        let client = self.client();
-        for token in tokens {
-            if client.available().is_ok_and(|free| free >= self.total) {
-                token.drop_without_releasing();
+            state.collecting = tokens.held < count;
+            if !state.collecting {
+                state.distribute();
+                return Ok(tokens);
+            }
+            let pipes: Vec<Arc<File>> = state.servers.values().map(|server| Arc::clone(&server.pipe)).collect();
+            if pipes.is_empty() {
+                drop(self.shared.changed.wait_timeout(state, TICK));
+                continue;
+            }
+            drop(state);
+            // Among the makes that wait for a token, too.
+            let mut fds: Vec<PollFd<'_>> = pipes.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)).collect();
+            if let Err(error) = poll(&mut fds, Some(&tick())) {
+                if error != rustix::io::Errno::INTR {
+                    self.shared.state().collecting = false;
+                    return Err(io::Error::from(error).into());
+                }
             }
         }
     }
 }
 
-impl Drop for Tokens<'_> {
-    fn drop(&mut self) {
-        let budget = self.budget;
-        let mut state = budget.state();
-        state.held -= self.acquired.len();
-        state.running -= 1;
-        let acquired = std::mem::take(&mut self.acquired);
-        if state.running > 0 {
-            budget.give_back(acquired);
-            return;
+fn tick() -> Timespec {
+    Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves tokens between builds as long as there are several.
+    fn even_out(&self) {
+        let mut state = self.state();
+        while state.servers.len() > 1 {
+            state.move_one();
+            let (next, _) = self.changed.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner);
+            state = next;
         }
-        // Nothing runs. Whatever builds have done to the tokens, by dying with them or by taking or making some, is over.
-        acquired.into_iter().for_each(Acquired::drop_without_releasing);
-        if state.collecting {
-            state.recount = true;
-            // Whether the collector has just got a token, it alone knows: it is woken up, and counts.
-            let client = budget.client();
-            if client.available().is_ok_and(|free| free == 0) {
-                let _ = client.release_raw();
+        state.evening_out = false;
+    }
+}
+
+impl State {
+    /// Takes one token that no job of a build uses.
+    fn take_back(&mut self) -> bool {
+        let richest = self.servers.values_mut().max_by_key(|server| server.unused());
+        let taken = richest.is_some_and(Server::take);
+        self.free += usize::from(taken);
+        taken
+    }
+
+    /// Puts what is free into the jobservers, unless somebody waits for it.
+    fn distribute(&mut self) {
+        while self.free > 0 && !self.collecting {
+            let Some(poorest) = self.servers.values_mut().min_by_key(|server| server.unused()) else { return };
+            if !poorest.lend() {
+                return;
             }
-        } else if let Ok(client) = Client::new(budget.total) {
-            // Nor does a descriptor count that somebody still has.
-            *budget.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
-        } else {
-            state.recount = true;
-            budget.recount(&mut state);
+            self.free -= 1;
         }
+    }
+
+    /// A build that has no token left to use gets one that another does not use.
+    fn move_one(&mut self) {
+        let unused: Vec<(usize, u64)> = self.servers.iter().map(|(id, server)| (server.unused(), *id)).collect();
+        let (Some((0, poorest)), Some((1.., richest))) = (unused.iter().min(), unused.iter().max()) else { return };
+        if self.servers.get_mut(richest).is_some_and(Server::take) {
+            self.free += 1;
+            if self.servers.get_mut(poorest).is_some_and(Server::lend) {
+                self.free -= 1;
+            }
+        }
+        self.distribute();
+    }
+}
+
+impl Server {
+    fn new() -> io::Result<Self> {
+        let client = Client::new(0)?;
+        // Only makes are told the number of the pipe's end (GNU make manual, "POSIX Jobserver Interaction").
+        let mut make = process::command("make");
+        client.configure_make(&mut make);
+        let flags = make.get_envs().find_map(|(key, value)| value.filter(|_| key == "MAKEFLAGS")?.to_str());
+        let (_, ends) = flags.and_then(|flags| flags.split_once("--jobserver-auth=")).unwrap_or_default();
+        let read = ends.split(',').next().unwrap_or_default();
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+        let pipe = OpenOptions::new().read(true).write(true).custom_flags(flags).open(format!("/proc/self/fd/{read}"))?;
+        Ok(Self { client, pipe: Arc::new(pipe), lent: 0 })
+    }
+
+    /// How many of the tokens lent are there; a build may have put more than that into the pipe.
+    fn unused(&self) -> usize {
+        self.client.available().unwrap_or(0).min(self.lent)
+    }
+
+    fn lend(&mut self) -> bool {
+        let done = matches!((&*self.pipe).write(b"+"), Ok(1));
+        self.lent += usize::from(done);
+        done
+    }
+
+    fn take(&mut self) -> bool {
+        let done = self.lent > 0 && matches!((&*self.pipe).read(&mut [0; 1]), Ok(1));
+        self.lent -= usize::from(done);
+        done
+    }
+}
+
+impl Tokens {
+    /// The jobserver for the makes of this build: what the budget has left, shared with the other builds of now.
+    pub fn server(&mut self) -> Result<Client, SystemError> {
+        let mut state = self.shared.state();
+        if let Some(server) = self.server.and_then(|id| state.servers.get(&id)) {
+            return Ok(server.client.clone());
+        }
+        let server = Server::new()?;
+        let client = server.client.clone();
+        let id = state.next;
+        state.next += 1;
+        state.servers.insert(id, server);
+        self.server = Some(id);
+        state.distribute();
+        if state.servers.len() > 1 && !state.evening_out {
+            let shared = Arc::clone(&self.shared);
+            // Without a thread, builds keep what they have until they end.
+            let thread = std::thread::Builder::new().name("jobs".to_owned()).spawn(move || shared.even_out());
+            state.evening_out = thread.is_ok();
+        }
+        Ok(client)
+    }
+}
+
+impl Drop for Tokens {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        let lent = self.server.and_then(|id| state.servers.remove(&id)).map_or(0, |server| server.lent);
+        state.free += self.held + lent;
+        state.distribute();
+        self.shared.changed.notify_all();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
+    /// Nothing is lost, nothing is won.
+    fn count(budget: &Budget, held: usize) -> usize {
+        let state = budget.shared.state();
+        state.free + held + state.servers.values().map(|server| server.lent).sum::<usize>()
+    }
+
+    fn until(what: &str, mut holds: impl FnMut() -> bool) {
+        let began = Instant::now();
+        while !holds() {
+            assert!(began.elapsed() < Duration::from_secs(60), "{what}");
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
-    fn tokens_of_a_killed_make_come_back() {
-        let budget = Budget::new(3).unwrap();
-        let held = budget.acquire(1).unwrap();
+    fn a_build_alone_gets_the_whole_budget() {
+        let budget = Budget::new(3);
+        let mut held = budget.acquire(1).unwrap();
+        let server = held.server().unwrap();
+        assert_eq!(server.available().unwrap(), 2);
+        assert_eq!(held.server().unwrap().available().unwrap(), 2);
         // A make takes a token and dies with it.
-        budget.client().acquire_raw().unwrap();
-        assert_eq!(budget.client().available().unwrap(), 1);
+        server.acquire_raw().unwrap();
         drop(held);
-        assert_eq!(budget.client().available().unwrap(), 3);
+        assert_eq!(count(&budget, 0), 3);
+        assert_eq!(budget.acquire(8).unwrap().held, 3, "more than there is is all there is");
     }
 
+    /// A build that begins gets a token that another one does not use, and from then on both have some.
     #[test]
-    fn more_than_there_is_is_all_there_is() {
-        let budget = Budget::new(2).unwrap();
-        let held = budget.acquire(8).unwrap();
-        assert_eq!(budget.client().available().unwrap(), 0);
-        drop(held);
-        assert_eq!(budget.client().available().unwrap(), 2);
+    fn builds_share() {
+        let budget = Budget::new(4);
+        let mut first = budget.acquire(1).unwrap();
+        let one = first.server().unwrap();
+        assert_eq!(one.available().unwrap(), 3);
+        let mut second = budget.acquire(1).unwrap();
+        let two = second.server().unwrap();
+        assert_eq!(one.available().unwrap() + two.available().unwrap(), 2);
+        // What the one does not use, the other one gets, as often as it wants more.
+        for _ in 0..2 {
+            let pipe = Arc::clone(&budget.shared.state().servers.values().last().unwrap().pipe);
+            until("the second build gets them all", || (&*pipe).read(&mut [0; 1]).is_ok_and(|count| count == 1));
+        }
+        assert_eq!(one.available().unwrap(), 0);
+        drop(first);
+        until("and what the first one held", || two.available().unwrap() == 1);
+        drop(second);
+        assert_eq!(count(&budget, 0), 4);
     }
 
-    #[test]
-    fn who_waits_for_several_gets_those_of_a_killed_make() {
-        let budget = Budget::new(2).unwrap();
-        let held = budget.acquire(1).unwrap();
-        budget.client().acquire_raw().unwrap();
-        std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| budget.acquire(2).map(|tokens| tokens.acquired.len()).unwrap());
-            while !budget.state().collecting {
-                std::thread::yield_now();
-            }
-            drop(held);
-            assert_eq!(waiting.join().unwrap(), 2);
-        });
-        assert_eq!(budget.client().available().unwrap(), 2);
-    }
-
-    /// What builds do to the jobserver makes nobody wait for ever, whether they end well or not.
+    /// What a build does to its jobserver concerns no other one, whether it is still there or has ended.
     #[test]
     fn builds_that_take_or_make_tokens_stop_nobody() {
         type Harm = fn(&Client);
-        let harms: [(&str, Harm); 2] = [
-            ("takes all", |client| {
-                while client.available().unwrap() > 0 {
-                    client.acquire_raw().unwrap();
-                }
-            }),
-            ("makes more", |client| (0..100).for_each(|_| client.release_raw().unwrap())),
+        let harms: [(&str, Harm, bool); 3] = [
+            (
+                "takes all",
+                |client| {
+                    while client.available().unwrap() > 0 {
+                        client.acquire_raw().unwrap();
+                    }
+                },
+                false,
+            ),
+            ("makes a thousand", |client| (0..1000).for_each(|_| client.release_raw().unwrap()), true),
+            (
+                "fills the pipe",
+                |client| {
+                    // As much as one has room for (pipe(7)).
+                    (0..65_536 - client.available().unwrap()).for_each(|_| client.release_raw().unwrap());
+                },
+                true,
+            ),
         ];
-        for (what, harm) in harms {
-            let budget = Budget::new(4).unwrap();
-            // Alone.
-            let held = budget.acquire(2).unwrap();
-            harm(&budget.client());
-            drop(held);
-            assert_eq!(budget.client().available().unwrap(), 4, "{what}");
-            // Beside another one, which then gets all that there is.
-            let hostile = budget.acquire(1).unwrap();
-            let beside = budget.acquire(1).unwrap();
-            harm(&budget.client());
-            drop(hostile);
-            drop(beside);
-            assert_eq!(budget.acquire(4).unwrap().acquired.len(), 4, "{what}");
-            // And while somebody waits for more than are left.
-            let hostile = budget.acquire(1).unwrap();
-            harm(&budget.client());
+        for (what, harm, leaves_some) in harms {
+            let budget = Budget::new(4);
+            let mut hostile = budget.acquire(1).unwrap();
+            harm(&hostile.server().unwrap());
             std::thread::scope(|scope| {
-                let waiting = scope.spawn(|| budget.acquire(4).map(|tokens| tokens.acquired.len()).unwrap());
-                while !waiting.is_finished() && !budget.state().collecting {
-                    std::thread::yield_now();
+                let waiting = scope.spawn(|| budget.acquire(3).map(|tokens| (tokens.held, tokens)).unwrap());
+                if !leaves_some {
+                    // It does its work; who needs its tokens waits until it ends, and no longer.
+                    until(what, || budget.shared.state().collecting);
+                    drop(hostile);
+                    assert_eq!(waiting.join().unwrap().0, 3, "{what}");
+                    return;
                 }
+                let (held, tokens) = waiting.join().unwrap();
+                assert_eq!((held, count(&budget, 4)), (3, 4), "{what}");
+                // What it has made is nobody else's.
+                drop(tokens);
+                let mut beside = budget.acquire(1).unwrap();
+                assert!(beside.server().unwrap().available().unwrap() <= 3, "{what}");
                 drop(hostile);
-                assert_eq!(waiting.join().unwrap(), 4, "{what}");
             });
-            assert_eq!(budget.client().available().unwrap(), 4, "{what}");
+            assert_eq!(count(&budget, 0), 4, "{what}");
+            let mut next = budget.acquire(1).unwrap();
+            assert_eq!(next.server().unwrap().available().unwrap(), 3, "{what}");
         }
     }
 }

@@ -42,7 +42,7 @@ impl<'a> Session<'a> {
         Ok(Self {
             ctx,
             facts: Facts::new(ctx),
-            budget: Budget::new(ctx.machine.jobs)?,
+            budget: Budget::new(ctx.machine.jobs),
             signing: Mutex::default(),
             must_sign: AtomicBool::new(false),
             changed: Mutex::default(),
