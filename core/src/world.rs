@@ -14,6 +14,8 @@ use crate::tree::Trees;
 
 /// Where everybody may make files, by names of their choice.
 pub const SHARED: [&str; 4] = ["tmp", "var/tmp", "dev/shm", "run/lock"];
+/// Where services have their sockets (hier(7)). A network namespace takes those away that have no path, and no others (unix(7)).
+pub const SERVICES: &str = "run";
 
 /// What a build has of its own.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +26,8 @@ pub struct Seclusion<'a> {
     pub build: &'a Path,
     /// Who it is; `None`: who we are.
     pub user: Option<BuildUser>,
-    /// What it sees in the place of the directories for temporary files ([`SHARED`]); `None`: those themselves.
+    /// What it sees in the place of the directories for temporary files ([`SHARED`]) and of services ([`SERVICES`]); `None`:
+    /// those themselves.
     pub tmp: Option<&'a Path>,
     /// Whether it has the network that we have.
     pub network: bool,
@@ -148,7 +151,10 @@ impl World {
         }
         if let Some(tmp) = tmp.filter(|_| self.namespaces.mounts) {
             let base = confinement.chroot.as_deref().unwrap_or(Path::new("/"));
-            let public = SHARED.iter().map(|dir| base.join(dir)).filter(|dir| dir.is_dir() && !dir.is_symlink());
+            // Whoever may have the network finds its names by way of files and services there (resolved, nscd).
+            let services = (!network).then_some(&SERVICES);
+            let public = SHARED.iter().chain(services).map(|dir| base.join(dir));
+            let public = public.filter(|dir| dir.is_dir() && !dir.is_symlink());
             let binds: Vec<Bind> = public.map(|to| Bind { from: tmp.to_owned(), to }).collect();
             confinement.binds.extend(binds);
         }

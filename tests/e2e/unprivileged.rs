@@ -41,24 +41,29 @@ try setid 'cp /bin/id ./id-of-root && chown 0:0 ./id-of-root && chmod u+s ./id-o
 try terminal ': <>/dev/tty'
 try process '[ -n "$VICTIM" ] && kill -0 "$VICTIM"'
 try network ': <>/dev/tcp/127.0.0.1/"$PORT"'
+try socket 'perl -MIO::Socket::UNIX -e "IO::Socket::UNIX->new(Peer => q(/run/open)) or die"'
 try descriptor 'grep -q . <&7'
 try shared_file 'grep -q . "/dev/shm/dkms-test-$KEY"'
 try shared_memory 'perl -e "exit !defined shmget($KEY, 0, 0)"'
 "#;
 
-/// A process to be killed, and a port to be connected to, in `VICTIM` and `PORT`; gone with the shell.
+/// A process to be killed, and a port to be connected to, in `VICTIM` and `PORT`, and a service's socket that is open to
+/// everybody; gone with the shell.
 const TARGETS: &str = r#"
 perl -MIO::Socket::INET -e '$|=1; $s=IO::Socket::INET->new(Listen=>5,LocalAddr=>"127.0.0.1",LocalPort=>0) or die;
   print $s->sockport,"\n"; 1 while $s->accept' >/run/port & listener=$!
+perl -MIO::Socket::UNIX -e '$|=1; $s=IO::Socket::UNIX->new(Listen=>5,Local=>"/run/open") or die;
+  chmod 0666, "/run/open" or die; print "open\n"; 1 while $s->accept' >/run/ready & service=$!
 sleep infinity & export VICTIM=$!
-trap 'kill $listener $VICTIM' EXIT
+trap 'kill $listener $service $VICTIM' EXIT
+until [ -s /run/ready ]; do kill -0 $service; done
 until [ -s /run/port ]; do kill -0 $listener; done; export PORT=$(cat /run/port)
 echo secret >/root/secret; exec 7</root/secret
 # Beds share the memory of this machine.
 export KEY=$((RANDOM * 32768 + RANDOM + 1))
 (umask 000; echo secret >/dev/shm/dkms-test-$KEY)
 perl -e "defined shmget($KEY, 64, 01666) or die"
-trap 'kill $listener $VICTIM; perl -e "shmctl(shmget($KEY, 0, 0), 0, 0)"; rm /dev/shm/dkms-test-$KEY' EXIT
+trap 'kill $listener $service $VICTIM; perl -e "shmctl(shmget($KEY, 0, 0), 0, 0)"; rm /dev/shm/dkms-test-$KEY' EXIT
 (umask 077; echo root:secret: >/etc/shadow)
 "#;
 
@@ -123,7 +128,7 @@ fn fallbacks() -> Result<()> {
     let powerless = format!("setpriv --bounding-set=-sys_admin {build}");
     for (command, users, open) in [
         (build, false, &[][..]),
-        (powerless.as_str(), true, &["process", "network", "shared_file", "shared_memory"][..]),
+        (powerless.as_str(), true, &["process", "network", "socket", "shared_file", "shared_memory"][..]),
     ] {
         let bed = Bed::subject(&Base::trixie()?)?;
         let bed = if users { bed } else { bed.without_user_namespaces() };
@@ -291,13 +296,14 @@ fn network() -> Result<()> {
 /// Two builds at once are two users; neither finds the other's directory.
 fn side_by_side() -> Result<()> {
     let left =
-        package("left").script("PRE_BUILD", "timeout 300 cat /proc/self/uid_map >/run/meet/way; touch $TMPDIR/x");
+        package("left").script("PRE_BUILD", "timeout 300 cat /proc/self/uid_map >/srv/meet/way; touch $TMPDIR/x");
     let right = package("right").script(
         "PRE_BUILD",
-        "read _ other _ < <(timeout 300 cat /run/meet/way); read _ own _ </proc/self/uid_map; echo \"$own and $other\"
+        "read _ other _ < <(timeout 300 cat /srv/meet/way); read _ own _ </proc/self/uid_map; echo \"$own and $other\"
          [ $own != $other ] && [ -n \"$other\" ] && (! ls /var/lib/dkms/.dkms/work)",
     );
-    let script = "mkdir -m 0777 /run/meet; chmod 0777 /run/meet; mkfifo -m 0666 /run/meet/way; chmod 0666 /run/meet/way
+    let script =
+        "mkdir -pm 0777 /srv/meet; chmod 0777 /srv/meet; mkfifo -m 0666 /srv/meet/way; chmod 0666 /srv/meet/way
         for p in left right; do dkms add $p/1.0 >/dev/null; done
         dkms autoinstall -k $k -j 2; dkms status -k $k | grep -c installed; nothing_left";
     let output = scene(&[left, right], script)?;
@@ -307,19 +313,41 @@ fn side_by_side() -> Result<()> {
 
 /// Killed while `POST_BUILD` has the artefact: nothing goes on, and the next command puts everything right.
 fn killed() -> Result<()> {
-    let post = "into=/var/lib/dkms/stuck/1.0/$kernelver/$arch; touch $into/mine; setsid cat /run/meet/never &
-        [ ! -p /run/meet/hold ] || { exec 3>/run/meet/hold; echo in >&3; cat /run/meet/never; }";
-    let script = "mkdir /run/meet; chmod 0777 /run/meet
+    let post = "into=/var/lib/dkms/stuck/1.0/$kernelver/$arch; touch $into/mine; setsid cat /srv/meet/never &
+        [ ! -p /srv/meet/hold ] || { exec 3>/srv/meet/hold; echo in >&3; cat /srv/meet/never; }";
+    let script = "mkdir -p /srv/meet; chmod 0777 /srv/meet
         dkms install stuck/1.0 -k $k >/dev/null; d=/var/lib/dkms/stuck/1.0/$k/{a}; find $d | sort >/run/before
-        mkfifo /run/meet/hold /run/meet/never; chmod 0666 /run/meet/*
+        mkfifo /srv/meet/hold /srv/meet/never; chmod 0666 /srv/meet/*
         dkms build stuck/1.0 -k $k --force >/dev/null & dkms=$!
-        exec 4</run/meet/hold; read -r line <&4; [ \"$line\" = in ]
+        exec 4</srv/meet/hold; read -r line <&4; [ \"$line\" = in ]
         [ -n \"$(find /proc -maxdepth 1 -name '[0-9]*' -uid +2130706431 2>/dev/null)\" ]
         kill -9 $dkms; cat <&4; wait $dkms || true
-        rm /run/meet/hold; (! dkms add nothing/1.0 2>/dev/null)
+        rm /srv/meet/hold; (! dkms add nothing/1.0 2>/dev/null)
         dkms build other/1.0 -k $k >/dev/null; nothing_left; find $d | sort | cmp - /run/before
         dkms status stuck/1.0 | grep -q installed; [ -z \"$(ls /var/lib/dkms/.dkms/work /var/lib/dkms/.dkms/journal | grep -v :)\" ]";
     scene(&[package("stuck").script("POST_BUILD", post), package("other")], script)?;
+    Ok(())
+}
+
+/// A build that listens to no signal, and has made itself forget that it is to die with its parent, does not outlive a dkms that
+/// is killed.
+fn stubborn() -> Result<()> {
+    let program = r#"$SIG{$_} = "IGNORE" for qw(HUP INT QUIT TERM PIPE);
+        # prctl(PR_SET_PDEATHSIG, 0)
+        syscall(qx(uname -m) =~ /x86/ ? 157 : 167, 1, 0, 0, 0, 0) == 0 or die;
+        unless (fork) { setpgrp; }
+        open F, ">", "/srv/meet/hold" or die; syswrite F, "in\n"; sleep 1 while 1"#;
+    let stubborn = package("stubborn").file("stubborn.pl", program).make("exec perl stubborn.pl");
+    let script = "mkdir -p /srv/meet /etc/dkms; mkfifo /srv/meet/hold; chmod 0777 /srv/meet; chmod 0666 /srv/meet/hold
+        for who in unprivileged root; do
+            echo DKMS_BUILD_AS=$who >/etc/dkms/stubborn.conf
+            dkms build stubborn/1.0 -k $k >/dev/null & dkms=$!
+            exec 4</srv/meet/hold; read -r line <&4; read -r line <&4; [ \"$line\" = in ]
+            kill -9 $dkms; timeout 60 cat <&4; wait $dkms || true
+            timeout 60 bash -c 'while grep -aqs stubborn[.]pl /proc/[0-9]*/cmdline; do :; done'
+        done
+        rm /etc/dkms/stubborn.conf; (! dkms add nothing/1.0 2>/dev/null); nothing_left";
+    scene(&[stubborn], script)?;
     Ok(())
 }
 
@@ -351,6 +379,7 @@ fn main() -> ExitCode {
         .case("network", network)
         .case("side_by_side", side_by_side)
         .case("killed", killed)
+        .case("stubborn", stubborn)
         .case("nested", nested)
         .main()
 }

@@ -235,12 +235,8 @@ impl Run<'_> {
         if let Some(variables) = &line.variables {
             self.env.insert("MAKEFLAGS".into(), variables.into());
         }
-        let code = self.command(
-            "Building module(s)",
-            &line.text,
-            bash(&line.text),
-            Some(Jobs { most: line.most, server }),
-        );
+        let code =
+            self.command("Building module(s)", &line.text, bash(&line.text), Some(Jobs { most: line.most, server }));
         self.env.remove(std::ffi::OsStr::new("MAKEFLAGS"));
         drop(tokens);
         if code? != 0 {

@@ -182,7 +182,8 @@ impl Server {
         let (_, ends) = flags.and_then(|flags| flags.split_once("--jobserver-auth=")).unwrap_or_default();
         let read = ends.split(',').next().unwrap_or_default();
         let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-        let pipe = OpenOptions::new().read(true).write(true).custom_flags(flags).open(format!("/proc/self/fd/{read}"))?;
+        let pipe =
+            OpenOptions::new().read(true).write(true).custom_flags(flags).open(format!("/proc/self/fd/{read}"))?;
         Ok(Self { client, pipe: Arc::new(pipe), lent: 0 })
     }
 

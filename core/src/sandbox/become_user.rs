@@ -1,12 +1,14 @@
 //! How a task becomes the user of its build: the last step before its program.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSliceMut, Write};
+use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
 
 use rustix::fs::{Mode, OFlags, open, openat};
 use rustix::io::Errno;
-use rustix::net::RecvFlags;
+use rustix::net::sockopt::set_socket_passcred;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::process::{Gid, Pid, Resource, Rlimit, Signal, Uid, getppid, set_parent_process_death_signal, setsid};
 use rustix::thread::{UnshareFlags, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
@@ -25,18 +27,31 @@ impl IdMapper {
     /// The near and the far end.
     pub fn new(user: BuildUser) -> io::Result<(Self, UnixStream)> {
         let (stream, far) = UnixStream::pair()?;
+        // The far end's number as this process sees it comes with what it sends (unix(7), SO_PASSCRED).
+        set_socket_passcred(&stream, true)?;
         // Opened before the task mounts its own one over it, in which it has another number.
         let proc = open("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         Ok((Self { stream, proc, user }, far))
     }
 
-    /// Answers the task with the process number `pid`. It sees that we are alive as long as this exists.
-    pub fn answer(&mut self, pid: u32) -> io::Result<()> {
-        let mut byte = [0];
-        if !self.user.mapped || self.stream.read(&mut byte)? == 0 {
-            // Nothing to do; or it has ended, and says why itself.
+    /// Answers the task. It sees that we are alive as long as this exists.
+    pub fn answer(&mut self) -> io::Result<()> {
+        if !self.user.mapped {
             return Ok(());
         }
+        let mut byte = [0];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let got = recvmsg(&self.stream, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::empty())?;
+        if got.bytes == 0 {
+            // It has ended, and says why itself.
+            return Ok(());
+        }
+        let sender = control.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmCredentials(sender) => Some(sender.pid),
+            _ => None,
+        });
+        let pid = sender.ok_or(io::ErrorKind::InvalidData)?.as_raw_nonzero();
         let line = format!("0 {} {WIDTH}\n", self.user.base);
         for map in ["uid_map", "gid_map"] {
             let file = openat(&self.proc, format!("{pid}/{map}"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;

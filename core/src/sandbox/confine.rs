@@ -2,8 +2,8 @@
 //!
 //! `PROGRAM __confine SPEC ARGV…` is how a confined task starts: it enters the namespaces that SPEC
 //! names, binds the work directory over the build directory, changes the root if asked, gives up being root
-//! ([`super::user`]), and becomes ARGV. A new process-id namespace makes sure that nothing of a build outlives it (its first process
-//! dies with us by PR_SET_PDEATHSIG, and the kernel then kills all others: pid_namespaces(7)).
+//! ([`super::user`]), and becomes ARGV. A new process-id namespace makes sure that nothing of a build outlives it
+//! ([`super::init`]).
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -17,11 +17,12 @@ use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_bind,
     mount_bind_recursive, mount_change, move_mount, open_tree, unmount,
 };
-use rustix::process::{Signal, chdir, chroot, fchdir, getppid, pivot_root, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, chdir, chroot, fchdir, getppid, pivot_root, set_parent_process_death_signal};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 use super::become_user::{IdMapper, assume, keep_descriptors, unshare};
 use super::confinement::{Confinement, NOTHING, VERB};
+use super::init::{self, TASK};
 use crate::process::command;
 
 /// The hidden verb of the first process in a new process-id namespace.
@@ -35,7 +36,8 @@ pub fn stage(args: &[OsString]) -> Option<ExitCode> {
     let (verb, rest) = args.split_first()?;
     let done = match verb.to_str()? {
         VERB => enter(rest),
-        INIT => become_task(rest),
+        INIT => init::first(rest),
+        TASK => become_task(rest),
         _ => {
             keep_descriptors();
             return None;
@@ -62,7 +64,10 @@ fn enter(args: &[OsString]) -> io::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    let (confinement, _): (Confinement, PathBuf) = parse(spec)?;
+    let (confinement, _, parent): Spec = parse(spec)?;
+    if getppid().map(Pid::as_raw_nonzero).is_none_or(|now| now.get().unsigned_abs() != parent) {
+        return Err(io::ErrorKind::BrokenPipe.into());
+    }
     let mut flags = UnshareFlags::empty();
     let wanted = confinement.namespaces;
     for (on, flag) in [
@@ -91,7 +96,7 @@ fn enter(args: &[OsString]) -> io::Result<ExitCode> {
         return become_task(args);
     }
     let mut task = command("/proc/self/exe");
-    task.arg(INIT).arg(spec).args(argv);
+    task.arg(INIT).arg(init::number_in_proc()).arg(spec).args(argv);
     let mut mapper = None;
     if let Some(user) = confinement.user {
         let (near, far) = IdMapper::new(user)?;
@@ -100,7 +105,7 @@ fn enter(args: &[OsString]) -> io::Result<ExitCode> {
     }
     let mut child = task.spawn()?;
     drop(task); // our copy of the far end: the task's end is to be seen
-    if let Some(Err(error)) = mapper.as_mut().map(|mapper| mapper.answer(child.id())) {
+    if let Some(Err(error)) = mapper.as_mut().map(|mapper| mapper.answer()) {
         let _ = child.kill();
         child.wait()?;
         return Err(error);
@@ -114,7 +119,7 @@ fn become_task(args: &[OsString]) -> io::Result<ExitCode> {
     let parent = getppid();
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let (spec, argv) = args.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-    let (confinement, cwd): (Confinement, PathBuf) = parse(spec)?;
+    let (confinement, cwd, _): Spec = parse(spec)?;
     let (program, rest) = argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let base = confinement.chroot.as_deref().unwrap_or(Path::new("/"));
     // Opened by the /proc that is there for certain.
@@ -163,7 +168,10 @@ fn change_root(base: &Path, ours: &std::fs::File) -> io::Result<()> {
     Ok(chdir("/")?)
 }
 
-fn parse(spec: &OsStr) -> io::Result<(Confinement, PathBuf)> {
+/// What a task is kept apart by, where it begins, and the process that starts it.
+type Spec = (Confinement, PathBuf, u32);
+
+fn parse(spec: &OsStr) -> io::Result<Spec> {
     let text = spec.to_str().ok_or(io::ErrorKind::InvalidInput)?;
     serde_json::from_str(text).map_err(io::Error::other)
 }

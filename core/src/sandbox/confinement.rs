@@ -74,7 +74,7 @@ impl Namespaces {
 impl Confinement {
     pub(super) fn to_argument(&self, cwd: &Path) -> OsString {
         // Paths that are not UTF-8 can't be passed to the stage; it then answers FAILED.
-        serde_json::to_string(&(self, cwd)).unwrap_or_default().into()
+        serde_json::to_string(&(self, cwd, std::process::id())).unwrap_or_default().into()
     }
 }
 

@@ -6,6 +6,7 @@ pub mod confine;
 pub mod confinement;
 pub mod copy_out;
 pub mod handover;
+mod init;
 pub mod user;
 
 pub use confinement::{Bind, Confinement, Namespaces};

@@ -11,7 +11,7 @@ use crate::process::Environment;
 use crate::report::Reporter;
 use crate::run::target::Target;
 use crate::sandbox::Demotion;
-use crate::world::SHARED;
+use crate::world::{SERVICES, SHARED};
 
 /// How the build of `target` is kept from being root. Whoever is not root builds as who they are.
 pub fn demotion(ctx: &Context, target: &Target, reporter: &dyn Reporter) -> Demotion {
@@ -60,7 +60,7 @@ pub fn demotion(ctx: &Context, target: &Target, reporter: &dyn Reporter) -> Demo
 /// What kbuild and packages' scripts read of a kernel's headers, and a strict umask may have closed.
 const HEADERS: [&str; 4] = ["include/generated/autoconf.h", "include/config/auto.conf", ".config", "Module.symvers"];
 
-/// Whether nothing that the build of `target` is to see lies among everybody's temporary files.
+/// Whether nothing that the build of `target` is to see lies among everybody's temporary files, or beside services' sockets.
 pub fn needs_no_shared_files(ctx: &Context, target: &Target) -> bool {
     let trees = &ctx.trees;
     let places = [&trees.dkms.outer, &trees.source.outer, &trees.install.outer, &trees.source_of(&target.package)];
@@ -77,7 +77,7 @@ pub fn needs_no_shared_files(ctx: &Context, target: &Target) -> bool {
             _ => fs_err::canonicalize(&outer).unwrap_or(outer),
         }
     };
-    let shared = |path: &Path| SHARED.iter().any(|dir| path.starts_with(Path::new("/").join(dir)));
+    let shared = |path: &Path| SHARED.iter().chain([&SERVICES]).any(|dir| path.starts_with(Path::new("/").join(dir)));
     !needed.iter().any(|path| shared(path) || shared(&real(path)))
 }
 
