@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::install::{self, weak};
 use crate::journal::{Change, JournalError};
 use crate::kernel::installed;
-use crate::lock;
+use crate::lock::{self, Lock, LockError};
 use crate::names::{Kernel, Package, Release};
 use crate::plan::Step;
 use crate::process::stop;
@@ -16,9 +16,9 @@ use crate::report::{Event, Reporter};
 use crate::run::{Session, foresight};
 use crate::system_error::SystemError;
 use crate::tree::manifest::KernelManifest;
-use crate::tree::walk::{self, Filter, PackageEntry};
+use crate::tree::walk::{self, Filter};
 
-/// How often a package goes that other runs install again and again.
+/// How often what other runs install meanwhile goes, too.
 const TRIES: usize = 3;
 
 /// Carries out a `Remove` step.
@@ -34,8 +34,21 @@ pub(crate) fn unbuild(
     kernel: &Kernel,
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
+    let _lock = lock_pair(session.ctx, package, kernel)?;
+    unbuild_locked(session, package, kernel, reporter)
+}
+
+fn lock_pair(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<Lock, LockError> {
+    ctx.lock_pair(package, kernel, &|holder| log::info!("waiting for {holder}"))
+}
+
+fn unbuild_locked(
+    session: &Session<'_>,
+    package: &Package,
+    kernel: &Kernel,
+    reporter: &dyn Reporter,
+) -> Result<(), Error> {
     let ctx = session.ctx;
-    let _lock = ctx.lock_pair(package, kernel, &|holder| log::info!("waiting for {holder}"))?;
     let evaluate = || {
         let facts = session.facts.kernel(kernel)?;
         session.facts.evaluate(package, &facts, None, false)
@@ -56,25 +69,43 @@ pub(super) fn remove_all(
     let ctx = session.ctx;
     let mut failures: Vec<(Package, Error)> = Vec::new();
     // Again as long as there is something: what another run has just installed goes as what was there before.
-    let mut tried: Vec<Package> = Vec::new();
-    while let Some(entry) = next(ctx, kernel, &failures) {
-        if tried.iter().filter(|package| **package == entry.package).count() > TRIES {
-            failures.push((
-                entry.package.clone(),
-                JournalError::Changed(ctx.trees.artefact(&entry.package, kernel)).into(),
-            ));
-            continue;
+    for round in 0.. {
+        let there = built(ctx, kernel, &failures);
+        if there.is_empty() {
+            break;
         }
-        tried.push(entry.package.clone());
-        if let Some(stop) = stop::requested() {
-            return Err(SystemError::Interrupted(stop).into());
+        if round > TRIES {
+            let changed = |package: Package| {
+                let path = ctx.trees.artefact(&package, kernel);
+                (package, JournalError::Changed(path).into())
+            };
+            failures.extend(there.into_iter().map(changed));
+            break;
         }
-        reporter.report(Event::Note(format!("dkms: removing module {} for kernel {kernel}", entry.package)));
-        if let Err(error) = unbuild(session, &entry.package, kernel, reporter) {
-            reporter.report(Event::Error(error.lines()));
-            failures.push((entry.package.clone(), error));
+        // All at once, in one order for everybody: between two of them another run could install what has just gone.
+        let mut locks = Vec::new();
+        for package in &there {
+            match lock_pair(ctx, package, kernel) {
+                Ok(lock) => locks.push(lock),
+                Err(error) => failures.push((package.clone(), error.into())),
+            }
         }
-        reporter.line(&"");
+        for package in there {
+            if let Some(stop) = stop::requested() {
+                return Err(SystemError::Interrupted(stop).into());
+            }
+            reporter.report(Event::Note(format!("dkms: removing module {package} for kernel {kernel}")));
+            let failed = failures.iter().position(|(failed, _)| *failed == package);
+            let done = match failed {
+                Some(index) => Err(failures.remove(index).1),
+                None => unbuild_locked(session, &package, kernel, reporter),
+            };
+            if let Err(error) = done {
+                reporter.report(Event::Error(error.lines()));
+                failures.push((package, error));
+            }
+            reporter.line(&"");
+        }
     }
     let of_kernel = format!("@{}@{}", kernel.release, kernel.arch);
     lock::discard_all(&ctx.trees.locks(), &|name| name.ends_with(&of_kernel));
@@ -87,11 +118,11 @@ pub(super) fn remove_all(
     Ok(failures)
 }
 
-/// The first package that is built for `kernel` and has not failed to go.
-fn next(ctx: &Context, kernel: &Kernel, failures: &[(Package, Error)]) -> Option<PackageEntry> {
+/// The packages that are built for `kernel` and have not failed to go, in order of their names.
+fn built(ctx: &Context, kernel: &Kernel, failures: &[(Package, Error)]) -> Vec<Package> {
     let packages = walk::walk(&ctx.trees, &Filter::kernel(kernel)).packages.into_iter();
-    let mut built = packages.filter(|entry| entry.is_built_for(kernel));
-    built.find(|entry| !failures.iter().any(|(failed, _)| *failed == entry.package))
+    let built = packages.filter(|entry| entry.is_built_for(kernel)).map(|entry| entry.package);
+    built.filter(|package| !failures.iter().any(|(failed, _)| failed == package)).collect()
 }
 
 /// Removes the files that the manifest beside the modules lists for packages that the tree no longer knows;
