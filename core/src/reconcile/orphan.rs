@@ -1,6 +1,7 @@
 //! What a removed kernel leaves behind: taken out by manifest, not by what dkms.conf says today.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::context::Context;
@@ -10,7 +11,7 @@ use crate::journal::{Change, JournalError};
 use crate::kernel::installed;
 use crate::lock::{self, Lock, LockError};
 use crate::names::{Kernel, Package, Release};
-use crate::plan::Step;
+use crate::plan::{FollowUp, Step};
 use crate::process::stop;
 use crate::report::{Event, Reporter};
 use crate::run::{Session, foresight};
@@ -90,6 +91,7 @@ pub(super) fn remove_all(
                 Err(error) => failures.push((package.clone(), error.into())),
             }
         }
+        index_without(session, kernel, &there)?;
         for package in there {
             if let Some(stop) = stop::requested() {
                 return Err(SystemError::Interrupted(stop).into());
@@ -116,6 +118,27 @@ pub(super) fn remove_all(
         failures.extend(left.map(|entry| (entry.package.clone(), error)));
     }
     Ok(failures)
+}
+
+/// Makes the index without the modules of all that goes, at once: their removals then find nothing in it.
+fn index_without(session: &Session<'_>, kernel: &Kernel, packages: &[Package]) -> Result<(), Error> {
+    let (trees, release) = (&session.ctx.trees, &kernel.release);
+    if packages.len() < 2 || session.ctx.options.no_depmod {
+        return Ok(());
+    }
+    // Another run's index would be lost.
+    let _lock = session.ctx.lock_tree()?;
+    let dir = trees.modules_dir(release);
+    let beside = KernelManifest::beside(trees, release)?.unwrap_or_default();
+    let entries =
+        beside.installed.iter().filter(|entry| entry.arch == kernel.arch && packages.contains(&entry.package));
+    let files = entries.flat_map(|entry| &entry.files).map(|file| (file, file.outer(&dir)));
+    let going: Vec<PathBuf> = files.filter(|(file, path)| install::is_ours(file, path)).map(|(_, path)| path).collect();
+    // Until they have gone, it lacks modules that are there.
+    FollowUp::Depmod.note(trees, release, "").map_err(JournalError::File)?;
+    session.touched(release);
+    foresight::without(session.ctx, release, &going.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+    Ok(())
 }
 
 /// The packages that are built for `kernel` and have not failed to go, in order of their names.

@@ -228,6 +228,10 @@ pub fn once_per_kernel() -> Result<()> {
     scene.exits(0, "dkms reconcile -k {k} --initramfs=later")?;
     ensure!(scene.calls("update-initramfs")?.is_empty(), "the image was renewed although a hook will");
     ensure!(scene.calls("depmod")?.len() == 3, "depmod did not run once a time");
+    // Before all modules of a kernel go, and after them.
+    scene.exits(0, "dkms kernel_prerm -k {k3}")?;
+    let depmods = scene.calls("depmod")?;
+    ensure!(depmods.len() == 2, "kernel_prerm called depmod with {depmods:?}");
     // A tool that fails is told, counts where strictness is asked for, and is called again by the next run.
     scene.ok("mv $(command -v update-initramfs) /root/tool; printf '#!/bin/sh\\necho no room; exit 1\\n' >/usr/local/sbin/update-initramfs; chmod +x /usr/local/sbin/update-initramfs")?;
     scene.ok(&touch(4))?;
