@@ -105,7 +105,7 @@ fn enter(args: &[OsString]) -> io::Result<ExitCode> {
     }
     let mut child = task.spawn()?;
     drop(task); // our copy of the far end: the task's end is to be seen
-    if let Some(Err(error)) = mapper.as_mut().map(|mapper| mapper.answer()) {
+    if let Some(Err(error)) = mapper.as_mut().map(IdMapper::answer) {
         let _ = child.kill();
         child.wait()?;
         return Err(error);

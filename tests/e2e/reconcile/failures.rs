@@ -1,7 +1,7 @@
 //! What goes wrong: what is remembered of it, what it means for the exit code, and that it stops nobody else.
 
 use anyhow::{Result, ensure};
-use dkms_tests::hello::package;
+use dkms_tests::hello::{module, package};
 
 use super::scene::{Scene, says};
 
@@ -47,6 +47,31 @@ pub fn remembered() -> Result<()> {
     // No kernel of this name here: not our boot.
     scene.ok("rm -r /lib/modules/$(uname -r)")?;
     tries(boot, 0, "")?;
+    Ok(())
+}
+
+/// Another version of what a package is built against is another input.
+pub fn remembered_until_a_dependency_changes() -> Result<()> {
+    let user = package("user")
+        .module(module("user").code("#include \"dep.h\"\n#ifndef DEP2\n#error it needs dep 2\n#endif\n"))
+        .depends_on("dep")
+        .script(
+            "PRE_BUILD",
+            "echo tried >>/srv/told/tried; : >dep.h
+            case $(readlink /var/lib/dkms/dep/kernel-$kernelver-$arch) in 2.0/*) echo '#define DEP2' >dep.h;; esac",
+        );
+    let scene = Scene::new(&[package("dep"), package("dep").version("2.0"), user])?;
+    scene.ok("touch /srv/told/tried; chmod 0666 /srv/told/tried")?;
+    scene.ok(RUNNING)?;
+    scene.add(&["dep/1.0", "user/1.0"])?;
+    let boot = "dkms reconcile --event boot --initramfs=never";
+    says(&scene.exits(11, boot)?, &["it needs dep 2"])?;
+    says(&scene.exits(11, boot)?, &["not tried again: nothing has changed"])?;
+    scene.ok(
+        "[ $(wc -l </srv/told/tried) = 1 ]; dkms add dep/2.0 >/dev/null; dkms install dep/2.0 -k $(uname -r) >&2",
+    )?;
+    scene.exits(0, boot)?;
+    scene.ok("[ $(wc -l </srv/told/tried) = 2 ]; dkms status user/1.0 -k $(uname -r) | grep installed")?;
     Ok(())
 }
 

@@ -19,7 +19,7 @@ use dkms_tests::suite::Suite;
 type Named = (&'static str, fn() -> Result<()>);
 
 fn main() -> ExitCode {
-    let cases: [Named; 21] = [
+    let cases: [Named; 22] = [
         // The long ones first: two run side by side.
         ("any_order_of_events_ends_alike", events::any_order),
         ("budget_of_two_and_three", budget::trixie),
@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         ("dependants_follow", dependencies::follow),
         ("cycles_are_named", dependencies::cycles),
         ("what_is_remembered", failures::remembered),
+        ("remembered_until_a_dependency_changes", failures::remembered_until_a_dependency_changes),
         ("policies", failures::policies),
         ("broken_packages_stop_nobody", failures::broken),
         ("dry_run", verbs::dry_run),

@@ -167,7 +167,7 @@ pub fn run() -> Result<()> {
     let numbers: Vec<usize> = (0..all.len()).collect();
     let start = Instant::now();
     let mut report = Vec::new();
-    let chosen = sample(&numbers, "damaged files");
+    let chosen = sample(&numbers, "damaged files", settings::torture());
     for number in &chosen {
         let (format, path, damage) = &all[*number];
         if let Some(wrong) = point(&world, &healthy, path, damage)? {

@@ -1,4 +1,4 @@
-//! Everything goes wrong at every step: `make torture` tries all points, `make test` a sample of them.
+//! Everything goes wrong at every step: `make torture` tries all points, `make test-long` a sample of them, `make test` some.
 
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -27,14 +27,20 @@ mod world;
 
 #[cfg(target_arch = "x86_64")]
 fn main() -> ExitCode {
-    let suite = Suite::new(&[Need::Bed, Need::Subject, Need::Long]).case("order_reader", order::self_test);
-    let suite = scenarios::ALL.iter().fold(suite, |suite, scenario| suite.case(scenario.name, || scenario.sweep()));
-    let suite =
-        pairs::ALL.iter().fold(suite, |suite, pair| suite.case_needing(&[Need::Ours], pair.name, || pair.run()));
-    let suite = suite.case_needing(&[Need::Ours], "damaged_files", damage::run);
-    let suite = hostile::ALL
+    let part = |which| scenarios::ALL.iter().skip(which).step_by(2).collect::<Vec<_>>();
+    // Two, so that they run side by side.
+    let suite = Suite::new(&[Need::Bed, Need::Subject])
+        .case("order_reader", order::self_test)
+        .case_needing(&[Need::Ours], "some_points", move || sweep::few(&part(0)))
+        .case_needing(&[Need::Ours], "some_other_points", move || sweep::few(&part(1)));
+    let suite = scenarios::ALL
         .iter()
-        .fold(suite, |suite, hostile| suite.case_needing(&[Need::Ours], hostile.name, || hostile.run()));
+        .fold(suite, |suite, scenario| suite.case_needing(&[Need::Long], scenario.name, || scenario.sweep()));
+    let long = &[Need::Ours, Need::Long];
+    let suite = pairs::ALL.iter().fold(suite, |suite, pair| suite.case_needing(long, pair.name, || pair.run()));
+    let suite = suite.case_needing(long, "damaged_files", damage::run);
+    let suite =
+        hostile::ALL.iter().fold(suite, |suite, hostile| suite.case_needing(long, hostile.name, || hostile.run()));
     let code = suite.main();
     let (points, violations) = (sweep::POINTS.load(Ordering::Relaxed), sweep::VIOLATIONS.load(Ordering::Relaxed));
     sweep::say(&format!("torture: {points} points tried, {violations} violations\n"));

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use dkms_tests::settings;
+
 use crate::sweep::{conclude, is_panic, sample, tail};
 use crate::tracer::Then;
 use crate::world::{State, World};
@@ -120,7 +122,7 @@ impl Pair {
         let all: Vec<usize> = (0..record.calls.len()).filter(|number| record.calls[*number].kind.changes()).collect();
         let start = Instant::now();
         let mut report = Vec::new();
-        let chosen = sample(&all, self.name);
+        let chosen = sample(&all, self.name, settings::torture());
         for number in &chosen {
             report.extend(self.point(&world, *number, &serial)?);
         }

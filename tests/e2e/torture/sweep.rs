@@ -78,20 +78,25 @@ type Wrong = Vec<String>;
 impl Scenario {
     /// Tries all its points, or a sample of them.
     pub fn sweep(&self) -> Result<()> {
-        let world = World::new()?;
+        self.sweep_in(&World::new()?, settings::torture())
+    }
+
+    /// The same in a system that others have used.
+    fn sweep_in(&self, world: &World, effort: Effort) -> Result<()> {
+        world.restore("empty")?;
         world.sh(self.setup)?.ok().context("set the scene")?;
         world.save("scene")?;
-        let undisturbed = self.undisturbed(&world)?;
+        let undisturbed = self.undisturbed(world)?;
         let disorder = order::check(&undisturbed.calls);
         let all: Vec<(usize, Fault)> = (undisturbed.calls.iter().enumerate())
             .flat_map(|(number, call)| faults(call).map(move |fault| (number, fault)))
             .collect();
-        let chosen = sample(&all, self.name);
+        let chosen = sample(&all, self.name, effort);
         let start = Instant::now();
         let mut tried = 0;
         let mut report: Vec<String> = disorder.into_iter().map(|line| format!("order: {line}")).collect();
         for (number, fault) in &chosen {
-            if let Some((call, wrong)) = self.point(&world, &undisturbed, *number, *fault)? {
+            if let Some((call, wrong)) = self.point(world, &undisturbed, *number, *fault)? {
                 tried += 1;
                 if !wrong.is_empty() {
                     report.push(format!("{fault} at call {number}, {call}:\n{}", wrong.join("\n")));
@@ -194,6 +199,18 @@ impl Scenario {
     }
 }
 
+/// How many points of each scenario the sample of every run has.
+const FEW: usize = 5;
+
+/// The sample of every run: some points of each of `scenarios`, always the same ones.
+pub fn few(scenarios: &[&Scenario]) -> Result<()> {
+    let world = World::new()?;
+    let tried = scenarios.iter().map(|scenario| scenario.sweep_in(&world, Effort::Sample(FEW)));
+    let failures: Vec<String> = tried.filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
+}
+
 /// Counts, prints and keeps what a case has found.
 pub fn conclude(name: &str, (tried, all): (usize, usize), start: Instant, mut report: Vec<String>) -> Result<()> {
     POINTS.fetch_add(tried, Ordering::Relaxed);
@@ -222,8 +239,8 @@ fn is_told(path: &str, call: &str, said: &str) -> bool {
 }
 
 /// Those of the points that this run tries: an even sample that is another one for each scenario.
-pub fn sample<T: Copy>(all: &[T], name: &str) -> Vec<T> {
-    let most = match settings::torture() {
+pub fn sample<T: Copy>(all: &[T], name: &str, effort: Effort) -> Vec<T> {
+    let most = match effort {
         Effort::All => return all.to_vec(),
         Effort::Sample(most) => most,
     };
