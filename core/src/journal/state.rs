@@ -209,7 +209,9 @@ impl Journal {
                 log::warn!("{error}");
             }
         }
-        match self.clean(executor).and_then(|()| self.delete(trees)) {
+        // What an interrupted change kept until now may have been the last thing that kept a directory of the tree.
+        let emptied = || if again { self.prune_tree(trees) } else { Ok(()) };
+        match self.clean(executor).and_then(|()| emptied()).and_then(|()| self.delete(trees)) {
             Err(JournalError::File(error)) => {
                 log::warn!("left over from {}: {error}", self.what);
                 Ok(())
@@ -236,6 +238,15 @@ impl Journal {
             }
         }
         executor.checkpoint()
+    }
+
+    fn prune_tree(&self, trees: &Trees) -> Result<(), JournalError> {
+        let (top, own) = (&trees.dkms.outer, trees.own());
+        for dir in self.touched().filter_map(Path::parent).filter(|dir| dir.starts_with(top) && !dir.starts_with(&own))
+        {
+            durable::prune(dir, top)?;
+        }
+        Ok(())
     }
 
     /// Undoes everything that has been done, deletes the temporaries and the journal.

@@ -472,6 +472,30 @@ fn build_directories_of_the_dead_are_removed() {
     assert!(!path.exists());
 }
 
+/// While an interrupted removal keeps something in a package's directory, that can't go with the package; it goes with the last
+/// of it.
+#[test]
+fn a_directory_goes_with_the_last_that_was_left_in_it() {
+    let mut tried = 0;
+    for k in 0.. {
+        let bed = bed();
+        bed.install("updates/dkms").commit().unwrap();
+        let mut change = bed.uninstall("updates/dkms");
+        change.executor.stop_after = Some(k);
+        if change.commit().is_ok() {
+            break;
+        }
+        let goes = !bed.trees.active_link(&package().name, &kernel()).is_symlink();
+        fs::remove_dir_all(bed.trees.package_dir(&package())).unwrap();
+        recover(&bed.trees, &|_, _| {}).unwrap();
+        if goes {
+            tried += 1;
+            assert!(!bed.trees.name_dir(&package().name).exists(), "stopped at {k}");
+        }
+    }
+    assert!(tried > 3, "{tried}");
+}
+
 /// However the work in a directory ends, it goes, unless a change that can't be undone for now keeps what it replaced there.
 #[test]
 fn a_build_directory_stays_only_while_a_change_needs_it() {
