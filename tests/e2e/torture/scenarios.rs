@@ -88,7 +88,9 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "healing_forwards",
         setup: DUMMY_INSTALLED,
-        killed: Some((&["install", "--force", "dummy/2.0", "-k", K], |call| is(call, Kind::Rename, "/.dkms-old-"))),
+        killed: Some((&["install", "--force", "dummy/2.0", "-k", K], |call| {
+            is(call, Kind::Rename, "/dummy/kernel-6.1.0-torture-x86_64")
+        })),
         command: &["install", "--force", "dummy/2.0", "-k", K],
     },
     Scenario {
