@@ -152,6 +152,12 @@ code 0 dkms reconcile --dry-run -k $k; has 'hello/1.0' /tmp/said; [ "$(word)" = 
 code 0 dkms reconcile -k $k; [ "$(word)" = third ] || fail "not rebuilt: $(word)"
 code 0 dkms reconcile --dry-run -k $k; has 'Nothing' /tmp/said
 is fourth /usr/src/hello-1.0; code 0 dkms install hello/1.0 -k $k --force; [ "$(word)" = fourth ] || fail "force: $(word)"
+# What is advised works; what was only built is installed by whoever looks after it, and by `install`.
+is built /usr/src/hello-1.0; dkms why hello -k $k >/tmp/said; has 'is installed, but is to be built again' /tmp/said; has "fix: dkms reconcile -k $k" /tmp/said
+dkms doctor >/tmp/said || :; has "fix: dkms reconcile -k $k" /tmp/said
+code 0 dkms build hello/1.0 -k $k --force; [ "$(word)" = fourth ]; code 0 dkms reconcile -k $k; [ "$(word)" = built ] || fail "only built: $(word)"
+is fourth /usr/src/hello-1.0; code 0 dkms build hello/1.0 -k $k --force; code 0 dkms install hello/1.0 -k $k; [ "$(word)" = fourth ] || fail "not installed: $(word)"
+code 0 dkms install hello/1.0 -k $k; has 'already installed' /tmp/said
 # A touched one is the same one, which is found out once; one that builds as root change is theirs.
 note=/var/lib/dkms/hello/1.0/.dkms-source.json; rm -f $note
 touch /usr/src/hello-1.0/hello.c; code 0 dkms reconcile --dry-run -k $k; has 'Nothing' /tmp/said; [ ! -e $note ] || fail 'a dry run wrote'

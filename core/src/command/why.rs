@@ -131,6 +131,12 @@ fn page(session: &Session<'_>, entry: &PackageEntry, kernel: &Kernel) -> Result<
             let fix = format!("dkms install {package} -k {}", kernel.release);
             ("missing", "it was never built for this kernel".to_owned(), Some(fix), None)
         }
+        (_, Some(step @ Step { reason: Reason::Stale(_), .. }), _)
+            if entry.built.iter().any(|built| built.installed && built.kernel == *kernel) =>
+        {
+            let cause = untried(ctx, step);
+            ("outdated", cause.why, cause.fix, cause.lasting)
+        }
         (_, Some(step), _) => {
             let cause = untried(ctx, step);
             ("missing", cause.why, cause.fix, cause.lasting)
@@ -276,6 +282,7 @@ impl Page {
             "excluded" => "is excluded",
             "by_hand" => "is not installed by itself",
             "broken" => "is broken",
+            "outdated" => "is installed, but is to be built again",
             _ => "is missing",
         };
         reporter.line(&format!("{} {what} for kernel {}", self.package, self.kernel));

@@ -47,7 +47,10 @@ pub fn state_of(ctx: &Context, package: &Package, kernel: &Kernel) -> PackageSta
     let installed = install::is_installed(ctx, package, kernel);
     if superseded_mark::is_outdated(ctx, package, kernel) {
         PackageState::Stale { why: Stale::Source, installed }
-    } else if installed && !install::damage::any(ctx, package, kernel) {
+    } else if installed
+        && !install::artefact::is_of_another_source(ctx, package, kernel)
+        && !install::damage::any(ctx, package, kernel)
+    {
         PackageState::Installed
     } else if install::is_built(ctx, package, kernel) {
         PackageState::Built

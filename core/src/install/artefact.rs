@@ -11,12 +11,22 @@ use crate::elf::Module;
 use crate::facts::Evaluated;
 use crate::names::{Kernel, Package};
 use crate::tree::identity::Identity;
-use crate::tree::manifest::{BuiltModule, Manifest, Provenance};
+use crate::tree::manifest::{BuiltModule, KernelManifest, Manifest, Provenance};
 use crate::tree::paths::relative;
 
 /// The artefact's manifest; `None` when the classic made it (or replaced one of ours).
 pub fn manifest(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<Option<Arc<Manifest>>, Error> {
     Ok(Manifest::of(&ctx.trees, package, kernel)?)
+}
+
+/// Whether what is built was made from another source than what is installed: somebody has built it again, and no more.
+pub fn is_of_another_source(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
+    let built = Manifest::of(&ctx.trees, package, kernel).ok().flatten();
+    let beside = KernelManifest::beside(&ctx.trees, &kernel.release).ok().flatten();
+    let installed = beside.as_ref().and_then(|beside| beside.find(package, &kernel.arch));
+    let built = built.as_ref().and_then(|built| built.provenance.source_digest.as_ref());
+    let installed = installed.and_then(|installed| installed.provenance.source_digest.as_ref());
+    built.zip(installed).is_some_and(|(built, installed)| built != installed)
 }
 
 /// What dkms.conf says of an artefact that is made or installed by it.

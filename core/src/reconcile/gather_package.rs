@@ -175,7 +175,11 @@ impl Gatherer<'_> {
                 return Ok((
                     match why {
                         Some(why) => PackageState::Stale { why, installed },
-                        None if !self.files_are_there(known) => PackageState::Built,
+                        None if !self.files_are_there(known)
+                            || artefact::is_of_another_source(ctx, package, kernel) =>
+                        {
+                            PackageState::Built
+                        }
                         None => match self.signature(known)? {
                             Some(why) => PackageState::Stale { why: Stale::Signature(why), installed },
                             None => PackageState::Installed,

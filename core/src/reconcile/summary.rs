@@ -317,6 +317,8 @@ pub fn untried(ctx: &Context, step: &Step) -> Cause {
             step.reason.to_string(),
             Some(format!("correct its dkms.conf or ask its author, then: {}", again(step))),
         ),
+        // `install` takes what is installed already for what was asked for.
+        Reason::Stale(_) => cause(step.reason.to_string(), Some(format!("dkms reconcile -k {}", step.kernel.release))),
         other => cause(other.to_string(), Some(again(step))),
     }
 }
