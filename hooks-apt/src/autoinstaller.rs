@@ -1,6 +1,5 @@
 //! `/usr/lib/dkms/dkms_autoinstaller start [RELEASE]`: once an init script, still called by vendors' hooks.
 
-use dkms_core::cli::args::Args;
 use dkms_core::names::Release;
 use dkms_core::{command, event};
 
@@ -30,5 +29,6 @@ fn start(release: Option<&str>) -> u8 {
         return 0;
     }
     // The classic verb, with its lines and codes (docs/contract.md 9.1).
-    u8::from(command::run(&ctx, &Args::of("autoinstall").kernel(&release), &streams::reporter()) != 0)
+    let Ok(kernel) = event::kernel(&ctx, &release) else { return 1 };
+    u8::from(command::autoinstall(&ctx, &kernel, &streams::reporter()) != 0)
 }

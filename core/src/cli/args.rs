@@ -11,7 +11,7 @@ use super::parser;
 use super::table::{self, Entry};
 use crate::error::UsageError;
 
-use crate::names::{Package, Release, nearest};
+use crate::names::nearest;
 
 /// The command line, taken apart.
 #[derive(Debug, Clone, Default)]
@@ -41,33 +41,6 @@ pub struct Args {
 }
 
 impl Args {
-    /// What typing the verb `name` alone gives: for callers within the program, which have no words.
-    pub fn of(name: &str) -> Self {
-        Self { verb: table::verb(name), ..Self::default() }
-    }
-
-    /// The same with `-k release`.
-    #[must_use]
-    pub fn kernel(mut self, release: &Release) -> Self {
-        self.kernels.push(release.to_string());
-        self
-    }
-
-    /// The same for `package`.
-    #[must_use]
-    pub fn package(mut self, package: &Package) -> Self {
-        self.module = Some(package.name.to_string());
-        self.version = Some(package.version.to_string());
-        self
-    }
-
-    /// The same with the flag `long`.
-    #[must_use]
-    pub fn with(mut self, long: &'static str) -> Self {
-        self.flags.push(long);
-        self
-    }
-
     /// The last value given for the option `long`.
     pub fn value(&self, long: &str) -> Option<&str> {
         self.values.iter().rev().find(|(name, _)| *name == long).map(|(_, value)| value.as_str())

@@ -29,6 +29,16 @@ const FILES_PER_JOB: u64 = 16;
 
 /// Makes the context of a run.
 pub fn context(args: &Args) -> Result<Context, Error> {
+    // Namespaces are found out by a child that tries; who only reads does not need to know.
+    make(args, args.verb.is_some_and(|verb| verb.rules.writes) || args.flag("repair"))
+}
+
+/// The same for a program that has no words. `changes`: it is going to change something.
+pub fn without_words(changes: bool) -> Result<Context, Error> {
+    make(&Args::default(), changes)
+}
+
+fn make(args: &Args, changes: bool) -> Result<Context, Error> {
     let caller: Environment = environment();
     let root = match args.path("root") {
         Some(dir) => Root::at(&dir)?,
@@ -38,8 +48,6 @@ pub fn context(args: &Args) -> Result<Context, Error> {
     let mut environment = clean_environment(caller.clone());
     start_within(&mut environment);
     let mut trees = Trees::new(root);
-    // Namespaces are found out by a child that tries; who only reads does not need to know.
-    let changes = args.verb.is_some_and(|verb| verb.rules.writes) || args.flag("repair");
     let namespaces = if changes || !trees.root.is_host() { Namespaces::available() } else { Namespaces::default() };
     let world = World::of(&trees.root, environment.clone(), namespaces);
     let framework = framework(&trees, &world)?;

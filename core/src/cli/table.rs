@@ -85,7 +85,8 @@ pub struct Rules {
 }
 
 const PLAIN: Rules = Rules { root: false, writes: false, all: false, one_kernel: false, classic: true };
-const WRITES: Rules = Rules { writes: true, ..PLAIN };
+/// What changes the tree, as the classic's verbs do.
+pub const WRITES: Rules = Rules { writes: true, ..PLAIN };
 
 const PACKAGER: Rules = Rules { all: true, classic: false, ..PLAIN };
 const PACKAGING: &[&str] = &[

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::source::{named_by_conf, post_add, some_kernel};
+use super::source::{Registration, named_by_conf, post_add};
 use super::stage::Staged;
 use super::{check_access, known_packages, ldtarball, package, print, source_dir, source_state};
 use crate::cli::args::Args;
@@ -14,7 +14,7 @@ use crate::error::{Error, RegistrationError, RequestError};
 use crate::facts::Evaluated;
 use crate::host::owner::Owner;
 use crate::journal::{Change, WorkDir};
-use crate::names::{Kernel, Package, nearest};
+use crate::names::{Package, nearest};
 use crate::plan::{Plan, Registering};
 use crate::reconcile::superseded;
 use crate::report::Reporter;
@@ -24,18 +24,35 @@ use crate::tree::walk::Source;
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
     check_access(ctx, args)?;
     let session = Session::new(ctx)?;
+    let how = Registration::of(ctx, args)?;
     if ctx.options.dry_run {
-        return Ok(print(&preview(ctx, args, &session, reporter)?, reporter));
+        return Ok(print(&preview(args, &how, &session, reporter)?, reporter));
     }
     session.heal(reporter)?;
     if let Some(archive) = archive(args) {
         if ldtarball::is_rpm(&archive) {
             return ldtarball::install_rpm(ctx, args, &archive, reporter);
         }
-        return Ok(ldtarball::load(ctx, args, &session, &archive, ldtarball::Again::Refused, reporter)?.code);
+        return Ok(ldtarball::load(&session, &how, &archive, ldtarball::Again::Refused, reporter)?.code);
     }
-    let package = resolve(ctx, args, &session, reporter)?;
-    add(ctx, args, &session, &package, reporter)
+    let package = resolve(args, &how, &session, reporter)?;
+    add(&session, &how, &package, reporter)
+}
+
+/// Registers `package` from its place, for an event.
+pub(crate) fn package_in_place(ctx: &Context, package: &Package, reporter: &dyn Reporter) -> Result<u8, Error> {
+    let session = Session::new(ctx)?;
+    session.heal(reporter)?;
+    add(&session, &Registration::alone(ctx)?, package, reporter)
+}
+
+/// Registers the source in `dir` (an outer path), for an event.
+pub(crate) fn directory(ctx: &Context, dir: &Path, reporter: &dyn Reporter) -> Result<u8, Error> {
+    let session = Session::new(ctx)?;
+    let how = Registration::alone(ctx)?;
+    session.heal(reporter)?;
+    let package = add_source_tree(&session, &how, dir, reporter)?;
+    add(&session, &how, &package, reporter)
 }
 
 /// The archive that is to be added: only when nothing else is named.
@@ -48,30 +65,30 @@ pub(super) fn archive(args: &Args) -> Option<PathBuf> {
 
 /// The package that the words name; a source directory is copied to its place first.
 pub(super) fn resolve(
-    ctx: &Context,
     args: &Args,
+    how: &Registration,
     session: &Session<'_>,
     reporter: &dyn Reporter,
 ) -> Result<Package, Error> {
     if args.module.is_some() || args.version.is_some() {
-        return package(ctx, args);
+        return package(session.ctx, args);
     }
     match &args.source {
-        Some(source) => add_source_tree(ctx, args, session, source, reporter),
-        None => package(ctx, args),
+        Some(source) => add_source_tree(session, how, source, reporter),
+        None => package(session.ctx, args),
     }
 }
 
 /// The plan of a run, without a change.
-fn preview(ctx: &Context, args: &Args, session: &Session<'_>, reporter: &dyn Reporter) -> Result<Plan, Error> {
+fn preview(args: &Args, how: &Registration, session: &Session<'_>, reporter: &dyn Reporter) -> Result<Plan, Error> {
     if let Some(archive) = archive(args) {
         return Ok(Plan {
-            registering: vec![ldtarball::registering(ctx, args, session, &archive, ldtarball::Again::Refused)?],
+            registering: vec![ldtarball::registering(session, how, &archive, ldtarball::Again::Refused)?],
             ..Plan::default()
         });
     }
-    let (package, copied) = resolve_dry(ctx, args, session)?;
-    let registering = registering(ctx, args, session, &package, copied.as_ref()).inspect_err(|_| {
+    let (package, copied) = resolve_dry(args, how, session)?;
+    let registering = registering(session, how, &package, copied.as_ref()).inspect_err(|_| {
         // The copy is made before the refusal.
         if let Some(copied) = &copied {
             reporter.line(copied);
@@ -82,13 +99,14 @@ fn preview(ctx: &Context, args: &Args, session: &Session<'_>, reporter: &dyn Rep
 
 /// The package that the words name, and what would be copied, without touching anything.
 pub(super) fn resolve_dry(
-    ctx: &Context,
     args: &Args,
+    how: &Registration,
     session: &Session<'_>,
 ) -> Result<(Package, Option<Registering>), Error> {
+    let ctx = session.ctx;
     match &args.source {
         Some(source) if args.module.is_none() && args.version.is_none() => {
-            let (package, copied) = source_tree(ctx, args, session, source)?;
+            let (package, copied) = source_tree(session, how, source)?;
             Ok((package, copied.map(|(from, to)| Registering::Copy(from, ctx.trees.shown(&to)))))
         }
         _ => Ok((package(ctx, args)?, None)),
@@ -97,12 +115,12 @@ pub(super) fn resolve_dry(
 
 /// How `package` would be registered, where `copied` is done; the errors are those of [`add`].
 pub(super) fn registering(
-    ctx: &Context,
-    args: &Args,
     session: &Session<'_>,
+    how: &Registration,
     package: &Package,
     copied: Option<&Registering>,
 ) -> Result<Registering, Error> {
+    let ctx = session.ctx;
     let source = source_dir(ctx, package);
     let there = ctx.trees.outer(&source).is_dir();
     if there && superseded::is_marked(&ctx.trees, package) {
@@ -112,18 +130,14 @@ pub(super) fn registering(
         return Err(Error::Registration(RegistrationError::AlreadyAdded(package.clone())));
     }
     if copied.is_none() {
-        readable(ctx, args, session, package)?;
+        readable(session, how, package)?;
     }
     Ok(Registering::Add(package.clone()))
 }
 
-/// The dkms.conf of a source in its place, read as strictly as can be, and the kernel that it was read for.
-fn readable(
-    ctx: &Context,
-    args: &Args,
-    session: &Session<'_>,
-    package: &Package,
-) -> Result<(Evaluated, Kernel), Error> {
+/// The dkms.conf of a source in its place, read as strictly as can be.
+fn readable(session: &Session<'_>, how: &Registration, package: &Package) -> Result<Evaluated, Error> {
+    let ctx = session.ctx;
     let source = source_dir(ctx, package);
     if !ctx.trees.outer(&source).is_dir() {
         let (name, version) = (&package.name, &package.version);
@@ -133,20 +147,20 @@ fn readable(
         let near = near.map(|known| format!("Did you mean {known}?"));
         return Err(Error::Registration(RegistrationError::NoSource(source, near)));
     }
-    let kernel = session.facts.kernel(&some_kernel(ctx, args)?)?;
+    let kernel = session.facts.kernel(&how.kernel)?;
     let own = source.join("dkms.conf");
     let conf = Some(own.as_path()).filter(|_| ctx.options.conf.is_none());
-    Ok((session.facts.evaluate(package, &kernel, conf, true)?, kernel.kernel.clone()))
+    Ok(session.facts.evaluate(package, &kernel, conf, true)?)
 }
 
 /// Registers `package`, whose source is at its place; gives the exit code: that of POST_ADD.
 pub(super) fn add(
-    ctx: &Context,
-    args: &Args,
     session: &Session<'_>,
+    how: &Registration,
     package: &Package,
     reporter: &dyn Reporter,
 ) -> Result<u8, Error> {
+    let ctx = session.ctx;
     let source = source_dir(ctx, package);
     if ctx.trees.outer(&source).is_dir() && superseded::adopt(ctx, package, &source)? {
         return Ok(0);
@@ -159,7 +173,7 @@ pub(super) fn add(
         }
         return Err(Error::Registration(RegistrationError::AlreadyAdded(package.clone())));
     }
-    let (evaluated, kernel) = readable(ctx, args, session, package)?;
+    let evaluated = readable(session, how, package)?;
     session.facts.tell(package, &evaluated, reporter);
     warn_of_doubts(ctx, package, &evaluated, reporter);
     let link = ctx.trees.source_link(package);
@@ -177,7 +191,7 @@ pub(super) fn add(
     }
     match &evaluated.recipe.scripts.post_add {
         Some(line) => {
-            let code = post_add(ctx, args, package, &kernel, line, reporter);
+            let code = post_add(ctx, how, package, line, reporter);
             session.facts.forget(package);
             code
         }
@@ -239,24 +253,24 @@ fn dangling_links(ctx: &Context, source: &Path) -> Vec<(PathBuf, PathBuf)> {
 }
 
 /// The package that a source directory's dkms.conf names.
-fn named_by(ctx: &Context, args: &Args, session: &Session<'_>, source: &Path) -> Result<Package, Error> {
+fn named_by(session: &Session<'_>, how: &Registration, source: &Path) -> Result<Package, Error> {
     let conf = source.join("dkms.conf");
     if !conf.is_file() {
         return Err(Error::Registration(RegistrationError::NoConf(source.to_owned())));
     }
-    named_by_conf(ctx, args, session, &conf)
+    named_by_conf(session, how, &conf)
 }
 
 /// The package that a source directory is, and from where to where it has to be copied (outer paths); `None` if it is in
 /// its place.
 fn source_tree(
-    ctx: &Context,
-    args: &Args,
     session: &Session<'_>,
+    how: &Registration,
     source: &Path,
 ) -> Result<(Package, Option<(PathBuf, PathBuf)>), Error> {
+    let ctx = session.ctx;
     let from = fs::canonicalize(source)?;
-    let package = named_by(ctx, args, session, &from)?;
+    let package = named_by(session, how, &from)?;
     let to = ctx.trees.outer(source_dir(ctx, &package));
     let in_place = [to.clone(), ctx.trees.source_of(&package), ctx.trees.build_dir(&package)];
     if in_place.iter().any(|place| std::fs::canonicalize(place).is_ok_and(|place| place == from)) {
@@ -271,16 +285,16 @@ fn source_tree(
 
 /// Copies a source directory to `<source tree>/<m>-<v>`, as one change; gives the package it is.
 fn add_source_tree(
-    ctx: &Context,
-    args: &Args,
     session: &Session<'_>,
+    how: &Registration,
     source: &Path,
     reporter: &dyn Reporter,
 ) -> Result<Package, Error> {
+    let ctx = session.ctx;
     if !ctx.machine.root && ctx.trees.root.is_host() {
         return Err(Error::Request(RequestError::NotRoot));
     }
-    let (package, copied) = source_tree(ctx, args, session, source)?;
+    let (package, copied) = source_tree(session, how, source)?;
     let Some((from, to)) = copied else { return Ok(package) };
     if to.exists() && ctx.options.force {
         reporter.line(&format!("Forcing install of {package}"));

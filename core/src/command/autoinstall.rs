@@ -2,7 +2,7 @@
 //! classic's words and with its exit codes (docs/contract.md 8).
 
 use super::reconcile::print;
-use super::{check_access, event, kernels, post_transaction};
+use super::{check_rights, event, kernels, post_transaction};
 use crate::cli::args::Args;
 use crate::cli::verb::Show;
 use crate::context::Context;
@@ -25,11 +25,29 @@ pub(super) fn run(
     reporter: &dyn Reporter,
 ) -> Result<u8, Error> {
     let session = Session::new(ctx)?;
-    let (code, installed) = install(&session, args, initramfs, show, reporter)?;
+    let (code, installed) = install(&session, &|| one_kernel(ctx, args), initramfs, show, reporter)?;
     if let Some(kernel) = installed {
         post_transaction(&session, Some(&kernel), reporter)?;
     }
     Ok(code)
+}
+
+/// The same for `kernel`, and for a program that has no words.
+pub(crate) fn for_kernel(ctx: &Context, kernel: &Kernel, reporter: &dyn Reporter) -> Result<u8, Error> {
+    let session = Session::new(ctx)?;
+    let named = || Ok(kernel.clone());
+    let (code, installed) = install(&session, &named, Initramfs::Auto, Show::default(), reporter)?;
+    if installed.is_some() {
+        post_transaction(&session, Some(kernel), reporter)?;
+    }
+    Ok(code)
+}
+
+fn one_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
+    if args.kernels.len() > 1 {
+        return Err(Error::Request(RequestError::OneKernel(args.verb_name())));
+    }
+    Ok(kernels(ctx, args)?.remove(0))
 }
 
 /// `kernel_postinst`: the kernel's own package goes on after us, and no transaction ends here.
@@ -40,33 +58,30 @@ pub(super) fn postinst(
     show: Show,
     reporter: &dyn Reporter,
 ) -> Result<u8, Error> {
-    Ok(install(&Session::new(ctx)?, args, initramfs, show, reporter)?.0)
+    Ok(install(&Session::new(ctx)?, &|| one_kernel(ctx, args), initramfs, show, reporter)?.0)
 }
 
 /// Gives the exit code, and the kernel if something was installed for it.
 fn install(
     session: &Session<'_>,
-    args: &Args,
+    kernel: &dyn Fn() -> Result<Kernel, Error>,
     initramfs: Initramfs,
     show: Show,
     reporter: &dyn Reporter,
 ) -> Result<(u8, Option<Kernel>), Error> {
     let ctx = session.ctx;
-    if args.kernels.len() > 1 {
-        return Err(Error::Request(RequestError::OneKernel(args.verb_name())));
-    }
     if ctx.autoinstall_is_off() {
         super::tell_disabled(reporter);
         return Ok((0, None));
     }
-    let kernel = kernels(ctx, args)?.remove(0);
+    let kernel = kernel()?;
     let scope = Scope::Kernels(vec![kernel.clone()]);
     let how = How { announce: true, initramfs, ..How::default() };
     if ctx.options.dry_run {
         let (plan, broken) = preview(session, &scope, how)?;
         return Ok((print(show, &plan, &broken, reporter)?, None));
     }
-    check_access(ctx, args)?;
+    check_rights(ctx)?;
     let outcome = reconcile(session, &scope, how, reporter)?;
     for broken in &outcome.broken {
         reporter.report(Event::Error(vec![broken.clone()]));

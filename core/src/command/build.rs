@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::source::Registration;
 use super::{
     add, check_access, check_not_broken, kernels, ldtarball, post_transaction, print, source_state, tell_trust,
     with_follow_ups,
@@ -28,28 +29,29 @@ const TRIES: usize = 3;
 pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporter) -> Result<u8, Error> {
     check_access(ctx, args)?;
     let session = Session::new(ctx)?;
+    let how = Registration::of(ctx, args)?;
     if ctx.options.dry_run {
-        return Ok(print(&with_follow_ups(ctx, preview(ctx, args, &session, want)?), reporter));
+        return Ok(print(&with_follow_ups(ctx, preview(args, &how, &session, want)?), reporter));
     }
     session.heal(reporter)?;
     let package = match add::archive(args) {
         Some(file) if ldtarball::is_rpm(&file) => return ldtarball::install_rpm(ctx, args, &file, reporter),
         Some(file) => {
-            let loaded = ldtarball::load(ctx, args, &session, &file, ldtarball::Again::SameSource, reporter)?;
+            let loaded = ldtarball::load(&session, &how, &file, ldtarball::Again::SameSource, reporter)?;
             if loaded.code != 0 {
                 return Ok(loaded.code);
             }
             reporter.line(&"");
             loaded.package
         }
-        None => add::resolve(ctx, args, &session, reporter)?,
+        None => add::resolve(args, &how, &session, reporter)?,
     };
     check_not_broken(ctx, &package)?;
     let kernels = kernels(ctx, args)?;
     let mut tries = TRIES;
     let (mut steps, mut results) = loop {
         if !is_known(ctx, &package, &kernels) {
-            let code = add::add(ctx, args, &session, &package, reporter)?;
+            let code = add::add(&session, &how, &package, reporter)?;
             if code != 0 {
                 return Ok(code);
             }
@@ -180,19 +182,20 @@ fn followers<'a>(
 }
 
 /// The plan of a run, without a change.
-fn preview(ctx: &Context, args: &Args, session: &Session<'_>, want: Want) -> Result<Plan, Error> {
+fn preview(args: &Args, how: &Registration, session: &Session<'_>, want: Want) -> Result<Plan, Error> {
+    let ctx = session.ctx;
     let mut plan = Plan::default();
     if let Some(file) = add::archive(args) {
-        plan.registering.push(ldtarball::registering(ctx, args, session, &file, ldtarball::Again::SameSource)?);
+        plan.registering.push(ldtarball::registering(session, how, &file, ldtarball::Again::SameSource)?);
         return Ok(plan);
     }
-    let (package, copied) = add::resolve_dry(ctx, args, session)?;
+    let (package, copied) = add::resolve_dry(args, how, session)?;
     if copied.is_none() {
         check_not_broken(ctx, &package)?;
     }
     let kernels = kernels(ctx, args)?;
     if !is_known(ctx, &package, &kernels) {
-        plan.registering.push(add::registering(ctx, args, session, &package, copied.as_ref())?);
+        plan.registering.push(add::registering(session, how, &package, copied.as_ref())?);
     }
     plan.registering.splice(..0, copied);
     let source = match plan.registering.first() {

@@ -6,6 +6,7 @@ use crate::cli::args::Args;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::run::depmods;
+use crate::names::Kernel;
 use crate::plan::Plan;
 use crate::reconcile::{kernel_is_coming, kernel_is_going, orphaned, outdated};
 use crate::report::{Event, Reporter};
@@ -20,9 +21,14 @@ pub(super) fn preinst(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Re
     if ctx.options.dry_run {
         return Ok(print(&Plan { steps: outdated(ctx, &kernel), ..Plan::default() }, reporter));
     }
+    coming(ctx, &kernel, reporter)
+}
+
+/// Has everything built for `kernel` count as stale, and says so; gives the exit code.
+pub(crate) fn coming(ctx: &Context, kernel: &Kernel, reporter: &dyn Reporter) -> Result<u8, Error> {
     let session = Session::new(ctx)?;
     session.heal(reporter)?;
-    for package in kernel_is_coming(&session, &kernel)? {
+    for package in kernel_is_coming(&session, kernel)? {
         reporter.report(Event::Note(format!(
             "dkms: {package} will be rebuilt for kernel {kernel}; its present modules stay until then"
         )));
@@ -36,8 +42,13 @@ pub(super) fn prerm(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Resu
     if ctx.options.dry_run {
         return Ok(print(&with_follow_ups(ctx, Plan { steps: orphaned(ctx, &kernel), ..Plan::default() }), reporter));
     }
+    going(ctx, &kernel, reporter)
+}
+
+/// Takes everything of ours away from `kernel`; gives the exit code.
+pub(crate) fn going(ctx: &Context, kernel: &Kernel, reporter: &dyn Reporter) -> Result<u8, Error> {
     let session = Session::new(ctx)?;
-    let failures = kernel_is_going(&session, &kernel, reporter);
+    let failures = kernel_is_going(&session, kernel, reporter);
     depmods(&session, reporter);
     let failures = failures?;
     if failures.is_empty() {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
+use super::source::Registration;
 use super::stage::Staged;
 use super::{autoinstall, check_access, print, source, source_dir, source_state};
 use crate::archive::layout::{self, Binaries, Kind, Layout, MAIN_TREE};
@@ -42,8 +43,9 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
         return Err(Error::Request(RequestError::NotRoot));
     }
     check_access(ctx, args)?;
+    let how = Registration::of(ctx, args)?;
     if ctx.options.dry_run {
-        let registering = registering(ctx, args, &Session::new(ctx)?, &archive, Again::Refused)?;
+        let registering = registering(&Session::new(ctx)?, &how, &archive, Again::Refused)?;
         let plan = Plan { registering: vec![registering], ..Plan::default() };
         return Ok(print(&plan, reporter));
     }
@@ -52,7 +54,14 @@ pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result
     }
     let session = Session::new(ctx)?;
     session.heal(reporter)?;
-    Ok(load(ctx, args, &session, &archive, Again::Refused, reporter)?.code)
+    Ok(load(&session, &how, &archive, Again::Refused, reporter)?.code)
+}
+
+/// Loads the tarball `archive` (an outer path), for an event.
+pub(crate) fn tarball(ctx: &Context, archive: &Path, reporter: &dyn Reporter) -> Result<u8, Error> {
+    let session = Session::new(ctx)?;
+    session.heal(reporter)?;
+    Ok(load(&session, &Registration::alone(ctx)?, archive, Again::Refused, reporter)?.code)
 }
 
 pub(super) fn is_rpm(file: &Path) -> bool {
@@ -94,17 +103,17 @@ fn inside(ctx: &Context, file: &Path) -> Result<PathBuf, Error> {
 
 /// What is to be done with `file`; the errors are those of loading it.
 pub(super) fn registering(
-    ctx: &Context,
-    args: &Args,
     session: &Session<'_>,
+    how: &Registration,
     file: &Path,
     again: Again,
 ) -> Result<Registering, Error> {
+    let ctx = session.ctx;
     if is_rpm(file) {
         return Ok(Registering::Rpm(inside(ctx, file)?));
     }
     let aside = tempfile::tempdir()?;
-    Archive::open(ctx, args, session, file, aside.path())?.before(ctx, again)?;
+    Archive::open(session, how, file, aside.path())?.before(ctx, again)?;
     Ok(Registering::Load(file.to_owned()))
 }
 
@@ -117,13 +126,13 @@ struct Archive {
 
 impl Archive {
     /// Unpacks `archive` in the directory `work` (an outer path).
-    fn open(ctx: &Context, args: &Args, session: &Session<'_>, archive: &Path, work: &Path) -> Result<Self, Error> {
+    fn open(session: &Session<'_>, how: &Registration, archive: &Path, work: &Path) -> Result<Self, Error> {
         if !archive.is_file() {
             return Err(missing(archive));
         }
         let unpacked = reader::unpack(archive, work, &Limits::default()).map_err(ArchiveError::Read)?;
         let layout = layout::understand(unpacked.path()).map_err(ArchiveError::Layout)?;
-        let package = identify(ctx, args, session, archive, &layout)?;
+        let package = identify(session, how, archive, &layout)?;
         Ok(Self { unpacked, layout, package })
     }
 
@@ -161,20 +170,20 @@ pub(super) enum Again {
 
 /// Loads `archive`. Everything is read, checked and prepared aside; then one journalled change.
 pub(super) fn load(
-    ctx: &Context,
-    args: &Args,
     session: &Session<'_>,
+    how: &Registration,
     archive: &Path,
     again: Again,
     reporter: &dyn Reporter,
 ) -> Result<Loaded, Error> {
+    let ctx = session.ctx;
     let work = WorkDir::new(&ctx.trees)?;
-    let loaded = load_by(ctx, args, session, archive, again, work.path(), reporter);
+    let loaded = load_by(session, how, archive, again, work.path(), reporter);
     work.remove();
     let (package, post_add) = loaded?;
     let code = match post_add {
         Some(line) => {
-            let code = source::post_add(ctx, args, &package, &source::some_kernel(ctx, args)?, &line, reporter)?;
+            let code = source::post_add(ctx, how, &package, &line, reporter)?;
             session.facts.forget(&package);
             code
         }
@@ -185,17 +194,17 @@ pub(super) fn load(
 
 /// Gives the package and the POST_ADD script that is to be run.
 fn load_by(
-    ctx: &Context,
-    args: &Args,
     session: &Session<'_>,
+    how: &Registration,
     archive: &Path,
     again: Again,
     work: &Path,
     reporter: &dyn Reporter,
 ) -> Result<(Package, Option<String>), Error> {
-    let opened = Archive::open(ctx, args, session, archive, work)?;
+    let ctx = session.ctx;
+    let opened = Archive::open(session, how, archive, work)?;
     let Archive { layout, package, .. } = &opened;
-    let kernel = session.facts.kernel(&source::some_kernel(ctx, args)?)?;
+    let kernel = session.facts.kernel(&how.kernel)?;
     let conf = ctx.trees.shown(&layout.conf);
     let evaluated = session.facts.evaluate(package, &kernel, Some(&conf), true)?;
     session.facts.tell(package, &evaluated, reporter);
@@ -268,14 +277,8 @@ fn has_source_of(ctx: &Context, layout: &Layout, package: &Package) -> bool {
 }
 
 /// Whose archive it is: everything in it that says so has to agree.
-fn identify(
-    ctx: &Context,
-    args: &Args,
-    session: &Session<'_>,
-    archive: &Path,
-    layout: &Layout,
-) -> Result<Package, Error> {
-    let package = source::named_by_conf(ctx, args, session, &layout.conf)?;
+fn identify(session: &Session<'_>, how: &Registration, archive: &Path, layout: &Layout) -> Result<Package, Error> {
+    let package = source::named_by_conf(session, how, &layout.conf)?;
     let mut claims: Vec<&Package> = layout.binaries.iter().filter_map(|b| b.manifest_package.as_ref()).collect();
     if let Kind::BinariesOnly { package } = &layout.kind {
         claims.push(package);

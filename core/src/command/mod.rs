@@ -1,20 +1,20 @@
 //! The verbs, one file each, and what they share: checks, defaults, exit codes.
 
-mod add;
+pub(crate) mod add;
 mod autoinstall;
 mod build;
 mod doctor;
 mod fsck;
 mod generate_mok;
-mod kernel;
-mod ldtarball;
+pub(crate) mod kernel;
+pub(crate) mod ldtarball;
 mod lint;
 mod matching;
 mod mkpkg;
 mod mktarball;
 mod mok;
 pub mod reconcile;
-mod remove;
+pub(crate) mod remove;
 mod settings;
 mod sign;
 pub(crate) mod source;
@@ -27,7 +27,7 @@ mod why;
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::Args;
-use crate::cli::table::Id;
+use crate::cli::table::{Id, Rules, WRITES};
 use crate::cli::verb::Verb;
 use crate::context::{Context, NO_AUTOINSTALL};
 use crate::error::{Error, RegistrationError, RequestError, StepError};
@@ -52,6 +52,21 @@ pub fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> u8 {
             error.code()
         }
     }
+}
+
+/// Does `work`, which changes something, for an event; gives the exit code. Errors are reported here.
+pub(crate) fn carry_out(ctx: &Context, reporter: &dyn Reporter, work: impl FnOnce() -> Result<u8, Error>) -> u8 {
+    let done = prepare_fallback_tree(ctx, reporter).and_then(|()| check_rights(ctx)).and_then(|()| work());
+    done.unwrap_or_else(|error| {
+        reporter.report(event(&error));
+        error.code()
+    })
+}
+
+/// `autoinstall` for one kernel, for programs that have no words; gives the exit code.
+pub fn autoinstall(ctx: &Context, kernel: &Kernel, reporter: &dyn Reporter) -> u8 {
+    stop::listen();
+    carry_out(ctx, reporter, || autoinstall::for_kernel(ctx, kernel, reporter))
 }
 
 /// An error as it is told.
@@ -186,15 +201,23 @@ fn hint(name: &str, version: Option<&str>) -> String {
 
 /// The caller may do this, and the tree can be written to.
 fn check_access(ctx: &Context, args: &Args) -> Result<(), Error> {
-    let Some(verb) = args.verb else { return Ok(()) };
+    args.verb.map_or(Ok(()), |verb| check(ctx, verb.rules))
+}
+
+/// The same for what only root may do, and changes the tree.
+fn check_rights(ctx: &Context) -> Result<(), Error> {
+    check(ctx, Rules { root: true, ..WRITES })
+}
+
+fn check(ctx: &Context, rules: Rules) -> Result<(), Error> {
     if ctx.options.dry_run {
         return Ok(());
     }
     // With another root, whoever may write to it is as good as root.
-    if verb.rules.root && !ctx.machine.root && ctx.trees.root.is_host() {
+    if rules.root && !ctx.machine.root && ctx.trees.root.is_host() {
         return Err(Error::Request(RequestError::NotRoot));
     }
-    if verb.rules.writes {
+    if rules.writes {
         let tree = &ctx.trees.dkms.outer;
         let advice = if ctx.machine.root {
             "Root can't write there: the file system is read-only, or this is a script of a build, which only looks like \

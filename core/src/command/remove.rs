@@ -1,6 +1,6 @@
 //! `dkms uninstall`, `dkms unbuild` and `dkms remove`: three depths of the same.
 
-use super::{check_access, kernels, package, post_transaction, print, source_state, with_follow_ups};
+use super::{check_rights, kernels, package, post_transaction, print, source_state, with_follow_ups};
 use crate::cli::args::Args;
 use crate::cli::verb::Reach;
 use crate::context::Context;
@@ -29,12 +29,28 @@ pub(super) fn run(
     reach: Reach,
     reporter: &dyn Reporter,
 ) -> Result<u8, Error> {
+    let kernels_of = (reach == Reach::Named).then_some(args);
+    take(ctx, package(ctx, args)?, depth, kernels_of, reporter)
+}
+
+/// Removes `package` from all kernels, for an event; gives the exit code.
+pub(crate) fn everywhere(ctx: &Context, package: &Package, reporter: &dyn Reporter) -> Result<u8, Error> {
+    take(ctx, package.clone(), Depth::Remove, None, reporter)
+}
+
+/// `named`: what names the kernels; `None`: all.
+fn take(
+    ctx: &Context,
+    package: Package,
+    depth: Depth,
+    named: Option<&Args>,
+    reporter: &dyn Reporter,
+) -> Result<u8, Error> {
     let removes = depth == Depth::Remove;
-    let package = package(ctx, args)?;
     let mut built = built_for(ctx, &package);
     let is_gone = |built: &[Built]| source_state(ctx, &package) == Source::None && built.is_empty();
     // It may be that a run that was killed has only to be finished.
-    if is_gone(&built) && !ctx.options.dry_run && check_access(ctx, args).is_ok() {
+    if is_gone(&built) && !ctx.options.dry_run && check_rights(ctx).is_ok() {
         let session = Session::new(ctx)?;
         let finished = session.heal(reporter)?;
         depmods(&session, reporter);
@@ -53,10 +69,10 @@ pub(super) fn run(
     if is_gone(&built) {
         return Err(Error::Registration(RegistrationError::NotThere(package)));
     }
-    check_access(ctx, args)?;
-    let mut kernels = match reach {
-        Reach::All => all(&built),
-        Reach::Named => kernels(ctx, args)?,
+    check_rights(ctx)?;
+    let mut kernels = match named {
+        None => all(&built),
+        Some(args) => kernels(ctx, args)?,
     };
     let instead = if removes { instead(ctx, &package)? } else { None };
     if ctx.options.dry_run {
@@ -112,12 +128,12 @@ pub(super) fn run(
             break;
         }
         // Somebody has built it in the meantime: with --all, that goes, too.
-        if reach == Reach::Named {
+        if named.is_some() {
             break;
         }
         kernels = all(&built_for(ctx, &package));
     }
-    if reach == Reach::Named && args.kernels.is_empty() {
+    if let Some(args) = named.filter(|args| args.kernels.is_empty()) {
         tell_kept(ctx, args.verb_name(), &package, depth, reporter);
     }
     post_transaction(&session, kernels.last(), reporter)?;

@@ -14,18 +14,38 @@ use crate::report::Reporter;
 use crate::run::Session;
 use crate::run::script;
 
+/// How a source is registered, whichever it is.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    /// The kernel that its dkms.conf is read for.
+    pub kernel: Kernel,
+    /// It is only registered, not built.
+    pub alone: bool,
+}
+
+impl Registration {
+    /// As `args` ask for it.
+    pub(super) fn of(ctx: &Context, args: &Args) -> Result<Self, Error> {
+        let alone = args.verb.is_some_and(|verb| matches!(verb.id, Id::Add | Id::Ldtarball));
+        Ok(Self { kernel: some_kernel(ctx, args)?, alone })
+    }
+
+    /// By itself, for any kernel.
+    pub(crate) fn alone(ctx: &Context) -> Result<Self, Error> {
+        Ok(Self { kernel: some_kernel(ctx, &Args::default())?, alone: true })
+    }
+}
+
 /// Runs POST_ADD; its status is the verb's.
 pub(super) fn post_add(
     ctx: &Context,
-    args: &Args,
+    how: &Registration,
     package: &Package,
-    kernel: &Kernel,
     line: &str,
     reporter: &dyn Reporter,
 ) -> Result<u8, Error> {
     // On its own, `add` hands no variables of the package to the script; as a part of build and install it does.
-    let alone = args.verb.is_some_and(|verb| matches!(verb.id, Id::Add | Id::Ldtarball));
-    let environment = if alone { Environment::new() } else { script::environment(package, kernel) };
+    let environment = if how.alone { Environment::new() } else { script::environment(package, &how.kernel) };
     let code = script::run(ctx, package, "post_add", line, &environment, reporter)?;
     Ok(u8::try_from(code).unwrap_or(1))
 }
@@ -48,10 +68,10 @@ pub(super) fn some_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
 }
 
 /// The package that a dkms.conf names.
-pub(crate) fn named_by_conf(ctx: &Context, args: &Args, session: &Session<'_>, conf: &Path) -> Result<Package, Error> {
+pub(crate) fn named_by_conf(session: &Session<'_>, how: &Registration, conf: &Path) -> Result<Package, Error> {
     // The directory may be anywhere, the root's programs can't see it: it is read outside of them.
     let nameless = Package::new("unknown", "0")?;
-    let kernel = session.facts.kernel(&some_kernel(ctx, args)?)?;
+    let kernel = session.facts.kernel(&how.kernel)?;
     let evaluated = session.facts.evaluate_at(&nameless, &kernel, conf)?;
     let unusable = |directive: &str, error: &dyn std::fmt::Display| facts::Error::BadConf {
         file: conf.to_owned(),

@@ -3,8 +3,8 @@
 
 use std::path::PathBuf;
 
-use super::{Event, EventOptions, Handled, kernel, register, verb};
-use crate::cli::args::Args;
+use super::{Event, EventOptions, Handled, kernel, register};
+use crate::command;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::run::depmods;
@@ -28,8 +28,7 @@ pub(super) fn take_away(
     for event in events {
         match event {
             Event::KernelGoing(release) => {
-                let code = verb(ctx, &Args::of("kernel_prerm").kernel(release), reporter);
-                handled.code = handled.code.max(code);
+                handled.code = handled.code.max(going(ctx, release, reporter));
             }
             Event::KernelGone(release) => kernel_is_gone(ctx, release, options, handled, reporter)?,
             _ => {}
@@ -39,6 +38,11 @@ pub(super) fn take_away(
         drop_replaced(ctx, events, handled, reporter)?;
     }
     Ok(())
+}
+
+/// Takes everything of ours away from a kernel; gives the exit code.
+fn going(ctx: &Context, release: &Release, reporter: &dyn Reporter) -> u8 {
+    command::carry_out(ctx, reporter, || command::kernel::going(ctx, &kernel(ctx, release)?, reporter))
 }
 
 fn presence(ctx: &Context, release: &Release) -> Option<Presence> {
@@ -60,7 +64,7 @@ fn kernel_is_gone(
     let built = |entry: &PackageEntry| entry.built.iter().any(|built| built.kernel.release == *release);
     let any = walk::walk(&ctx.trees, &Filter::default()).packages.iter().any(built)
         || ctx.trees.kernel_manifest(release).exists();
-    handled.code = handled.code.max(verb(ctx, &Args::of("kernel_prerm").kernel(release), reporter));
+    handled.code = handled.code.max(going(ctx, release, reporter));
     if any {
         handled.summary.note(format!("{}: removed, and its modules with it", kernel(ctx, release)?));
     }

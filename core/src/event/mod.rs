@@ -207,7 +207,7 @@ impl Handled {
 
 /// The surroundings of a front. `changes`: it is going to change something, so that builds get a world of their own.
 pub fn surroundings(changes: bool) -> Result<Context, Error> {
-    surroundings::context(&Args::of(if changes { "reconcile" } else { "status" }))
+    surroundings::without_words(changes)
 }
 
 /// `release` with the architecture that this system's modules have.
@@ -229,11 +229,12 @@ pub fn handle(
     for event in events {
         match event {
             Event::KernelComing(release) if ctx.trees.modules_dir(release).is_dir() => {
-                handled.code = handled.code.max(verb(ctx, &Args::of("kernel_preinst").kernel(release), reporter));
+                let work = || command::kernel::coming(ctx, &kernel(ctx, release)?, reporter);
+                handled.code = handled.code.max(command::carry_out(ctx, reporter, work));
             }
             Event::SourceGoing(package) => {
-                let args = Args::of("remove").package(package).with("all");
-                handled.code = handled.code.max(verb(ctx, &args, reporter));
+                let work = || command::remove::everywhere(ctx, package, reporter);
+                handled.code = handled.code.max(command::carry_out(ctx, reporter, work));
             }
             _ => {}
         }
@@ -381,9 +382,4 @@ fn scope(
     }
     concerned |= !kernels.is_empty();
     Ok(concerned.then_some(Scope::Kernels(kernels)))
-}
-
-/// Runs a verb of the command line, whose errors it reports itself; gives its exit code.
-fn verb(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> u8 {
-    command::run(ctx, args, reporter)
 }

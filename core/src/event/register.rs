@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{Arrival, Handled, verb};
-use crate::cli::args::Args;
-use crate::command::source;
+use super::{Arrival, Handled};
+use crate::command;
+use crate::command::source::{self, Registration};
 use crate::context::{Context, Options};
 use crate::error::Error;
 use crate::host::owner::Owner;
@@ -29,9 +29,8 @@ pub(super) fn register(
         Arrival::Package(package) => Ok(code_of(named(ctx, package, reporter)?).map(|()| Some(package.clone()))),
         Arrival::Tarball(package, file) => {
             let forced = Context { options: Options { force: true, ..ctx.options.clone() }, ..ctx.clone() };
-            let mut args = Args::of("ldtarball");
-            args.archive = Some(ctx.trees.outer(file));
-            Ok(match verb(&forced, &args, reporter) {
+            let load = || command::ldtarball::tarball(&forced, &ctx.trees.outer(file), reporter);
+            Ok(match command::carry_out(&forced, reporter, load) {
                 0 => Ok(Some(package.clone())),
                 _ => Err(BAD_TARBALL),
             })
@@ -60,7 +59,7 @@ fn named(ctx: &Context, package: &Package, reporter: &dyn Reporter) -> Result<u8
     if state(ctx, package) == Source::Added {
         return Ok(0);
     }
-    Ok(verb(ctx, &Args::of("add").package(package), reporter))
+    Ok(command::carry_out(ctx, reporter, || command::add::package_in_place(ctx, package, reporter)))
 }
 
 /// Links the tree to the source of `package` in its usual place, if it is there and not linked: it is registered then,
@@ -97,9 +96,8 @@ fn directory(ctx: &Context, dir: &Path, reporter: &dyn Reporter) -> Result<Resul
         }
         // Refused, with the reason.
         _ => {
-            let mut args = Args::of("add");
-            args.source = Some(ctx.trees.outer(dir));
-            Ok(code_of(verb(ctx, &args, reporter)).map(|()| None))
+            let add = || command::add::directory(ctx, &ctx.trees.outer(dir), reporter);
+            Ok(code_of(command::carry_out(ctx, reporter, add)).map(|()| None))
         }
     }
 }
@@ -107,7 +105,7 @@ fn directory(ctx: &Context, dir: &Path, reporter: &dyn Reporter) -> Result<Resul
 /// The package that the dkms.conf in `dir` names.
 pub(super) fn named_by_conf(ctx: &Context, dir: &Path) -> Result<Package, Error> {
     let conf = ctx.trees.outer(dir).join("dkms.conf");
-    source::named_by_conf(ctx, &Args::of("add"), &Session::new(ctx)?, &conf)
+    source::named_by_conf(&Session::new(ctx)?, &Registration::alone(ctx)?, &conf)
 }
 
 /// Links the tree to the source of `package` in `dir` (inside the root).
