@@ -104,6 +104,10 @@ const STATES: &[(&str, Lay)] = &[
         bed.ok("build one/1.0 -k {k1}");
         bed.delete("var/lib/dkms/one/1.0/{k1}/x86_64/module");
     }),
+    ("a built module is emptied", |bed| {
+        bed.ok("build one/1.0 -k {k1}");
+        bed.write("var/lib/dkms/one/1.0/{k1}/x86_64/module/one.ko", "");
+    }),
     ("its dkms.conf is spoilt", |bed| {
         bed.ok("add one/1.0");
         bed.append("usr/src/one-1.0/dkms.conf", "if");

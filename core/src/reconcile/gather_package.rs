@@ -178,7 +178,7 @@ impl Gatherer<'_> {
                         None if !self.files_are_there(known)
                             || artefact::is_of_another_source(ctx, package, kernel) =>
                         {
-                            PackageState::Built
+                            self.built(package)
                         }
                         None => match self.signature(known)? {
                             Some(why) => PackageState::Stale { why: Stale::Signature(why), installed },
@@ -202,8 +202,14 @@ impl Gatherer<'_> {
             Some(why) => (PackageState::Stale { why, installed }, None),
             // Another /lib/modules than the one that the tree speaks of has none of it: after a rollback, for one.
             None if installed && self.modules_are_there(&manifest) => (PackageState::Installed, None),
-            None => (PackageState::Built, None),
+            None => (self.built(package), None),
         })
+    }
+
+    /// The state of what is built and not installed: an artefact that is no module any more is none.
+    fn built(&self, package: &Package) -> PackageState {
+        let torn = install::damage::artefact(self.session.ctx, package, &self.facts.kernel);
+        if torn { PackageState::Absent } else { PackageState::Built }
     }
 
     /// Whether somebody has changed the source in its place. Builds as root may do so themselves, each for its kernel: what
