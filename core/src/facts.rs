@@ -1,6 +1,7 @@
 //! Facts, gathered once per run: about each kernel, and about each package's dkms.conf on it.
 
 pub mod error;
+pub mod shelter;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::compress::Compression;
 use crate::conf::misspelt::misspelt_in;
-use crate::conf::{self, Answer, Conf, Directive, Evaluator, Launcher, Recipe};
+use crate::conf::{self, Answer, Conf, Directive, Evaluator, Recipe};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
 use crate::host::headers_package;
@@ -96,7 +97,7 @@ impl<'a> Facts<'a> {
         Self {
             ctx,
             kernels: Mutex::default(),
-            evaluator: Mutex::new(evaluator(ctx)),
+            evaluator: Mutex::new(shelter::evaluator(ctx, &ctx.world)),
             answers: Mutex::default(),
             frameworks: Mutex::default(),
             directives: ctx.options.directives.iter().filter_map(|text| Directive::parse(text)).collect(),
@@ -296,8 +297,6 @@ impl<'a> Facts<'a> {
     /// Evaluates a dkms.conf that belongs to no package yet, at an outer path anywhere: only its name and
     /// version are of interest.
     pub fn evaluate_at(&self, package: &Package, kernel: &KernelFacts, file: &Path) -> Result<Evaluated, Error> {
-        let mut launcher = Launcher::new(self.ctx.world.environment().clone());
-        launcher.dir = Some(PathBuf::from("/"));
         let request = conf::Request {
             kind: conf::Kind::Package,
             files: vec![file.to_owned()],
@@ -305,7 +304,7 @@ impl<'a> Facts<'a> {
             directives: self.directives.clone(),
             kernel: Some((kernel.kernel.release.to_string(), kernel.kernel.arch.to_string())),
         };
-        let answer = Evaluator::new(launcher).evaluate(&request)?;
+        let answer = shelter::evaluator(self.ctx, &self.ctx.world.on_host()).evaluate(&request)?;
         let (conf, _) = Conf::check(&answer, true).map_err(|problems| bad_conf(file.to_owned(), file, &problems))?;
         let facts = conf::KernelInfo {
             release: kernel.kernel.release.as_str(),
@@ -494,16 +493,6 @@ fn bad_conf(file: PathBuf, outer: &Path, problems: &[conf::Problem]) -> Error {
     let slips = if problems.iter().any(is_missing) { misspelt_in(outer) } else { Vec::new() };
     let lines = problems.iter().map(ToString::to_string).chain(slips.iter().map(|slip| format!("dkms.conf, {slip}")));
     Error::BadConf { file, why: lines.collect::<Vec<_>>().join("\n") }
-}
-
-/// The evaluator of conf files in the world of `ctx`.
-fn evaluator(ctx: &Context) -> Evaluator {
-    let mut launcher = Launcher::new(ctx.world.environment().clone());
-    let mut argv = ctx.world.prefix();
-    argv.append(&mut launcher.argv);
-    launcher.argv = argv;
-    launcher.dir = Some(PathBuf::from("/"));
-    Evaluator::new(launcher)
 }
 
 /// What a `.kernelvariables` that is no plain assignment makes of CC, by make itself.

@@ -85,9 +85,11 @@ fn run(words: Vec<OsString>) -> u8 {
             ]));
             continue;
         }
-        reporter.warning(&[&format!(
-            "framework.conf: {name}={value:?} is not valid; the default is used. See dkms-framework.conf(5)."
-        )]);
+        // Nor make scripts root.
+        let used =
+            if *name == "scripts_as" { "\"nobody\" is used until it is corrected" } else { "the default is used" };
+        reporter
+            .warning(&[&format!("framework.conf: {name}={value:?} is not valid; {used}. See dkms-framework.conf(5).")]);
     }
     for unknown in &ctx.framework.unknown {
         reporter.warning(&[&unknown]);

@@ -3,13 +3,17 @@
 //! With `--root`, dkms.conf, scripts and make run inside that root when it has what they need (docs/laws.md 9);
 //! otherwise here, with the headers relocated and this host's own trees hidden.
 
+pub mod environment;
+
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+pub use environment::clean_environment;
+
 use crate::process::{Confine, DEFAULT_PATH, Environment, Task};
 use crate::root::Root;
-use crate::sandbox::{Bind, BuildUser, Confinement, Demotion, Namespaces};
+use crate::sandbox::{Bind, BuildUser, Confinement, Demotion, Looks, Namespaces};
 use crate::tree::Trees;
 
 /// Where everybody may make files, by names of their choice.
@@ -68,6 +72,12 @@ impl World {
             environment.insert("PATH".into(), DEFAULT_PATH.into());
         }
         Self { kind, namespaces, environment }
+    }
+
+    /// The same on this machine, whatever root it serves.
+    #[must_use]
+    pub fn on_host(&self) -> Self {
+        Self { kind: Kind::Outside, ..self.clone() }
     }
 
     /// Whether programs see the root's files under their inside paths.
@@ -161,6 +171,30 @@ impl World {
         task.confinement = Some(Box::new(confinement));
     }
 
+    /// What keeps a task apart that is nobody in particular and only looks. Where it is not `apart`, it has no namespaces, and
+    /// sees what we see.
+    pub fn lookout(&self, looks: Looks, apart: bool) -> Confinement {
+        Confinement {
+            user: Some(BuildUser::reader()),
+            looks: Some(looks),
+            namespaces: Namespaces { mounts: apart, pids: apart, network: apart },
+            ..self.around().unwrap_or_default()
+        }
+    }
+
+    /// The directories in which everybody may make files, and those of services, as outer paths, but for those that have something of `needed`.
+    pub fn shared(&self, needed: &[PathBuf]) -> Vec<PathBuf> {
+        let base = match &self.kind {
+            Kind::Inside(root) => root.dir(),
+            Kind::Host | Kind::Outside => Path::new("/"),
+        };
+        let real = |path: &Path| fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let needed: Vec<PathBuf> = needed.iter().flat_map(|path| [path.clone(), real(path)]).collect();
+        let dirs =
+            SHARED.iter().chain([&SERVICES]).map(|dir| base.join(dir)).filter(|dir| dir.is_dir() && !dir.is_symlink());
+        dirs.filter(|dir| !needed.iter().any(|path| path.starts_with(dir))).collect()
+    }
+
     fn around(&self) -> Option<Confinement> {
         let Kind::Inside(root) = &self.kind else { return None };
         Some(Confinement {
@@ -193,67 +227,9 @@ fn in_path(root: Option<&Root>, path: &OsStr, name: &str) -> Option<PathBuf> {
     std::env::split_paths(path).map(|dir| outer(&dir.join(name))).find(|file| runs(file))
 }
 
-/// The caller's environment without what would change a build behind our back: other makes' flags,
-/// shell start-up files, the dynamic loader's variables, and compiler settings (docs/contract.md 3).
-/// Messages are English, since the first compiler error is looked for in them.
-pub fn clean_environment(caller: impl IntoIterator<Item = (OsString, OsString)>) -> Environment {
-    let dropped = [
-        "MAKEFLAGS",
-        "MFLAGS",
-        "MAKELEVEL",
-        "MAKEOVERRIDES",
-        "BASH_ENV",
-        "ENV",
-        "CC",
-        "CXX",
-        "CFLAGS",
-        "CXXFLAGS",
-        "LDFLAGS",
-        "GNUMAKEFLAGS",
-        "MAKEFILES",
-        "KBUILD_OUTPUT",
-        "KCFLAGS",
-        "KCPPFLAGS",
-        "KAFLAGS",
-        // The passphrase of a signing key, for sign-file alone.
-        "KBUILD_SIGN_PIN",
-        "SHELLOPTS",
-        "BASHOPTS",
-        "CDPATH",
-    ];
-    let mut environment: Environment = caller
-        .into_iter()
-        .filter(|(key, _)| {
-            let key = key.to_string_lossy();
-            !dropped.contains(&key.as_ref()) && !key.starts_with("LD_") && !key.starts_with("BASH_FUNC_")
-        })
-        .collect();
-    environment.insert("LC_ALL".into(), "C.UTF-8".into());
-    environment
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn foreign_flags_do_not_reach_a_build() {
-        let caller = [
-            ("MAKEFLAGS", "-j9"),
-            ("LD_PRELOAD", "x"),
-            ("BASH_ENV", "y"),
-            ("CC", "z"),
-            ("KBUILD_SIGN_PIN", "p"),
-            ("GNUMAKEFLAGS", "-j9"),
-            ("MAKEFILES", "/tmp/x"),
-            ("KBUILD_OUTPUT", "/tmp"),
-            ("KCFLAGS", "-O0"),
-            ("HOME", "/root"),
-            ("BASH_FUNC_make%%", "()"),
-        ];
-        let env = clean_environment(caller.map(|(key, value)| (key.into(), value.into())));
-        assert_eq!(env.keys().collect::<Vec<_>>(), ["HOME", "LC_ALL"]);
-    }
 
     #[test]
     fn a_root_without_tools_is_served_from_outside() {

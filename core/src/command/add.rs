@@ -191,7 +191,7 @@ pub(super) fn add(
     }
     match &evaluated.recipe.scripts.post_add {
         Some(line) => {
-            let code = post_add(ctx, how, package, line, reporter);
+            let code = post_add(ctx, how, package, (line, evaluated.conf.scripts_as), reporter);
             session.facts.forget(package);
             code
         }

@@ -12,6 +12,7 @@ use crate::archive::layout::{self, Binaries, Kind, Layout, MAIN_TREE};
 use crate::archive::reader::{self, Limits, Unpacked};
 use crate::cli::args::Args;
 use crate::cli::verb::Show;
+use crate::conf::framework::ScriptsAs;
 use crate::context::Context;
 use crate::digest::Digest;
 use crate::durable;
@@ -168,6 +169,9 @@ pub(super) enum Again {
     SameSource,
 }
 
+/// The POST_ADD script, and who the administrator wants it to be.
+type PostAdd = (String, Option<ScriptsAs>);
+
 /// Loads `archive`. Everything is read, checked and prepared aside; then one journalled change.
 pub(super) fn load(
     session: &Session<'_>,
@@ -182,8 +186,8 @@ pub(super) fn load(
     work.remove();
     let (package, post_add) = loaded?;
     let code = match post_add {
-        Some(line) => {
-            let code = source::post_add(ctx, how, &package, &line, reporter)?;
+        Some((line, scripts_as)) => {
+            let code = source::post_add(ctx, how, &package, (&line, scripts_as), reporter)?;
             session.facts.forget(&package);
             code
         }
@@ -200,7 +204,7 @@ fn load_by(
     again: Again,
     work: &Path,
     reporter: &dyn Reporter,
-) -> Result<(Package, Option<String>), Error> {
+) -> Result<(Package, Option<PostAdd>), Error> {
     let ctx = session.ctx;
     let opened = Archive::open(session, how, archive, work)?;
     let Archive { layout, package, .. } = &opened;
@@ -264,7 +268,8 @@ fn load_by(
         }
         fs::create_dir_all(ctx.trees.build_dir(package))?;
     }
-    Ok((package.clone(), evaluated.recipe.scripts.post_add.filter(|_| newly)))
+    let scripts_as = evaluated.conf.scripts_as;
+    Ok((package.clone(), evaluated.recipe.scripts.post_add.filter(|_| newly).map(|line| (line, scripts_as))))
 }
 
 /// Whether the source in an archive is the one that is registered for `package`, file by file.

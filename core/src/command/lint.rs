@@ -8,10 +8,11 @@ use serde_json::json;
 
 use crate::cli::args::Args;
 use crate::cli::verb::Listing;
-use crate::conf::{Evaluator, Kind, Launcher, Request};
+use crate::conf::{Kind, Request};
 use crate::context::Context;
 use crate::durable;
 use crate::error::{Error, RegistrationError};
+use crate::facts::shelter;
 use crate::lint::draft::Draft;
 use crate::lint::{self, CONF, Finding, RULES, Severity};
 use crate::report::Reporter;
@@ -39,9 +40,7 @@ pub fn run(ctx: &Context, args: &Args, listing: Listing, strict: bool, reporter:
     }
     let text = fs_err::read_to_string(&file)?;
     let whole = fs_err::canonicalize(&file)?;
-    let mut launcher = Launcher::new(ctx.world.environment().clone());
-    launcher.dir = Some(PathBuf::from("/"));
-    let mut evaluator = Evaluator::new(launcher);
+    let mut evaluator = shelter::evaluator(ctx, &ctx.world.on_host());
     let mut ask = |release: &str, arch: &str| evaluator.evaluate(&request(&whole, release, arch));
     let found = lint::check(whole.parent().unwrap_or(&dir), &text, &mut ask);
     match listing {

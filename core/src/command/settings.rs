@@ -1,6 +1,6 @@
 //! How the builds of a package differ from others by the administrator's word: for `status --long`.
 
-use crate::conf::framework::BuildAs;
+use crate::conf::framework::{BuildAs, ScriptsAs};
 use crate::conf::package_files;
 use crate::error::Error;
 use crate::names::{Kernel, Package};
@@ -27,6 +27,12 @@ pub(super) fn of_builds(session: &Session<'_>, package: &Package, kernel: &Kerne
     }
     if conf.build_as.unwrap_or(ctx.framework.build_as) == BuildAs::Root {
         words.push(format!("run as root ({})", by(conf.build_as.is_some(), "DKMS_BUILD_AS", "build_as")));
+    }
+    let scripts = by(conf.scripts_as.is_some(), "DKMS_SCRIPTS_AS", "scripts_as");
+    match conf.scripts_as.unwrap_or(ctx.framework.scripts_as) {
+        ScriptsAs::Root => {}
+        ScriptsAs::Nobody => words.push(format!("are installed by scripts that are not root ({scripts})")),
+        ScriptsAs::None => words.push(format!("are installed without the package's scripts ({scripts})")),
     }
     if let Some(jobs) = conf.jobs {
         words.push(format!("run at most {jobs} jobs (DKMS_JOBS)"));

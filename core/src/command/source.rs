@@ -5,6 +5,7 @@ use std::path::Path;
 use super::default_kernel;
 use crate::cli::args::Args;
 use crate::cli::table::Id;
+use crate::conf::framework::ScriptsAs;
 use crate::context::Context;
 use crate::error::Error;
 use crate::facts;
@@ -41,12 +42,12 @@ pub(super) fn post_add(
     ctx: &Context,
     how: &Registration,
     package: &Package,
-    line: &str,
+    (line, scripts_as): (&str, Option<ScriptsAs>),
     reporter: &dyn Reporter,
 ) -> Result<u8, Error> {
     // On its own, `add` hands no variables of the package to the script; as a part of build and install it does.
     let environment = if how.alone { Environment::new() } else { script::environment(package, &how.kernel) };
-    let code = script::run(ctx, package, "post_add", line, &environment, reporter)?;
+    let code = script::run(ctx, package, "post_add", (line, scripts_as), &environment, reporter)?;
     Ok(u8::try_from(code).unwrap_or(1))
 }
 

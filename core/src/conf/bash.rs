@@ -1,20 +1,26 @@
-//! Evaluates conf files with a real bash, many requests in one process.
+//! Evaluates conf files with a real bash.
 //!
 //! `evaluate.bash` is the other half and describes the words that go to and fro. Both ends work
 //! in lockstep, one request at a time, so that what a file says on standard error, how long it
 //! takes and how it dies are known to be that file's.
+//!
+//! A package is not trusted, where there is a [`Shelter`]. Its own files are evaluated there, by a bash that no other package's
+//! files ever meet. So are the overrides, by another bash, since what they set may contain the package's text. What only the
+//! administrator sets comes from the overrides without anything of the package, which are evaluated as we are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use super::directive::{self, Directive, Raw};
 use super::error::ConfError;
+use super::framework::BuildAs;
+use super::reading::{Reading, Whose, first_line};
 use super::session::{Session, Stop};
 
-pub use super::session::{Launcher, PATIENCE};
+pub use super::session::{Launcher, PATIENCE, Shelter};
 
 /// Which names the files of a request may set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -92,76 +98,268 @@ impl std::fmt::Display for Deprecation {
     }
 }
 
-/// Evaluates requests; keeps one bash for all of them and starts another after a mishap.
+/// Evaluates requests; keeps each bash for the next request that it is good for, and starts another after a mishap.
 #[derive(Debug)]
 pub struct Evaluator {
     launcher: Launcher,
-    session: Option<Session>,
+    /// The one that is who we are.
+    ours: Option<Session>,
+    /// Those in a shelter, and whose they are; the latest used is the last.
+    theirs: Vec<(Tenant, Session)>,
+    /// How many kinds of shelter this system has refused.
+    refused: usize,
+}
+
+/// What a bash in a shelter is good for: the package's own file, and the part of it.
+type Tenant = (PathBuf, Whose);
+
+/// How many of them are kept: most packages are asked for all kernels in a row.
+const KEPT: usize = 4;
+
+/// A request, or a part of one.
+#[derive(Debug)]
+struct Part<'a> {
+    whose: Whose,
+    request: &'a Request,
+    files: &'a [PathBuf],
+    /// What is set already.
+    given: &'a Raw,
+    /// Whether it is the last that has to do with the package: it gets the command line's directives, and matches.
+    last: bool,
 }
 
 impl Evaluator {
     /// An evaluator; bash is started with the first request.
     pub fn new(launcher: Launcher) -> Self {
-        Self { launcher, session: None }
+        Self { launcher, ours: None, theirs: Vec::new(), refused: 0 }
     }
 
     /// Evaluates one request. A failure leaves the evaluator usable.
     pub fn evaluate(&mut self, request: &Request) -> Result<Answer, ConfError> {
-        let words = words(request)?;
-        let mut reading = Reading::new(request);
-        let mut session = match self.session.take() {
-            Some(session) => session,
-            None => Session::start(&self.launcher).map_err(|source| ConfError::Start {
-                program: self.launcher.argv.first().map(PathBuf::from).unwrap_or_default(),
-                file: reading.file.clone(),
-                source,
-            })?,
+        let files = request.files.as_slice();
+        let nothing = Raw::default();
+        if request.kind == Kind::Framework {
+            let part = Part { whose: Whose::Framework, request, files, given: &nothing, last: true };
+            return self.ask(&part, files, Answer::default(), false);
+        }
+        let (own, overrides) = files.split_at(files.len().min(1));
+        let (administrator, failure) = self.administrator(request, overrides)?;
+        let trusted = match administrator.text("DKMS_BUILD_AS", 0).and_then(BuildAs::parse) {
+            Some(build_as) => build_as == BuildAs::Root,
+            None => self.launcher.trusting,
         };
+        let last = overrides.is_empty();
+        let part = Part { whose: Whose::Package, request, files: own, given: &nothing, last };
+        let mut answer = self.ask_readable(&part, &Answer::default(), trusted)?;
+        if !last {
+            let given = answer.raw.clone();
+            let part = Part { whose: Whose::Overrides, request, files: overrides, given: &given, last: true };
+            answer = self.ask_readable(&part, &answer, trusted)?;
+        }
+        answer.raw.extend(administrator);
+        if let Some(failure) = failure {
+            answer.stderr.push_str(&format!(
+                "{failure}\nThis is so where the file is read without the package's values, for what only the administrator sets.\n"
+            ));
+        }
+        Ok(answer)
+    }
+
+    /// What only the administrator sets, and why that is not known of the overrides.
+    fn administrator(
+        &mut self,
+        request: &Request,
+        overrides: &[PathBuf],
+    ) -> Result<(Raw, Option<ConfError>), ConfError> {
+        let mut failure = None;
+        let mut raw = Raw::default();
+        if !overrides.is_empty() {
+            let part =
+                Part { whose: Whose::Administrator, request, files: overrides, given: &Raw::default(), last: false };
+            match self.ask(&part, overrides, Answer::default(), false) {
+                Ok(answer) => raw = answer.raw,
+                // Perhaps because it lacks what the package sets.
+                Err(error @ (ConfError::Exited { .. } | ConfError::Expansion { .. } | ConfError::Died { .. })) => {
+                    failure = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        for Directive { name, index, append, value } in &request.directives {
+            if directive::ADMINISTRATORS.contains(&name.as_str()) {
+                let before = if *append { raw.at(name, *index).unwrap_or_default() } else { "" };
+                raw.set(name, *index, &format!("{before}{value}"));
+            }
+        }
+        Ok((raw, failure))
+    }
+
+    /// Asks about files of which some may be readable for us only.
+    fn ask_readable(&mut self, part: &Part<'_>, earlier: &Answer, trusted: bool) -> Result<Answer, ConfError> {
+        let mut places = part.files.to_vec();
+        loop {
+            let answer = self.ask(part, &places, earlier.clone(), !trusted);
+            let Err(ConfError::Unreadable { file }) = &answer else { return answer };
+            let Some(at) = part.files.iter().position(|named| named == file) else { return answer };
+            let copy = self.launcher.shelter.as_ref().filter(|_| !trusted && places[at] == *file);
+            let Some(copy) = copy.and_then(|shelter| shelter.copy(file)) else { return answer };
+            places[at] = copy;
+        }
+    }
+
+    /// Asks about one part, whose files are at `places`.
+    fn ask(
+        &mut self,
+        part: &Part<'_>,
+        places: &[PathBuf],
+        earlier: Answer,
+        sheltered: bool,
+    ) -> Result<Answer, ConfError> {
+        let words = words(part, places)?;
+        let mut reading = Reading::new(part.whose, part.files, earlier);
         let deadline = Instant::now() + self.launcher.timeout;
+        let (tenant, mut session) = self.session(part, sheltered, deadline)?;
         let stop = session.ask(&words, deadline, &mut |word| reading.take(word));
-        let stderr = session.stderr(reading.done() && stop.is_ok());
+        let mut stderr = session.stderr(reading.done() && stop.is_ok());
+        let advice = (tenant.is_some() && DENIED.iter().any(|words| stderr.contains(words))).then(|| advice(part));
         match stop {
             Ok(()) => {
-                self.session = Some(session);
-                reading.finish(stderr)
+                self.keep(tenant, session);
+                if let Some(advice) = &advice {
+                    stderr = format!("{}\n{advice}\n", stderr.trim_end());
+                }
+                reading.finish(&stderr)
             }
             Err(stop) => {
                 session.kill();
-                let file = reading.file;
-                Err(match stop {
-                    Stop::Deadline => ConfError::TimedOut { file, limit: self.launcher.timeout },
-                    Stop::Flood => ConfError::TooLarge { file },
-                    Stop::Ended => ConfError::Died { file, message: first_line(&stderr) },
-                    Stop::Failed(source) => ConfError::BashIo { file, source },
-                })
+                Err(self.stopped(stop, reading.file(), &stderr))
+            }
+        }
+        .map_err(|error| match (advice, error) {
+            (None, error) | (_, error @ ConfError::Unreadable { .. }) => error,
+            (Some(advice), error) => ConfError::Denied { source: Box::new(error), advice },
+        })
+    }
+
+    fn stopped(&self, stop: Stop, file: PathBuf, stderr: &str) -> ConfError {
+        match stop {
+            Stop::Deadline => ConfError::TimedOut { file, limit: self.launcher.timeout },
+            Stop::Flood => ConfError::TooLarge { file },
+            Stop::Ended | Stop::Refused => ConfError::Died { file, message: first_line(stderr) },
+            Stop::Failed(source) => ConfError::BashIo { file, source },
+        }
+    }
+
+    /// A bash for the part: one that is kept, or a new one in the best shelter that may be had.
+    fn session(
+        &mut self,
+        part: &Part<'_>,
+        sheltered: bool,
+        deadline: Instant,
+    ) -> Result<(Option<Tenant>, Session), ConfError> {
+        let file = part.files.first().cloned().unwrap_or_default();
+        let tenant: Tenant = (part.request.files.first().cloned().unwrap_or_default(), part.whose);
+        if let Some(at) = self.theirs.iter().position(|(whose, _)| sheltered && *whose == tenant) {
+            let (tenant, session) = self.theirs.remove(at);
+            return Ok((Some(tenant), session));
+        }
+        loop {
+            let shelter = self.launcher.shelter.as_deref().filter(|_| sheltered);
+            let confinement = shelter.and_then(|shelter| shelter.confinement(self.refused, &part.request.files));
+            let tenant = confinement.as_ref().map(|_| tenant.clone());
+            if let (None, Some(session)) = (&tenant, self.ours.take()) {
+                return Ok((None, session));
+            }
+            let mut session = Session::start(&self.launcher, confinement).map_err(|source| ConfError::Start {
+                program: self.launcher.argv.first().map(PathBuf::from).unwrap_or_default(),
+                file: file.clone(),
+                source,
+            })?;
+            match session.greet(deadline) {
+                Ok(()) => return Ok((tenant, session)),
+                Err(stop) => {
+                    let why = session.stderr(false);
+                    session.kill();
+                    match (stop, shelter) {
+                        (Stop::Refused, Some(shelter)) => {
+                            shelter.refused(self.refused, first_line(&why).trim());
+                            self.refused += 1;
+                        }
+                        (stop, _) => return Err(self.stopped(stop, file, &why)),
+                    }
+                }
             }
         }
     }
+
+    fn keep(&mut self, tenant: Option<Tenant>, session: Session) {
+        let Some(tenant) = tenant else {
+            self.ours = Some(session);
+            return;
+        };
+        if self.theirs.len() >= KEPT {
+            self.theirs.remove(0);
+        }
+        self.theirs.push((tenant, session));
+    }
+}
+
+/// What programs say when they lack a right that root has (strerror(3): EACCES, EROFS, EPERM).
+const DENIED: [&str; 3] = ["Permission denied", "Read-only file system", "Operation not permitted"];
+
+/// What helps a file that lacks rights.
+fn advice(part: &Part<'_>) -> String {
+    let name = part.request.variables.get("module").map_or("NAME", String::as_str);
+    format!(
+        "dkms.conf files are evaluated by a user who owns nothing and can only read. If you trust {name} with more, write \
+         DKMS_BUILD_AS=\"root\" in /etc/dkms/{name}.conf"
+    )
 }
 
 /// The request as evaluate.bash reads it.
-fn words(request: &Request) -> Result<Vec<u8>, ConfError> {
+fn words(part: &Part<'_>, places: &[PathBuf]) -> Result<Vec<u8>, ConfError> {
+    let request = part.request;
     let mut words = Words::default();
     words.add(match request.kind {
         Kind::Package => "package",
         Kind::Framework => "framework",
     })?;
-    words.count(request.files.len())?;
-    for file in &request.files {
+    words.count(part.files.len())?;
+    for (file, place) in part.files.iter().zip(places) {
         words.add(file)?;
+        words.add(place)?;
     }
-    let variables: Vec<_> = request.variables.iter().filter(|(name, _)| directive::is_variable(name)).collect();
+    let mut variables: BTreeMap<&str, &OsStr> = request
+        .variables
+        .iter()
+        .filter(|(name, _)| directive::is_variable(name))
+        .map(|(name, value)| (name.as_str(), OsStr::new(value)))
+        .collect();
+    if let Some(own) = request.files.first() {
+        variables.insert("read_conf_file", own.as_os_str());
+    }
     words.count(variables.len())?;
     for (name, value) in variables {
         words.add(name)?;
+        words.add(value)?;
+    }
+    let given: Vec<_> = part
+        .given
+        .directives()
+        .flat_map(|(name, values)| values.iter().map(move |(index, value)| (name, index, value)))
+        .collect();
+    words.count(given.len())?;
+    for (name, index, value) in given {
+        words.add(name)?;
+        words.count(*index)?;
         words.add(value)?;
     }
     let known = match request.kind {
         Kind::Package => directive::PACKAGE,
         Kind::Framework => directive::FRAMEWORK,
     };
-    let directives: Vec<_> =
-        request.directives.iter().filter(|directive| known.contains(&directive.name.as_str())).collect();
+    let ours = |name: &str| known.contains(&name) && !directive::ADMINISTRATORS.contains(&name);
+    let directives: Vec<_> = request.directives.iter().filter(|directive| part.last && ours(&directive.name)).collect();
     words.count(directives.len())?;
     for directive in directives {
         words.add(&directive.name)?;
@@ -170,8 +368,8 @@ fn words(request: &Request) -> Result<Vec<u8>, ConfError> {
         words.add(&directive.value)?;
     }
     let (release, arch) = match &request.kernel {
-        Some((release, arch)) => (release.as_str(), arch.as_str()),
-        None => ("", ""),
+        Some((release, arch)) if part.last => (release.as_str(), arch.as_str()),
+        _ => ("", ""),
     };
     words.add(release)?;
     words.add(arch)?;
@@ -195,122 +393,4 @@ impl Words {
     fn count(&mut self, count: usize) -> Result<(), ConfError> {
         self.add(count.to_string())
     }
-}
-
-/// An answer that is being read.
-struct Reading {
-    answer: Answer,
-    /// The file whose turn it is.
-    file: PathBuf,
-    /// The words of the current item; the first says how many there will be.
-    item: Vec<String>,
-    expanding: Option<String>,
-    error: Option<(String, String)>,
-    status: Option<i32>,
-}
-
-impl Reading {
-    fn new(request: &Request) -> Self {
-        Self {
-            answer: Answer::default(),
-            file: request.files.first().cloned().unwrap_or_default(),
-            item: Vec::new(),
-            expanding: None,
-            error: None,
-            status: None,
-        }
-    }
-
-    fn done(&self) -> bool {
-        self.status.is_some()
-    }
-
-    /// Takes the next word; gives whether it was the answer's last.
-    fn take(&mut self, word: &[u8]) -> bool {
-        // A file's own name is the one word that need not be text; it is known from the request.
-        self.item.push(String::from_utf8_lossy(word).into_owned());
-        let item = std::mem::take(&mut self.item);
-        let words: Vec<&str> = item.iter().map(String::as_str).collect();
-        match words[..] {
-            ["f", _] => {
-                self.end_file();
-                self.file = PathBuf::from(OsStr::from_bytes(word));
-                self.answer.files.push(self.file.clone());
-            }
-            ["s", name, index] => self.expanding = Some(format!("{name}[{index}]")),
-            ["v", name, index, value] => {
-                self.expanding = None;
-                if let Ok(index) = index.parse() {
-                    self.answer.raw.set(name, index, value);
-                }
-            }
-            ["i", name, index, value] => {
-                self.expanding = None;
-                if let Ok(index) = index.parse() {
-                    self.answer.ignored.set(name, index, value);
-                }
-            }
-            ["m", name, index] => note(&mut self.answer.matching, name, index),
-            ["r", name, index] => note(&mut self.answer.invalid, name, index),
-            ["e", kind, text] => self.error = Some((kind.to_owned(), text.to_owned())),
-            ["z", status] => {
-                self.end_file();
-                self.status = Some(status.parse().unwrap_or(1));
-                return true;
-            }
-            _ => self.item = item,
-        }
-        false
-    }
-
-    /// Notes what the file whose turn ends leaves deprecated (docs/contract.md 4.3).
-    fn end_file(&mut self) {
-        if self.answer.files.is_empty() {
-            return;
-        }
-        for name in directive::DEPRECATED {
-            let harmless = |value: &str| *name == "CLEAN" && matches!(value, "true" | "/bin/true" | "/usr/bin/true");
-            if self.answer.raw.all(name).any(|(_, value)| !value.is_empty() && !harmless(value)) {
-                self.answer.deprecated.push(Deprecation { directive: name, file: self.file.clone() });
-            }
-        }
-    }
-
-    fn finish(self, stderr: String) -> Result<Answer, ConfError> {
-        let file = self.file;
-        if let Some((kind, text)) = self.error {
-            return Err(match kind.as_str() {
-                "unreadable" => ConfError::Unreadable { file },
-                "syntax" => ConfError::Syntax { message: syntax_line(&stderr, &file), file },
-                "large" => ConfError::TooLarge { file },
-                _ => ConfError::Exited { file, status: text.parse().unwrap_or(-1), message: first_line(&stderr) },
-            });
-        }
-        match (self.status, self.expanding) {
-            (Some(0), _) => Ok(Answer { stderr, ..self.answer }),
-            (_, Some(directive)) => Err(ConfError::Expansion { file, directive, message: first_line(&stderr) }),
-            _ => Err(ConfError::Died { file, message: first_line(&stderr) }),
-        }
-    }
-}
-
-fn note(set: &mut BTreeSet<(String, usize)>, name: &str, index: &str) {
-    if let Ok(index) = index.parse() {
-        set.insert((name.to_owned(), index));
-    }
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
-}
-
-/// bash's line about the file (`FILE: line 7: …`), without the file's name.
-fn syntax_line(stderr: &str, file: &Path) -> String {
-    let prefix = format!("{}: ", file.display());
-    stderr
-        .lines()
-        .rev()
-        .filter_map(|line| line.strip_prefix(&prefix))
-        .find(|line| !line.contains(": `"))
-        .map_or_else(|| first_line(stderr), str::to_owned)
 }

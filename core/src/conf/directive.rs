@@ -42,12 +42,13 @@ pub const PACKAGE: &[&str] = &[
     "MODULES_LOAD",
     "DKMS_BUILD_AS",
     "DKMS_BUILD_NETWORK",
+    "DKMS_SCRIPTS_AS",
     "DKMS_JOBS",
 ];
 
 /// The directives of ours that only the administrator sets: in an override below `/etc/dkms` or on the command line. Those in
 /// a package's own dkms.conf are ignored.
-pub const ADMINISTRATORS: &[&str] = &["DKMS_BUILD_AS", "DKMS_BUILD_NETWORK"];
+pub const ADMINISTRATORS: &[&str] = &["DKMS_BUILD_AS", "DKMS_BUILD_NETWORK", "DKMS_SCRIPTS_AS"];
 
 /// The deprecated directives, in the order in which they are warned about.
 pub const DEPRECATED: &[&str] = &[
@@ -61,7 +62,7 @@ pub const DEPRECATED: &[&str] = &[
 ];
 
 /// The options of framework.conf (docs/contract.md 5), and those of ours: `policy`, `modprobe_conf`, `build_as`,
-/// `build_network`, `build_time_limit`.
+/// `build_network`, `build_time_limit`, `scripts_as`.
 pub const FRAMEWORK: &[&str] = &[
     "source_tree",
     "dkms_tree",
@@ -87,6 +88,7 @@ pub const FRAMEWORK: &[&str] = &[
     "build_as",
     "build_network",
     "build_time_limit",
+    "scripts_as",
 ];
 
 /// The values of directives, by name and array index; a plain variable is index 0. Arrays may have holes.
@@ -97,6 +99,13 @@ impl Raw {
     /// Sets one value.
     pub fn set(&mut self, name: &str, index: usize, value: &str) {
         self.0.entry(name.to_owned()).or_default().insert(index, value.to_owned());
+    }
+
+    /// Sets all that `other` has.
+    pub fn extend(&mut self, other: Self) {
+        for (name, values) in other.0 {
+            self.0.entry(name).or_default().extend(values);
+        }
     }
 
     /// The value at `index`, also when it is empty; `None` if it is not set.

@@ -92,6 +92,14 @@ pub enum ConfError {
         /// What was said on standard error.
         message: String,
     },
+    /// What went wrong may be due to rights that the files of packages lack.
+    #[error("{source}\n{advice}")]
+    Denied {
+        /// What went wrong.
+        source: Box<ConfError>,
+        /// What helps.
+        advice: String,
+    },
     /// A file of the framework's can't be read by us.
     #[error("can't read {file}: {source}", file = .file.display())]
     Read {

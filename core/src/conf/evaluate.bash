@@ -4,25 +4,26 @@
 # shellcheck disable=SC2034,SC2086,SC2154,SC2206,SC1087,SC2128
 # Evaluates dkms.conf and framework.conf files for conf/bash.rs, many requests in one process.
 #
-# $1: the directive names of a package's files, $2: those of the framework's, $3: those of $1 that only the
-# administrator sets, blank separated.
-# stdin: requests; stdout: answers. Both are sequences of NUL-terminated words:
+# $1: the directive names of a package's files, $2: those of the framework's, blank separated.
+# stdin: requests; stdout: "h" once, before the first request is read, then answers. A file may be hostile, and whatever comes
+# after its turn began may be its own doing: the reader takes nothing on trust.
+# Both are sequences of NUL-terminated words:
 #   request: package|framework
-#            N file*            files in order, the package's own conf first
+#            N (name file)*     files in order: what each is called, and where it is
 #            N (name value)*    variables the files may use
+#            N (name index value)*   directives that are set already, and are not expanded any more
 #            N (name index append value)*   directives of the command line; append is + or empty
 #            release arch       what the patterns are matched against; both empty: no matching
-#   answer:  f FILE             this file's turn begins
+#   answer:  f                  the next file's turn begins
 #            s NAME INDEX       this value's second expansion begins
 #            v NAME INDEX VALUE a directive's value
-#            i NAME INDEX VALUE a value that is ignored: only the administrator sets it, and this is the package's own file
 #            m NAME INDEX       this pattern matches     r NAME INDEX   it is not a valid one
 #            e KIND TEXT        this request failed: unreadable, exit, syntax, large
 #            z STATUS           the answer's end; the status is 0 unless bash gave the request up
 #
 # Everything here begins with __dkms_ because the files share this shell's name space.
 
-__dkms_package=$1 __dkms_framework=$2 __dkms_administrators=$3
+__dkms_package=$1 __dkms_framework=$2
 set --
 shopt -s extglob # as in the classic: files may use such patterns without asking
 # How many bytes of values one file may give.
@@ -145,12 +146,7 @@ __dkms_take() {
                 IFS= builtin read -r -d '' __dkms_i
                 IFS= builtin read -r -d '' __dkms_value
                 __dkms_expand
-                if [[ $__dkms_kind == package && $__dkms_file == "${__dkms_files[0]}" &&
-                    " $__dkms_administrators " == *" $__dkms_name "* ]]; then
-                    __dkms_say i "$__dkms_name" "$__dkms_i" "$__dkms_value"
-                else
-                    __dkms_set
-                fi
+                __dkms_set
                 ;;
             e)
                 IFS= builtin read -r -d '' __dkms_kind
@@ -194,13 +190,19 @@ __dkms_match() {
 __dkms_request() {
     builtin declare -A __dkms_before
     builtin unset -v $__dkms_names
+    read_conf_file=${__dkms_files[0]-}
     for (( __dkms_n = 0; __dkms_n < ${#__dkms_variables[@]}; __dkms_n += 2 )); do
         builtin printf -v "${__dkms_variables[__dkms_n]}" %s "${__dkms_variables[__dkms_n + 1]}"
     done
-    read_conf_file=${__dkms_files[0]-}
-    for __dkms_file in "${__dkms_files[@]}"; do
-        _conf_file=$__dkms_file to_source_file=$__dkms_file
-        __dkms_say f "$__dkms_file"
+    for (( __dkms_n = 0; __dkms_n < ${#__dkms_given[@]}; __dkms_n += 3 )); do
+        __dkms_name=${__dkms_given[__dkms_n]} __dkms_i=${__dkms_given[__dkms_n + 1]}
+        builtin printf -v "$__dkms_name[$__dkms_i]" %s "${__dkms_given[__dkms_n + 2]}"
+        __dkms_before[$__dkms_name $__dkms_i]=${__dkms_given[__dkms_n + 2]}
+    done
+    for (( __dkms_turn = 0; __dkms_turn < ${#__dkms_files[@]}; __dkms_turn += 2 )); do
+        _conf_file=${__dkms_files[__dkms_turn]} to_source_file=$_conf_file
+        __dkms_file=${__dkms_files[__dkms_turn + 1]}
+        __dkms_say f
         __dkms_take || return 0
     done
     for (( __dkms_n = 0; __dkms_n < ${#__dkms_directives[@]}; __dkms_n += 4 )); do
@@ -229,14 +231,16 @@ __dkms_list() {
     done
 }
 
+__dkms_say h
 while IFS= builtin read -r -d '' __dkms_kind; do
     if [[ $__dkms_kind == framework ]]; then
         __dkms_names=$__dkms_framework
     else
         __dkms_names=$__dkms_package
     fi
-    __dkms_list __dkms_files 1
+    __dkms_list __dkms_files 2
     __dkms_list __dkms_variables 2
+    __dkms_list __dkms_given 3
     __dkms_list __dkms_directives 4
     IFS= builtin read -r -d '' __dkms_release
     IFS= builtin read -r -d '' __dkms_arch

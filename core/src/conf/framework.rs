@@ -55,6 +55,8 @@ pub struct Framework {
     pub build_as: BuildAs,
     /// Whether builds have a network (ours).
     pub build_network: bool,
+    /// Who the scripts are that run when a package is added, installed and removed (ours).
+    pub scripts_as: ScriptsAs,
     /// How long one command of a build may take; `None`: for ever (ours).
     pub build_time_limit: Option<Duration>,
     /// Options whose value is none of the possible ones: name and value. The default counts.
@@ -116,6 +118,30 @@ impl BuildAs {
         match text {
             "unprivileged" => Some(Self::Unprivileged),
             "root" => Some(Self::Root),
+            _ => None,
+        }
+    }
+}
+
+/// Who POST_ADD, PRE_INSTALL, POST_INSTALL and POST_REMOVE are, when dkms is run by root.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ScriptsAs {
+    /// Root.
+    #[default]
+    Root,
+    /// A user who owns nothing, on a system that can only be read.
+    Nobody,
+    /// They are not run.
+    None,
+}
+
+impl ScriptsAs {
+    /// What a value of `scripts_as` or `DKMS_SCRIPTS_AS` means; `None` if it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "root" => Some(Self::Root),
+            "nobody" => Some(Self::Nobody),
+            "none" => Some(Self::None),
             _ => None,
         }
     }
@@ -198,6 +224,12 @@ impl Framework {
                 false
             })
         });
+        // Nobody meant "root" by what is no word: the least that fits.
+        let scripts_as =
+            raw.text("scripts_as", 0).map_or(Some(ScriptsAs::default()), ScriptsAs::parse).unwrap_or_else(|| {
+                unusable.push(("scripts_as", raw.text("scripts_as", 0).unwrap_or_default().to_owned()));
+                ScriptsAs::Nobody
+            });
         let build_time_limit = match raw.text("build_time_limit", 0) {
             None => Some(TIME_LIMIT),
             Some(text) if text.trim() == "none" => None,
@@ -237,6 +269,7 @@ impl Framework {
             policy,
             build_as,
             build_network,
+            scripts_as,
             build_time_limit,
             unusable,
             unknown: Vec::new(),
@@ -376,6 +409,16 @@ mod tests {
             !given.build_network && framework(&[("framework.conf", "build_network=yes\n")], &[], "bash").build_network
         );
         assert_eq!(framework(&[("framework.conf", "build_as=root\n")], &[], "bash").build_as, BuildAs::Root);
+        for (value, expected, good) in [
+            ("", ScriptsAs::Root, true),
+            ("root", ScriptsAs::Root, true),
+            ("nobody", ScriptsAs::Nobody, true),
+            ("none", ScriptsAs::None, true),
+            ("unprivileged", ScriptsAs::Nobody, false),
+        ] {
+            let given = framework(&[("framework.conf", &format!("scripts_as={value}\n"))], &[], "bash");
+            assert_eq!((given.scripts_as, given.unusable.is_empty()), (expected, good), "{value}");
+        }
     }
 
     /// What is read without bash is what bash reads.

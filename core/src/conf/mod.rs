@@ -1,7 +1,7 @@
 //! dkms.conf, its overrides and framework.conf: from files to decisions.
 //!
 //! Data flows from top to bottom: `files` names what is to be read, `bash` has it evaluated by a real
-//! bash into raw directives (`directive`), `typed` checks them and gives a [`Conf`], `recipe` resolves
+//! bash (`session`) into raw directives (`reading`, `directive`), `typed` checks them and gives a [`Conf`], `recipe` resolves
 //! that for one kernel, `exclusive` decides what a kernel is excluded from. `framework` is the same
 //! for framework.conf.
 
@@ -12,13 +12,14 @@ pub mod exclusive;
 pub mod files;
 pub mod framework;
 pub mod misspelt;
+mod reading;
 pub mod recipe;
 mod session;
 pub mod typed;
 pub mod unknown;
 pub mod wish;
 
-pub use bash::{Answer, Evaluator, Kind, Launcher, Request};
+pub use bash::{Answer, Evaluator, Kind, Launcher, Request, Shelter};
 pub use directive::{Directive, Raw};
 pub use error::ConfError;
 pub use exclusive::{KernelInfo, Lookup, Reason};

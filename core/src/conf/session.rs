@@ -5,15 +5,17 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::directive;
+use crate::process::{Confine, Environment, REFUSED};
 
 /// How long one request may take by default.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -30,12 +32,29 @@ pub struct Launcher {
     pub dir: Option<PathBuf>,
     /// How long one request may take.
     pub timeout: Duration,
+    /// Where packages' files are evaluated; `None`: as we are.
+    pub shelter: Option<Arc<dyn Shelter>>,
+    /// Whether packages are trusted where the administrator says nothing about one: they need no shelter.
+    pub trusting: bool,
+}
+
+/// Gives packages' files a place where they reach nothing.
+pub trait Shelter: std::fmt::Debug + Send + Sync {
+    /// The best kind of confinement after `refused` better ones that this system refused, for files that are where `files` say;
+    /// never the same twice; a task so confined hears, and has a session of its own. `None`: there is none, bash is who we are.
+    fn confinement(&self, refused: usize, files: &[PathBuf]) -> Option<Box<dyn Confine>>;
+    /// The environment there.
+    fn environment(&self) -> &Environment;
+    /// Tells that the confinement after `refused` others was refused, too.
+    fn refused(&self, refused: usize, why: &str);
+    /// A copy of a file that can't be read there, as bash finds it; `None` if there can't be one.
+    fn copy(&self, file: &Path) -> Option<PathBuf>;
 }
 
 impl Launcher {
     /// Plain `bash` with this environment, in this process's directory, with [`PATIENCE`].
     pub fn new(env: BTreeMap<OsString, OsString>) -> Self {
-        Self { argv: vec!["bash".into()], env, dir: None, timeout: PATIENCE }
+        Self { argv: vec!["bash".into()], env, dir: None, timeout: PATIENCE, shelter: None, trusting: false }
     }
 }
 
@@ -53,6 +72,8 @@ pub(super) enum Stop {
     Deadline,
     Flood,
     Ended,
+    /// It can't be confined like this here.
+    Refused,
     Failed(io::Error),
 }
 
@@ -76,31 +97,43 @@ pub(super) struct Session {
     stdout: ChildStdout,
     stderr: Option<ChildStderr>,
     said: Vec<u8>,
+    confinement: Option<Box<dyn Confine>>,
+    ended: bool,
 }
 
 impl Session {
-    pub(super) fn start(launcher: &Launcher) -> io::Result<Self> {
-        let (program, rest) = launcher
-            .argv
-            .split_first()
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program to start"))?;
+    /// Starts bash: as the launcher says, or confined, in the directory `/` then and with the shelter's environment.
+    pub(super) fn start(launcher: &Launcher, confinement: Option<Box<dyn Confine>>) -> io::Result<Self> {
+        let argv = match &confinement {
+            Some(confinement) => {
+                confinement.prefix(Path::new("/")).into_iter().chain(launcher.argv.last().cloned()).collect()
+            }
+            None => launcher.argv.clone(),
+        };
+        let (program, rest) =
+            argv.split_first().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no program to start"))?;
+        let env = match &launcher.shelter {
+            Some(shelter) if confinement.is_some() => shelter.environment(),
+            _ => &launcher.env,
+        };
         let mut command = crate::process::command(program);
         command
             .args(rest)
             .args(["--norc", "--noprofile", "-c", SCRIPT, "dkms"])
             .arg(directive::PACKAGE.join(" "))
             .arg(directive::FRAMEWORK.join(" "))
-            .arg(directive::ADMINISTRATORS.join(" "))
             .env_clear()
-            .envs(launcher.env.iter().filter(|(name, _)| {
+            .envs(env.iter().filter(|(name, _)| {
                 !UNWANTED.iter().any(|unwanted| name == unwanted) && !name.to_string_lossy().starts_with("BASH_FUNC_")
             }))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(Stdio::piped());
+        if confinement.is_none() {
             // Its own group, so that all of it can be ended and a terminal's ^C reaches only us.
-            .process_group(0);
-        if let Some(dir) = &launcher.dir {
+            command.process_group(0);
+        }
+        if let Some(dir) = confinement.as_ref().map(|_| Path::new("/")).or(launcher.dir.as_deref()) {
             command.current_dir(dir);
         }
         let mut child = command.spawn()?;
@@ -108,13 +141,32 @@ impl Session {
         else {
             return Err(io::Error::other("the pipes to bash are missing"));
         };
-        let session = Self { child, stdin: Some(stdin), stdout, stderr: Some(stderr), said: Vec::new() };
-        if let (Some(stdin), Some(stderr)) = (&session.stdin, &session.stderr) {
-            unblock(stdin)?;
-            unblock(stderr)?;
+        unblock(&stdin)?;
+        unblock(&stdout)?;
+        unblock(&stderr)?;
+        if let Some(confinement) = &confinement {
+            confinement.give(stderr.as_fd())?;
         }
-        unblock(&session.stdout)?;
-        Ok(session)
+        Ok(Self {
+            child,
+            stdin: Some(stdin),
+            stdout,
+            stderr: Some(stderr),
+            said: Vec::new(),
+            confinement,
+            ended: false,
+        })
+    }
+
+    /// Waits until bash is there. Nothing of any file has run until then.
+    pub(super) fn greet(&mut self, deadline: Instant) -> Result<(), Stop> {
+        match self.ask(&[], deadline, &mut |word| word == b"h") {
+            Err(Stop::Ended) if self.confinement.is_some() => {
+                let refused = self.child.wait().is_ok_and(|status| status.code() == Some(REFUSED.into()));
+                Err(if refused { Stop::Refused } else { Stop::Ended })
+            }
+            other => other,
+        }
     }
 
     /// Sends a request and gives each word of the answer to `take` until that says it was the last.
@@ -180,10 +232,29 @@ impl Session {
 
     /// Ends bash and everything it started.
     pub(super) fn kill(mut self) {
-        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process_group(group, Signal::KILL);
+        self.end(true);
+    }
+
+    fn end(&mut self, now: bool) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        // bash reads its end here and leaves by itself; what confines it sees this, too, and leaves it no choice.
+        self.stdin = None;
+        let whole = self.confinement.as_ref().map(|confinement| confinement.ends_as_a_whole());
+        let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) else { return };
+        let sees = || pidfd_open(pid, PidfdFlags::empty()).is_ok();
+        if match whole {
+            Some(true) => !sees(),
+            Some(false) => true,
+            None => now,
+        } {
+            let _ = kill_process_group(pid, Signal::KILL);
         }
         let _ = self.child.wait();
+        if let (Some(false), Some(confinement)) = (whole, self.confinement.take()) {
+            confinement.end_all();
+        }
     }
 
     /// Takes what is there on standard error now; keeps the beginning.
@@ -226,9 +297,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // bash reads its end here and leaves by itself.
-        self.stdin = None;
-        let _ = self.child.wait();
+        self.end(false);
     }
 }
 

@@ -350,6 +350,38 @@ fn what_only_the_administrator_sets_is_ignored_in_the_packages_own_file() {
     assert_eq!(bench.evaluator.evaluate(&request).unwrap().raw.text("DKMS_BUILD_AS", 0), Some("root"));
 }
 
+/// An override that sets what only the administrator sets needs nothing of the package, and gets nothing of it: not even by what
+/// the package's text does where an override contains it.
+#[test]
+fn a_package_has_no_say_in_what_only_the_administrator_sets() {
+    let mut bench = Bench::new();
+    let network = |answer: &Answer| answer.raw.text("DKMS_BUILD_NETWORK", 0).map(str::to_owned);
+    // Each was believed, when a package's values were expanded by the shell that then said whose a directive is.
+    for own in [
+        "MAKE='$((__dkms_files=0))'; DKMS_BUILD_NETWORK=yes",
+        "MAKE='${__dkms_kind:=}$(( __dkms_kind = 1 ))'; DKMS_BUILD_NETWORK=yes",
+        "exec 1>&-; for fd in {3..30}; do printf '%s\\0' v DKMS_BUILD_NETWORK 0 yes >&$fd; done 2>/dev/null",
+        "printf '%s\\0' v DKMS_BUILD_NETWORK 0 yes z 0 >/proc/$$/fd/1",
+        "MAKE=\\$\\(\\(DKMS_BUILD_NETWORK=1\\)\\)",
+    ] {
+        for over in [&[][..], &["MAKE+=' V=1'"], &["MAKE=\"$MAKE\"", "PATCH=x"]] {
+            // A forged answer may be an error, and may leave something in the pipe.
+            if let Ok(answer) = bench.run(&[&[own], over].concat()) {
+                assert_eq!(network(&answer), None, "{own} {over:?}");
+            }
+            bench.evaluator = Bench::new().evaluator;
+        }
+    }
+    // An override that can't do without the package's values is told, and has its say otherwise.
+    let answer = bench.run(&["MAKE=x", "MAKE=\"${MAKE:?is not set} y\"; DKMS_BUILD_NETWORK=yes"]).unwrap();
+    assert_eq!((answer.raw.text("MAKE", 0), network(&answer)), (Some("x y"), None));
+    assert!(answer.stderr.contains("called exit") && answer.stderr.contains("is not set"), "{}", answer.stderr);
+    let mut request = bench.request(&["MAKE=x", "PATCH=y"]);
+    request.directives =
+        ["DKMS_BUILD_NETWORK=y", "DKMS_BUILD_NETWORK+=es"].iter().filter_map(|text| Directive::parse(text)).collect();
+    assert_eq!(network(&bench.evaluator.evaluate(&request).unwrap()).as_deref(), Some("yes"));
+}
+
 /// What never ends, or would be waited for, is no file of directives; an administrator's link to /dev/null is an empty one.
 #[test]
 fn only_regular_files_are_evaluated() {

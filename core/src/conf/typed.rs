@@ -6,7 +6,7 @@ use std::fmt;
 use super::bash::Answer;
 use super::directive::Raw;
 use super::exclusive::{Conditions, Exclusive, Pattern};
-use super::framework::{BuildAs, yes_or_no};
+use super::framework::{BuildAs, ScriptsAs, yes_or_no};
 use super::wish::{DKMS_POLICY, Wish};
 
 /// A package's conf. Values that depend on the kernel are those for the request's kernel.
@@ -40,6 +40,8 @@ pub struct Conf {
     pub build_as: Option<BuildAs>,
     /// DKMS_BUILD_NETWORK: whether the administrator lets it have a network.
     pub build_network: Option<bool>,
+    /// DKMS_SCRIPTS_AS: who the administrator wants its scripts to be, when it is added, installed and removed.
+    pub scripts_as: Option<ScriptsAs>,
     /// DKMS_JOBS: the most jobs that its make may run at once.
     pub jobs: Option<usize>,
     /// All directives as they were set.
@@ -220,6 +222,13 @@ impl Conf {
             }
             known
         });
+        let scripts_as = raw.text("DKMS_SCRIPTS_AS", 0).and_then(|text| {
+            let known = ScriptsAs::parse(text);
+            if known.is_none() {
+                problems.push(Problem::Value("DKMS_SCRIPTS_AS", text.to_owned()));
+            }
+            known
+        });
         let jobs = raw.text("DKMS_JOBS", 0).and_then(|text| {
             let known = text.trim().parse().ok().filter(|jobs| *jobs > 0);
             if known.is_none() {
@@ -267,6 +276,7 @@ impl Conf {
             obsolete_by: first("OBSOLETE_BY"),
             build_as,
             build_network,
+            scripts_as,
             jobs,
             raw: raw.clone(),
         };

@@ -75,12 +75,13 @@ pub fn install(
     check_present(ctx, package, kernel, &modules, evaluated)?;
     damage::check(ctx, package, kernel, &mut modules, manifest.is_some(), forced.force, reporter)?;
     let scripts = evaluated.map(|evaluated| &evaluated.recipe.scripts);
+    let scripts_as = evaluated.and_then(|evaluated| evaluated.conf.scripts_as);
     let mut environment = script::environment(package, kernel);
     environment.extend(facts.toolchain_environment());
     let directives = session.facts.directives().iter();
     environment.extend(directives.map(|directive| (directive.name.clone().into(), directive.value.clone().into())));
     if let Some(line) = scripts.and_then(|scripts| scripts.pre_install.as_deref()) {
-        if script::run(ctx, package, "pre_install", line, &environment, reporter)? != 0 && !forced.force {
+        if script::run(ctx, package, "pre_install", (line, scripts_as), &environment, reporter)? != 0 && !forced.force {
             return Err(Error::PreInstall);
         }
     }
@@ -98,7 +99,7 @@ pub fn install(
     }
     if let Some(line) = scripts.and_then(|scripts| scripts.post_install.as_deref()) {
         // Its status never counted: the modules are in place.
-        script::run(ctx, package, "post_install", line, &environment, reporter)?;
+        script::run(ctx, package, "post_install", (line, scripts_as), &environment, reporter)?;
     }
     Ok(())
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::{artefact, image_list, is_built, is_installed, is_ours, modprobe_conf, originals, prebuilt, weak};
+use crate::conf::framework::ScriptsAs;
+use crate::conf::package_files;
 use crate::context::Context;
 use crate::facts::{self, Evaluated};
 use crate::journal::Change;
@@ -51,8 +53,18 @@ pub fn uninstall(
     reporter.line(&"Before uninstall, this module version was ACTIVE on this kernel.");
     let post_remove = take_out(ctx, package, kernel, evaluate, reporter)?;
     if let Some(line) = post_remove {
+        // Not before there is an override is its word needed. Where that can't be had, the package may have seen to it.
+        let overridden = package_files(&ctx.trees, package, None, Some(kernel)).len() > 1;
+        let scripts_as = match overridden.then(evaluate) {
+            None => None,
+            Some(Ok(evaluated)) => evaluated.conf.scripts_as,
+            Some(Err(error)) => {
+                log::info!("{error}");
+                Some(ScriptsAs::None)
+            }
+        };
         // Its status never counted, and it gets none of the build's variables (docs/contract.md 4.6).
-        script::run(ctx, package, "post_remove", &line, &Environment::new(), reporter)?;
+        script::run(ctx, package, "post_remove", (&line, scripts_as), &Environment::new(), reporter)?;
         depmod::changed(ctx, &kernel.release);
     }
     Ok(true)

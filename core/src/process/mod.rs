@@ -45,8 +45,11 @@ pub enum Output {
     Tee(File),
 }
 
+/// The exit code of a confined task that this system does not let be confined like that; its program has not been run then.
+pub const REFUSED: u8 = 121;
+
 /// What keeps a task apart from the system: see `sandbox`.
-pub trait Confine: std::fmt::Debug {
+pub trait Confine: std::fmt::Debug + Send + Sync {
     /// The words that, put in front of a program and its arguments and run in `/`, run it confined in the directory `cwd`
     /// as it sees it.
     fn prefix(&self, cwd: &Path) -> Vec<OsString>;

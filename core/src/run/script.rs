@@ -4,11 +4,14 @@ use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::conf::framework::ScriptsAs;
 use crate::context::Context;
 use crate::names::Package;
 use crate::process::{self, Environment, Output};
 use crate::report::{Event, Reporter};
+use crate::sandbox::{Demotion, Looks};
 use crate::system_error::SystemError;
+use crate::world::environment::only_listed;
 
 /// A script that can be run.
 #[derive(Debug)]
@@ -134,15 +137,25 @@ pub fn environment(package: &Package, kernel: &crate::names::Kernel) -> Environm
     .collect()
 }
 
-/// Runs one of the scripts whose output goes to the terminal, in the source directory; gives its exit status.
+/// Runs one of the scripts whose output goes to the terminal, in the source directory; gives its exit status. `scripts_as`: who
+/// the administrator wants it to be, if that is said for this package.
 pub fn run(
     ctx: &Context,
     package: &Package,
     which: &'static str,
-    line: &str,
+    (line, scripts_as): (&str, Option<ScriptsAs>),
     extra: &Environment,
     reporter: &dyn Reporter,
 ) -> Result<i32, SystemError> {
+    let mut scripts_as = scripts_as.unwrap_or(ctx.framework.scripts_as);
+    if scripts_as == ScriptsAs::Nobody && ctx.machine.root && ctx.world.demotion() == Demotion::None {
+        log::warn!("the {which} script can't be anybody but root, since this system lets us have no other user");
+        scripts_as = ScriptsAs::None;
+    }
+    if scripts_as == ScriptsAs::None {
+        reporter.line(&format!("\nThe {which} script of {package} is not run (scripts_as, DKMS_SCRIPTS_AS): {line}"));
+        return Ok(0);
+    }
     let source = ctx.trees.source_of(package);
     if line.trim().is_empty() {
         return Ok(0);
@@ -164,6 +177,13 @@ pub fn run(
     let program_called = program.clone();
     let argv: Vec<OsString> = std::iter::once(program.into_os_string()).chain(expanded(&script.dir, words)).collect();
     let mut task = ctx.world.task(argv, &called);
+    if scripts_as == ScriptsAs::Nobody && ctx.machine.root {
+        only_listed(&mut task.env);
+        let trees = &ctx.trees;
+        let needed = [&trees.dkms.outer, &trees.source.outer, &trees.install.outer, &source].map(Clone::clone);
+        let looks = Looks { emptied: ctx.world.shared(&needed), hears: false };
+        task.confinement = Some(Box::new(ctx.world.lookout(looks, ctx.world.has_private_mounts())));
+    }
     task.env.extend(extra.clone());
     task.env.insert("PWD".into(), called.into_os_string());
     task.output = if ctx.options.quiet { Output::Null } else { Output::Inherit };

@@ -61,12 +61,23 @@ impl IdMapper {
     }
 }
 
+/// What the standard input of a process is that becomes a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stdin {
+    /// The far end of an [`IdMapper`]; empty then.
+    Mapper,
+    /// Nothing that it needs; empty then.
+    Spare,
+    /// Its own. Its parent sees to its end.
+    Own,
+}
+
 /// Makes this process, which has one thread, the user `user`, for good: no program that it starts gives it more.
-/// `talks`: its standard input is the far end of a [`IdMapper`].
-pub(super) fn assume(user: BuildUser, talks: bool, parent: Option<Pid>) -> io::Result<()> {
+/// `processes`: how many that user may have.
+pub(super) fn assume(user: BuildUser, input: Stdin, parent: Option<Pid>, processes: Option<u64>) -> io::Result<()> {
     // Builds had no limit on processes when they were root (getrlimit(2): root is exempt), and get none now.
     // Without CAP_SYS_RESOURCE the hard limit cannot be raised: use it as the soft limit.
-    if rustix::process::setrlimit(Resource::Nproc, Rlimit { current: None, maximum: None }).is_err() {
+    if rustix::process::setrlimit(Resource::Nproc, Rlimit { current: processes, maximum: processes }).is_err() {
         let hard = rustix::process::getrlimit(Resource::Nproc).maximum;
         let _ = rustix::process::setrlimit(Resource::Nproc, Rlimit { current: hard, maximum: hard });
     }
@@ -81,7 +92,7 @@ pub(super) fn assume(user: BuildUser, talks: bool, parent: Option<Pid>) -> io::R
             return Err(io::Error::other("no user namespace could be set up"));
         }
     }
-    if talks {
+    if input == Stdin::Mapper {
         // Away from root's terminal, into which it could type (ioctl_tty(2), TIOCSTI). What a key would have stopped
         // ends with us, in its process-id namespace; where it has none, it stays where the keys reach it.
         setsid()?;
@@ -94,10 +105,10 @@ pub(super) fn assume(user: BuildUser, talks: bool, parent: Option<Pid>) -> io::R
     set_no_new_privs(true)?;
     // A change of user clears it (PR_SET_PDEATHSIG(2const)): is the parent still there?
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    let alive = if talks {
-        rustix::net::recv(stdin, &mut [0; 1], RecvFlags::DONTWAIT) == Err(Errno::AGAIN)
-    } else {
-        getppid() == parent
+    let alive = match input {
+        Stdin::Mapper => rustix::net::recv(stdin, &mut [0; 1], RecvFlags::DONTWAIT) == Err(Errno::AGAIN),
+        Stdin::Spare => getppid() == parent,
+        Stdin::Own => return Ok(()),
     };
     if !alive {
         return Err(io::ErrorKind::BrokenPipe.into());

@@ -11,24 +11,35 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Mode, OFlags, fstat, open, stat};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_bind,
     mount_bind_recursive, mount_change, move_mount, open_tree, unmount,
 };
-use rustix::process::{Pid, Signal, chdir, chroot, fchdir, getppid, pivot_root, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Signal, chdir, chroot, fchdir, getppid, pivot_root, set_parent_process_death_signal, setsid,
+};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
-use super::become_user::{IdMapper, assume, keep_descriptors, unshare};
+use super::become_user::{IdMapper, Stdin, assume, keep_descriptors, unshare};
 use super::confinement::{Confinement, NOTHING, VERB};
 use super::init::{self, TASK};
-use crate::process::command;
+use super::looks;
+use crate::process::{REFUSED, command};
 
 /// The hidden verb of the first process in a new process-id namespace.
 const INIT: &str = "__confine-init";
 /// What the stage answers when it can't do what it was told, so that it is not taken for a compiler's answer.
 pub const FAILED: u8 = 120;
+
+static READY: AtomicBool = AtomicBool::new(false);
+
+/// Whether this program runs the stage when it is started for it: it has asked [`stage`] whether it was.
+pub fn is_ready() -> bool {
+    READY.load(Ordering::Relaxed)
+}
 
 /// Runs the stage if `args` (without the program's name) ask for it. Every binary that uses the core calls
 /// this first. `None`: the arguments are for somebody else.
@@ -40,6 +51,7 @@ pub fn stage(args: &[OsString]) -> Option<ExitCode> {
         TASK => become_task(rest),
         _ => {
             keep_descriptors();
+            READY.store(true, Ordering::Relaxed);
             return None;
         }
     };
@@ -48,7 +60,8 @@ pub fn stage(args: &[OsString]) -> Option<ExitCode> {
         Err(error) => {
             use std::io::Write;
             let _ = writeln!(io::stderr(), "dkms: cannot set up the build's private world: {error}");
-            ExitCode::from(FAILED)
+            let refused = matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported);
+            ExitCode::from(if refused { REFUSED } else { FAILED })
         }
     })
 }
@@ -67,6 +80,11 @@ fn enter(args: &[OsString]) -> io::Result<ExitCode> {
     let (confinement, _, parent): Spec = parse(spec)?;
     if getppid().map(Pid::as_raw_nonzero).is_none_or(|now| now.get().unsigned_abs() != parent) {
         return Err(io::ErrorKind::BrokenPipe.into());
+    }
+    let hears = confinement.looks.as_ref().is_some_and(|looks| looks.hears);
+    if hears {
+        // Out of reach of the terminal's keys, and away from the terminal: its input says when it is to end.
+        setsid()?;
     }
     let mut flags = UnshareFlags::empty();
     let wanted = confinement.namespaces;
@@ -91,6 +109,9 @@ fn enter(args: &[OsString]) -> io::Result<ExitCode> {
         if base != Path::new("/") && base.join("dev").is_dir() {
             mount_bind_recursive("/dev", base.join("dev"))?;
         }
+        if let Some(looks) = &confinement.looks {
+            looks::nothing_can_be_written(&looks.emptied)?;
+        }
     }
     if !wanted.pids {
         return become_task(args);
@@ -98,7 +119,7 @@ fn enter(args: &[OsString]) -> io::Result<ExitCode> {
     let mut task = command("/proc/self/exe");
     task.arg(INIT).arg(init::number_in_proc()).arg(spec).args(argv);
     let mut mapper = None;
-    if let Some(user) = confinement.user {
+    if let (Some(user), false) = (confinement.user, hears) {
         let (near, far) = IdMapper::new(user)?;
         task.stdin(OwnedFd::from(far));
         mapper = Some(near);
@@ -109,6 +130,9 @@ fn enter(args: &[OsString]) -> io::Result<ExitCode> {
         let _ = child.kill();
         child.wait()?;
         return Err(error);
+    }
+    if hears {
+        looks::end_with_input(&mut child);
     }
     let status = child.wait()?;
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
@@ -137,8 +161,14 @@ fn become_task(args: &[OsString]) -> io::Result<ExitCode> {
     }
     chdir(&cwd).map_err(|error| at(error.into(), "enter", &cwd))?;
     if let Some(user) = confinement.user {
+        let input = match &confinement.looks {
+            Some(looks) if looks.hears => Stdin::Own,
+            _ if confinement.namespaces.pids => Stdin::Mapper,
+            _ => Stdin::Spare,
+        };
+        let processes = confinement.looks.as_ref().map(|_| looks::PROCESSES);
         // The last thing: all before takes root.
-        assume(user, confinement.namespaces.pids, parent)
+        assume(user, input, parent, processes)
             .map_err(|error| io::Error::new(error.kind(), format!("become an unprivileged user: {error}")))?;
     }
     let error = command(program).args(rest).exec();
@@ -191,7 +221,7 @@ mod tests {
         use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
         let file = std::fs::File::open("/dev/null").unwrap();
         fcntl_setfd(&file, FdFlags::empty()).unwrap();
-        assert!(stage(&["status".into()]).is_none());
+        keep_descriptors();
         assert!(fcntl_getfd(&file).unwrap().contains(FdFlags::CLOEXEC));
     }
 }

@@ -37,6 +37,17 @@ pub struct Confinement {
     pub namespaces: Namespaces,
     /// The user to run as; `None` keeps the current one. With a user set, standard input is empty.
     pub user: Option<BuildUser>,
+    /// Set for a task that only looks at this system.
+    pub looks: Option<Looks>,
+}
+
+/// How a task looks at this system: with private mounts, nothing can be written. It has a limit on its processes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Looks {
+    /// Directories that are empty for it, and in which it may write, as outer paths.
+    pub emptied: Vec<PathBuf>,
+    /// It has standard input, and is ended as soon as whoever writes to that is gone. Its user is not mapped then.
+    pub hears: bool,
 }
 
 /// The namespaces of this system that we may use (namespaces(7)).

@@ -7,7 +7,8 @@ pub mod confinement;
 pub mod copy_out;
 pub mod handover;
 mod init;
+mod looks;
 pub mod user;
 
-pub use confinement::{Bind, Confinement, Namespaces};
+pub use confinement::{Bind, Confinement, Looks, Namespaces};
 pub use user::{BuildUser, Demotion};

@@ -4,6 +4,7 @@
 //! own files), and is an unused user for everybody else (user_namespaces(7)). Without one it becomes that user plainly.
 
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Gid, Uid};
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,9 @@ pub(super) const FIRST: u32 = 0x7f00_0000;
 pub(super) const WIDTH: u32 = 0x1_0000;
 /// How many builds can run side by side with a range each.
 pub const SLOTS: u32 = 0x80;
+
+/// The first user of those that only look: behind those of builds, and as unused.
+const FIRST_READER: u32 = FIRST + SLOTS * WIDTH;
 
 /// The user that a task becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +52,15 @@ impl Demotion {
 }
 
 impl BuildUser {
+    /// A user of one number for a task that owns nothing at all: not the one that such a task has which runs beside it, whether
+    /// this process or another started it.
+    pub fn reader() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        // Numbers of processes that run side by side are rarely a multiple of 2^12 apart: then one has too much of the other's.
+        let number = (std::process::id() << 4).wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed)) % WIDTH;
+        Self { base: FIRST_READER + number, mapped: false }
+    }
+
     /// Whether a file of the user `owner` is one that this build may have made.
     pub fn has(self, owner: u32) -> bool {
         (self.base..self.base + WIDTH).contains(&owner)
@@ -72,6 +85,10 @@ mod tests {
             assert!(pair[0].has(pair[1].base - 1) && !pair[0].has(pair[1].base) && !pair[1].has(pair[0].base));
         }
         assert!(users[0].base > 2_000_200_000 && users[127].has(2_139_095_039) && 2_139_095_039 < 2_147_352_576);
+        let readers = [BuildUser::reader(), BuildUser::reader()];
+        assert!(
+            readers[0] != readers[1] && readers.iter().all(|one| one.base > 2_139_095_039 && one.base < 2_147_352_576)
+        );
         assert_eq!(Demotion::Mapped.user(SLOTS + 3), Demotion::Mapped.user(3));
         assert!(Demotion::Plain.user(0).is_some_and(|user| !user.mapped) && Demotion::None.user(0).is_none());
     }

@@ -22,7 +22,7 @@ use crate::sandbox::user::SLOTS;
 use crate::sandbox::{BuildUser, Demotion};
 use crate::system_error::SystemError;
 use crate::tree::Trees;
-use crate::world::Seclusion;
+use crate::world::{Seclusion, environment::only_listed};
 use build_log::Log;
 
 /// In a scratch directory: the copy of the source, the build's home, and its place for temporary files.
@@ -155,7 +155,7 @@ impl WorkDir {
     pub fn environment(&self, ctx: &Context) -> Environment {
         let mut environment = ctx.world.environment().clone();
         if let Some(scratch) = self.scratch.as_ref().filter(|_| self.user.is_some()) {
-            privilege::only_listed(&mut environment);
+            only_listed(&mut environment);
             for (key, name) in [("HOME", HOME), ("TMPDIR", TMP)] {
                 let called = ctx.world.called(&ctx.trees, &scratch.path().join(name));
                 environment.insert(key.into(), called.into_os_string());

@@ -7,7 +7,6 @@ use std::sync::Once;
 use crate::conf::framework::BuildAs;
 use crate::context::Context;
 use crate::names::Name;
-use crate::process::Environment;
 use crate::report::Reporter;
 use crate::run::target::Target;
 use crate::sandbox::Demotion;
@@ -96,54 +95,7 @@ fn closed(ctx: &Context, dir: &Path) -> Option<PathBuf> {
     outer.ancestors().take_while(|part| part.starts_with(top)).find(|part| !open(part)).map(Path::to_owned)
 }
 
-/// What of the caller's environment is a build's business: how programs are found and speak, and what compilers and kbuild go by.
-const LISTED: &[&str] = &[
-    "PATH",
-    "TERM",
-    "COLUMNS",
-    "LANG",
-    "LANGUAGE",
-    "TZ",
-    "SHELL",
-    "USER",
-    "LOGNAME",
-    "SOURCE_DATE_EPOCH",
-    "V",
-    "ARCH",
-    "SUBARCH",
-    "CROSS_COMPILE",
-    "LLVM",
-    "LLVM_IAS",
-    "DEBIAN_KERNEL_USE_CCACHE",
-];
-/// The same for whole families of names. `IGNORE_`: what graphics drivers' makefiles are told (IGNORE_CC_MISMATCH).
-const LISTED_FAMILIES: &[&str] = &["LC_", "KBUILD_", "CCACHE_", "SCCACHE_", "DISTCC_", "ICECC_", "DKMS_", "IGNORE_"];
-
-/// Takes out of the caller's environment what is not meant for a build: passwords and tokens, sockets of the session, places that
-/// it could not use. `build_environment` brings in what a site's builds need besides.
-pub fn only_listed(environment: &mut Environment) {
-    environment.retain(|key, _| {
-        let key = key.to_string_lossy();
-        LISTED.contains(&key.as_ref()) || LISTED_FAMILIES.iter().any(|family| key.starts_with(family))
-    });
-}
-
 /// What helps a package that can't be built but as root.
 pub fn advice(name: &Name) -> String {
     format!("If you trust {name} with that, write DKMS_BUILD_AS=\"root\" in /etc/dkms/{name}.conf")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_build_gets_of_its_callers_environment() {
-        let kept = ["CCACHE_DIR", "IGNORE_CC_MISMATCH", "LC_ALL", "PATH"];
-        let dropped =
-            ["AWS_SECRET_ACCESS_KEY", "DBUS_SESSION_BUS_ADDRESS", "PATHS", "SSH_AUTH_SOCK", "XDG_CACHE_HOME", "HOME"];
-        let mut environment: Environment = kept.iter().chain(&dropped).map(|key| ((*key).into(), "x".into())).collect();
-        only_listed(&mut environment);
-        assert_eq!(environment.keys().collect::<Vec<_>>(), kept);
-    }
 }
