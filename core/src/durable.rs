@@ -176,7 +176,7 @@ pub fn sync_tree(path: &Path) -> Result<(), FileError> {
 
 /// What anybody may read below `.dkms`: what came of builds, and sources that a package's link leads to. Build directories,
 /// journals and locks are nobody else's business.
-const PUBLIC: [&str; 2] = ["records", "superseded"];
+const PUBLIC: [&str; 3] = ["images", "records", "superseded"];
 
 /// Makes the directory `path` and the missing ones above it. A component called `.dkms` may be passed through by anybody
 /// (0711); what is below it is for root alone (0700) but for [`PUBLIC`] (0755, as what is above).

@@ -102,13 +102,18 @@ fn page(session: &Session<'_>, entry: &PackageEntry, kernel: &Kernel) -> Result<
     let step = plan.steps.iter().find(|step| step.package == *package);
     let loadable = Loadable::new(&ctx.trees);
     let answers = loadable.package(package, kernel);
-    let refused = answers.iter().find_map(|answer| Some((&answer.module, answer.answer.as_ref().err()?)));
+    // What somebody wants so only tells if nothing is wrong.
+    let refused = answers.iter().filter_map(|answer| Some((&answer.module, answer.answer.as_ref().err()?)));
+    let refused = refused.min_by_key(|(_, why)| why.is_meant());
     let (verdict, why, fix, lasting) = match (entry.source, step, refused) {
         (Source::Broken, ..) => {
             let fix = format!("put the source back, or: dkms remove {package} --all");
             ("broken", "its source is gone".to_owned(), Some(fix), None)
         }
-        (_, Some(step @ Step { action: Action::Keep, .. }), Some((module, why))) if !answers.is_empty() => {
+        (_, Some(Step { action: Action::Keep, .. }), Some((module, why))) if why.is_meant() => {
+            ("loadable", format!("{module} is installed, but {why}"), None, None)
+        }
+        (_, Some(step @ Step { action: Action::Keep, .. }), Some((module, why))) => {
             let fix = why.mend(&step.package.to_string(), &kernel.release);
             ("not_loadable", format!("{module} would not be loaded: {why}"), fix, None)
         }

@@ -321,11 +321,7 @@ impl<'a> Loadable<'a> {
 
     /// What depmod's configuration says about the module `name`.
     fn asked(&self, name: &str) -> Vec<String> {
-        let files = conf_files(self.trees, &DEPMOD_D);
-        let texts: Vec<(PathBuf, String)> = files
-            .into_iter()
-            .filter_map(|file| Some((self.trees.shown(&file), std::fs::read_to_string(&file).ok()?)))
-            .collect();
+        let texts = conf_files(self.trees, &DEPMOD_D);
         index::asked(texts.iter().map(|(file, text)| (file.as_path(), text.as_str())), &name.replace('-', "_"))
     }
 }

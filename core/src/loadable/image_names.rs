@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::image;
+use crate::durable;
 use crate::names::Release;
 use crate::tree::Trees;
 use crate::tree::identity::Identity;
@@ -25,7 +26,7 @@ impl ImageNames {
     pub fn of(trees: &Trees, release: &Release, path: &Path) -> Option<Self> {
         let text = std::fs::read(file(trees, release)).ok()?;
         let known: Self = serde_json::from_slice(&text).ok()?;
-        (known.image == Identity::of_path(path).ok()?).then_some(known)
+        (known.image == identity(path).ok()?).then_some(known)
     }
 
     /// Reads the image at `path`, where nothing is remembered of it. What can't be read or written is not remembered.
@@ -40,7 +41,7 @@ impl ImageNames {
 
     fn read(path: &Path) -> std::io::Result<Self> {
         // Before it is read: what is exchanged meanwhile shows the next time.
-        let image = Identity::of_path(path)?;
+        let image = identity(path)?;
         let mut names = BTreeSet::new();
         image::names(path, &mut names)?;
         Ok(Self { image, names })
@@ -48,10 +49,15 @@ impl ImageNames {
 
     fn store(&self, trees: &Trees, release: &Release) -> std::io::Result<()> {
         let path = file(trees, release);
-        fs_err::create_dir_all(trees.state(DIR))?;
+        durable::own_dirs(&trees.state(DIR)).map_err(std::io::Error::other)?;
         let bytes = serde_json::to_vec(self)?;
         trees.write(&path, &bytes, 0o644).map_err(std::io::Error::other)
     }
+}
+
+/// Of the image, not of a link that leads to it.
+fn identity(path: &Path) -> std::io::Result<Identity> {
+    fs_err::metadata(path).map(|meta| Identity::of(&meta))
 }
 
 /// Forgets the images of kernels that are gone.
@@ -97,6 +103,12 @@ mod tests {
         assert_eq!(known(), Some(vec!["a".to_owned(), "my_mod".to_owned()]));
         fs_err::write(&path, cpio(&[("lib/b.ko", b"y")])).unwrap();
         assert_eq!(known(), None, "another image");
+        let link = tmp.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        ImageNames::remember(&trees, &release, &link);
+        assert!(ImageNames::of(&trees, &release, &link).is_some());
+        fs_err::write(&path, cpio(&[("lib/b.ko", b"yy"), ("lib/c.ko", b"")])).unwrap();
+        assert_eq!(ImageNames::of(&trees, &release, &link), None, "it leads to another image");
         make(&[("lib/b.ko", b"y")]);
         assert_eq!(known(), Some(vec!["b".to_owned()]));
         forget_gone(&trees);

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Why;
+use crate::durable;
 use crate::tree::Trees;
 use crate::tree::glob;
 
@@ -25,9 +26,7 @@ pub struct ModprobeD {
 impl ModprobeD {
     /// Reads that of `trees`' root. Files that can't be read say nothing.
     pub fn read(trees: &Trees) -> Self {
-        let files = conf_files(trees, &DIRS);
-        let texts = files.iter().filter_map(|file| Some((trees.shown(file), std::fs::read_to_string(file).ok()?)));
-        let texts: Vec<(PathBuf, String)> = texts.collect();
+        let texts = conf_files(trees, &DIRS);
         Self::parse(texts.iter().map(|(file, text)| (file.as_path(), text.as_str())))
     }
 
@@ -68,12 +67,13 @@ impl ModprobeD {
     }
 }
 
-/// The `.conf` files of `dirs`, in the order of their names; of two of one name that of the first directory.
-pub(super) fn conf_files(trees: &Trees, dirs: &[&str]) -> Vec<PathBuf> {
+/// The `.conf` files of `dirs` (inside the root) and what is in them, in the order of their names; of two of one name that of the
+/// first directory. A link leads where it leads in that root; what is no regular file says nothing.
+pub(super) fn conf_files(trees: &Trees, dirs: &[&str]) -> Vec<(PathBuf, String)> {
     let mut files: Vec<PathBuf> = Vec::new();
-    for dir in dirs.iter().map(|dir| trees.outer(dir)) {
-        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-            let path = entry.path();
+    for dir in dirs {
+        for entry in std::fs::read_dir(trees.outer(dir)).into_iter().flatten().flatten() {
+            let path = Path::new(dir).join(entry.file_name());
             let is_new = !files.iter().any(|file| file.file_name() == path.file_name());
             if is_new && path.extension().is_some_and(|end| end == "conf") {
                 files.push(path);
@@ -81,7 +81,9 @@ pub(super) fn conf_files(trees: &Trees, dirs: &[&str]) -> Vec<PathBuf> {
         }
     }
     files.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
-    files
+    let text =
+        |file: &Path| durable::read(&trees.outer(file)).ok()?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    files.into_iter().filter_map(|file| text(&file).map(|text| (file, text))).collect()
 }
 
 /// A module's name as modprobe compares it.
@@ -145,6 +147,13 @@ mod tests {
             fs_err::create_dir_all(trees.outer(file).parent().unwrap()).unwrap();
             fs_err::write(trees.outer(file), text).unwrap();
         }
+        // A pipe that nobody writes to, and a link that leads elsewhere on this machine.
+        let away = tempfile::tempdir().unwrap();
+        let other = away.path().join("other.conf");
+        fs_err::write(&other, "blacklist m\ninstall m /bin/false\n").unwrap();
+        std::os::unix::fs::symlink(&other, trees.outer("/etc/modprobe.d/0.conf")).unwrap();
+        let mode = rustix::fs::Mode::from_raw_mode(0o644);
+        rustix::fs::mkfifoat(rustix::fs::CWD, trees.outer("/etc/modprobe.d").join("1.conf"), mode).unwrap();
         let read = ModprobeD::read(&trees);
         assert_eq!(read.replaces("m"), None);
         assert_eq!(read.hides("m"), Some(Why::Blacklisted("/run/modprobe.d/a.conf".into())));

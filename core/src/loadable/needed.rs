@@ -81,9 +81,11 @@ pub fn judge(symbols: &Symbols, taker: Taker<'_>, there: &There<'_>) -> Result<(
 }
 
 /// Whether `taker` gets the symbols of `namespace` (verify_namespace_is_imported and verify_module_namespace in the kernel's
-/// kernel/module/main.c): one with names of modules (`*` ends a pattern) is for those, whatever is imported.
+/// kernel/module/main.c): one with names of modules (`*` ends a pattern, `-` and `_` are the same) is for those, whatever is
+/// imported.
 fn gets(taker: Taker<'_>, namespace: &str, any: bool) -> bool {
     if let Some(names) = namespace.strip_prefix(FOR_MODULES) {
+        let names = names.replace('-', "_");
         let fits = |name: &str| match name.strip_suffix('*') {
             Some(begin) => taker.name.starts_with(begin),
             None => taker.name == name,
@@ -120,7 +122,7 @@ mod tests {
     }
 
     fn taker<'a>(licence: &'a str, imports: &'a [&'a str]) -> Taker<'a> {
-        Taker { name: "mine", licence, imports }
+        Taker { name: "mine_own", licence, imports }
     }
 
     fn needs(symbol: &str, more: usize, module: Option<&str>) -> Result<(), Why> {
@@ -202,20 +204,23 @@ mod tests {
     /// Symbols of a namespace are for those that import it, or that it names.
     #[test]
     fn namespaces() {
-        let text = "0x0\ta\tvmlinux\tEXPORT_SYMBOL_GPL\tCRYPTO\n0x0\tb\tvmlinux\tEXPORT_SYMBOL\tmodule:kvm,mi*\n";
-        let text = format!("{text}0x0\tc\tvmlinux\tEXPORT_SYMBOL\tmodule:kvm-*,x\n");
+        let text = "0x0\ta\tvmlinux\tEXPORT_SYMBOL_GPL\tCRYPTO\n0x0\tb\tvmlinux\tEXPORT_SYMBOL\tmodule:kvm,mine-*\n";
+        let text = format!(
+            "{text}0x0\tc\tvmlinux\tEXPORT_SYMBOL\tmodule:kvm-*,x\n0x0\td\tvmlinux\tEXPORT_SYMBOL\tmodule:x,mine-own\n"
+        );
         let kernel = Symvers::parse(&text).unwrap();
         let mut there =
             There { kernel: Some(&kernel), stock: Vec::new(), others: BTreeMap::new(), any_namespace: false };
         let refused = |symbol: &str, namespace: &str| -> Result<(), Why> {
             Err(Why::NotImported { symbol: symbol.into(), namespace: namespace.into() })
         };
-        let cases: [(&str, &[&str], Result<(), Why>); 6] = [
+        let cases: [(&str, &[&str], Result<(), Why>); 7] = [
             ("a", &[], refused("a", "CRYPTO")),
             ("a", &["CRYPTOX", "USB"], refused("a", "CRYPTO")),
             ("a", &["USB", "CRYPTO"], Ok(())),
             ("b", &[], Ok(())),
             ("c", &[], refused("c", "module:kvm-*,x")),
+            ("d", &[], Ok(())),
             ("c", &["module:kvm-*,x"], refused("c", "module:kvm-*,x")),
         ];
         for (symbol, imports, answer) in &cases {

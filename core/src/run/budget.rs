@@ -4,7 +4,7 @@
 //! again while it does not use them. What a build does to its jobserver, by keeping tokens or by making some, concerns no
 //! other build; when it ends, all that it was lent is there again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -54,8 +54,11 @@ struct State {
 #[derive(Debug)]
 struct Server {
     client: Client,
-    /// The same pipe, opened once more: reading and writing never wait, whatever the build has made of it.
-    pipe: Arc<File>,
+    /// The same pipe, opened once more: reading and writing never wait, whatever the build has made of it. `None` where nothing
+    /// is mounted on /proc, by which a pipe is opened: what the build was lent at its start stays with it until it ends.
+    pipe: Option<Arc<File>>,
+    /// The build has it.
+    is_given: bool,
     /// How many tokens of the budget it has, used or not.
     lent: usize,
 }
@@ -99,7 +102,9 @@ impl Budget {
                 state.distribute();
                 return Ok(tokens);
             }
-            let pipes: Vec<Arc<File>> = state.servers.values().map(|server| Arc::clone(&server.pipe)).collect();
+            // What a build has put there itself is none of the budget, and would be seen at once for ever.
+            let lenders = state.servers.values().filter(|server| server.lent > 0);
+            let pipes: Vec<Arc<File>> = lenders.filter_map(|server| server.pipe.clone()).collect();
             if pipes.is_empty() {
                 drop(self.shared.changed.wait_timeout(state, TICK));
                 continue;
@@ -149,23 +154,29 @@ impl State {
 
     /// Puts what is free into the jobservers, unless somebody waits for it.
     fn distribute(&mut self) {
+        self.distribute_but_to(BTreeSet::new());
+    }
+
+    /// The same, passing over the builds `full`; a build may have filled its pipe, then the others get it.
+    fn distribute_but_to(&mut self, mut full: BTreeSet<u64>) {
         while self.free > 0 && !self.collecting {
-            let Some(poorest) = self.servers.values_mut().min_by_key(|server| server.unused()) else { return };
-            if !poorest.lend() {
-                return;
+            let servers = self.servers.iter_mut().filter(|(id, _)| !full.contains(*id));
+            let Some((id, poorest)) = servers.min_by_key(|(_, server)| server.unused()) else { return };
+            if poorest.lend() {
+                self.free -= 1;
+            } else {
+                full.insert(*id);
             }
-            self.free -= 1;
         }
     }
 
     /// A build that has no token left to use gets one that another does not use.
     fn move_one(&mut self) {
         let unused: Vec<(usize, u64)> = self.servers.iter().map(|(id, server)| (server.unused(), *id)).collect();
-        let (Some((0, poorest)), Some((1.., richest))) = (unused.iter().min(), unused.iter().max()) else { return };
-        if self.servers.get_mut(richest).is_some_and(Server::take) {
-            self.free += 1;
-            if self.servers.get_mut(poorest).is_some_and(Server::lend) {
-                self.free -= 1;
+        if let (Some((0, _)), Some((1.., richest))) = (unused.iter().min(), unused.iter().max()) {
+            if self.servers.get_mut(richest).is_some_and(Server::take) {
+                self.free += 1;
+                self.distribute_but_to(BTreeSet::from([*richest]));
             }
         }
         self.distribute();
@@ -182,9 +193,9 @@ impl Server {
         let (_, ends) = flags.and_then(|flags| flags.split_once("--jobserver-auth=")).unwrap_or_default();
         let read = ends.split(',').next().unwrap_or_default();
         let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-        let pipe =
-            OpenOptions::new().read(true).write(true).custom_flags(flags).open(format!("/proc/self/fd/{read}"))?;
-        Ok(Self { client, pipe: Arc::new(pipe), lent: 0 })
+        let pipe = OpenOptions::new().read(true).write(true).custom_flags(flags).open(format!("/proc/self/fd/{read}"));
+        let pipe = pipe.map_err(|error| log::info!("/proc: {error}: builds keep their jobs until they end")).ok();
+        Ok(Self { client, pipe: pipe.map(Arc::new), is_given: false, lent: 0 })
     }
 
     /// How many of the tokens lent are there; a build may have put more than that into the pipe.
@@ -193,13 +204,18 @@ impl Server {
     }
 
     fn lend(&mut self) -> bool {
-        let done = matches!((&*self.pipe).write(b"+"), Ok(1));
+        let done = match &self.pipe {
+            Some(pipe) => matches!((&**pipe).write(b"+"), Ok(1)),
+            // Nobody else has put anything into it yet, so that there is room.
+            None => !self.is_given && self.client.release_raw().is_ok(),
+        };
         self.lent += usize::from(done);
         done
     }
 
     fn take(&mut self) -> bool {
-        let done = self.lent > 0 && matches!((&*self.pipe).read(&mut [0; 1]), Ok(1));
+        let pipe = self.pipe.as_ref().filter(|_| self.lent > 0);
+        let done = pipe.is_some_and(|pipe| matches!((&**pipe).read(&mut [0; 1]), Ok(1)));
         self.lent -= usize::from(done);
         done
     }
@@ -219,6 +235,9 @@ impl Tokens {
         state.servers.insert(id, server);
         self.server = Some(id);
         state.distribute();
+        if let Some(server) = state.servers.get_mut(&id) {
+            server.is_given = true;
+        }
         if state.servers.len() > 1 && !state.evening_out {
             let shared = Arc::clone(&self.shared);
             // Without a thread, builds keep what they have until they end.
@@ -285,7 +304,7 @@ mod tests {
         assert_eq!(one.available().unwrap() + two.available().unwrap(), 2);
         // What the one does not use, the other one gets, as often as it wants more.
         for _ in 0..2 {
-            let pipe = Arc::clone(&budget.shared.state().servers.values().last().unwrap().pipe);
+            let pipe = budget.shared.state().servers.values().last().unwrap().pipe.clone().unwrap();
             until("the second build gets them all", || (&*pipe).read(&mut [0; 1]).is_ok_and(|count| count == 1));
         }
         assert_eq!(one.available().unwrap(), 0);
@@ -344,5 +363,52 @@ mod tests {
             let mut next = budget.acquire(1).unwrap();
             assert_eq!(next.server().unwrap().available().unwrap(), 3, "{what}");
         }
+    }
+
+    /// What a build that has filled its pipe can't be lent, another one gets.
+    #[test]
+    fn a_full_pipe_keeps_nothing_from_others() {
+        let budget = Budget::new(4);
+        let mut hostile = budget.acquire(1).unwrap();
+        let pipe = hostile.server().unwrap();
+        let mut beside = budget.acquire(1).unwrap();
+        let server = beside.server().unwrap();
+        // The thread that evens out waits for the state meanwhile.
+        let mut state = budget.shared.state();
+        while state.take_back() {}
+        (0..65_536 - pipe.available().unwrap()).for_each(|_| pipe.release_raw().unwrap());
+        state.distribute();
+        assert_eq!((server.available().unwrap(), state.free), (2, 0));
+        for _ in 0..5 {
+            state.move_one();
+            assert_eq!((server.available().unwrap(), state.free), (2, 0));
+        }
+        drop(state);
+        drop((hostile, beside));
+        assert_eq!(count(&budget, 0), 4);
+    }
+
+    /// Without /proc a build has what it was lent when it began.
+    #[test]
+    fn a_pipe_that_is_not_opened_again_keeps_its_tokens() {
+        let budget = Budget::new(3);
+        let mut held = budget.acquire(1).unwrap();
+        let mut state = budget.shared.state();
+        let mut server = Server::new().unwrap();
+        server.pipe = None;
+        let client = server.client.clone();
+        state.servers.insert(7, server);
+        held.server = Some(7);
+        state.distribute();
+        assert_eq!((client.available().unwrap(), state.free), (2, 0));
+        state.servers.values_mut().for_each(|server| server.is_given = true);
+        assert!(!state.take_back());
+        state.free = 1;
+        state.distribute();
+        assert_eq!((client.available().unwrap(), state.free), (2, 1), "it may be full by now");
+        state.free = 0;
+        drop(state);
+        drop(held);
+        assert_eq!(count(&budget, 0), 3);
     }
 }

@@ -74,20 +74,28 @@ impl Trees {
     pub fn changed(&self, path: &Path) {
         if let Ok(below) = path.strip_prefix(self.state("superseded")) {
             // A source, to which the link of its package leads.
-            self.snapshot
-                .changed(&below.iter().next().map_or(self.dkms.outer.clone(), |name| self.dkms.outer.join(name)));
-        } else if path.starts_with(self.own()) {
+            let name = below.iter().next().map_or(self.dkms.outer.clone(), |name| self.dkms.outer.join(name));
+            return self.snapshot.changed(&name);
+        }
+        if path.starts_with(self.own()) {
             // Nobody remembers those files.
-        } else if let Some(source) = path.strip_prefix(&self.source.outer).ok().and_then(|below| below.iter().next()) {
-            // `<name>-<version>`, and either may have a hyphen.
-            let source = source.to_string_lossy();
-            for (at, _) in source.match_indices('-') {
-                self.snapshot.changed(&self.dkms.outer.join(&source[..at]));
-            }
-        } else if path.starts_with(&self.dkms.outer) || path.starts_with(&self.install.outer) {
+            return;
+        }
+        // Any of the three trees may lie in another one.
+        let is_ours = path.starts_with(&self.dkms.outer) || path.starts_with(&self.install.outer);
+        if is_ours {
             self.snapshot.changed(path);
-        } else {
-            self.snapshot.forget_all();
+        }
+        match path.strip_prefix(&self.source.outer).ok().and_then(|below| below.iter().next()) {
+            Some(source) => {
+                // `<name>-<version>`, and either may have a hyphen.
+                let source = source.to_string_lossy();
+                for (at, _) in source.match_indices('-') {
+                    self.snapshot.changed(&self.dkms.outer.join(&source[..at]));
+                }
+            }
+            None if !is_ours => self.snapshot.forget_all(),
+            None => {}
         }
     }
 

@@ -1,6 +1,6 @@
-use super::super::Trees;
 use super::super::manifest::KernelManifest;
 use super::super::walk::{Filter, Source, walk};
+use super::super::{Place, Trees};
 use super::*;
 use crate::kernel::installed::{self, Presence};
 use crate::names::Release;
@@ -69,6 +69,26 @@ fn what_is_read_anew_is_what_was_touched() {
     }
     bed.trees.snapshot().forget_all();
     assert_eq!(bed.read_anew(), 3);
+}
+
+/// A tree may lie in another one: what changes in it is told all the same.
+#[test]
+fn trees_within_each_other() {
+    for (source, dkms) in [("usr/src", "usr/src/dkms"), ("var/lib/dkms/sources", "var/lib/dkms"), ("x", "x")] {
+        let mut bed = Bed::new();
+        let place = |path: &str| Place::new(&bed.trees.root, Path::new("/").join(path));
+        let (source, dkms) = (place(source), place(dkms));
+        let artefact = dkms.outer.join("four/1/6.1/x86_64/module");
+        fs_err::create_dir_all(&artefact).unwrap();
+        fs_err::create_dir_all(&source.outer).unwrap();
+        (bed.trees.source, bed.trees.dkms) = (source, dkms);
+        let is_built =
+            || walk(&bed.trees, &Filter { name: Some("four".into()), ..Filter::default() }).packages[0].built.len();
+        assert_eq!(is_built(), 1);
+        fs_err::remove_dir_all(&artefact).unwrap();
+        bed.trees.changed(&artefact);
+        assert_eq!(is_built(), 0, "{}", bed.trees.dkms.inside.display());
+    }
 }
 
 #[test]
