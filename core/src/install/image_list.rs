@@ -7,6 +7,7 @@
 //! needs neither `/var` nor a program of ours.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
@@ -164,7 +165,8 @@ fn wanted(trees: &Trees, ours: &[Ours], old: &BTreeSet<String>, found: &[(String
         };
         // Where the tree does not know that it is installed (snapshots, deployed images, a tree that was lost and has been told
         // only of the source), nobody knows any more what was replaced.
-        let as_before = !trees.active_link(&ours.name, &ours.kernel).is_symlink();
+        let as_before = archived.is_err() || !trees.active_link(&ours.name, &ours.kernel).is_symlink();
+        let archived = archived.unwrap_or_default();
         let replaces = |module: &str| {
             let fresh = found.iter().any(|(name, path)| same(name, module) && boots(path));
             let before = archived.iter().any(|path| stem(path).is_some_and(|name| same(&name, module)) && boots(path));
@@ -177,11 +179,16 @@ fn wanted(trees: &Trees, ours: &[Ours], old: &BTreeSet<String>, found: &[(String
 
 /// Where the archived originals of a package came from, below the kernel's directory. One without a note counts as the
 /// kernel's own, at an unknown place.
-fn archived(trees: &Trees, name: &Name, kernel: &Kernel) -> Vec<PathBuf> {
+fn archived(trees: &Trees, name: &Name, kernel: &Kernel) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut dirs = vec![trees.originals(name, kernel)];
     while let Some(dir) = dirs.pop() {
-        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let entries = match fs_err::read_dir(dir) {
+            Err(error) if durable::missing(&error) => continue,
+            other => other?,
+        };
+        for entry in entries {
+            let entry = entry?;
             let path = entry.path();
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 dirs.push(path);
@@ -194,7 +201,7 @@ fn archived(trees: &Trees, name: &Name, kernel: &Kernel) -> Vec<PathBuf> {
             }
         }
     }
-    found
+    Ok(found)
 }
 
 /// Whether a machine may need the module at `path`, below the kernel's directory, to boot.
@@ -294,6 +301,16 @@ mod tests {
         assert_eq!(wanted(&trees, &disk, &set(&["virtio_blk", "gone"]), &[]), set(&["virtio_blk"]));
         std::os::unix::fs::symlink("1/6.1/x86_64", trees.outer("/var/lib/dkms/disk/kernel-6.1-x86_64")).unwrap();
         assert_eq!(wanted(&trees, &disk, &set(&["virtio_blk", "gone"]), &[]), set(&[]));
+    }
+
+    #[test]
+    fn what_can_not_be_read_changes_nothing() {
+        let tmp = tempfile::tempdir().unwrap();
+        let trees = Trees::new(Root::at(tmp.path()).unwrap());
+        put(&trees, "/var/lib/dkms/disk/original_module/6.1/x86_64", "no directory");
+        std::os::unix::fs::symlink("1/6.1/x86_64", trees.outer("/var/lib/dkms/disk/kernel-6.1-x86_64")).unwrap();
+        let disk = [ours("disk", &["virtio_blk"])];
+        assert_eq!(wanted(&trees, &disk, &set(&["virtio_blk"]), &[]), set(&["virtio_blk"]));
     }
 
     #[test]
