@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::conf::Framework;
+use crate::durable;
 use crate::host::Distribution;
 use crate::host::caller::{MaintainerScript, RpmScriptlet};
 use crate::lock::{self, Lock, LockError, Patience};
@@ -124,10 +125,9 @@ impl Context {
     pub fn lock_tree(&self) -> Result<Lock, LockError> {
         let on_wait = |holder: &lock::Holder| log::info!("waiting for {holder}, which changes the DKMS tree");
         let patience = Patience { limit: Some(TREE_PATIENCE), on_wait: &on_wait };
-        let (lock, was_last) = lock::lock_marked(&self.trees.lock(), patience, self.trees.snapshot().mark())?;
-        if !was_last {
-            self.trees.snapshot().forget_all();
-        }
+        let mark = format!("{}{}", lock::MARK, durable::unique());
+        let (lock, before) = lock::lock_marked(&self.trees.lock(), patience, mark.clone())?;
+        self.trees.snapshot().locked(&before, mark.into_bytes());
         Ok(lock)
     }
 

@@ -131,6 +131,14 @@ pub struct Lock {
 /// thread: a thread can't be called back, and the holder's name must be looked at again anyway.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
+/// How the words begin that are in the file of a lock which nobody holds: no holder's words do.
+pub const MARK: &str = "left by ";
+
+/// Whether these words from a lock's file say that this process holds it.
+pub fn is_own(words: &[u8]) -> bool {
+    words.starts_with(format!("{} ", std::process::id()).as_bytes())
+}
+
 /// The dkms processes that this one was started within, by their own words: in a private process namespace, /proc does not
 /// tell.
 static STARTED_WITHIN: OnceLock<Vec<u32>> = OnceLock::new();
@@ -146,13 +154,13 @@ pub fn lock(path: &Path, patience: Patience<'_>) -> Result<Lock, LockError> {
     take(path, patience, FlockOperation::NonBlockingLockExclusive)
 }
 
-/// The same. The words `mark`, which must name no process, are left in the file when the lock is released; says whether they were
-/// there: if so, nobody else has held it since.
-pub fn lock_marked(path: &Path, patience: Patience<'_>, mark: &str) -> Result<(Lock, bool), LockError> {
+/// The same. The words `mark`, which begin with [`MARK`], are left in the file when the lock is released; gives what was there
+/// before.
+pub fn lock_marked(path: &Path, patience: Patience<'_>, mark: String) -> Result<(Lock, Vec<u8>), LockError> {
     let mut lock = lock(path, patience)?;
-    let was_last = lock.before == mark.as_bytes();
-    lock.mark = Some(mark.to_owned());
-    Ok((lock, was_last))
+    lock.mark = Some(mark);
+    let before = std::mem::take(&mut lock.before);
+    Ok((lock, before))
 }
 
 /// Takes the lock at `path` together with others who share it; who wants it alone waits for all of them.
@@ -330,20 +338,18 @@ mod tests {
     #[test]
     fn a_mark_tells_whether_anybody_else_has_held_it() {
         let (_tmp, path) = place();
-        let is_last = |mark| lock_marked(&path, QUIET, mark).unwrap().1;
-        assert_eq!(
-            [is_last("left by 1"), is_last("left by 1"), is_last("left by 2"), is_last("left by 1")],
-            [false, true, false, false]
-        );
+        let before = |mark: &str| String::from_utf8(lock_marked(&path, QUIET, mark.to_owned()).unwrap().1).unwrap();
+        assert_eq!([before("left by 1"), before("left by 2"), before("left by 1")], ["", "left by 1", "left by 2"]);
         assert_eq!(holder(open(&path).unwrap()), None);
-        let held = lock_marked(&path, QUIET, "left by 1").unwrap().0;
+        let held = lock_marked(&path, QUIET, "left by 3".to_owned()).unwrap().0;
         assert!(holder(open(&path).unwrap()).unwrap().is_this_process());
+        assert!(is_own(&fs::read(&path).unwrap()));
         // Killed: nothing is left in its name.
         flock(&held.file, FlockOperation::Unlock).unwrap();
         std::mem::forget(held);
-        assert!(!is_last("left by 1"));
+        assert!(is_own(before("left by 4").as_bytes()));
         drop(lock(&path, QUIET).unwrap());
-        assert!(!is_last("left by 1"));
+        assert_eq!(before("left by 5"), "");
     }
 
     #[test]

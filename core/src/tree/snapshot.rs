@@ -4,11 +4,10 @@
 //! This run's own changes say what they touch ([`Snapshot::changed`]): every journalled one by itself, the few others where they
 //! are made. A script that runs as root may change anything ([`Snapshot::forget_all`]). Against what **other processes** change:
 //!
-//! - Versions and artefacts of a name: whoever decides something about a package holds its lock, or the tree lock. Taking the lock of
-//!   a package forgets its name. Taking the tree lock forgets everything, unless this run was the last one to hold it: each
-//!   change of the tree is made under that lock, but for two that the lock of their package covers (an artefact on probation
-//!   that goes back, and build directories). What is decided without a lock (which packages there are to plan for) may be as old as the beginning of the
-//!   run, as it would be if the run had been slower; each step looks again when it has the lock (`Step::again`).
+//! - Versions and artefacts of a name: every change of the tree is made under the tree lock, and each holder leaves other words in that
+//!   lock's file. They are looked at before the memory is used, and when the lock is taken: if they are others, everything is
+//!   forgotten. Two things are covered by the lock of their package alone (an artefact on probation that goes back, and build
+//!   directories): taking that lock forgets its name.
 //! - Manifests: a stat(2) tells whether the file is still the one that was read, so they are never old. That a file is absent is not
 //!   remembered.
 //! - Kernels: the same stat of the kernel's directory, whose entries (`modules.order`, `kernel`) tell what it is. What lies deeper
@@ -23,14 +22,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::durable;
+use crate::lock;
 
 use super::entry::{NameEntry, Names};
 use super::identity::Identity;
 
 /// What this run has read; shared by all copies of its [`super::Trees`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Snapshot {
-    mark: String,
+    /// What was in the file of the tree lock when it was last looked at.
+    lock: Mutex<Option<Vec<u8>>>,
     names: Mutex<Memory<Arc<Names>>>,
     packages: Mutex<Memory<Arc<NameEntry>>>,
     kernels: Mutex<Memory<(Identity, Arc<KernelDir>)>>,
@@ -112,18 +113,6 @@ fn locked<T>(memory: &Mutex<T>) -> MutexGuard<'_, T> {
     memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Default for Snapshot {
-    fn default() -> Self {
-        Self {
-            mark: format!("left by {}", durable::unique()),
-            names: Mutex::default(),
-            packages: Mutex::default(),
-            kernels: Mutex::default(),
-            files: Mutex::default(),
-        }
-    }
-}
-
 /// What was read makes no other trees.
 impl PartialEq for Snapshot {
     fn eq(&self, _: &Self) -> bool {
@@ -134,9 +123,26 @@ impl PartialEq for Snapshot {
 impl Eq for Snapshot {}
 
 impl Snapshot {
-    /// What this run leaves in the file of the tree lock: who finds it there again was the last to hold the lock. No holder's words.
-    pub fn mark(&self) -> &str {
-        &self.mark
+    /// This run has taken the tree lock, in whose file was `before`; it will leave `mark` there. Unless what was there is what it has seen before,
+    /// another run has changed something.
+    pub fn locked(&self, before: &[u8], mark: Vec<u8>) {
+        let mut known = locked(&self.lock);
+        if known.as_deref() != Some(before) {
+            self.forget_all();
+        }
+        *known = Some(mark);
+    }
+
+    /// Forgets everything if another run has changed something, or is about to: the tree lock, whose file is at `path`, has had another holder,
+    /// or has one now. Whoever may not read it goes by what is known.
+    pub fn look_at_lock(&self, path: &Path) {
+        let Ok(words) = std::fs::read(path) else { return };
+        let mut known = locked(&self.lock);
+        if lock::is_own(&words) || known.as_ref() == Some(&words) {
+            return;
+        }
+        self.forget_all();
+        *known = words.starts_with(lock::MARK.as_bytes()).then_some(words);
     }
 
     /// The names in the tree at `dir`, which `read` reads.

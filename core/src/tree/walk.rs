@@ -100,6 +100,7 @@ const ORIGINALS: &str = "original_module";
 pub fn walk(trees: &Trees, filter: &Filter) -> Walk {
     let snapshot = trees.snapshot();
     let tree = &trees.dkms.outer;
+    snapshot.look_at_lock(&trees.lock());
     let names = snapshot.names(tree, || {
         let mut reader = Reader::default();
         let names = reader.directories(tree);
