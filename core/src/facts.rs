@@ -1,33 +1,23 @@
 //! Facts, gathered once per run: about each kernel, and about each package's dkms.conf on it.
 
 pub mod error;
+mod kernel;
 pub mod shelter;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ffi::{OsStr, OsString};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::compress::Compression;
 use crate::conf::misspelt::misspelt_in;
 use crate::conf::{self, Answer, Conf, Directive, Evaluator, Recipe};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
-use crate::host::headers_package;
-use crate::kernel::compiler::Surroundings;
-use crate::kernel::find::ModuleIndex;
-use crate::kernel::headers_digest::{HeadersDigest, HeadersStamp};
-use crate::kernel::identity::KernelIdentity;
-use crate::kernel::installed::{self, Presence};
-use crate::kernel::kernelvariables;
-use crate::kernel::{self, Config, Headers, Toolchain, relocate};
-use crate::names::{Kernel, Package, Release, nearest};
-use crate::process::{self, Environment, Output};
+use crate::names::{Kernel, Package};
 use crate::report::{Event, Reporter};
 use crate::tree::identity::Identity;
 
 pub use error::Error;
+pub use kernel::KernelFacts;
 
 /// Everything this run has learnt, shared between its threads.
 #[derive(Debug)]
@@ -39,7 +29,6 @@ pub struct Facts<'a> {
     answers: Mutex<HashMap<(Package, Kernel), Known>>,
     frameworks: Mutex<HashMap<Kernel, conf::Framework>>,
     directives: Vec<Directive>,
-    relocated: Mutex<Vec<PathBuf>>,
     /// What was said of dkms.conf files.
     told: Mutex<HashSet<(Package, String)>>,
 }
@@ -50,32 +39,6 @@ struct Known {
     /// The files as they were.
     identities: Vec<Identity>,
     answer: Arc<Answer>,
-}
-
-/// What is known of one kernel. The dearer facts are found out when first asked for.
-#[derive(Debug)]
-pub struct KernelFacts {
-    /// The kernel.
-    pub kernel: Kernel,
-    /// Its headers, or where they were looked for.
-    pub headers: Result<Headers, String>,
-    /// `$kernel_source_dir`: what programs call the headers.
-    pub source_dir: PathBuf,
-    /// Its configuration file, as an outer path, if there is one.
-    pub config_file: Option<PathBuf>,
-    /// Its configuration.
-    pub config: Option<Config>,
-    /// The tools to build with.
-    pub toolchain: Toolchain,
-    /// How its own modules are compressed.
-    pub compression: Compression,
-    /// What tells it from another kernel of the same release.
-    pub identity: Option<KernelIdentity>,
-    /// What `build_environment` exports.
-    build_environment: Environment,
-    stamp: OnceLock<Option<HeadersStamp>>,
-    digest: OnceLock<Option<HeadersDigest>>,
-    modules: OnceLock<ModuleIndex>,
 }
 
 /// A dkms.conf as it stands for one kernel.
@@ -101,7 +64,6 @@ impl<'a> Facts<'a> {
             answers: Mutex::default(),
             frameworks: Mutex::default(),
             directives: ctx.options.directives.iter().filter_map(|text| Directive::parse(text)).collect(),
-            relocated: Mutex::default(),
             told: Mutex::default(),
         }
     }
@@ -117,68 +79,9 @@ impl<'a> Facts<'a> {
         if let Some(facts) = known.get(kernel) {
             return Ok(Arc::clone(facts));
         }
-        let facts = Arc::new(self.learn(kernel)?);
+        let facts = Arc::new(KernelFacts::learn(self.ctx, kernel)?);
         known.insert(kernel.clone(), Arc::clone(&facts));
         Ok(facts)
-    }
-
-    fn learn(&self, kernel: &Kernel) -> Result<KernelFacts, Error> {
-        let ctx = self.ctx;
-        let given = ctx.options.kernel_source_dir.as_deref();
-        let headers = match Headers::find(&ctx.trees, &kernel.release, given) {
-            Ok(headers) => Ok(headers),
-            Err(kernel::Error::HeadersMissing { looked, .. }) => {
-                Err(looked.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(" or "))
-            }
-            Err(other) => return Err(other.into()),
-        };
-        let default_dir =
-            given.map_or_else(|| ctx.trees.install.inside.join(&kernel.release).join("build"), Path::to_owned);
-        let mut source_dir = headers.as_ref().map_or(default_dir, |headers| headers.inside.clone());
-        let config_file = match (&ctx.options.kernel_config, &headers) {
-            (Some(file), _) => Some(file.clone()),
-            (None, Ok(headers)) => headers.config_file(None),
-            (None, Err(_)) => None,
-        };
-        let config = config_file.as_deref().filter(|file| file.is_file()).map(Config::load).transpose()?;
-        let env = ctx.world.environment();
-        let toolchain = match &headers {
-            Ok(headers) => Toolchain::choose(
-                headers,
-                config.as_ref(),
-                &Surroundings {
-                    exists: &|program| ctx.world.has(program),
-                    make_cc: &|file| ask_make(ctx, file),
-                    machine: &ctx.machine.name,
-                    cross_is_set: ["ARCH", "CROSS_COMPILE"].iter().any(|key| env.contains_key(OsStr::new(key))),
-                },
-            ),
-            Err(_) => Toolchain::default(),
-        };
-        if let (Ok(headers), false) = (&headers, ctx.world.is_inside()) {
-            let work = ctx.trees.work().join(format!("{}.headers-{}", std::process::id(), kernel.release));
-            fs_err::create_dir_all(&work)?;
-            // For builds, which are not root.
-            for dir in [ctx.trees.own(), ctx.trees.work()] {
-                fs_err::set_permissions(dir, std::fs::Permissions::from_mode(0o711))?;
-            }
-            self.relocated.lock().unwrap_or_else(PoisonError::into_inner).push(work.clone());
-            source_dir = relocate::relocate(&ctx.trees.root, headers, &work)?;
-        }
-        Ok(KernelFacts {
-            kernel: kernel.clone(),
-            headers,
-            source_dir,
-            config_file,
-            config,
-            toolchain,
-            compression: kernel::compression::of_kernel(&ctx.trees.modules_dir(&kernel.release)),
-            identity: KernelIdentity::of_installed(&ctx.trees, &kernel.release),
-            build_environment: build_environment(ctx)?,
-            stamp: OnceLock::new(),
-            digest: OnceLock::new(),
-            modules: OnceLock::new(),
-        })
     }
 
     /// Evaluates the dkms.conf of `package` for `kernel`. `conf_file` is that of a source that is not yet
@@ -378,113 +281,6 @@ impl<'a> Facts<'a> {
         known.insert(kernel.clone(), framework.clone());
         Ok(framework)
     }
-
-    /// The error for a kernel whose headers are not there, with what this distribution would install.
-    pub fn no_headers(&self, kernel: &KernelFacts) -> Option<Error> {
-        let looked_for = kernel.headers.as_ref().err()?.clone();
-        let advice = headers_package::advise(&self.ctx.distribution, &kernel.kernel.release, &self.ctx.trees);
-        let others = self.other_kernels(&kernel.kernel.release);
-        Some(Error::NoHeaders {
-            kernel: kernel.kernel.clone(),
-            looked_for,
-            advice: format!(
-                "{}Please {}, or name another directory with --kernelsourcedir.{others}",
-                self.what_is_there(kernel),
-                advice.text
-            ),
-        })
-    }
-
-    /// A line about a directory that is in the place of a kernel's headers, and is none.
-    fn what_is_there(&self, kernel: &KernelFacts) -> String {
-        let trees = &self.ctx.trees;
-        let build = trees.install.inside.join(&kernel.kernel.release).join("build");
-        let dir = self.ctx.options.kernel_source_dir.as_ref().unwrap_or(&build);
-        let there = trees.outer(dir).is_dir();
-        if there { format!("{} is there, but holds no headers.\n", dir.display()) } else { String::new() }
-    }
-
-    /// A line about the kernels that are installed, if this one is not: in a chroot it may be somebody else's.
-    fn other_kernels(&self, release: &Release) -> String {
-        let trees = &self.ctx.trees;
-        if trees.modules_dir(release).exists() {
-            return String::new();
-        }
-        let found = installed::scan(trees, &|_, _| false).unwrap_or_default();
-        let there: Vec<String> = found
-            .iter()
-            .filter(|found| found.presence == Presence::Installed)
-            .map(|found| found.release.to_string())
-            .collect();
-        if there.is_empty() {
-            return String::new();
-        }
-        let meant = nearest(release.as_str(), there.iter().map(String::as_str));
-        let meant = meant.map(|meant| format!(" Did you mean {meant}?")).unwrap_or_default();
-        format!("\nThis kernel is not installed here.{meant} Those that are, to be named with -k: {}", there.join(", "))
-    }
-}
-
-impl Drop for Facts<'_> {
-    fn drop(&mut self) {
-        for dir in self.relocated.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            let _ = std::fs::remove_dir_all(dir);
-        }
-    }
-}
-
-impl KernelFacts {
-    /// The compiler's variables, and what the `build_environment` file exports.
-    pub fn toolchain_environment(&self) -> Environment {
-        let tools = &self.toolchain;
-        let mut env = Environment::new();
-        let mut set = |key: &str, value: Option<&String>| {
-            if let Some(value) = value {
-                env.insert(key.into(), value.into());
-            }
-        };
-        set("CC", tools.cc.as_ref());
-        set("KERNEL_CC", tools.kernel_cc.as_ref());
-        set("LD", tools.ld.as_ref());
-        set("KERNEL_LD", tools.ld.as_ref());
-        if let Some(cross) = &tools.cross {
-            env.insert("ARCH".into(), cross.arch.into());
-            if let Some(prefix) = cross.prefix {
-                env.insert("CROSS_COMPILE".into(), prefix.into());
-            }
-        }
-        env.extend(self.build_environment.clone());
-        env
-    }
-
-    /// The cheap token of the headers; `None` without headers.
-    pub fn headers_stamp(&self, ctx: &Context) -> Option<&HeadersStamp> {
-        self.stamp
-            .get_or_init(|| self.headers.as_ref().ok().map(|headers| HeadersStamp::take(&ctx.trees.root, headers)))
-            .as_ref()
-    }
-
-    /// The digest of the headers; `None` without headers, or when they can't be read.
-    pub fn headers_digest(&self, ctx: &Context) -> Option<&HeadersDigest> {
-        self.digest
-            .get_or_init(|| {
-                let headers = self.headers.as_ref().ok()?;
-                HeadersDigest::take(&ctx.trees.root, headers).map_err(|error| log::warn!("{error}")).ok()
-            })
-            .as_ref()
-    }
-
-    /// The kernel's module files as they were when first asked for in this run.
-    ///
-    /// # Errors
-    /// If a directory can't be read. Nothing may be installed then: an original module in it would not be archived.
-    pub fn modules(&self, ctx: &Context) -> Result<&ModuleIndex, Error> {
-        if let Some(known) = self.modules.get() {
-            return Ok(known);
-        }
-        let index = ModuleIndex::load(&ctx.trees.modules_dir(&self.kernel.release))?;
-        Ok(self.modules.get_or_init(|| index))
-    }
 }
 
 fn bad_conf(file: PathBuf, outer: &Path, problems: &[conf::Problem]) -> Error {
@@ -493,38 +289,6 @@ fn bad_conf(file: PathBuf, outer: &Path, problems: &[conf::Problem]) -> Error {
     let slips = if problems.iter().any(is_missing) { misspelt_in(outer) } else { Vec::new() };
     let lines = problems.iter().map(ToString::to_string).chain(slips.iter().map(|slip| format!("dkms.conf, {slip}")));
     Error::BadConf { file, why: lines.collect::<Vec<_>>().join("\n") }
-}
-
-/// What a `.kernelvariables` that is no plain assignment makes of CC, by make itself.
-fn ask_make(ctx: &Context, file: &Path) -> Option<String> {
-    let called = ctx.world.called(&ctx.trees, file);
-    let mut task = ctx.world.task(kernelvariables::MAKE, Path::new("/"));
-    task.input = Some(kernelvariables::question(&called).into_bytes());
-    task.output = Output::Capture;
-    let end = process::run(task).ok()?;
-    let text = end.text().trim().to_owned();
-    (end.status.success() && !text.is_empty()).then_some(text)
-}
-
-/// The variables that the framework's `build_environment` file exports (docs/contract.md 5).
-fn build_environment(ctx: &Context) -> Result<Environment, Error> {
-    let Some(file) = &ctx.framework.build_environment else { return Ok(Environment::new()) };
-    let script = ". \"$1\" >/dev/null 2>&1 </dev/null; exec env -0";
-    let argv = ["bash", "--norc", "--noprofile", "-c", script, "bash", file].map(OsString::from);
-    let end = process::run(ctx.world.task(argv, Path::new("/")))?;
-    let before = ctx.world.environment();
-    Ok(end
-        .output
-        .split(|byte| *byte == 0)
-        .filter_map(|entry| {
-            use std::os::unix::ffi::OsStrExt;
-            let at = entry.iter().position(|byte| *byte == b'=')?;
-            Some((OsStr::from_bytes(&entry[..at]).to_owned(), OsStr::from_bytes(&entry[at + 1..]).to_owned()))
-        })
-        .filter(|(key, value)| {
-            before.get(key) != Some(value) && !["_", "SHLVL", "PWD", "OLDPWD"].iter().any(|own| key == own)
-        })
-        .collect())
 }
 
 fn overrides_digest(files: &[conf::Source], directives: &[String]) -> Result<Option<Digest>, Error> {

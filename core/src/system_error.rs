@@ -43,3 +43,19 @@ impl From<FileError> for SystemError {
         Self::Journal(journal::JournalError::File(error))
     }
 }
+
+/// Whatever any room may meet becomes the variant `System` of a room's own error, from the error that it was or as a
+/// [`SystemError`].
+macro_rules! from_system_error {
+    ($error:ty) => {
+        impl<E> From<E> for $error
+        where
+            $crate::system_error::SystemError: From<E>,
+        {
+            fn from(error: E) -> Self {
+                Self::System(error.into())
+            }
+        }
+    };
+}
+pub(crate) use from_system_error;

@@ -177,7 +177,7 @@ fn conclude(session: &Session<'_>, kernel: &Kernel, outcome: &Outcome, reporter:
     }
     if waits {
         let facts = session.facts.kernel(kernel)?;
-        if let Some(error) = session.facts.no_headers(&facts).map(Error::from) {
+        if let Some(error) = facts.no_headers(session.ctx).map(Error::from) {
             reporter.report(event(&error));
             return Ok(error.code());
         }

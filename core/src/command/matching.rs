@@ -46,7 +46,7 @@ pub(super) fn run(ctx: &Context, args: &Args, template: Option<Release>, reporte
         return Ok(0);
     }
     let session = Session::new(ctx)?;
-    if let Some(error) = session.facts.no_headers(&*session.facts.kernel(&kernel)?) {
+    if let Some(error) = session.facts.kernel(&kernel)?.no_headers(ctx) {
         return Err(error.into());
     }
     if !ctx.options.dry_run {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::diagnostic::Diagnostic;
 use crate::conf::misspelt::Misspelt;
 use crate::names::{Kernel, Package};
-use crate::system_error::SystemError;
+use crate::system_error::{SystemError, from_system_error};
 use crate::{facts, finish};
 
 /// Why a source was not built.
@@ -107,14 +107,7 @@ pub enum Error {
     System(SystemError),
 }
 
-impl<E> From<E> for Error
-where
-    SystemError: From<E>,
-{
-    fn from(error: E) -> Self {
-        Self::System(error.into())
-    }
-}
+from_system_error!(Error);
 
 /// "3 h", "90 min" or "5 s".
 fn duration(time: std::time::Duration) -> String {

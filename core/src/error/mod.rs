@@ -8,7 +8,7 @@ mod step;
 
 use crate::names::NameError;
 use crate::sign::NotSigned;
-use crate::system_error::SystemError;
+use crate::system_error::{SystemError, from_system_error};
 use crate::{compile, facts, finish, install};
 
 pub use archive::ArchiveError;
@@ -58,14 +58,7 @@ pub enum Error {
     System(SystemError),
 }
 
-impl<E> From<E> for Error
-where
-    SystemError: From<E>,
-{
-    fn from(error: E) -> Self {
-        Self::System(error.into())
-    }
-}
+from_system_error!(Error);
 
 // What a room only hands on stays the error of the room that it comes from: there is one way to match it.
 

@@ -166,7 +166,7 @@ fn check(
     if visible < 2 {
         return Err(Error::Step(StepError::EmptySource(ctx.trees.shown(&ctx.trees.source_link(package)))));
     }
-    if let Some(error) = session.facts.no_headers(facts) {
+    if let Some(error) = facts.no_headers(ctx) {
         return Err(error.into());
     }
     let compiler = facts.toolchain.cc.as_deref().and_then(|cc| cc.split_whitespace().next()).unwrap_or("gcc");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::names::Kernel;
-use crate::system_error::SystemError;
+use crate::system_error::{SystemError, from_system_error};
 
 /// Why something about a kernel or a dkms.conf is not known.
 #[derive(Debug, thiserror::Error)]
@@ -42,11 +42,4 @@ pub enum Error {
     System(SystemError),
 }
 
-impl<E> From<E> for Error
-where
-    SystemError: From<E>,
-{
-    fn from(error: E) -> Self {
-        Self::System(error.into())
-    }
-}
+from_system_error!(Error);

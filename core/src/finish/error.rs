@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::sandbox::handover::HandoverError;
 use crate::sign::NotSigned;
-use crate::system_error::SystemError;
+use crate::system_error::{SystemError, from_system_error};
 
 /// Why modules did not become an artefact.
 #[derive(Debug, thiserror::Error)]
@@ -28,11 +28,4 @@ pub enum Error {
     System(SystemError),
 }
 
-impl<E> From<E> for Error
-where
-    SystemError: From<E>,
-{
-    fn from(error: E) -> Self {
-        Self::System(error.into())
-    }
-}
+from_system_error!(Error);

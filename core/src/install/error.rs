@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::names::{Kernel, Package};
 use crate::sign::NotSigned;
-use crate::system_error::SystemError;
+use crate::system_error::{SystemError, from_system_error};
 use crate::{facts, journal};
 
 /// Why modules were not installed, or not taken out.
@@ -67,11 +67,4 @@ pub enum Error {
     System(SystemError),
 }
 
-impl<E> From<E> for Error
-where
-    SystemError: From<E>,
-{
-    fn from(error: E) -> Self {
-        Self::System(error.into())
-    }
-}
+from_system_error!(Error);
