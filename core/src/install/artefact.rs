@@ -11,7 +11,7 @@ use crate::elf::Module;
 use crate::facts::Evaluated;
 use crate::names::{Kernel, Package};
 use crate::tree::identity::Identity;
-use crate::tree::manifest::{BuiltModule, KernelManifest, Manifest, Provenance};
+use crate::tree::manifest::{BuiltModule, InstalledFile, KernelManifest, Manifest, Provenance};
 use crate::tree::paths::relative;
 
 /// The artefact's manifest; `None` when the classic made it (or replaced one of ours).
@@ -21,11 +21,20 @@ pub fn manifest(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<Opt
 
 /// Whether what is built was made from another source than what is installed: somebody has built it again, and no more.
 pub fn is_of_another_source(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
-    let built = Manifest::of(&ctx.trees, package, kernel).ok().flatten();
     let beside = KernelManifest::beside(&ctx.trees, &kernel.release).ok().flatten();
-    let installed = beside.as_ref().and_then(|beside| beside.find(package, &kernel.arch));
+    let Some(installed) = beside.as_ref().and_then(|beside| beside.find(package, &kernel.arch)) else { return false };
+    // The very files that were installed: what they were made from need not be read.
+    let modules = ctx.trees.artefact_modules(package, kernel);
+    let is_same = |file: &InstalledFile| {
+        file.tree_identity
+            .is_some_and(|known| Identity::of_path(&modules.join(&file.file)).is_ok_and(|found| found == known))
+    };
+    if installed.files.iter().all(is_same) {
+        return false;
+    }
+    let built = Manifest::of(&ctx.trees, package, kernel).ok().flatten();
     let built = built.as_ref().and_then(|built| built.provenance.source_digest.as_ref());
-    let installed = installed.and_then(|installed| installed.provenance.source_digest.as_ref());
+    let installed = installed.provenance.source_digest.as_ref();
     built.zip(installed).is_some_and(|(built, installed)| built != installed)
 }
 
