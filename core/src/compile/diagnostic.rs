@@ -72,7 +72,10 @@ pub fn unreachable(log: &str) -> Option<String> {
         // What stands before a path is a host, what stands before two slashes the kind of an address.
         let after = after.split_once("://").filter(|(kind, _)| kind.len() < 6).map_or(after, |(_, rest)| rest);
         let host: String = after.chars().take_while(is_name).collect();
-        let is_host = host.chars().any(|c| c.is_ascii_alphanumeric());
+        // Others than what fetches say that they resolve something, and a bare word may be anything.
+        let is_word =
+            !host.contains(['.', ':']) && (line.contains("Failed to resolve ") || line.contains("bad address "));
+        let is_host = host.chars().any(|c| c.is_ascii_alphanumeric()) && (!is_word || line.contains('\''));
         let end: &[char] = if host.starts_with('[') { &[':', '.'] } else { &[':', '.', ']'] };
         is_host.then(|| host.trim_end_matches(end).to_owned())
     };

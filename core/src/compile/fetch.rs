@@ -26,7 +26,9 @@ const FETCHERS: [&str; 16] = [
 pub fn fetcher(text: &str) -> Option<&'static str> {
     text.lines().find_map(|line| {
         let line = line.trim_start();
-        if line.starts_with('#') {
+        // What a compiler shows of a source has the line's number before it.
+        let is_source = line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start().starts_with('|');
+        if line.starts_with('#') || is_source {
             return None;
         }
         if line.contains("</dev/tcp/") || line.contains("<>/dev/tcp/") {
@@ -70,6 +72,8 @@ mod tests {
             ("# curl -s http://x", None),
             ("command -v curl >/dev/null", None),
             ("curl --version", None),
+            ("   12 |     curl = vec_curl(a);", None),
+            ("      |     curl = vec_curl(a);", None),
             ("curl: (6) no", None),
             ("echo wget is needed", None),
             ("git describe --tags", None),

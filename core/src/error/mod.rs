@@ -140,7 +140,9 @@ impl Error {
         // Where the first line says only what failed.
         match self {
             Self::Install(install::Error::NotPut(why)) => without_numbers(why),
-            Self::Install(install::Error::NothingInstalled(reasons)) => reasons.join("; "),
+            Self::Install(install::Error::NothingInstalled(reasons)) => {
+                reasons.iter().map(|reason| first_line(reason)).collect::<Vec<_>>().join("; ")
+            }
             Self::Finish(finish::Error::BadArtefact(why)) => without_numbers(why),
             Self::Compile(compile::Error::PatchFailed { why: Some(why), .. }) => format!("{} {why}", line(0)),
             Self::Compile(compile::Error::Script { said, .. }) => match said.last() {

@@ -149,8 +149,9 @@ pub fn plan_ends(ctx: &Context, waiting: &[Waiting], plan: &mut Plan) {
             let comes = |other: &Package| {
                 plan.steps.iter().any(|step| step.installs() && step.package == *other && step.kernel == *kernel)
             };
-            let successor =
-                others.iter().find(|other| comes(other) || install::is_installed(ctx, other, kernel)).cloned();
+            // What comes replaces what is installed.
+            let is_there = |other: &&Package| install::is_installed(ctx, other, kernel);
+            let successor = others.iter().find(|other| comes(other)).or_else(|| others.iter().find(is_there)).cloned();
             let reason = match successor {
                 _ if gone => Reason::NoOwner,
                 Some(other) => Reason::Succeeded(other.version),
@@ -178,8 +179,13 @@ pub fn end_succeeded(session: &Session<'_>, plan: &Plan, reporter: &dyn Reporter
     for step in &plan.superseded {
         let Reason::Succeeded(version) = &step.reason else { continue };
         let successor = Package { name: step.package.name.clone(), version: version.clone() };
-        // Its step may have failed.
-        if install::is_installed(ctx, &successor, &step.kernel) {
+        // Its step may have failed; then what was to be replaced by it is still there.
+        let waits = |package: &Package| plan.superseded.iter().any(|step| step.package == *package);
+        let filter = Filter { name: Some(step.package.name.to_string()), ..Filter::default() };
+        let others = walk::walk(&ctx.trees, &filter).packages.into_iter().map(|entry| entry.package);
+        let mut others = others.filter(|other| !waits(other));
+        let is_there = |other: &Package| install::is_installed(ctx, other, &step.kernel);
+        if is_there(&successor) || others.any(|other| is_there(&other)) {
             take_out(session, step, reporter)?;
         }
     }

@@ -57,7 +57,7 @@ impl Log {
             let length = end.map_or(MOST, |end| usize::try_from(end.saturating_sub(*begin)).unwrap_or(MOST));
             let most = bytes.len().saturating_add(length).min(MOST);
             self.pieces(*begin, &mut |piece| {
-                bytes.extend_from_slice(&piece[..piece.len().min(most - bytes.len())]);
+                bytes.extend_from_slice(&piece[..piece.len().min(most.saturating_sub(bytes.len()))]);
                 Ok(bytes.len() < most)
             })?;
             if !bytes.ends_with(b"\n") {
