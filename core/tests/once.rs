@@ -4,7 +4,8 @@
 // A program of its own (`harness = false`), since builds start it again to enter their namespaces.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::disallowed_methods)]
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use dkms_core::context::Context;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
     }
     assert_eq!(failures, 0);
     what_another_run_changes_shows();
+    what_can_not_be_read_is_not_gone();
     ExitCode::SUCCESS
 }
 
@@ -104,4 +106,20 @@ fn what_another_run_changes_shows() {
         lock(&ctx, &one, &kernel);
         assert!(!is_built());
     }
+}
+
+/// A part of the tree that can't be read may hold what comes back when a module goes: the module stays.
+fn what_can_not_be_read_is_not_gone() {
+    let bed = Bed::new();
+    bed.ok("install one/1.0 -k {k1}");
+    let installed = bed.path(&format!("lib/modules/{}/updates/one.ko", KERNELS[0]));
+    assert!(installed.is_file());
+    fs_err::remove_dir_all(bed.path(&format!("var/lib/dkms/one/1.0/{}", KERNELS[0]))).unwrap();
+    let odd = bed.path("var/lib/dkms/one").join(OsStr::from_bytes(b"\xff"));
+    fs_err::write(&odd, "").unwrap();
+    let (code, said, _) = bed.counted("kernel_prerm -k {k1}");
+    assert_eq!((code, installed.is_file()), (14, true), "{said:?}");
+    fs_err::remove_file(&odd).unwrap();
+    bed.ok("kernel_prerm -k {k1}");
+    assert!(!installed.exists());
 }

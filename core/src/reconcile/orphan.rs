@@ -1,10 +1,11 @@
 //! What a removed kernel leaves behind: taken out by manifest, not by what dkms.conf says today.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::context::Context;
+use crate::durable;
 use crate::error::Error;
 use crate::install::{self, weak};
 use crate::journal::{Change, JournalError};
@@ -17,7 +18,7 @@ use crate::report::{Event, Reporter};
 use crate::run::{Session, foresight};
 use crate::system_error::SystemError;
 use crate::tree::manifest::KernelManifest;
-use crate::tree::walk::{self, Filter};
+use crate::tree::walk::{self, Filter, Unreadable};
 
 /// How often what other runs install meanwhile goes, too.
 const TRIES: usize = 3;
@@ -173,6 +174,13 @@ fn forgotten(
     let here: Vec<_> = here.cloned().collect();
     if here.is_empty() {
         return Ok(());
+    }
+    // What can't be read may be the tree's part of one of them, with the originals that come back when it goes.
+    let concerns =
+        |path: &Path, name| path.starts_with(ctx.trees.name_dir(name)) || ctx.trees.name_dir(name).starts_with(path);
+    let unread = walk.unreadable.iter().find(|at| here.iter().any(|entry| concerns(&at.path, &entry.package.name)));
+    if let Some(Unreadable { path, why }) = unread {
+        return Err(JournalError::File(durable::at("read", path)(std::io::Error::other(why.to_string()))).into());
     }
     let dir = ctx.trees.modules_dir(&kernel.release);
     let mut change = Change::new(&ctx.trees, format!("remove what is left for {kernel}"));
