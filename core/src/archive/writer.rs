@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt;
+use rustix::fs::FlockOperation;
 
 use super::codec::{self, Format};
 use super::layout::{BINARIES_ONLY, MAIN_TREE, SOURCE_TREE};
 use super::{links, secret};
 use crate::digest::Digest;
+use crate::durable;
 use crate::names::{Kernel, Package};
 
 /// The classic gives up naming every kernel when their list gets longer than about this.
@@ -96,8 +98,13 @@ pub fn write(plan: &Plan<'_>, target: &Path) -> Result<(), WriteError> {
     let newest = entries.iter().map(|e| e.mtime).max().unwrap_or(0);
     let mtime = u64::try_from(plan.mtime.unwrap_or(newest)).unwrap_or(0);
     let forbidden = Forbidden::new(plan.forbidden);
+    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Of killed runs.
+    durable::sweep(parent);
     let temporary = Temporary::beside(target)?;
     let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&temporary.0)?;
+    // Others see by it that this run lives, also from another process-id namespace.
+    let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
     let mut file = codec::encode(Format::of_name(target), io::BufWriter::new(file), |out| {
         let mut tar = tar::Builder::new(out);
         for entry in &entries {
@@ -110,7 +117,6 @@ pub fn write(plan: &Plan<'_>, target: &Path) -> Result<(), WriteError> {
     file.sync_all()?;
     fs::rename(&temporary.0, target)?;
     // The name has to last too.
-    let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::File::open(parent)?.sync_all()?;
     Ok(())
 }

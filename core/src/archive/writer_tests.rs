@@ -73,6 +73,9 @@ fn three_kinds_come_back() {
         write(&Plan { artefacts: vec![], ..bed.plan(Source::Tree(&source), &[]) }, &target).unwrap();
         assert!(matches!(load().1.kind, Kind::SourceOnly { .. }));
     }
+    // What a killed run left goes, too: no process has such a number (proc_sys_kernel(5), pid_max).
+    std::fs::write(bed.path(".dkms-new-99999999-out.tar"), "half").unwrap();
+    write(&bed.plan(Source::Tree(&source), &[]), &bed.path("out.tar")).unwrap();
     let left: Vec<_> = std::fs::read_dir(bed.tmp.path())
         .unwrap()
         .map(|e| e.unwrap().file_name().into_string().unwrap())
