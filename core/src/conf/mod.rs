@@ -5,6 +5,7 @@
 //! that for one kernel, `exclusive` decides what a kernel is excluded from. `framework` is the same
 //! for framework.conf.
 
+pub mod answer;
 pub mod bash;
 pub mod directive;
 pub mod error;
@@ -14,12 +15,14 @@ pub mod framework;
 pub mod misspelt;
 mod reading;
 pub mod recipe;
+mod rights;
 mod session;
 pub mod typed;
 pub mod unknown;
 pub mod wish;
 
-pub use bash::{Answer, Evaluator, Kind, Launcher, Request, Shelter};
+pub use answer::Answer;
+pub use bash::{Evaluator, Kind, Launcher, Request, Shelter};
 pub use directive::{Directive, Raw};
 pub use error::ConfError;
 pub use exclusive::{KernelInfo, Lookup, Reason};

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::bash::{Answer, Deprecation};
+use super::answer::{Answer, Deprecation};
 use super::directive;
 use super::error::ConfError;
 

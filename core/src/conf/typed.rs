@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::bash::Answer;
+use super::answer::Answer;
 use super::directive::Raw;
 use super::exclusive::{Conditions, Exclusive, Pattern};
 use super::framework::{BuildAs, ScriptsAs, yes_or_no};

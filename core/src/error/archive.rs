@@ -34,7 +34,7 @@ pub enum ArchiveError {
     NotByRpm(PathBuf),
     /// Nothing is built that could be written: for this kernel, or any.
     #[error(
-        "No modules built for {}.\nModules must already be in the built state before using mktarball.",
+        "No modules built for {}.\nBuild them first: dkms build, then try again.",
         .0.as_ref().map_or_else(|| "any kernel".to_owned(), ToString::to_string)
     )]
     NothingBuilt(Option<Kernel>),

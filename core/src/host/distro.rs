@@ -75,8 +75,9 @@ impl Distribution {
         self.is_like(&["debian", "ubuntu"])
     }
 
-    /// Whether the family begins with one of `words`: the classic's pattern test.
-    pub(super) fn is_like(&self, words: &[&str]) -> bool {
+    /// Whether the family begins with one of `words`: the classic's pattern test. Outside of this room it is for those who make
+    /// packages for a family; others ask what follows from it.
+    pub fn is_like(&self, words: &[&str]) -> bool {
         words.iter().any(|word| self.family.starts_with(word))
     }
 

@@ -22,6 +22,7 @@ mod reserve;
 mod state;
 mod step;
 mod swap;
+mod waiting;
 mod work;
 
 use std::fs;
@@ -223,7 +224,7 @@ impl<'a> Change<'a> {
         let mut executor = self.executor;
         durable::own_dirs(&self.trees.journals())?;
         let paths: Vec<&Path> = journal.touched().collect();
-        if let Some(what) = recover::in_the_way(self.trees, &journal.id, &paths)? {
+        if let Some(what) = waiting::in_the_way(self.trees, &journal.id, &paths)? {
             return Err(JournalError::Pending(what));
         }
         make_room(self.trees, &self.sources);

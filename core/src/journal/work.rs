@@ -58,7 +58,7 @@ impl Drop for WorkDir {
 
 /// Whether a change that is still to be carried out needs what is in `dir`: what it replaced may be there.
 fn is_needed(trees: &Trees, dir: &Path) -> bool {
-    super::recover::needs(trees, dir).unwrap_or(true)
+    super::waiting::needs(trees, dir).unwrap_or(true)
 }
 
 /// Removes the build directories that nobody locks and whose process is gone. (Either alone could

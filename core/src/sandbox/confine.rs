@@ -24,15 +24,13 @@ use rustix::process::{
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 use super::become_user::{IdMapper, Stdin, assume, keep_descriptors, unshare};
-use super::confinement::{Confinement, NOTHING, VERB};
+use super::confinement::{Confinement, FAILED, NOTHING, VERB};
 use super::init::{self, TASK};
 use super::looks;
 use crate::process::{REFUSED, command};
 
 /// The hidden verb of the first process in a new process-id namespace.
 const INIT: &str = "__confine-init";
-/// What the stage answers when it can't do what it was told, so that it is not taken for a compiler's answer.
-pub const FAILED: u8 = 120;
 
 static READY: AtomicBool = AtomicBool::new(false);
 

@@ -14,6 +14,8 @@ use crate::process::{self, Confine, DEFAULT_PATH, Environment, Output, Task, com
 
 /// The hidden verb that enters the namespaces.
 pub const VERB: &str = "__confine";
+/// What the stage answers when it can't do what it was told, so that it is not taken for a compiler's answer.
+pub const FAILED: u8 = 120;
 /// What [`VERB`] takes instead of SPEC to do nothing, successfully: a program for those who try what works.
 pub(super) const NOTHING: &str = "nothing";
 

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, set_parent_process_death_signal, wait};
 
-use super::confine::FAILED;
+use super::confinement::FAILED;
 use crate::process::command;
 
 /// The hidden verb of the process that becomes the task.

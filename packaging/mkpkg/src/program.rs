@@ -100,16 +100,10 @@ impl Job<'_> {
         };
         let missing = kernels.iter().find(|kernel| !install::is_built(self.ctx, &self.package, kernel));
         if let Some(kernel) = missing {
-            let text = format!(
-                "No modules built for {kernel}.\nBuild them first: dkms build {} -k {}",
-                self.package, kernel.release
-            );
-            return Err(CoreError::Archive(ArchiveError::Refused(text, 6)).into());
+            return Err(CoreError::Archive(ArchiveError::NothingBuilt(Some(kernel.clone()))).into());
         }
         if kernels.is_empty() {
-            return Err(
-                CoreError::Archive(ArchiveError::Refused("No modules built for any kernel.".to_owned(), 6)).into()
-            );
+            return Err(CoreError::Archive(ArchiveError::NothingBuilt(None)).into());
         }
         Ok(kernels)
     }
