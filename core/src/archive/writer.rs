@@ -263,7 +263,8 @@ fn append(
     Ok(())
 }
 
-/// Writes one entry, whose `header` needs its kind, mode, owner and time only, under exactly this name: the crate's own `append_data` would drop the leading `./`, which
+/// Writes one entry, whose `header` needs its kind, mode, owner and time only, under exactly this name: the crate's own
+/// `append_data` would drop the leading `./`, which
 /// the classic's archives have. What doesn't fit in a header goes in front as GNU tar does it.
 pub fn put_entry(
     tar: &mut tar::Builder<impl Write>,

@@ -14,7 +14,8 @@ pub struct ModuleIndex {
 
 impl ModuleIndex {
     /// Walks `modules_dir` (outer). Links to directories are not entered, nor are `build` and
-    /// `source`, as by depmod(8), which may be directories with whole headers in them; files named `.dkms-new-…` are changes under way and do not count. A missing directory is empty.
+    /// `source`, as by depmod(8), which may be directories with whole headers in them; files named `.dkms-new-…` are changes
+    /// under way and do not count. A missing directory is empty.
     pub fn load(modules_dir: &Path) -> Result<Self, Error> {
         let mut index = Self::default();
         let mut todo = vec![PathBuf::new()];

@@ -14,7 +14,7 @@ use crate::host::initramfs::{self, Tool};
 use crate::kernel::symvers::Symvers;
 use crate::kernel::{Config, Headers};
 use crate::names::{Kernel, Package, Release};
-use crate::run::depmod::is_owed_one;
+use crate::run::depmod::lacks_index;
 use crate::sign::Untrusted;
 use crate::tree::Trees;
 use crate::tree::identity::Identity;
@@ -344,7 +344,7 @@ pub fn stale(trees: &Trees) -> Vec<Release> {
         let known = loadable.of_kernel(&release);
         let dir = trees.modules_dir(&release);
         let Some(index) = loadable.index(&known, &release) else {
-            if !known.beside.installed.is_empty() && is_owed_one(&dir) {
+            if !known.beside.installed.is_empty() && lacks_index(&dir) {
                 found.push(release);
             }
             continue;

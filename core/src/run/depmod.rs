@@ -70,7 +70,7 @@ pub fn run_early(ctx: &Context, release: &Release) -> Result<Depmod, SystemError
 
 fn run_now(ctx: &Context, release: &Release) -> Result<Depmod, SystemError> {
     let dir = ctx.trees.modules_dir(release);
-    if !is_owed_one(&dir) {
+    if !lacks_index(&dir) {
         return Ok(Depmod::Skipped);
     }
     // Such a one ends with 0 and leaves an empty index.
@@ -245,7 +245,7 @@ fn clear_products(dir: &Path) -> Result<(), SystemError> {
 }
 
 /// Whether the modules in `dir` are to have an index: they had one, or they are an installed kernel's that has lost it.
-pub fn is_owed_one(dir: &Path) -> bool {
+pub fn lacks_index(dir: &Path) -> bool {
     dir.join("modules.dep").exists() || is_installed(dir)
 }
 

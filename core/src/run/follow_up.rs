@@ -39,7 +39,8 @@ impl FollowUp {
         trees.state("owed").join(self.to_string())
     }
 
-    /// Notes, durably, that it is to be done; an initramfs with the names of the modules whose change calls for it. Says whether this run had not noted it already.
+    /// Notes, durably, that it is to be done; an initramfs with the names of the modules whose change calls for it. Says
+    /// whether this run had not noted it already.
     pub fn note(self, trees: &Trees, release: &Release, text: &str) -> Result<bool, FileError> {
         let dir = self.dir(trees);
         let mut own = own();
@@ -57,7 +58,7 @@ impl FollowUp {
         }
         durable::put_in_place(&file, &temp, &path)?;
         if let Err(error) = durable::sync(&dir) {
-            // Nothing changes after this error: nothing is owed.
+            // Nothing changes after this error: nothing is to follow.
             durable::remove_any(&path)?;
             return Err(error);
         }

@@ -1,4 +1,5 @@
-//! What the work of one run shares: its state, its job budget, the notes of what is to follow, the packages' scripts, depmod; and the target of one build.
+//! What the work of one run shares: its state, its job budget, the notes of what is to follow, the packages' scripts, depmod;
+//! and the target of one build.
 
 pub mod budget;
 pub mod depmod;

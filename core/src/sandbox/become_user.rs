@@ -12,6 +12,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::process::{Gid, Pid, Resource, Rlimit, Signal, Uid, getppid, set_parent_process_death_signal, setsid};
 use rustix::thread::{UnshareFlags, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
+use super::system_calls::{leave_session_keyring, unshare};
 use super::user::{BuildUser, WIDTH};
 
 /// Writes the user and group maps of a task's user namespace when the task asks for them over a socket, whose far end is
@@ -114,33 +115,4 @@ pub(super) fn assume(user: BuildUser, input: Stdin, parent: Option<Pid>, process
         return Err(io::ErrorKind::BrokenPipe.into());
     }
     Ok(rustix::stdio::dup2_stdin(null)?)
-}
-
-/// Keeps what the caller has open, but for standard input, output and error, from every program that we start: a package
-/// manager has its own state open. (What a task is to have, a jobserver for one, is given to it by its number.)
-#[allow(unsafe_code)]
-pub(super) fn keep_descriptors() {
-    const FIRST: u32 = 3;
-    /// `CLOSE_RANGE_CLOEXEC` (linux/close_range.h), since Linux 5.11.
-    const CLOEXEC: u32 = 4;
-    // SAFETY: with this flag close_range(2) closes nothing, and it takes no memory of ours.
-    let done = unsafe { libc::syscall(libc::SYS_close_range, FIRST, u32::MAX, CLOEXEC) };
-    if done != 0 {
-        log::debug!("the caller's descriptors are inherited: {}", io::Error::last_os_error());
-    }
-}
-
-/// Exchanges the caller's session keyring, whose keys anybody who has it can read, for an empty one (keyrings(7),
-/// keyctl_join_session_keyring(3)). Kernels without keyrings have none to leave.
-#[allow(unsafe_code)]
-fn leave_session_keyring() {
-    // SAFETY: this operation of keyctl(2), without a name, neither reads nor writes memory of ours.
-    unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, 0_usize) };
-}
-
-#[allow(unsafe_code)]
-pub(super) fn unshare(flags: UnshareFlags) -> io::Result<()> {
-    // SAFETY: unshare(2) is unsafe for UnshareFlags::FILES only (another thread may lose sight of its
-    // descriptors); FILES is never asked for, and this stage has one thread.
-    unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(Into::into)
 }

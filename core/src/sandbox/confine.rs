@@ -23,10 +23,11 @@ use rustix::process::{
 };
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
-use super::become_user::{IdMapper, Stdin, assume, keep_descriptors, unshare};
+use super::become_user::{IdMapper, Stdin, assume};
 use super::confinement::{Confinement, FAILED, NOTHING, VERB};
 use super::init::{self, TASK};
 use super::looks;
+use super::system_calls::{keep_descriptors, unshare};
 use crate::process::{REFUSED, command};
 
 /// The hidden verb of the first process in a new process-id namespace.

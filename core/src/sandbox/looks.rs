@@ -9,6 +9,8 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::system_calls::read_only;
+
 /// How many processes such a task may have.
 pub(super) const PROCESSES: u64 = 256;
 
@@ -27,24 +29,6 @@ pub(super) fn nothing_can_be_written(emptied: &[PathBuf]) -> io::Result<()> {
         })?;
     }
     Ok(())
-}
-
-/// mount_setattr(2) for the root and all below it.
-#[allow(unsafe_code)]
-fn read_only() -> io::Result<()> {
-    let attributes = libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
-    // SAFETY: the path is a C string, the structure is of the size given; neither is kept or written to.
-    let done = unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            libc::AT_FDCWD,
-            c"/".as_ptr(),
-            libc::AT_RECURSIVE,
-            &raw const attributes,
-            size_of::<libc::mount_attr>(),
-        )
-    };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Waits until `child`, the first process of its process-id namespace, has ended, and ends it with all of that as soon as nobody

@@ -8,6 +8,7 @@ pub mod copy_out;
 pub mod handover;
 mod init;
 mod looks;
+mod system_calls;
 pub mod user;
 
 pub use confinement::{Bind, Confinement, Looks, Namespaces};
