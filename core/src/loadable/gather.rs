@@ -47,7 +47,7 @@ pub struct Loadable<'a> {
 #[derive(Debug, Default)]
 struct OfKernel {
     beside: Arc<KernelManifest>,
-    index: OnceLock<Option<Index>>,
+    index: OnceLock<Arc<Option<Index>>>,
     aliases: OnceLock<Option<Trie>>,
     /// Which modules export which symbols.
     exported: OnceLock<Option<Trie>>,
@@ -239,15 +239,16 @@ impl<'a> Loadable<'a> {
     }
 
     fn index<'k>(&self, known: &'k OfKernel, release: &Release) -> Option<&'k Index> {
+        let dir = self.trees.modules_dir(release);
         let read = || {
-            let dir = self.trees.modules_dir(release);
             let is_kmod = KMOD.iter().any(|path| self.trees.outer(path).is_file());
             Index::read(&dir, is_kmod).unwrap_or_else(|error| {
                 log::warn!("{}: {error}", dir.display());
                 None
             })
         };
-        known.index.get_or_init(read).as_ref()
+        let of_run = || self.trees.snapshot().index(&dir, &index::FILES, read);
+        known.index.get_or_init(of_run).as_ref().as_ref()
     }
 
     /// What is loaded before the module at `path`, each of which must be there.

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::trie::Trie;
 
+/// The files that [`Index::read`] reads.
+pub const FILES: [&str; 4] = ["modules.dep.bin", "modules.builtin.bin", "modules.dep", "modules.builtin"];
+
 /// `modules.dep` and `modules.builtin` (modules.dep(5), Documentation/kbuild/kbuild.rst).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Index {

@@ -10,6 +10,7 @@
 //!   directories): taking that lock forgets its name.
 //! - Manifests: a stat(2) tells whether the file is still the one that was read, so they are never old. That a file is absent is not
 //!   remembered.
+//! - depmod's indexes: likewise, by all their files.
 //! - Kernels: the same stat of the kernel's directory, whose entries (`modules.order`, `kernel`) tell what it is. What lies deeper
 //!   counts for what a removed kernel has left only; before that is deleted, it is looked at anew.
 //!
@@ -27,6 +28,9 @@ use crate::lock;
 use super::entry::{NameEntry, Names};
 use super::identity::Identity;
 
+/// What somebody has made of a file.
+type Shared = Arc<dyn Any + Send + Sync>;
+
 /// What this run has read; shared by all copies of its [`super::Trees`].
 #[derive(Debug, Default)]
 pub struct Snapshot {
@@ -35,7 +39,8 @@ pub struct Snapshot {
     names: Mutex<Memory<Arc<Names>>>,
     packages: Mutex<Memory<Arc<NameEntry>>>,
     kernels: Mutex<Memory<(Identity, Arc<KernelDir>)>>,
-    files: Mutex<Memory<(Identity, Arc<dyn Any + Send + Sync>)>>,
+    files: Mutex<Memory<(Identity, Shared)>>,
+    indexes: Mutex<Memory<(Vec<Option<Identity>>, Shared)>>,
 }
 
 /// What is in `<install tree>/<K>`, as far as it tells what that is.
@@ -69,6 +74,8 @@ pub struct Counts {
     pub kernels: Count,
     /// Manifests, of artefacts and beside kernels' modules.
     pub manifests: Count,
+    /// depmod's indexes of kernels' modules.
+    pub indexes: Count,
 }
 
 /// What was read at which path.
@@ -191,6 +198,22 @@ impl Snapshot {
         Ok(found)
     }
 
+    /// What `read` makes of the `files` of depmod's index in the kernel's directory `dir`, or has made of them, if they are still the
+    /// same.
+    pub fn index<T: Any + Send + Sync>(&self, dir: &Path, files: &[&str], read: impl FnOnce() -> T) -> Arc<T> {
+        let identity = |name: &&str| std::fs::metadata(dir.join(name)).ok().map(|meta| Identity::of(&meta));
+        let identities: Vec<_> = files.iter().map(identity).collect();
+        let mut memory = locked(&self.indexes);
+        if let Some((_, known)) = memory.known.get(dir).filter(|(before, _)| *before == identities) {
+            if let Ok(known) = Arc::clone(known).downcast::<T>() {
+                return known;
+            }
+        }
+        let found = Arc::new(read());
+        memory.put(dir, (identities, found.clone()));
+        found
+    }
+
     /// Something at, above or below `path` has changed.
     pub fn changed(&self, path: &Path) {
         locked(&self.names).changed(path);
@@ -210,6 +233,7 @@ impl Snapshot {
             names: locked(&self.packages).count,
             kernels: locked(&self.kernels).count,
             manifests: locked(&self.files).count,
+            indexes: locked(&self.indexes).count,
         }
     }
 }
