@@ -93,7 +93,7 @@ for ((p = 100; p < 100 + packages; p++)); do
 	# --force: the module was built for one of the kernels.
 	dkms install --force --no-depmod "many$p/1.0" "${options[@]}" >/dev/null 2>&1 || { echo "many$p can't be installed" >&2; break; }
 done
-for k in "${kernels[@]}"; do depmod -a "$k"; done
+for each in "${kernels[@]}"; do depmod -a "$each"; done
 trees=(/var/lib/dkms)
 measure status classic /root/classic status
 for ((i = 0; i < 20; i++)); do
