@@ -371,8 +371,11 @@ fn magic(dir: &Path, index: &Index, beside: &KernelManifest) -> Option<String> {
     let ours: Vec<PathBuf> = beside.installed.iter().flat_map(Installed::paths).collect();
     let is_stock = |path: &&Path| path.starts_with("kernel") && !ours.iter().any(|ours| ours == path);
     let size = |path: &Path| std::fs::metadata(dir.join(path)).map(|meta| meta.len()).ok();
+    let mut stock: Vec<&Path> = index.paths().filter(is_stock).collect();
+    // The same ones each time: the index has no order of its own.
+    stock.sort_unstable_by_key(|path| path.as_os_str());
     let mut stock: Vec<(u64, &Path)> =
-        index.paths().filter(is_stock).filter_map(|path| Some((size(path)?, path))).take(16).collect();
+        stock.into_iter().filter_map(|path| Some((size(path)?, path))).take(16).collect();
     stock.sort_unstable();
     let magic = |(_, path): &(u64, &Path)| Module::read(&dir.join(path)).ok()?.field("vermagic").map(str::to_owned);
     let mut found = stock.iter().filter_map(magic).take(3);

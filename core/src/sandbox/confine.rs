@@ -43,11 +43,13 @@ pub fn is_ready() -> bool {
 /// Runs the stage if `args` (without the program's name) ask for it. Every binary that uses the core calls
 /// this first. `None`: the arguments are for somebody else.
 pub fn stage(args: &[OsString]) -> Option<ExitCode> {
-    let (verb, rest) = args.split_first()?;
-    let done = match verb.to_str()? {
-        VERB => enter(rest),
-        INIT => init::first(rest),
-        TASK => become_task(rest),
+    let (verb, rest) = args.split_first().unzip();
+    let rest = rest.unwrap_or_default();
+    let done = match verb.and_then(|verb| verb.to_str()) {
+        Some(VERB) => enter(rest),
+        Some(INIT) => init::first(rest),
+        Some(TASK) => become_task(rest),
+        // Also without any word: a front may be called so.
         _ => {
             keep_descriptors();
             READY.store(true, Ordering::Relaxed);
