@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clock;
 pub mod command;
 pub(crate) mod compile;
+pub mod compilers;
 pub(crate) mod compress;
 pub mod conf;
 pub mod context;

@@ -108,6 +108,14 @@ impl World {
         }
     }
 
+    /// Where what programs call `called` is for us.
+    pub fn outer(&self, called: &Path) -> PathBuf {
+        match &self.kind {
+            Kind::Inside(root) => root.outer(called),
+            Kind::Host | Kind::Outside => called.to_owned(),
+        }
+    }
+
     /// Whether `program` (a name or a path) can be run there.
     pub fn has(&self, program: &str) -> bool {
         self.find(program).is_some()

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::error::Error;
+use crate::compilers::{self, Compilers};
 use crate::compress::Compression;
 use crate::context::Context;
 use crate::host::headers_package;
@@ -43,6 +44,7 @@ pub struct KernelFacts {
     stamp: OnceLock<Option<HeadersStamp>>,
     digest: OnceLock<Option<HeadersDigest>>,
     modules: OnceLock<ModuleIndex>,
+    compilers: OnceLock<Compilers>,
     _relocated: Option<Relocated>,
 }
 
@@ -112,6 +114,7 @@ impl KernelFacts {
             stamp: OnceLock::new(),
             digest: OnceLock::new(),
             modules: OnceLock::new(),
+            compilers: OnceLock::new(),
             _relocated: relocated,
         })
     }
@@ -137,6 +140,18 @@ impl KernelFacts {
         }
         env.extend(self.build_environment.clone());
         env
+    }
+
+    /// The compilers that a build for this kernel may use, and their identity, as they were when first asked for in this run.
+    ///
+    /// # Errors
+    /// If they can't be asked.
+    pub fn compilers(&self, ctx: &Context) -> Result<&Compilers, compilers::Error> {
+        if let Some(known) = self.compilers.get() {
+            return Ok(known);
+        }
+        let found = Compilers::of(&ctx.world, &self.toolchain)?;
+        Ok(self.compilers.get_or_init(|| found))
     }
 
     /// The cheap token of the headers; `None` without headers.

@@ -52,7 +52,7 @@ impl Shelter {
         let mut needed: Vec<PathBuf> =
             [&trees.dkms, &trees.source, &trees.install].map(|place| place.outer.clone()).into();
         let given = [&ctx.options.kernel_source_dir, &ctx.options.kernel_config];
-        needed.extend(given.into_iter().flatten().map(|path| outer(world, &trees, path)));
+        needed.extend(given.into_iter().flatten().map(|path| world.outer(path)));
         Self { world: world.clone(), trees, environment, needed, copies: Mutex::default() }
     }
 
@@ -65,11 +65,6 @@ impl Shelter {
         let mut dirs = above.iter().flat_map(|dir| dir.ancestors().take_while(|part| part.starts_with(top)));
         dirs.find(|dir| !open(dir)).map(Path::to_owned)
     }
-}
-
-/// Where what programs call `called` is for us.
-fn outer(world: &World, trees: &Trees, called: &Path) -> PathBuf {
-    if world.is_inside() { trees.root.outer(called) } else { called.to_owned() }
 }
 
 impl conf::Shelter for Shelter {
@@ -85,7 +80,7 @@ impl conf::Shelter for Shelter {
             log::debug!("dkms.conf files are evaluated as root, since {} is closed to other users", closed.display());
             return None;
         }
-        let files = files.iter().map(|file| outer(&self.world, &self.trees, file));
+        let files = files.iter().map(|file| self.world.outer(file));
         let needed: Vec<PathBuf> = self.needed.iter().cloned().chain(files).collect();
         let looks = |emptied| Looks { emptied, hears: true };
         Some(Box::new(match refused {
@@ -120,7 +115,7 @@ impl conf::Shelter for Shelter {
             let bad = |source| conf::ConfError::Read { file: file.to_owned(), source };
             // A link could lead to what the package must not read, a pipe would be waited for.
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let opened = openat(CWD, outer(&self.world, &self.trees, file), flags, Mode::empty());
+            let opened = openat(CWD, self.world.outer(file), flags, Mode::empty());
             let opened = std::fs::File::from(opened.map_err(|error| bad(error.into()))?);
             if !opened.metadata().map_err(bad)?.is_file() {
                 return Err(conf::ConfError::Unreadable { file: file.to_owned() });

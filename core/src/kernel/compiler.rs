@@ -12,6 +12,8 @@ use crate::kernel::{Config, Headers};
 /// What goes to make. `None` leaves the choice to kbuild.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Toolchain {
+    /// What the headers' `.kernelvariables` sets `CC` to, which make takes whatever the environment says.
+    pub fragment_cc: Option<String>,
     /// `CC` in the environment of make and scripts.
     pub cc: Option<String>,
     /// `KERNEL_CC`.
@@ -57,7 +59,8 @@ impl Toolchain {
     /// Chooses by the classic's rules: `.kernelvariables`, then over it the compiler named by
     /// `config`, if there is a command of that name; `LLVM=1` for a kernel built by clang.
     pub fn choose(headers: &Headers, config: Option<&Config>, at: &Surroundings<'_>) -> Self {
-        let mut chosen = Self { cc: from_kernelvariables(&headers.dir, at.make_cc), ..Self::default() };
+        let fragment_cc = from_kernelvariables(&headers.dir, at.make_cc);
+        let mut chosen = Self { cc: fragment_cc.clone(), fragment_cc, ..Self::default() };
         let by_clang = config.is_some_and(|c| c.yes("CONFIG_CC_IS_CLANG"));
         chosen.llvm = comment_names_clang(&headers.dir.join("vmlinux")).unwrap_or(by_clang);
         let Some(config) = config else {

@@ -82,7 +82,7 @@ pub fn needs_no_shared_files(ctx: &Context, target: &Target) -> bool {
 
 /// Where what programs call `called` is for us.
 pub fn outer(ctx: &Context, called: &Path) -> PathBuf {
-    if ctx.world.is_inside() { ctx.trees.root.outer(called) } else { called.to_owned() }
+    ctx.world.outer(called)
 }
 
 /// The directory on the way to `dir`, which programs call it, that other users can't go through.

@@ -1,0 +1,34 @@
+# shellcheck shell=bash
+# Prints what compilers are made of, for `compilers::Compilers`: fields that each end with a NUL, the first of a line saying what it is.
+#   compiler NAME PATH REAL VERSION    the command, where it is found, what that is a link to, what --version says
+#   part FILE                          a file that does its work
+#   may FILE                           a file that changes its work, and may not be there
+# Arguments: the names of the commands.
+declare -A known
+for name; do
+    path=$(type -P -- "$name") || continue
+    real=$(readlink -f -- "$path") || continue
+    printf '%s\0' compiler "$name" "$path" "$real" "$("$path" --version 2>/dev/null </dev/null)"
+    # What stands before many compilers (ccache) goes by its name.
+    key=$real
+    [[ ${real##*/} =~ gcc|clang|cc1 ]] || key=$path
+    if [[ -z ${known[$key]} ]]; then
+        files=("$real")
+        for tool in cc1 as ld collect2; do
+            file=$(type -P -- "$("$path" "-print-prog-name=$tool" 2>/dev/null </dev/null)") || continue
+            file=$(readlink -f -- "$file") && files+=("$file")
+        done
+        # The libraries of LLVM and of binutils are the better part of them (ldd(1)).
+        mapfile -t libraries < <(ldd "${files[@]}" 2>/dev/null | sed -n 's|^.*[[:blank:]]\(/[^ ]*\) (0x[0-9a-f]*)$|\1|p' | sort -u)
+        [[ ${#libraries[@]} -eq 0 ]] || mapfile -t libraries < <(readlink -f -- "${libraries[@]}")
+        # gcc(1) reads specs from there if there are any.
+        for dir in "$(dirname -- "$("$path" -print-libgcc-file-name 2>/dev/null </dev/null)")" "$(dirname -- "${files[1]:-/.}")"; do
+            [[ $dir != /* || $dir == / ]] || printf '%s\0' may "$dir/specs"
+        done
+        # clang says which of those it has read.
+        mapfile -t configured < <("$path" --version 2>/dev/null </dev/null | sed -n 's|^Configuration file: \(/.*\)$|\1|p')
+        known[$key]=1
+        printf 'part\0%s\0' "${files[@]}" "${libraries[@]}" "${configured[@]}"
+    fi
+done
+exit 0

@@ -1,0 +1,144 @@
+//! Compilers whose parts are replaced one by one.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use super::*;
+use crate::process::{DEFAULT_PATH, Environment};
+use crate::root::Root;
+use crate::sandbox::Namespaces;
+
+/// A compiler in a directory of its own, which says of itself what is asked for.
+struct Bench {
+    tmp: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self { tmp: tempfile::tempdir().unwrap() };
+        fs_err::create_dir(bench.file("bin")).unwrap();
+        bench.write("cc1", "one");
+        bench.write("as", "assembler");
+        bench.write(
+            "gcc-9",
+            "#!/bin/bash\nhere=$(dirname \"$(readlink -f \"$0\")\")\ncase $1 in\n\
+             --version) echo 'my compiler 9';;\n\
+             -print-prog-name=cc1 | -print-prog-name=as) echo \"$here/${1#*=}\";;\n\
+             -print-prog-name=*) echo \"${1#*=}-is-nowhere\";;\n\
+             -print-libgcc-file-name) echo \"$here/libgcc.a\";;\nesac\n",
+        );
+        symlink("../gcc-9", bench.file("bin/gcc-9")).unwrap();
+        symlink("../gcc-9", bench.file("bin/gcc")).unwrap();
+        bench
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.tmp.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs_err::write(self.file(name), text).unwrap();
+        fs_err::set_permissions(self.file(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn compilers(&self) -> Compilers {
+        let path = format!("{}:{DEFAULT_PATH}", self.file("bin").display());
+        let environment: Environment = [("PATH".into(), path.into())].into();
+        let world = World::of(&Root::host(), environment, Namespaces::default());
+        let toolchain = Toolchain {
+            fragment_cc: Some("ccache gcc-9".into()),
+            cc: Some("gcc".into()),
+            kernel_cc: Some("gcc-of-nobody".into()),
+            ..Toolchain::default()
+        };
+        Compilers::of(&world, &toolchain).unwrap()
+    }
+
+    /// Local and portable identity.
+    fn identities(&self) -> (String, String) {
+        let found = self.compilers();
+        (found.identity().to_string(), found.portable().unwrap().to_string())
+    }
+}
+
+#[test]
+fn the_compiler_says_what_it_consists_of() {
+    let bench = Bench::new();
+    let found = bench.compilers();
+    assert!(found.are_unchanged());
+    let ours: Vec<&Compiler> =
+        found.all.iter().filter(|compiler| compiler.path.starts_with(bench.tmp.path())).collect();
+    assert_eq!(ours.iter().map(|compiler| compiler.name.as_str()).collect::<Vec<_>>(), ["gcc-9", "gcc"]);
+    assert_eq!(ours[0].version, "my compiler 9");
+    let here = fs_err::canonicalize(bench.tmp.path()).unwrap();
+    let files: Vec<(String, bool)> = found
+        .files
+        .iter()
+        .filter_map(|part| Some((part.path.strip_prefix(&here).ok()?.display().to_string(), part.identity.is_some())))
+        .collect();
+    assert_eq!(
+        files,
+        [("as", true), ("cc1", true), ("gcc-9", true), ("specs", false)].map(|(name, there)| (name.to_owned(), there))
+    );
+}
+
+/// The version text says nothing of it.
+#[test]
+fn every_part_counts() {
+    let bench = Bench::new();
+    let before = bench.identities();
+    assert_eq!(bench.identities(), before);
+    let old = bench.compilers();
+    for (name, text) in [("cc1", "two"), ("as", "another"), ("specs", "%rename x y")] {
+        let earlier = bench.identities();
+        let new = bench.file("new");
+        fs_err::write(&new, text).unwrap();
+        if bench.file(name).exists() {
+            // The same size and time under the same name.
+            let time = fs_err::metadata(bench.file(name)).unwrap().modified().unwrap();
+            fs_err::File::options().write(true).open(&new).unwrap().file().set_modified(time).unwrap();
+        }
+        fs_err::rename(&new, bench.file(name)).unwrap();
+        let later = bench.identities();
+        assert!(earlier.0 != later.0 && earlier.1 != later.1, "{name}");
+        assert!(!old.are_unchanged());
+    }
+}
+
+#[test]
+fn the_same_bytes_elsewhere_are_the_same_compiler_for_another_machine() {
+    let (one, other) = (Bench::new(), Bench::new());
+    let (one, other) = (one.identities(), other.identities());
+    assert_ne!(one.0, other.0);
+    assert_eq!(one.1, other.1);
+}
+
+#[test]
+fn libraries_around_the_compiler_do_not_count_elsewhere() {
+    for (name, counts) in [
+        ("cc1", true),
+        ("libLLVM.so.19.1", true),
+        ("libbfd-2.44-system.so", true),
+        ("libc.so.6", false),
+        ("ld-linux-x86-64.so.2", false),
+        ("libzstd.so.1.5.7", false),
+        ("x86_64-linux-gnu-ld.bfd", true),
+    ] {
+        assert_eq!(is_essential(&Path::new("/usr/lib").join(name)), counts, "{name}");
+    }
+}
+
+/// What this machine has.
+#[test]
+fn a_real_compiler() {
+    let world = World::of(&Root::host(), [("PATH".into(), DEFAULT_PATH.into())].into(), Namespaces::default());
+    let found = Compilers::of(&world, &Toolchain::default()).unwrap();
+    let has = |name: &str| found.files.iter().any(|part| part.path.file_name() == Some(OsStr::new(name)));
+    assert!(has("cc1"), "{found:#?}");
+    assert!(
+        found
+            .files
+            .iter()
+            .any(|part| part.path.to_string_lossy().contains("ld-linux")
+                || part.path.to_string_lossy().contains("libc."))
+    );
+}
