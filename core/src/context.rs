@@ -35,6 +35,10 @@ pub struct Machine {
     pub grandparent: Option<String>,
     /// Whether a person reads the output: standard output and error are a terminal.
     pub terminal: bool,
+    /// How many columns standard output has; no limit unless it is a terminal.
+    pub columns: usize,
+    /// Whether standard output is a terminal whose character set is UTF-8.
+    pub utf8: bool,
     /// Whether standard error is the journal: what is logged would be there twice.
     pub journal: bool,
     /// `NO_WEAK_MODULES` of the caller is set.

@@ -38,7 +38,8 @@ fn run(words: Vec<OsString>) -> u8 {
         }
     };
     let reporter = Console::new(surroundings::is_terminal(), surroundings::wants_colour(), args.flag("quiet"))
-        .in_journal(surroundings::is_journal());
+        .in_journal(surroundings::is_journal())
+        .with_coloured_lists(surroundings::wants_coloured_lists());
     if args.flag("version") {
         reporter.line(&VERSION);
         return 0;

@@ -96,6 +96,7 @@ pub const OPTIONS: &[Opt] = &[
     flag("dry-run", "Print what would be done, and why; change nothing"),
     flag("strict", "Fail if any wanted module is missing; of lint: also for warnings"),
     flag("long", "Print more: results, reasons, logs"),
+    flag("matrix", "Print a table: packages down, kernels across"),
     flag("quiet", "Print nothing, not even errors").short('q'),
     flag("verbose", "Show commands and their output"),
     flag("debug", "Log decisions on standard error"),
@@ -122,6 +123,7 @@ pub(super) const NEW: &[&str] = &[
     "dry-run",
     "strict",
     "long",
+    "matrix",
 ];
 
 /// What every verb understands.

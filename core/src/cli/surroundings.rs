@@ -5,6 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use anstream::{AutoStream, ColorChoice};
+
 use super::args::Args;
 use crate::assignments;
 use crate::conf::{Evaluator, Framework, Launcher};
@@ -124,6 +126,8 @@ fn machine(trees: &Trees, args: &Args, caller: &Environment, framework: &Framewo
         maintainer_script: MaintainerScript::of(caller, Path::new("/proc"), std::process::id()),
         rpm_scriptlet: RpmScriptlet::of(Path::new("/proc"), std::process::id()),
         terminal: is_terminal(),
+        columns: columns(),
+        utf8: rustix::termios::isatty(std::io::stdout()) && is_utf8(&text),
         journal: is_journal(),
         no_weak_modules: text("NO_WEAK_MODULES").is_some_and(|value| !value.is_empty()),
     }
@@ -215,6 +219,21 @@ pub fn is_terminal() -> bool {
         && environment().get(OsStr::new("TERM")).is_some_and(|term| term != OsStr::new("dumb"))
 }
 
+/// The columns of standard output's terminal (tty_ioctl(4)); a serial console may not tell, and has 80.
+fn columns() -> usize {
+    match rustix::termios::tcgetwinsize(std::io::stdout()) {
+        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
+        Ok(_) => 80,
+        Err(_) => usize::MAX,
+    }
+}
+
+/// Whether the caller's locale has UTF-8 (locale(7): the first of these that is set counts).
+fn is_utf8(text: &impl Fn(&str) -> Option<String>) -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|key| text(key).filter(|value| !value.is_empty()));
+    locale.is_some_and(|locale| locale.to_lowercase().replace('-', "").contains("utf8"))
+}
+
 /// Whether standard error is the journal of systemd, which tells so by `JOURNAL_STREAM` (systemd.exec(5)).
 pub fn is_journal() -> bool {
     let caller = environment();
@@ -223,13 +242,14 @@ pub fn is_journal() -> bool {
         .is_ok_and(|stat| stream.to_string_lossy() == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// Whether standard error is a terminal that shows colours (no-color.org, and `TERM=dumb`).
+/// Whether standard error shows colours: NO_COLOR, CLICOLOR, CLICOLOR_FORCE, TERM (no-color.org, bixense.com/clicolors).
 pub fn wants_colour() -> bool {
-    let caller = environment();
-    let set = |key: &str| caller.get(OsStr::new(key)).filter(|value| !value.is_empty());
-    rustix::termios::isatty(std::io::stderr())
-        && set("NO_COLOR").is_none()
-        && set("TERM").is_none_or(|term| term != OsStr::new("dumb"))
+    AutoStream::choice(&std::io::stderr()) != ColorChoice::Never
+}
+
+/// The same of standard output.
+pub fn wants_coloured_lists() -> bool {
+    AutoStream::choice(&std::io::stdout()) != ColorChoice::Never
 }
 
 /// The words of the command line, without the program's name.

@@ -315,7 +315,7 @@ pub const VERBS: &[Entry] = &[
         name: "status",
         about: "List packages and what they are built and installed for",
         operands: "[NAME[/VERSION]]",
-        options: &["kernelver", "arch", "format", "long"],
+        options: &["kernelver", "arch", "format", "long", "matrix"],
         rules: Rules { all: true, ..PLAIN },
     },
     Entry {

@@ -25,7 +25,8 @@ pub enum Verb {
     Mktarball(Reach, Content),
     Ldtarball,
     Mkpkg,
-    Status(Show),
+    /// A list, or the table of `--matrix`.
+    Status(Show, bool),
     /// `--repair`, and `--format json`.
     Fsck {
         /// Mend what can be mended.
@@ -150,7 +151,7 @@ impl Verb {
             ),
             Id::Ldtarball => Self::Ldtarball,
             Id::Mkpkg => Self::Mkpkg,
-            Id::Status => Self::Status(show),
+            Id::Status => Self::Status(show, args.flag("matrix")),
             Id::Fsck => Self::Fsck { repair: args.flag("repair"), json: show.json },
             Id::GenerateMok => Self::GenerateMok,
             Id::Mok => Self::Mok(
@@ -188,6 +189,9 @@ fn check(args: &Args, entry: &'static Entry) -> Result<(), Error> {
     let plans = matches!(entry.id, Id::Autoinstall | Id::KernelPostinst | Id::Reconcile);
     if plans && format == Some("json") && !args.flag("dry-run") {
         return wrong(format!("{} prints only its plan as JSON: --format json needs --dry-run.", entry.name));
+    }
+    if args.flag("matrix") && (format == Some("json") || args.flag("long")) {
+        return wrong("--matrix is a table for people: it goes with neither --format json nor --long.".to_owned());
     }
     if entry.id == Id::Mok && args.module.as_deref() == Some("enroll") && format == Some("json") {
         return wrong("mok enroll prints no JSON; mok status does.".to_owned());
@@ -286,10 +290,20 @@ mod tests {
                     ["dkmstree", "sourcetree", "installtree", "root", "quiet", "verbose", "debug", "help", "version"];
                 let names_a_package = ["module", "package-version"].contains(&opt.long) && !entry.operands.is_empty();
                 let classic = entry.rules.classic
-                    && !["format", "initramfs", "event", "all-kernels", "binaries", "dry-run", "strict", "long"]
-                        .iter()
-                        .chain(&["package-release", "maintainer", "licence", "summary", "kernel-package"])
-                        .any(|new| *new == opt.long);
+                    && ![
+                        "format",
+                        "initramfs",
+                        "event",
+                        "all-kernels",
+                        "binaries",
+                        "dry-run",
+                        "strict",
+                        "long",
+                        "matrix",
+                    ]
+                    .iter()
+                    .chain(&["package-release", "maintainer", "licence", "summary", "kernel-package"])
+                    .any(|new| *new == opt.long);
                 let taken = listed || general.contains(&opt.long) || names_a_package || classic;
                 match result {
                     Ok(_) => assert!(taken, "{words:?} is passed over"),
@@ -333,6 +347,7 @@ mod tests {
             ("binaries-only", &["--binaries-only"]),
             ("format", &["--format", "json"]),
             ("long", &["--long"]),
+            ("matrix", &["--matrix"]),
         ];
         for entry in VERBS.iter().filter(|entry| entry.id != Id::Mkpkg) {
             for (option, words) in typed {

@@ -10,6 +10,7 @@ pub(crate) mod kernel;
 pub(crate) mod ldtarball;
 mod lint;
 mod matching;
+mod matrix;
 mod mkpkg;
 mod mktarball;
 mod mok;
@@ -97,7 +98,8 @@ fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, E
         Verb::Mktarball(reach, content) => mktarball::run(ctx, args, reach, content, reporter),
         Verb::Ldtarball => ldtarball::run(ctx, args, reporter),
         Verb::Mkpkg => mkpkg::run(ctx),
-        Verb::Status(show) => status::run(ctx, args, show, reporter),
+        Verb::Status(_, true) => matrix::run(ctx, &status::filter(args), reporter),
+        Verb::Status(show, false) => status::run(ctx, args, show, reporter),
         Verb::Fsck { repair, json } => fsck::run(ctx, args, repair, json, reporter),
         Verb::GenerateMok => generate_mok::run(ctx, args, reporter),
         Verb::Mok(what, json) => mok::run(ctx, args, &what, json, reporter),

@@ -126,7 +126,8 @@ fn together(
     all.into_values().collect()
 }
 
-fn filter(args: &Args) -> Filter {
+/// What the words ask for.
+pub(super) fn filter(args: &Args) -> Filter {
     let arch = |index: usize| match args.arches.len() {
         0 => None,
         1 => Some(args.arches[0].clone()),

@@ -19,6 +19,7 @@ impl System {
     pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut ctx = surroundings::context(&Args::parse(["status".into()]).unwrap()).unwrap();
+        (ctx.machine.columns, ctx.machine.utf8) = (80, false);
         ctx.trees = Trees::new(Root::at(dir.path()).unwrap());
         let environment = ctx.world.environment().clone();
         ctx.world = crate::world::World::of(&ctx.trees.root, environment, crate::sandbox::Namespaces::default());
@@ -55,6 +56,7 @@ impl System {
         let code = super::run(&self.ctx, &args, &said);
         let lines = said.take().into_iter().filter_map(|event| match event {
             Event::Line(line) => Some(line),
+            Event::Styled(parts) => Some(parts.into_iter().map(|(_, text)| text).collect()),
             _ => None,
         });
         (code, lines.collect())

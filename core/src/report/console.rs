@@ -5,8 +5,10 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use anstyle::{AnsiColor, Style};
+
 use super::syslog::Severity;
-use super::{Event, Reporter};
+use super::{Event, Reporter, Tone};
 
 /// How often the time is shown anew.
 const TICK: Duration = Duration::from_secs(1);
@@ -19,6 +21,8 @@ const SOON: Duration = Duration::from_secs(3);
 pub struct Console {
     terminal: bool,
     colour: bool,
+    /// The same, for standard output.
+    coloured_lists: bool,
     quiet: bool,
     /// Standard error is the journal, which reads a line's severity from its beginning (sd-daemon(3)).
     journal: bool,
@@ -74,7 +78,15 @@ impl Console {
     /// `terminal`: standard output and error are one, so that progress can be shown and wiped; `colour`: mark warnings
     /// and errors; `quiet`: say nothing at all, as the classic's `-q`.
     pub fn new(terminal: bool, colour: bool, quiet: bool) -> Self {
-        Self { terminal, colour, quiet, journal: false, screen: Arc::default(), lost: Mutex::default() }
+        Self {
+            terminal,
+            colour,
+            coloured_lists: false,
+            quiet,
+            journal: false,
+            screen: Arc::default(),
+            lost: Mutex::default(),
+        }
     }
 
     /// The same; with `journal`, errors and warnings tell the journal what they are.
@@ -82,6 +94,22 @@ impl Console {
     pub fn in_journal(mut self, journal: bool) -> Self {
         self.journal = journal;
         self
+    }
+
+    /// The same; `coloured`: lists on standard output have colours.
+    #[must_use]
+    pub fn with_coloured_lists(mut self, coloured: bool) -> Self {
+        self.coloured_lists = coloured;
+        self
+    }
+
+    /// A line as it is written.
+    fn styled(&self, parts: &[(Tone, String)]) -> String {
+        let part = |(tone, text): &(Tone, String)| {
+            let style = style(*tone);
+            if self.coloured_lists { format!("{style}{text}{style:#}") } else { text.clone() }
+        };
+        parts.iter().map(part).collect()
     }
 
     /// Why standard output did not take all of what was said, if so.
@@ -108,6 +136,17 @@ impl Console {
             let screen = Arc::clone(&self.screen);
             now.ticks = std::thread::Builder::new().spawn(move || screen.tick()).is_ok();
         }
+    }
+}
+
+fn style(tone: Tone) -> Style {
+    match tone {
+        Tone::Plain => Style::new(),
+        Tone::Good => AnsiColor::Green.on_default(),
+        Tone::Doubtful => AnsiColor::Yellow.on_default(),
+        Tone::Bad => AnsiColor::Red.on_default().bold(),
+        Tone::Minor => Style::new().dimmed(),
+        Tone::Strong => Style::new().bold(),
     }
 }
 
@@ -143,6 +182,7 @@ fn plain(event: Event) -> Event {
     let texts = |lines: Vec<String>| lines.into_iter().map(text).collect();
     match event {
         Event::Line(line) => Event::Line(text(line)),
+        Event::Styled(parts) => Event::Styled(parts.into_iter().map(|(tone, part)| (tone, text(part))).collect()),
         Event::Part(part) => Event::Part(text(part)),
         Event::Warning(lines) => Event::Warning(texts(lines)),
         Event::Deprecated(line) => Event::Deprecated(text(line)),
@@ -210,6 +250,10 @@ impl Reporter for Console {
                 now.turn(Line::Empty);
                 writeln!(out, "{text}").and_then(|()| out.flush())
             }
+            Event::Styled(parts) => {
+                now.turn(Line::Empty);
+                writeln!(out, "{}", self.styled(&parts)).and_then(|()| out.flush())
+            }
             Event::Part(text) => {
                 let begun = match &now.line {
                     Line::Begun(before) => format!("{before}{text}"),
@@ -236,7 +280,7 @@ impl Reporter for Console {
                         writeln!(err, "\n{}", self.severe("Error!", ("31;1", Severity::Error), &lines))
                     }
                     Event::Note(text) => writeln!(err, "{text}"),
-                    Event::Line(_) | Event::Part(_) | Event::Progress(_) => Ok(()),
+                    Event::Line(_) | Event::Styled(_) | Event::Part(_) | Event::Progress(_) => Ok(()),
                 };
                 Ok(())
             }

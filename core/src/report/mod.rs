@@ -8,11 +8,30 @@ use std::sync::Mutex;
 
 pub use console::Console;
 
+/// What a part of a line means to its reader: its colour, where there are colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// Nothing special.
+    Plain,
+    /// All is well.
+    Good,
+    /// Something should be looked at.
+    Doubtful,
+    /// Something is wrong.
+    Bad,
+    /// What need not be read.
+    Minor,
+    /// A heading.
+    Strong,
+}
+
 /// One thing said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A line of standard output, part of the interface where the contract says so (docs/contract.md 2.9).
     Line(String),
+    /// A line of standard output whose parts differ in what they mean to a reader.
+    Styled(Vec<(Tone, String)>),
     /// A piece of standard output without a line end (`Running depmod...`).
     Part(String),
     /// `Warning: …` on standard error; further lines on their own.

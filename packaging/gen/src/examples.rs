@@ -82,6 +82,7 @@ pub const USES: &[Use] = &[
         &[
             ("dkms status", "lists everything"),
             ("dkms status hello --long", "also says what happened last, and why something is missing"),
+            ("dkms status --matrix", "shows all packages on all kernels at a glance"),
             ("dkms status -k 6.12.1 --format json", "is for programs"),
         ],
         &["0", "2", "18"],
