@@ -17,6 +17,8 @@ has() { grep -qF -- "$1" "$2" || { cat "$2" >&2; fail "no '$1' in $2"; }; }
 hasnt() { if grep -qF -- "$1" "$2"; then cat "$2" >&2; fail "'$1' is in $2"; fi; }
 # code EXPECTED COMMAND...: what it says goes to /tmp/said
 code() { local want=$1 got=0; shift; "$@" >/tmp/said 2>&1 || got=$?; [ $got = $want ] || { cat /tmp/said >&2; fail "$*: exit $got, not $want"; }; }
+# until_true COMMAND...: as long as it takes, but not for ever
+until_true() { local n; for ((n = 0; n < 1200; n++)); do ! "$@" || return 0; read -rt 0.1 <> <(:) || :; done; fail "never: $*"; }
 listed() { grep -qF "$1: $2" <(dkms status); }
 "#;
 
@@ -172,11 +174,29 @@ dkms status --long >/tmp/said; has 'run as root (DKMS_BUILD_AS)' /tmp/said
 rm /etc/dkms/hello.conf; echo '#error no' >>/usr/src/hello-1.0/hello.c; code 0 dkms reconcile -k $k; [ "$(word)" = fourth ] || fail "it is gone"
 "#;
 
+/// Results are in systemd's journal, with fields; and the logs that are kept are found.
+const JOURNAL: &str = r#"
+mkdir -p /run/systemd/journal; /usr/lib/systemd/systemd-journald >/dev/null 2>&1 & journald=$!
+until_true test -S /run/systemd/journal/socket; found() { journalctl --sync; journalctl -q -t dkms --no-pager -o json "$@" >/tmp/found; }
+code 1 dkms logs; echo '#error no good' >>/usr/src/other-1.0/other.c
+code 0 dkms install hello/1.0 -k $k; code 10 dkms install other/1.0 -k $k
+found DKMS_PACKAGE=other; [ "$(wc -l </tmp/found)" = 1 ] || { cat /tmp/found >&2; fail "not one entry"; }
+for field in '"PRIORITY":"3"' "\"DKMS_KERNEL\":\"$k\"" '"DKMS_STEP":"build"' '"DKMS_CODE":"10"' '"DKMS_VERSION":"1.0"' 'error: #error no good' "\"DKMS_LOG\":\"/var/lib/dkms/.dkms/records/other/1.0/$k/x86_64.log\""; do has "$field" /tmp/found; done
+found DKMS_PACKAGE=hello; has '"PRIORITY":"5"' /tmp/found; has ': installed"' /tmp/found; hasnt DKMS_CODE /tmp/found
+code 0 dkms install hello/1.0 -k $k; found DKMS_PACKAGE=hello; [ "$(wc -l </tmp/found)" = 1 ] || fail "nothing was done, and yet told"
+code 0 dkms logs other; has '#error no good' /tmp/said; has 'build failed' /tmp/said
+code 0 dkms logs hello -k $k; has 'make.log for hello/1.0' /tmp/said; has '# exit code: 0' /tmp/said
+code 0 su nobody -s /bin/bash -c 'dkms logs --all'; [ "$(wc -l </tmp/said)" = 2 ] || fail "not two logs"
+while read -r line; do test -f "${line##*, }" || fail "gone: $line"; done </tmp/said
+kill $journald
+"#;
+
 fn main() -> ExitCode {
     Suite::new(&[Need::Bed, Need::Ours])
         .case("what_was_refused", script(REFUSED))
         .case("what_is_not_whole", script(NOT_WHOLE))
         .case("full_disks", script(FULL))
         .case("changed_sources", script(CHANGED_SOURCES))
+        .case("results_in_the_journal", script(JOURNAL))
         .main()
 }

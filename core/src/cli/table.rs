@@ -31,6 +31,7 @@ pub enum Id {
     Init,
     Doctor,
     Why,
+    Logs,
 }
 
 /// A command.
@@ -367,6 +368,14 @@ pub const VERBS: &[Entry] = &[
         rules: Rules { classic: false, ..PLAIN },
     },
     Entry {
+        id: Id::Logs,
+        name: "logs",
+        about: "Print the log of the latest build, or list the logs that are kept",
+        operands: "[NAME[/VERSION]]",
+        options: &["kernelver", "arch", "all", "format"],
+        rules: Rules { all: true, classic: false, ..PLAIN },
+    },
+    Entry {
         id: Id::Lint,
         name: "lint",
         about: "Look for mistakes in a dkms.conf and the source beside it",
@@ -412,7 +421,7 @@ mod tests {
     #[test]
     fn every_verb_that_changes_something_has_a_dry_run() {
         for verb in VERBS {
-            let only_reads = matches!(verb.id, Id::Status | Id::Lint | Id::Doctor | Id::Why);
+            let only_reads = matches!(verb.id, Id::Status | Id::Lint | Id::Doctor | Id::Why | Id::Logs);
             assert_eq!(verb.options.contains(&"dry-run"), !only_reads, "{}", verb.name);
         }
     }

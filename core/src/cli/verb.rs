@@ -42,6 +42,8 @@ pub enum Verb {
     Doctor(bool),
     /// With `--format json` or not.
     Why(bool),
+    /// With `--format json` or not.
+    Logs(Reach, bool),
     /// With `--strict` or not.
     Lint(Listing, bool),
     Init,
@@ -165,6 +167,7 @@ impl Verb {
             Id::Sign => Self::Sign(reach),
             Id::Doctor => Self::Doctor(show.json),
             Id::Why => Self::Why(show.json),
+            Id::Logs => Self::Logs(reach, show.json),
             Id::Lint => Self::Lint(
                 match args.value("format") {
                     Some("json") => Listing::Json,

@@ -9,6 +9,7 @@ mod generate_mok;
 pub(crate) mod kernel;
 pub(crate) mod ldtarball;
 mod lint;
+mod logs;
 mod matching;
 mod matrix;
 mod mkpkg;
@@ -106,6 +107,7 @@ fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, E
         Verb::Sign(reach) => sign::run(ctx, args, reach, reporter),
         Verb::Doctor(json) => doctor::run(ctx, args, json, reporter),
         Verb::Why(json) => why::run(ctx, args, json, reporter),
+        Verb::Logs(reach, json) => logs::run(ctx, args, reach, json, reporter),
         Verb::Lint(listing, strict) => lint::run(ctx, args, listing, strict, reporter),
         Verb::Init => lint::init(ctx, args, reporter),
     }

@@ -32,6 +32,7 @@ fn of_request(error: &RequestError) -> u8 {
         | RequestError::ArchCount { .. }
         | RequestError::NotRoot
         | RequestError::ReadOnlyTree { .. }
+        | RequestError::NoLog
         | RequestError::NoTemplate => 1,
         RequestError::AllAndKernel(_) | RequestError::OwnTemplate => 2,
         RequestError::AllAndArch | RequestError::NotInTree(_) => 3,

@@ -98,6 +98,11 @@ pub enum RequestError {
     /// No version of the package is in the tree.
     #[error("The module: {0} is not located in the DKMS tree.")]
     NotInTree(Name),
+    /// No build has left a log.
+    #[error(
+        "No log of such a build is kept.\nLogs are kept of the builds that are there, and of the latest ones that failed: dkms logs --all"
+    )]
+    NoLog,
     /// The program that writes packages is not there.
     #[error("{} is needed to write packages, but it is not installed.\nInstall the package dkms-mkpkg. If your distribution has none, build it from the source of dkms (Rust 1.88), or make a tarball (dkms mktarball).", .0.display())]
     NoPackager(PathBuf),

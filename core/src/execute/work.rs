@@ -12,7 +12,8 @@ use crate::install::{self, superseded_mark};
 use crate::lock::{Holder, LockError};
 use crate::names::{Kernel, Name, Package};
 use crate::plan::{Action, PackageState, Reason, Stale, Step};
-use crate::report::{Event, Reporter};
+use crate::report::syslog::Severity;
+use crate::report::{Event, Reporter, journal};
 use crate::run::Session;
 use crate::run::depmod::{self, Depmod};
 use crate::run::target::{Dependency, Target};
@@ -255,6 +256,9 @@ pub(super) fn record(session: &Session<'_>, package: &Package, kernel: &Kernel, 
         outcome,
         at: i64::try_from(ctx.now).unwrap_or(i64::MAX),
     };
+    if !matches!(done, Ok(Done::Already)) {
+        to_journal(ctx, &record);
+    }
     // Under the lock, so that none is written for a package that another command removes meanwhile.
     let stored = ctx.lock_tree().map_err(SystemError::from).and_then(|_lock| {
         if ctx.trees.package_dir(package).is_dir() { Ok(record.store_if_here(&ctx.trees)?) } else { Ok(()) }
@@ -262,6 +266,35 @@ pub(super) fn record(session: &Session<'_>, package: &Package, kernel: &Kernel, 
     if let Err(error) = stored {
         log::warn!("{error}");
     }
+}
+
+/// Tells the journal of this system how it ended.
+fn to_journal(ctx: &Context, record: &Record) {
+    if !ctx.trees.root.is_host() {
+        return;
+    }
+    let Record { package, kernel, outcome, .. } = record;
+    let (severity, text) = match outcome {
+        Outcome::Installed => (Severity::Notice, "installed".to_owned()),
+        Outcome::Built => (Severity::Notice, "built".to_owned()),
+        Outcome::Waiting { what } => (Severity::Warning, format!("waiting for {what}")),
+        Outcome::Failed { step, diagnostic, .. } => {
+            let why = diagnostic.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
+            (Severity::Error, format!("{step} failed{why}"))
+        }
+        Outcome::Added | Outcome::Skipped { .. } => return,
+    };
+    let mut fields = vec![
+        ("DKMS_PACKAGE", package.name.to_string()),
+        ("DKMS_VERSION", package.version.to_string()),
+        ("DKMS_KERNEL", kernel.release.to_string()),
+        ("DKMS_ARCH", kernel.arch.to_string()),
+    ];
+    if let Outcome::Failed { step, code, log, .. } = outcome {
+        fields.extend([("DKMS_STEP", step.clone()), ("DKMS_CODE", code.to_string())]);
+        fields.extend(log.iter().map(|log| ("DKMS_LOG", log.display().to_string())));
+    }
+    journal::send(severity, &format!("{package} for kernel {kernel}: {text}"), &fields);
 }
 
 fn failure(session: &Session<'_>, package: &Package, kernel: &Kernel, error: &Error) -> Outcome {
@@ -280,12 +313,11 @@ fn failure(session: &Session<'_>, package: &Package, kernel: &Kernel, error: &Er
         _ => (Some(error.cause()), None, false),
     };
     // The build directory's is the latest failure's; this kernel's is kept with its record.
-    let log = log.map(|log| match Record::keep_log(&session.ctx.trees, package, kernel) {
-        Ok(Some(kept)) => session.ctx.trees.shown(&kept),
-        Ok(None) => log,
+    let log = log.and_then(|_| match Record::keep_log(&session.ctx.trees, package, kernel) {
+        Ok(kept) => kept.map(|kept| session.ctx.trees.shown(&kept)),
         Err(error) => {
             log::warn!("{error}");
-            log
+            None
         }
     });
     let remembered_key = if about_source { inputs(session, package, kernel) } else { None };

@@ -1,6 +1,7 @@
 //! Everything said to a person or a program goes through here, as one stream of events.
 
 mod console;
+pub mod journal;
 pub mod syslog;
 
 use std::fmt::Display;

@@ -215,6 +215,11 @@ impl Trees {
         self.artefact(package, kernel).join("module")
     }
 
+    /// The log of the build that made the artefact.
+    pub fn artefact_log(&self, package: &Package, kernel: &Kernel) -> PathBuf {
+        self.artefact(package, kernel).join("log/make.log")
+    }
+
     /// The artefact's manifest.
     pub fn manifest(&self, package: &Package, kernel: &Kernel) -> PathBuf {
         self.artefact(package, kernel).join(MANIFEST)

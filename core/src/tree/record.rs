@@ -73,7 +73,18 @@ pub struct Record {
 impl Record {
     /// Reads the record of a package on a kernel; `None` if there is none, or none of any use.
     pub fn load(trees: &Trees, package: &Package, kernel: &Kernel) -> Result<Option<Self>, FileError> {
-        manifest::load(&trees.record(package, kernel))
+        Self::read(trees, &trees.record(package, kernel))
+    }
+
+    /// The same, from a file. A log that is gone is not named any more.
+    fn read(trees: &Trees, path: &Path) -> Result<Option<Self>, FileError> {
+        let mut record: Option<Self> = manifest::load(path)?;
+        if let Some(Self { outcome: Outcome::Failed { log, .. }, .. }) = &mut record {
+            let is_gone =
+                |log: &PathBuf| fs::symlink_metadata(trees.outer(log)).is_err_and(|error| durable::missing(&error));
+            log.take_if(|log| is_gone(log));
+        }
+        Ok(record)
     }
 
     /// Writes the record in place of an older one. Of a build that did not fail, no failed one's log is kept.
@@ -162,7 +173,7 @@ impl Record {
                 for release in releases {
                     for file in names::<Arch>(&dir.join(&release))? {
                         if file.as_str().ends_with(".json") {
-                            found.extend(manifest::load(&dir.join(&release).join(&file))?);
+                            found.extend(Self::read(trees, &dir.join(&release).join(&file))?);
                         }
                     }
                 }
@@ -245,6 +256,9 @@ mod tests {
         );
         let waiting = record("nvidia", "6.1", Outcome::Waiting { what: "headers".into() });
         let built = record("nvidia", "6.2", Outcome::Built);
+        let log = trees.build_dir(&failed.package).join("make.log");
+        fs::create_dir_all(log.parent().unwrap()).unwrap();
+        fs::write(&log, "").unwrap();
         for record in [&failed, &waiting, &built] {
             record.store(&trees).unwrap();
             let back = Record::load(&trees, &record.package, &record.kernel).unwrap();

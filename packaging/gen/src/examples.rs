@@ -111,6 +111,15 @@ pub const USES: &[Use] = &[
         &["0", "1", "2", "3", "6", "16"],
     ),
     (
+        "logs",
+        &[
+            ("dkms logs hello", "prints the log of the latest build of hello"),
+            ("dkms logs hello -k 6.12.1", "prints that for this kernel"),
+            ("dkms logs --all", "lists all logs"),
+        ],
+        &["0", "1", "2"],
+    ),
+    (
         "doctor",
         &[
             ("dkms doctor", "looks at all kernels"),
