@@ -61,7 +61,7 @@ _dkms_places() {
 	fi
 	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
 		case $word in
-		add | build | install | uninstall | unbuild | remove | status | match | mktarball | mkpkg | mkdeb | mkrpm | mkdriverdisk | sign | why | logs) verb=$word ;;
+		add | build | install | uninstall | unbuild | remove | status | match | mktarball | mkpkg | mkdeb | mkrpm | mkdriverdisk | sign | why | logs | hold | unhold) verb=$word ;;
 		esac
 	done
 	case $previous in

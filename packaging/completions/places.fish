@@ -18,5 +18,5 @@ end
 complete -c dkms -s k -l kernelver -x -a '(__dkms_kernels)'
 complete -c dkms -l templatekernel -x -a '(__dkms_kernels)'
 complete -c dkms -s m -l module -x -a '(__dkms_packages)'
-complete -c dkms -n '__fish_seen_subcommand_from add build install uninstall unbuild remove status match mktarball mkpkg mkdeb mkrpm mkdriverdisk sign why logs' -a '(__dkms_packages)'
+complete -c dkms -n '__fish_seen_subcommand_from add build install uninstall unbuild remove status match mktarball mkpkg mkdeb mkrpm mkdriverdisk sign why logs hold unhold' -a '(__dkms_packages)'
 complete -c dkms -n '__fish_seen_subcommand_from mok' -f -a 'status enroll'

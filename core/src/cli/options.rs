@@ -94,6 +94,7 @@ pub const OPTIONS: &[Opt] = &[
     flag("source-only", "Archive the source without built modules"),
     flag("repair", "Mend what can be mended"),
     flag("dry-run", "Print what would be done, and why; change nothing"),
+    flag("yes", "Do it: without this, what would be done is only printed"),
     flag("strict", "Fail if any wanted module is missing; of lint: also for warnings"),
     flag("long", "Print more: results, reasons, logs"),
     flag("matrix", "Print a table: packages down, kernels across"),
@@ -124,6 +125,7 @@ pub(super) const NEW: &[&str] = &[
     "strict",
     "long",
     "matrix",
+    "yes",
 ];
 
 /// What every verb understands.

@@ -80,6 +80,7 @@ fn about(operands: &str) -> &'static str {
         "NAME[/VERSION]" | PACKAGE | "[NAME/VERSION]" => "A registered package",
         "[NAME[/VERSION]]" => "Only this package; wildcards of the shell are understood",
         "[NAME]" => "Only this package",
+        "NAME" => "The package",
         "TARBALL" => "The archive",
         DIRECTORY => "The source's directory (default: this one)",
         _ => "What to do",

@@ -32,6 +32,9 @@ pub enum Id {
     Doctor,
     Why,
     Logs,
+    Hold,
+    Unhold,
+    Prune,
 }
 
 /// A command.
@@ -326,6 +329,30 @@ pub const VERBS: &[Entry] = &[
         operands: "",
         options: &["repair", "dry-run", "format", "jobs"],
         rules: Rules { root: true, classic: false, ..PLAIN },
+    },
+    Entry {
+        id: Id::Hold,
+        name: "hold",
+        about: "Leave a package as it is, whatever happens, or list what is held",
+        operands: "[NAME]",
+        options: &["kernelver", "format", "dry-run"],
+        rules: Rules { root: true, classic: false, ..PLAIN },
+    },
+    Entry {
+        id: Id::Unhold,
+        name: "unhold",
+        about: "End the holds of a package",
+        operands: "NAME",
+        options: &["kernelver", "dry-run"],
+        rules: Rules { root: true, classic: false, ..PLAIN },
+    },
+    Entry {
+        id: Id::Prune,
+        name: "prune",
+        about: "List old versions and builds that nothing needs, or delete them",
+        operands: "",
+        options: &["yes", "dry-run", "format"],
+        rules: Rules { root: true, writes: true, classic: false, ..PLAIN },
     },
     Entry {
         id: Id::GenerateMok,

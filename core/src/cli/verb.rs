@@ -44,6 +44,16 @@ pub enum Verb {
     Why(bool),
     /// With `--format json` or not.
     Logs(Reach, bool),
+    /// With `--format json` or not.
+    Hold(bool),
+    Unhold,
+    /// `--yes`, and `--format json`.
+    Prune {
+        /// Do it.
+        yes: bool,
+        /// Print the plan as JSON.
+        json: bool,
+    },
     /// With `--strict` or not.
     Lint(Listing, bool),
     Init,
@@ -167,6 +177,9 @@ impl Verb {
             Id::Sign => Self::Sign(reach),
             Id::Doctor => Self::Doctor(show.json),
             Id::Why => Self::Why(show.json),
+            Id::Hold => Self::Hold(show.json),
+            Id::Unhold => Self::Unhold,
+            Id::Prune => Self::Prune { yes: args.flag("yes"), json: show.json },
             Id::Logs => Self::Logs(reach, show.json),
             Id::Lint => Self::Lint(
                 match args.value("format") {
@@ -303,6 +316,7 @@ mod tests {
                         "strict",
                         "long",
                         "matrix",
+                        "yes",
                     ]
                     .iter()
                     .chain(&["package-release", "maintainer", "licence", "summary", "kernel-package"])
@@ -351,6 +365,8 @@ mod tests {
             ("format", &["--format", "json"]),
             ("long", &["--long"]),
             ("matrix", &["--matrix"]),
+            ("yes", &["--yes"]),
+            ("yes", &["--yes"]),
         ];
         for entry in VERBS.iter().filter(|entry| entry.id != Id::Mkpkg) {
             for (option, words) in typed {

@@ -97,7 +97,8 @@ fn install(
 /// The summary lines, and the exit code.
 fn conclude(session: &Session<'_>, kernel: &Kernel, outcome: &Outcome, reporter: &dyn Reporter) -> Result<u8, Error> {
     let steps = &outcome.plan.steps;
-    let idle = steps.iter().all(|step| step.action == Action::Keep || step.reason == Reason::Manual);
+    let idle =
+        steps.iter().all(|step| step.action == Action::Keep || matches!(step.reason, Reason::Manual | Reason::Held));
     if idle {
         return Ok(0);
     }
@@ -106,7 +107,7 @@ fn conclude(session: &Session<'_>, kernel: &Kernel, outcome: &Outcome, reporter:
     for (index, step) in steps.iter().enumerate() {
         let name = step.package.name.to_string();
         match (outcome.ending(index), &step.reason) {
-            (_, Reason::Manual) => {}
+            (_, Reason::Manual | Reason::Held) => {}
             (Ending::Present, _) if step.action == Action::Keep => present.push(name),
             (Ending::Present, _) => succeeded.push(name),
             // The classic's verb, and its code.

@@ -14,7 +14,7 @@ use crate::host::boot_loader;
 use crate::kernel::version;
 use crate::loadable::gather::Loadable;
 use crate::names::{Kernel, Release};
-use crate::plan::{Action, Because, FollowUp, Overdue, Step};
+use crate::plan::{Action, Because, FollowUp, Overdue, Reason, Step};
 use crate::reconcile::summary::{Cause, untried};
 use crate::reconcile::{How, Scope, preview};
 use crate::report::Reporter;
@@ -175,6 +175,10 @@ impl Doctor<'_> {
             ..self.problem(severity, &step.kernel.release, cause.why)
         };
         match step.action {
+            Action::Skip if step.reason == Reason::Held => {
+                let fix = Some(format!("dkms unhold {}", step.package.name));
+                Some(about(Severity::Note, Cause { why: step.reason.to_string(), log: None, fix, lasting: None }))
+            }
             Action::Keep | Action::Skip | Action::Outdate => None,
             Action::Remove | Action::Delete | Action::Uninstall => {
                 let fix = Some("dkms reconcile".to_owned());

@@ -28,6 +28,7 @@ enum Cell {
     Waiting,
     Failed,
     Broken,
+    Held,
     Manual,
     Excluded,
     Nothing,
@@ -46,6 +47,7 @@ impl Cell {
             Self::Waiting => ('…', '?', "waits for headers or another package", Tone::Doubtful),
             Self::Failed => ('✗', 'X', "failed", Tone::Bad),
             Self::Broken => ('#', '#', "its source is gone", Tone::Bad),
+            Self::Held => ('h', 'h', "held as it is", Tone::Minor),
             Self::Manual => ('m', 'm', "installed by hand only", Tone::Minor),
             Self::Excluded => ('-', '-', "not meant for this kernel", Tone::Minor),
             Self::Nothing => ('·', '.', "nothing", Tone::Minor),
@@ -59,6 +61,7 @@ impl Cell {
             (Action::Keep, Reason::Present) => Self::Installed,
             (Action::Skip, Reason::Excluded(_)) => Self::Excluded,
             (Action::Skip, Reason::Manual) => Self::Manual,
+            (Action::Skip, Reason::Held) => Self::Held,
             (Action::Wait, _) => Self::Waiting,
             (Action::Fail, _) => Self::Failed,
             (_, Reason::Missing | Reason::Newer(_)) if has_failed => Self::Failed,
@@ -132,7 +135,7 @@ fn rows(trees: &Trees, filter: &Filter, packages: &[PackageEntry], plan: &Plan) 
                 Cell::Outdated
             }
             // What is built tells more than that it is not installed yet, or only by hand.
-            (Some(there), Some(Cell::Missing | Cell::Manual) | None) => there,
+            (Some(there), Some(Cell::Missing | Cell::Manual | Cell::Held) | None) => there,
             (_, Some(cell)) => cell,
             (None, None) => continue,
         };

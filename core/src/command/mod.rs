@@ -6,6 +6,7 @@ mod build;
 mod doctor;
 mod fsck;
 mod generate_mok;
+mod hold;
 pub(crate) mod kernel;
 pub(crate) mod ldtarball;
 mod lint;
@@ -15,6 +16,7 @@ mod matrix;
 mod mkpkg;
 mod mktarball;
 mod mok;
+mod prune;
 pub mod reconcile;
 pub(crate) mod remove;
 mod settings;
@@ -108,6 +110,9 @@ fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, E
         Verb::Doctor(json) => doctor::run(ctx, args, json, reporter),
         Verb::Why(json) => why::run(ctx, args, json, reporter),
         Verb::Logs(reach, json) => logs::run(ctx, args, reach, json, reporter),
+        Verb::Hold(json) => hold::hold(ctx, args, json, reporter),
+        Verb::Unhold => hold::unhold(ctx, args, reporter),
+        Verb::Prune { yes, json } => prune::run(ctx, args, yes, json, reporter),
         Verb::Lint(listing, strict) => lint::run(ctx, args, listing, strict, reporter),
         Verb::Init => lint::init(ctx, args, reporter),
     }

@@ -155,7 +155,7 @@ fn tell_kept(ctx: &Context, verb: &str, package: &Package, depth: Depth, reporte
 }
 
 /// One kernel's share; says whether its modules changed.
-fn take_away(
+pub(super) fn take_away(
     session: &Session<'_>,
     depth: Depth,
     package: &Package,

@@ -53,7 +53,9 @@ impl System {
         let said = Buffer::default();
         // As a run of its own.
         self.ctx.trees.snapshot().forget_all();
-        let code = super::run(&self.ctx, &args, &said);
+        let mut ctx = self.ctx.clone();
+        ctx.options.dry_run = args.flag("dry-run");
+        let code = super::run(&ctx, &args, &said);
         let lines = said.take().into_iter().filter_map(|event| match event {
             Event::Line(line) => Some(line),
             Event::Styled(parts) => Some(parts.into_iter().map(|(_, text)| text).collect()),

@@ -29,7 +29,7 @@ use crate::tree::walk::{self, Filter, PackageEntry, Source};
 struct Page {
     package: Package,
     kernel: Kernel,
-    /// One of `loadable`, `not_loadable`, `missing`, `excluded`, `by_hand`, `broken`.
+    /// One of `loadable`, `not_loadable`, `missing`, `outdated`, `excluded`, `by_hand`, `held`, `broken`.
     verdict: &'static str,
     /// Why, in words.
     why: String,
@@ -123,6 +123,10 @@ fn page(session: &Session<'_>, entry: &PackageEntry, kernel: &Kernel) -> Result<
         (_, Some(Step { reason: reason @ Reason::Manual, .. }), _) => {
             let fix = format!("dkms install {package} -k {}", kernel.release);
             ("by_hand", format!("{reason} (AUTOINSTALL is not \"yes\")"), Some(fix), None)
+        }
+        (_, Some(Step { reason: Reason::Held, .. }), _) => {
+            let why = "it is held: what there is of it stays as it is".to_owned();
+            ("held", why, Some(format!("dkms unhold {}", package.name)), None)
         }
         (_, Some(Step { action: Action::Keep, reason: Reason::Present, .. }), _) => {
             ("loadable", "it is installed, and modprobe would load it".to_owned(), None, None)
@@ -285,6 +289,7 @@ impl Page {
             "loadable" => "is as it should be",
             "not_loadable" => "is installed, but would not be loaded",
             "excluded" => "is excluded",
+            "held" => "is held",
             "by_hand" => "is not installed by itself",
             "broken" => "is broken",
             "outdated" => "is installed, but is to be built again",

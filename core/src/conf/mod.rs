@@ -12,6 +12,7 @@ pub mod error;
 pub mod exclusive;
 pub mod files;
 pub mod framework;
+pub mod holds;
 pub mod misspelt;
 mod reading;
 pub mod recipe;

@@ -34,7 +34,10 @@ fn of_request(error: &RequestError) -> u8 {
         | RequestError::ReadOnlyTree { .. }
         | RequestError::NoLog
         | RequestError::NoTemplate => 1,
-        RequestError::AllAndKernel(_) | RequestError::OwnTemplate => 2,
+        RequestError::AllAndKernel(_)
+        | RequestError::OwnTemplate
+        | RequestError::HoldVersion { .. }
+        | RequestError::HeldForAll(_) => 2,
         RequestError::AllAndArch | RequestError::NotInTree(_) => 3,
         RequestError::OneKernel(_) => 4,
         RequestError::NoAll(_) => 5,

@@ -98,6 +98,19 @@ pub enum RequestError {
     /// No version of the package is in the tree.
     #[error("The module: {0} is not located in the DKMS tree.")]
     NotInTree(Name),
+    /// One version of a package can't be held.
+    #[error("{verb} is about all versions of a package: dkms {verb} {name}")]
+    HoldVersion {
+        /// `hold` or `unhold`.
+        verb: &'static str,
+        /// The package's name.
+        name: String,
+    },
+    /// A hold for all kernels does not end for one.
+    #[error(
+        "{0} is held for all kernels.\nEnd that with: dkms unhold {0}. Then hold it for the others: dkms hold {0} -k RELEASE"
+    )]
+    HeldForAll(Name),
     /// No build has left a log.
     #[error(
         "No log of such a build is kept.\nLogs are kept of the builds that are there, and of the latest ones that failed: dkms logs --all"

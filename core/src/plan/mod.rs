@@ -130,6 +130,8 @@ pub enum Wish {
     Install,
     /// It is installed by hand only.
     Manual,
+    /// The administrator holds it as it is.
+    Held,
     /// It is not meant for this kernel.
     Excluded(String),
     /// It can't be understood.
@@ -229,6 +231,8 @@ pub enum Reason {
     Built,
     /// It is installed by hand only, and was not.
     Manual,
+    /// The administrator holds it as it is.
+    Held,
     /// The build for another kernel serves, as long as this one's headers are not there.
     Shared(Release),
     /// dkms.conf excludes the kernel.

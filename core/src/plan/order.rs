@@ -82,6 +82,8 @@ impl<'a> Sorter<'a> {
 
     fn decide(&self, package: &PackageInput, before: &[usize], cycle: Option<Vec<Name>>) -> (Action, Reason) {
         match &package.wish {
+            Wish::Held if package.state == PackageState::Installed => return (Action::Keep, Reason::Present),
+            Wish::Held => return (Action::Skip, Reason::Held),
             Wish::Excluded(why) => return (Action::Skip, Reason::Excluded(why.clone())),
             Wish::Unusable(why) => return (Action::Fail, Reason::Unusable(why.clone())),
             // What was installed by hand is kept right, what was not is left alone.
@@ -145,8 +147,8 @@ impl<'a> Sorter<'a> {
                     let state = self.packages.get(name).map(|package| &package.state);
                     let there = match step.action {
                         Action::Build | Action::Install | Action::BuildOnly => true,
-                        Action::Skip => step.reason != Reason::Manual,
-                        Action::Keep | Action::Sign | Action::Wait | Action::Fail => {
+                        Action::Skip if step.reason != Reason::Held => step.reason != Reason::Manual,
+                        Action::Skip | Action::Keep | Action::Sign | Action::Wait | Action::Fail => {
                             matches!(
                                 state,
                                 Some(

@@ -145,6 +145,7 @@ impl fmt::Display for Reason {
             Self::NoOwner => f.write_str("its package is no longer installed"),
             Self::Built => f.write_str("it is built"),
             Self::Manual => f.write_str("it is only installed by hand"),
+            Self::Held => f.write_str("it is held"),
             Self::Shared(from) => write!(f, "it has no headers, and shares the build for {from}"),
             Self::Excluded(why) => write!(f, "it is not meant for this kernel: {why}"),
             Self::Headers(what) => write!(f, "waiting for headers: {what}"),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{ExpectedPackage, Incoming, LowSpace, NewKernel, Packages, Prediction, PreflightInput, Taker, module_of};
 use crate::conf::Wish;
+use crate::conf::holds::Holds;
 use crate::context::Context;
 use crate::error::Error;
 use crate::facts;
@@ -12,6 +13,7 @@ use crate::host::headers_package;
 use crate::kernel::version;
 use crate::names::{Arch, Kernel, Name, Package};
 use crate::reconcile::superseded;
+use crate::system_error::SystemError;
 use crate::tree::record::{Outcome, Record};
 use crate::tree::walk::{self, Filter, PackageEntry, Source, Walk};
 
@@ -35,6 +37,7 @@ pub(super) fn facts(ctx: &Context, incoming: &Incoming) -> Result<PreflightInput
     let walk = walk::walk(&ctx.trees, &Filter::default());
     let wanted = wanted(newest(ctx, &walk), &incoming.packages);
     let learnt = facts::Facts::new(ctx);
+    let holds = Holds::read(&ctx.trees).map_err(SystemError::from)?;
     let mut kernels = Vec::new();
     for coming in incoming.kernels.iter().filter(|_| !wanted.is_empty()) {
         let release = coming.release.clone();
@@ -42,6 +45,9 @@ pub(super) fn facts(ctx: &Context, incoming: &Incoming) -> Result<PreflightInput
         let known = learnt.kernel(&Kernel { release: release.clone(), arch })?;
         let mut packages = Vec::new();
         for wanted in &wanted {
+            if holds.holds(&wanted.name, &release) {
+                continue;
+            }
             let prediction = prediction(ctx, &learnt, &known, wanted, incoming.by_hand);
             packages.extend(prediction.map(|prediction| ExpectedPackage {
                 label: wanted.label.clone(),

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::conf::holds::Holds;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::work::installed_version;
 use crate::install::{self, artefact};
 use crate::names::{Kernel, Name, Package};
+use crate::system_error::SystemError;
 use crate::tree::manifest::{KernelManifest, Manifest};
 use crate::tree::walk::{self, Filter};
 
@@ -23,11 +25,12 @@ pub struct Dependants {
 pub fn find(ctx: &Context, kernel: &Kernel, installed: &Package) -> Result<Dependants, Error> {
     let beside = KernelManifest::beside(&ctx.trees, &kernel.release)?;
     let beside = beside.unwrap_or_default();
+    let holds = Holds::read(&ctx.trees).map_err(SystemError::from)?;
     let mut followers: BTreeMap<Name, Follower> = BTreeMap::new();
     for entry in walk::walk(&ctx.trees, &Filter::default()).packages {
         let name = &entry.package.name;
         let here = entry.built.iter().any(|built| built.kernel == *kernel);
-        if !here || installed.name == *name {
+        if !here || installed.name == *name || holds.holds(name, &kernel.release) {
             continue;
         }
         let Some(manifest) = artefact::manifest(ctx, &entry.package, kernel)? else { continue };

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::gather_package::Gatherer;
 use super::{How, Scope, adopt, stale, twice, vanished};
+use crate::conf::holds::Holds;
 use crate::context::Context;
 use crate::error::Error;
 use crate::facts::KernelFacts;
@@ -23,6 +24,7 @@ use crate::names::{Kernel, Name, Package, Release};
 use crate::plan::{self, HeadersState, Presence, Registering};
 use crate::reconcile::superseded::{self, Waiting};
 use crate::run::Session;
+use crate::system_error::SystemError;
 use crate::tree::manifest::{Installed, KernelManifest};
 use crate::tree::walk::{self, Filter, PackageEntry, Source, Walk};
 
@@ -129,6 +131,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
             .iter()
             .map(|entry| format!("{} was ignored: {}", ctx.trees.shown(&entry.path).display(), entry.why)),
     );
+    let holds = Holds::read(&ctx.trees).map_err(SystemError::from)?;
     let sources = before.sources();
     let anew = before.anew();
     let shared = weak::links::shared_when_tidy(&ctx.trees);
@@ -176,6 +179,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
             anew: &anew,
             expected_signing: OnceCell::new(),
             how,
+            holds: &holds,
             seen: RefCell::default(),
         };
         gathered.notes.extend(gatherer.replaced());

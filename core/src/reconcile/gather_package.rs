@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{How, dependants};
 use crate::conf::framework::BuildAs;
+use crate::conf::holds::Holds;
 use crate::error::Error;
 use crate::facts::KernelFacts;
 use crate::install::source_change::Seen;
@@ -36,6 +37,7 @@ pub(super) struct Gatherer<'a> {
     /// How modules for this kernel are signed, once somebody asks.
     pub(super) expected_signing: OnceCell<ExpectedSigning>,
     pub(super) how: How<'a>,
+    pub(super) holds: &'a Holds,
     /// The sources that had to be read.
     pub(super) seen: RefCell<BTreeMap<Package, Seen>>,
 }
@@ -66,6 +68,10 @@ impl Gatherer<'_> {
             follows: false,
             known_failure: None,
         };
+        if self.holds.holds(name, &kernel.release) {
+            facts.wish = Wish::Held;
+            return Ok(Some(facts));
+        }
         if facts.state == PackageState::Installed {
             if let Some(known) = known.filter(|known| !known.provenance.build_depends.is_empty()) {
                 facts.depends =

@@ -96,6 +96,21 @@ pub const USES: &[Use] = &[
         ],
         &["0", "1", "2", "4", "17", "18"],
     ),
+    (
+        "hold",
+        &[
+            ("dkms hold hello", "leaves hello as it is on all kernels"),
+            ("dkms hold hello -k 6.12.1", "leaves it as it is on this kernel"),
+            ("dkms hold", "lists what is held"),
+        ],
+        &["0", "1", "2", "17", "18"],
+    ),
+    ("unhold", &[("dkms unhold hello", "ends the holds of hello")], &["0", "1", "2", "17", "18"]),
+    (
+        "prune",
+        &[("dkms prune", "lists what nothing needs"), ("dkms prune --yes", "deletes it")],
+        &["0", "1", "2", "17", "18"],
+    ),
     ("generate_mok", &[("dkms generate_mok", "prints the paths of key and certificate")], &["0", "1", "2", "18"]),
     (
         "sign",
