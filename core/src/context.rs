@@ -7,7 +7,7 @@ use crate::durable;
 use crate::host::Distribution;
 use crate::host::caller::{MaintainerScript, RpmScriptlet};
 use crate::lock::{self, Lock, LockError, Patience};
-use crate::names::{Kernel, Package, Release};
+use crate::names::{Arch, Kernel, NameError, Package, Release};
 use crate::process::Environment;
 use crate::tree::Trees;
 use crate::world::World;
@@ -111,6 +111,17 @@ impl Context {
     /// Whether the administrator switched automatic installation off.
     pub fn autoinstall_is_off(&self) -> bool {
         self.trees.outer(NO_AUTOINSTALL).exists()
+    }
+
+    /// The present time as our files have it, in seconds since 1970.
+    pub fn timestamp(&self) -> i64 {
+        i64::try_from(self.now).unwrap_or(i64::MAX)
+    }
+
+    /// `release` with the architecture that this system's modules have.
+    pub fn kernel(&self, release: &Release) -> Result<Kernel, NameError> {
+        let arch = Arch::new(self.distribution.arch_label(release, &self.machine.name))?;
+        Ok(Kernel { release: release.clone(), arch })
     }
 
     /// `SOURCE_DATE_EPOCH` of the caller: the time of everything that is written to be reproduced

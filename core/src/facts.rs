@@ -152,6 +152,11 @@ impl<'a> Facts<'a> {
         Ok(Evaluated { conf, recipe, overrides, said })
     }
 
+    /// The dkms.conf of a registered `package` as it is read for `kernel` where nothing is built: what is wrong with it is no error.
+    pub fn evaluate_as_is(&self, package: &Package, kernel: &Kernel) -> Result<Evaluated, Error> {
+        self.evaluate(package, self.kernel(kernel)?.as_ref(), None, false)
+    }
+
     /// What bash makes of the files: each is evaluated once for a kernel, however strictly it is read then, unless one of them
     /// has changed since.
     fn answer(

@@ -27,6 +27,16 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     slips.filter(|(slips, name)| *slips <= if name.len() < 8 { 1 } else { 2 }).min().map(|(_, name)| name)
 }
 
+/// Whether two names mean one module: `-` and `_` are the same to modprobe(8).
+pub fn is_same_module(one: &str, other: &str) -> bool {
+    one.replace('-', "_") == other.replace('-', "_")
+}
+
+/// Those of `words`, which a dkms.conf has for other packages, that can be names.
+pub fn names_in(words: &[String]) -> impl Iterator<Item = Name> {
+    words.iter().filter_map(|word| Name::new(word.as_str()).ok())
+}
+
 fn check(what: &'static str, text: &str) -> Result<(), NameError> {
     let why = if text.is_empty() {
         "it is empty"

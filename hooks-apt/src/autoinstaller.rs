@@ -29,6 +29,6 @@ fn start(release: Option<&str>) -> u8 {
         return 0;
     }
     // The classic verb, with its lines and codes (docs/contract.md 9.1).
-    let Ok(kernel) = event::kernel(&ctx, &release) else { return 1 };
+    let Ok(kernel) = ctx.kernel(&release) else { return 1 };
     u8::from(command::autoinstall(&ctx, &kernel, &streams::reporter()) != 0)
 }

@@ -6,7 +6,7 @@ use fs_err as fs;
 
 use super::source::{Registration, named_by_conf, post_add};
 use super::stage::Staged;
-use super::{check_access, known_packages, ldtarball, package, print, source_dir, source_state};
+use super::{check_access, known_packages, ldtarball, package, print};
 use crate::cli::args::Args;
 use crate::conf::misspelt::misspelt_in;
 use crate::context::Context;
@@ -19,7 +19,7 @@ use crate::plan::{Plan, Registering};
 use crate::reconcile::superseded;
 use crate::report::Reporter;
 use crate::run::Session;
-use crate::tree::walk::Source;
+use crate::tree::walk::{self, Source};
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {
     check_access(ctx, args)?;
@@ -121,12 +121,12 @@ pub(super) fn registering(
     copied: Option<&Registering>,
 ) -> Result<Registering, Error> {
     let ctx = session.ctx;
-    let source = source_dir(ctx, package);
+    let source = ctx.trees.source_place(package);
     let there = ctx.trees.outer(&source).is_dir();
     if there && superseded::is_marked(&ctx.trees, package) {
         return Ok(Registering::Again(package.clone(), source));
     }
-    if source_state(ctx, package) == Source::Added {
+    if walk::source(&ctx.trees, package) == Source::Added {
         return Err(Error::Registration(RegistrationError::AlreadyAdded(package.clone())));
     }
     if copied.is_none() {
@@ -138,7 +138,7 @@ pub(super) fn registering(
 /// The dkms.conf of a source in its place, read as strictly as can be.
 fn readable(session: &Session<'_>, how: &Registration, package: &Package) -> Result<Evaluated, Error> {
     let ctx = session.ctx;
-    let source = source_dir(ctx, package);
+    let source = ctx.trees.source_place(package);
     if !ctx.trees.outer(&source).is_dir() {
         let (name, version) = (&package.name, &package.version);
         let near = known_packages(ctx)
@@ -161,12 +161,12 @@ pub(super) fn add(
     reporter: &dyn Reporter,
 ) -> Result<u8, Error> {
     let ctx = session.ctx;
-    let source = source_dir(ctx, package);
+    let source = ctx.trees.source_place(package);
     if ctx.trees.outer(&source).is_dir() && superseded::adopt(ctx, package, &source)? {
         return Ok(0);
     }
     crate::host::rpm_upgrade::leave(ctx.rpm_process(), &ctx.trees, package)?;
-    if source_state(ctx, package) == Source::Added {
+    if walk::source(&ctx.trees, package) == Source::Added {
         // The %post of an upgrade to the same version, packaged anew: what is built may be of its old source.
         if ctx.machine.rpm_scriptlet.is_some_and(|scriptlet| scriptlet.instances > 1) && ctx.trees.root.is_host() {
             superseded::renew(ctx, package, Owner::Rpm)?;
@@ -180,7 +180,7 @@ pub(super) fn add(
     {
         let _lock = ctx.lock_tree()?;
         // Another run may have been quicker.
-        if source_state(ctx, package) == Source::Added {
+        if walk::source(&ctx.trees, package) == Source::Added {
             return Err(Error::Registration(RegistrationError::AlreadyAdded(package.clone())));
         }
         reporter.line(&format!("Creating symlink {} -> {}", ctx.trees.shown(&link).display(), source.display()));
@@ -213,7 +213,7 @@ fn warn_of_doubts(ctx: &Context, package: &Package, evaluated: &Evaluated, repor
             &"Commands in it that use PACKAGE_NAME or PACKAGE_VERSION may not find its files.",
         ]);
     }
-    let source = ctx.trees.outer(source_dir(ctx, package));
+    let source = ctx.trees.outer(ctx.trees.source_place(package));
     for slip in misspelt_in(&source.join("dkms.conf")).iter().take(SHOWN) {
         reporter.warning(&[&format!("dkms.conf, {slip}")]);
     }
@@ -271,13 +271,13 @@ fn source_tree(
     let ctx = session.ctx;
     let from = fs::canonicalize(source)?;
     let package = named_by(session, how, &from)?;
-    let to = ctx.trees.outer(source_dir(ctx, &package));
+    let to = ctx.trees.outer(ctx.trees.source_place(&package));
     let in_place = [to.clone(), ctx.trees.source_of(&package), ctx.trees.build_dir(&package)];
     if in_place.iter().any(|place| std::fs::canonicalize(place).is_ok_and(|place| place == from)) {
         return Ok((package, None));
     }
     // Before anything is written: a second add must not overwrite the source of the first.
-    if source_state(ctx, &package) == Source::Added && !ctx.options.force {
+    if walk::source(&ctx.trees, &package) == Source::Added && !ctx.options.force {
         return Err(Error::Registration(RegistrationError::AlreadyAdded(package)));
     }
     Ok((package, Some((from, to))))

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use super::source::Registration;
 use super::{
-    add, check_access, check_not_broken, kernels, ldtarball, post_transaction, print, source_state, tell_trust,
-    with_follow_ups,
+    add, check_access, check_not_broken, kernels, ldtarball, post_transaction, print, tell_trust, with_follow_ups,
 };
 use crate::cli::args::Args;
 use crate::context::Context;
@@ -21,7 +20,7 @@ use crate::reconcile::dependants;
 use crate::reconcile::superseded::{self, Waiting};
 use crate::report::{Buffer, Reporter};
 use crate::run::Session;
-use crate::tree::walk::Source;
+use crate::tree::walk::{self, Source};
 
 /// How often a package that others remove is added again.
 const TRIES: usize = 3;
@@ -143,7 +142,8 @@ pub(super) fn code(results: &Results) -> u8 {
 
 /// Whether nothing has to be added: built already, it may have come without its source.
 fn is_known(ctx: &Context, package: &Package, kernels: &[Kernel]) -> bool {
-    source_state(ctx, package) == Source::Added || kernels.iter().all(|kernel| install::is_built(ctx, package, kernel))
+    walk::source(&ctx.trees, package) == Source::Added
+        || kernels.iter().all(|kernel| install::is_built(ctx, package, kernel))
 }
 
 /// The steps for a package whose source is, or will be, what is at `source` (an outer path).

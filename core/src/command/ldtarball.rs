@@ -7,7 +7,7 @@ use fs_err as fs;
 
 use super::source::Registration;
 use super::stage::Staged;
-use super::{autoinstall, check_access, print, source, source_dir, source_state};
+use super::{autoinstall, check_access, print, source};
 use crate::archive::layout::{self, Binaries, Kind, Layout, MAIN_TREE};
 use crate::archive::reader::{self, Limits, Unpacked};
 use crate::cli::args::Args;
@@ -26,7 +26,7 @@ use crate::report::Reporter;
 use crate::run::Session;
 use crate::tree::manifest::{self, Manifest};
 use crate::tree::paths::MANIFEST;
-use crate::tree::walk::Source;
+use crate::tree::walk::{self, Source};
 
 /// What was loaded.
 pub(super) struct Loaded {
@@ -140,7 +140,7 @@ impl Archive {
     /// What the tree has of its package; an error if that is in the way.
     fn before(&self, ctx: &Context, again: Again) -> Result<Source, Error> {
         let package = &self.package;
-        let before = source_state(ctx, package);
+        let before = walk::source(&ctx.trees, package);
         let is_same = || again == Again::SameSource && has_source_of(ctx, &self.layout, package);
         if before == Source::Added && !ctx.options.force && !is_same() {
             // An archive of ours and a plain one are refused with the classic's different codes.
@@ -226,7 +226,7 @@ fn load_by(
     reporter.line(&format!("Loading tarball for {package}"));
 
     let mut change = Change::new(&ctx.trees, format!("load {package} from {}", archive.display()));
-    let place = source_dir(ctx, package);
+    let place = ctx.trees.source_place(package);
     let (link, beside) = (ctx.trees.source_link(package), ctx.trees.outer(&place));
     let mut staged = None;
     let registered = match &layout.kind {
@@ -331,7 +331,7 @@ fn adapt(ctx: &Context, binaries: &Binaries) -> Result<(), Error> {
         module.identity = None;
     }
     manifest.extra_files.clear();
-    Ok(fs::write(&path, manifest.to_bytes().map_err(std::io::Error::other)?)?)
+    Ok(fs::write(&path, manifest.to_bytes()?)?)
 }
 
 #[cfg(test)]

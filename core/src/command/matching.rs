@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::error::{Error, RequestError};
 use crate::execute::work::state_of;
 use crate::execute::{self, Voice};
-use crate::names::{Arch, Kernel, Name, Release};
+use crate::names::{Name, Release};
 use crate::plan::{Plan, Step, Want, requested};
 use crate::report::Reporter;
 use crate::run::Session;
@@ -30,8 +30,7 @@ pub(super) fn run(ctx: &Context, args: &Args, template: Option<Release>, reporte
         }
     }
     check_access(ctx, args)?;
-    let arch = Arch::new(ctx.distribution.arch_label(&template, &ctx.machine.name))?;
-    let template = Kernel { release: template, arch };
+    let template = ctx.kernel(&template)?;
     reporter.line(&"");
     reporter.line(&format!("Matching modules in kernel: {kernel}"));
     reporter.line(&format!("to the configuration of kernel: {template}"));
@@ -68,8 +67,7 @@ pub(super) fn run(ctx: &Context, args: &Args, template: Option<Release>, reporte
 fn after_dependencies(session: &Session<'_>, steps: Vec<Step>) -> Result<Vec<Step>, Error> {
     let mut waiting: Vec<(Step, Vec<String>)> = Vec::new();
     for step in steps {
-        let facts = session.facts.kernel(&step.kernel)?;
-        let evaluated = session.facts.evaluate(&step.package, &facts, None, false);
+        let evaluated = session.facts.evaluate_as_is(&step.package, &step.kernel);
         waiting.push((step, evaluated.map(|evaluated| evaluated.conf.build_depends).unwrap_or_default()));
     }
     let mut steps: Vec<Step> = Vec::new();

@@ -28,7 +28,7 @@ mod status;
 mod test_system;
 mod why;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::cli::args::Args;
 use crate::cli::table::{Id, Rules, WRITES};
@@ -174,9 +174,7 @@ pub fn package(ctx: &Context, args: &Args) -> Result<Package, Error> {
 
 /// The versions of `name` that are registered.
 fn versions(ctx: &Context, name: &str) -> Vec<Package> {
-    let Ok(name) = Name::new(name) else { return Vec::new() };
-    let filter = Filter { name: Some(name.to_string()), kernels: vec![(String::new(), None)], ..Filter::default() };
-    walk::walk(&ctx.trees, &filter).packages.into_iter().map(|entry| entry.package).collect()
+    Name::new(name).map(|name| walk::versions(&ctx.trees, &name)).unwrap_or_default()
 }
 
 /// The packages that a user may mean: those that are registered, and those whose source is where it can be.
@@ -250,26 +248,15 @@ fn check(ctx: &Context, rules: Rules) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the tree says of a package.
-fn source_state(ctx: &Context, package: &Package) -> Source {
-    let filter = Filter { kernels: vec![(String::new(), None)], ..Filter::package(package) };
-    walk::walk(&ctx.trees, &filter).packages.first().map_or(Source::None, |entry| entry.source)
-}
-
 /// The package is not broken.
 fn check_not_broken(ctx: &Context, package: &Package) -> Result<(), Error> {
-    if source_state(ctx, package) == Source::Broken {
+    if walk::source(&ctx.trees, package) == Source::Broken {
         return Err(Error::Registration(RegistrationError::Broken {
             package: package.clone(),
-            source_dir: source_dir(ctx, package),
+            source_dir: ctx.trees.source_place(package),
         }));
     }
     Ok(())
-}
-
-/// Where a package's source belongs: `<source tree>/<m>-<v>`, inside the root.
-fn source_dir(ctx: &Context, package: &Package) -> PathBuf {
-    ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version))
 }
 
 /// The kernels that the words name, with their architectures; the default one if they name none.
@@ -284,7 +271,7 @@ pub fn kernels(ctx: &Context, args: &Args) -> Result<Vec<Kernel>, Error> {
     for (index, release) in args.kernels.iter().enumerate() {
         let release = Release::new(release.as_str())?;
         let arch = match args.arches.len() {
-            0 => Arch::new(ctx.distribution.arch_label(&release, &ctx.machine.name))?,
+            0 => ctx.kernel(&release)?.arch,
             1 => Arch::new(args.arches[0].as_str())?,
             _ => Arch::new(args.arches[index].as_str())?,
         };
@@ -306,11 +293,10 @@ fn default_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
     let Some(release) = running.or_else(only) else {
         return Err(Error::Request(RequestError::NoKernel { root: ctx.trees.root.dir().to_owned() }));
     };
-    let arch = match args.arches.first() {
-        Some(arch) => Arch::new(arch.as_str())?,
-        None => Arch::new(ctx.distribution.arch_label(&release, &ctx.machine.name))?,
-    };
-    Ok(Kernel { release, arch })
+    Ok(match args.arches.first() {
+        Some(arch) => Kernel { release, arch: Arch::new(arch.as_str())? },
+        None => ctx.kernel(&release)?,
+    })
 }
 
 /// The plan of a verb that runs depmod, with what else that brings: where one is overdue, it is run as well, and links to modules

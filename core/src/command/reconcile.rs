@@ -9,7 +9,6 @@ use crate::context::Context;
 use crate::error::{Error, RequestError};
 use crate::host::boot_loader;
 use crate::kernel::installed;
-use crate::names::{Arch, Kernel};
 use crate::plan::{Action, Plan, Step};
 use crate::reconcile::summary::Summary;
 use crate::reconcile::{How, Outcome, Scope, preview, reconcile};
@@ -102,14 +101,8 @@ fn scope(ctx: &Context, args: &Args, boot: bool) -> Result<Option<Scope>, Error>
         return Ok(Some(Scope::All));
     }
     let Some(release) = ctx.machine.running.clone() else { return Ok(None) };
-    let found = installed::scan(&ctx.trees, &|_, _| false)?;
-    let here =
-        found.iter().any(|kernel| kernel.release == release && kernel.presence == installed::Presence::Installed);
-    if !here {
-        return Ok(None);
-    }
-    let arch = Arch::new(ctx.distribution.arch_label(&release, &ctx.machine.name))?;
-    Ok(Some(Scope::Kernels(vec![Kernel { release, arch }])))
+    let is_there = installed::is_there(&ctx.trees, &release);
+    Ok(if is_there { Some(Scope::Kernels(vec![ctx.kernel(&release)?])) } else { None })
 }
 
 /// Prints a plan instead of carrying it out.

@@ -1,6 +1,6 @@
 //! `dkms uninstall`, `dkms unbuild` and `dkms remove`: three depths of the same.
 
-use super::{check_rights, kernels, package, post_transaction, print, source_state, with_follow_ups};
+use super::{check_rights, kernels, package, post_transaction, print, with_follow_ups};
 use crate::cli::args::Args;
 use crate::cli::verb::Reach;
 use crate::context::Context;
@@ -48,7 +48,7 @@ fn take(
 ) -> Result<u8, Error> {
     let removes = depth == Depth::Remove;
     let mut built = built_for(ctx, &package);
-    let is_gone = |built: &[Built]| source_state(ctx, &package) == Source::None && built.is_empty();
+    let is_gone = |built: &[Built]| walk::source(&ctx.trees, &package) == Source::None && built.is_empty();
     // It may be that a run that was killed has only to be finished.
     if is_gone(&built) && !ctx.options.dry_run && check_rights(ctx).is_ok() {
         let session = Session::new(ctx)?;
@@ -60,9 +60,9 @@ fn take(
         }
     }
     // Binaries without source, or whose source has gone, are no less there: the classic could not get rid of them.
-    if source_state(ctx, &package) == Source::Broken && built.is_empty() && !removes {
+    if walk::source(&ctx.trees, &package) == Source::Broken && built.is_empty() && !removes {
         return Err(Error::Registration(RegistrationError::Broken {
-            source_dir: super::source_dir(ctx, &package),
+            source_dir: ctx.trees.source_place(&package),
             package,
         }));
     }
@@ -109,9 +109,7 @@ fn take(
             if index > 0 && !removes {
                 reporter.line(&"");
             }
-            if take_away(&session, depth, &package, kernel, reporter)? {
-                session.touched(&kernel.release);
-            }
+            take_away(&session, depth, &package, kernel, reporter)?;
             depmods(&session, reporter);
             if removes {
                 reporter.line(&"");
@@ -154,30 +152,27 @@ fn tell_kept(ctx: &Context, verb: &str, package: &Package, depth: Depth, reporte
     }
 }
 
-/// One kernel's share; says whether its modules changed.
+/// One kernel's share.
 pub(super) fn take_away(
     session: &Session<'_>,
     depth: Depth,
     package: &Package,
     kernel: &Kernel,
     reporter: &dyn Reporter,
-) -> Result<bool, Error> {
+) -> Result<(), Error> {
     let ctx = session.ctx;
     let _lock = ctx.lock_pair(package, kernel, &waiting(package, reporter))?;
-    let evaluate = || {
-        let facts = session.facts.kernel(kernel)?;
-        session.facts.evaluate(package, &facts, None, false)
-    };
     // Packages go while their manager works: it has the initramfs looked at once, at the end.
     let managed =
         ctx.trees.root.is_host() && (ctx.machine.maintainer_script.is_some() || ctx.machine.rpm_scriptlet.is_some());
     if depth == Depth::Remove && managed {
         initramfs_pending::note(ctx, package, kernel)?;
     }
-    Ok(match depth {
-        Depth::Uninstall => install::uninstall(ctx, package, kernel, &evaluate, reporter)?,
-        Depth::Unbuild | Depth::Remove => install::unbuild(ctx, package, kernel, &evaluate, reporter)?,
-    })
+    match depth {
+        Depth::Uninstall => install::uninstall(session, package, kernel, reporter).map(drop)?,
+        Depth::Unbuild | Depth::Remove => install::unbuild(session, package, kernel, reporter)?,
+    }
+    Ok(())
 }
 
 /// What is said when another run works on the package.
@@ -226,7 +221,7 @@ fn instead(ctx: &Context, package: &Package) -> Result<Option<Instead>, Error> {
     if !ctx.machine.rpm_scriptlet.is_some_and(RpmScriptlet::keeps_package) {
         return Ok(None);
     }
-    Ok(match source_state(ctx, package) {
+    Ok(match walk::source(&ctx.trees, package) {
         Source::Added => Some(Instead::Wait(Owner::Rpm)),
         // A tree that knows nothing: what lies beside the modules stays until its successor takes its place.
         Source::None if !ctx.trees.package_dir(package).exists() => Some(Instead::Nothing),

@@ -9,7 +9,7 @@ use crate::conf::framework::ScriptsAs;
 use crate::context::Context;
 use crate::error::Error;
 use crate::facts;
-use crate::names::{Arch, Kernel, Name, Package, Release, Version};
+use crate::names::{Kernel, Name, Package, Release, Version};
 use crate::process::Environment;
 use crate::report::Reporter;
 use crate::run::Session;
@@ -64,8 +64,7 @@ pub(super) fn some_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
         Some(release) => release.clone(),
         None => Release::new("0")?,
     };
-    let arch = Arch::new(ctx.distribution.arch_label(&release, &ctx.machine.name))?;
-    Ok(Kernel { release, arch })
+    Ok(ctx.kernel(&release)?)
 }
 
 /// The package that a dkms.conf names.

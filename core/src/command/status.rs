@@ -24,7 +24,8 @@ use crate::sign::state::ExpectedSigning;
 use crate::sign::will_load::{self, Signature};
 use crate::tree::Trees;
 use crate::tree::beside::{self, Beside, Files};
-use crate::tree::compare::{Comparer, Differences, same_bytes};
+use crate::tree::compare::{Differences, differences, same_bytes};
+use crate::tree::manifest::KernelManifest;
 use crate::tree::record::{Outcome, Record};
 use crate::tree::walk::{self, Built, Filter, PackageEntry, Source};
 
@@ -46,7 +47,6 @@ pub(super) fn run(ctx: &Context, args: &Args, show: Show, reporter: &dyn Reporte
     let mut rows = Rows {
         ctx,
         args,
-        comparer: Comparer::new(&ctx.trees),
         loadable: Loadable::new(&ctx.trees),
         session: OnceCell::new(),
         long: show.long,
@@ -145,7 +145,6 @@ pub(super) fn filter(args: &Args) -> Filter {
 struct Rows<'a> {
     ctx: &'a Context,
     args: &'a Args,
-    comparer: Comparer<'a>,
     loadable: Loadable<'a>,
     /// Made only when something has no manifest: then dkms.conf must be evaluated.
     session: OnceCell<Session<'a>>,
@@ -245,8 +244,8 @@ impl Rows<'_> {
         }
     }
 
-    fn difference(&mut self, package: &Package, built: &Built) -> Result<Option<&'static str>, Error> {
-        Ok(match self.comparer.differences(package, built) {
+    fn difference(&self, package: &Package, built: &Built) -> Result<Option<&'static str>, Error> {
+        Ok(match differences(&self.ctx.trees, package, built) {
             Differences::None => None,
             Differences::MissingInTree => Some(MISSING),
             Differences::Differ => Some(DIFFER),
@@ -255,11 +254,9 @@ impl Rows<'_> {
     }
 
     /// For what the classic built: the modules that dkms.conf names, compared by their bytes.
-    fn by_conf(&mut self, package: &Package, built: &Built) -> Result<Option<&'static str>, Error> {
+    fn by_conf(&self, package: &Package, built: &Built) -> Result<Option<&'static str>, Error> {
         let Some(session) = self.session()? else { return Ok(None) };
-        let evaluated =
-            session.facts.kernel(&built.kernel).and_then(|facts| session.facts.evaluate(package, &facts, None, false));
-        let evaluated = match evaluated {
+        let evaluated = match session.facts.evaluate_as_is(package, &built.kernel) {
             Ok(evaluated) => evaluated,
             Err(error) => {
                 log::warn!("{package}: {error}");
@@ -319,9 +316,9 @@ impl Rows<'_> {
     }
 
     /// The files that a line is about: those beside the kernel's modules, where it is installed.
-    fn files(&mut self, package: &Package, built: &Built) -> Vec<PathBuf> {
+    fn files(&self, package: &Package, built: &Built) -> Vec<PathBuf> {
         let trees = &self.ctx.trees;
-        let beside = self.comparer.kernel_manifest(&built.kernel.release);
+        let beside = KernelManifest::known(trees, &built.kernel.release);
         let installed = beside.find(package, &built.kernel.arch).filter(|_| built.installed);
         match installed.filter(|entry| !entry.files.is_empty()) {
             Some(entry) => {

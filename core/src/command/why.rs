@@ -181,7 +181,7 @@ impl Page {
 
     /// Where it comes from.
     fn source(&mut self, ctx: &Context, entry: &PackageEntry) {
-        let source = ctx.trees.source.inside.join(format!("{}-{}", entry.package.name, entry.package.version));
+        let source = ctx.trees.source_place(&entry.package);
         match entry.source {
             Source::Broken => self.add("source", format!("{} is gone", source.display())),
             Source::None => self.add("source", "there is none: only built modules are registered"),

@@ -97,9 +97,10 @@ impl Recipe {
         }
     }
 
-    /// Whether the whole package is excluded from this kernel.
-    pub fn is_excluded(&self) -> bool {
-        !self.excluded_wholly.is_empty()
+    /// Why the whole package is excluded from this kernel; `None` if it is not.
+    pub fn exclusion(&self) -> Option<String> {
+        let reasons = self.excluded_wholly.iter().map(ToString::to_string).collect::<Vec<_>>();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
     }
 }
 

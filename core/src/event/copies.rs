@@ -23,7 +23,7 @@ pub fn give_back(ctx: &Context, is_owned: &dyn Fn(&Path) -> bool, reporter: &dyn
     for dir in register::sources(ctx).into_iter().filter(|dir| !known.contains(dir)) {
         // What is wrong with a dkms.conf is said when it is registered.
         let Ok(package) = register::named_by_conf(ctx, &dir) else { continue };
-        let copy = ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version));
+        let copy = ctx.trees.source_place(&package);
         let there = ctx.trees.outer(&copy);
         let is_copy = copy != dir
             && register::link(ctx, &package).as_ref() == Some(&copy)

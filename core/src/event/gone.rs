@@ -3,13 +3,13 @@
 
 use std::path::PathBuf;
 
-use super::{Event, EventOptions, Handled, kernel, register};
+use super::{Event, EventOptions, Handled, register};
 use crate::command;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::run::depmods;
 use crate::install;
-use crate::kernel::installed::{self, Presence};
+use crate::kernel::installed;
 use crate::names::Release;
 use crate::policy::FAILED;
 use crate::reconcile::orphan;
@@ -42,11 +42,7 @@ pub(super) fn take_away(
 
 /// Takes everything of ours away from a kernel; gives the exit code.
 fn going(ctx: &Context, release: &Release, reporter: &dyn Reporter) -> u8 {
-    command::carry_out(ctx, reporter, || command::kernel::going(ctx, &kernel(ctx, release)?, reporter))
-}
-
-fn presence(ctx: &Context, release: &Release) -> Option<Presence> {
-    installed::look(&ctx.trees, release.clone(), &|_, _| false).map(|found| found.presence)
+    command::carry_out(ctx, reporter, || command::kernel::going(ctx, &ctx.kernel(release)?, reporter))
 }
 
 /// A kernel that was removed leaves nothing of ours. Its going may have been missed: a killed package manager, a kernel
@@ -58,7 +54,7 @@ fn kernel_is_gone(
     handled: &mut Handled,
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
-    if presence(ctx, release) == Some(Presence::Installed) {
+    if installed::is_there(&ctx.trees, release) {
         return Ok(());
     }
     let built = |entry: &PackageEntry| entry.built.iter().any(|built| built.kernel.release == *release);
@@ -66,7 +62,7 @@ fn kernel_is_gone(
         || ctx.trees.kernel_manifest(release).exists();
     handled.code = handled.code.max(going(ctx, release, reporter));
     if any {
-        handled.summary.note(format!("{}: removed, and its modules with it", kernel(ctx, release)?));
+        handled.summary.note(format!("{}: removed, and its modules with it", ctx.kernel(release)?));
     }
     if !options.everything {
         return Ok(());
@@ -134,7 +130,7 @@ fn drop_replaced(ctx: &Context, events: &[Event], handled: &mut Handled, reporte
         for built in &entry.built {
             let kernel = &built.kernel;
             // Where the successor could not be installed, the predecessor goes on serving.
-            if built.installed && has_successor && presence(ctx, &kernel.release) == Some(Presence::Installed) {
+            if built.installed && has_successor && installed::is_there(&ctx.trees, &kernel.release) {
                 handled.summary.note(format!("{kernel}: {package} stays installed, although its source has gone"));
                 kept = true;
                 continue;

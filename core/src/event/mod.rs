@@ -20,15 +20,15 @@ use crate::command::reconcile::perform;
 use crate::context::Context;
 use crate::error::{Error, RequestError, UsageError};
 use crate::execute::run::depmods;
-use crate::kernel::installed::{self, Presence};
-use crate::names::{Arch, Kernel, Name, Package, Release};
+use crate::kernel::installed;
+use crate::names::{Kernel, Name, Package, Release};
 use crate::policy::Ending;
 use crate::process::stop;
 use crate::reconcile::summary::{self, Summary};
 use crate::reconcile::{How, Initramfs, Outcome, Scope, initramfs, superseded};
 use crate::report::Reporter;
 use crate::run::Session;
-use crate::tree::walk::{self, Filter};
+use crate::tree::walk;
 
 /// What has happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -210,12 +210,6 @@ pub fn surroundings(changes: bool) -> Result<Context, Error> {
     surroundings::without_words(changes)
 }
 
-/// `release` with the architecture that this system's modules have.
-pub fn kernel(ctx: &Context, release: &Release) -> Result<Kernel, Error> {
-    let arch = Arch::new(ctx.distribution.arch_label(release, &ctx.machine.name))?;
-    Ok(Kernel { release: release.clone(), arch })
-}
-
 /// Does what `events`, which belong together, call for: first what comes is registered, then the kernels get what they
 /// should have, then what goes is taken away.
 pub fn handle(
@@ -229,7 +223,7 @@ pub fn handle(
     for event in events {
         match event {
             Event::KernelComing(release) if ctx.trees.modules_dir(release).is_dir() => {
-                let work = || command::kernel::coming(ctx, &kernel(ctx, release)?, reporter);
+                let work = || command::kernel::coming(ctx, &ctx.kernel(release)?, reporter);
                 handled.code = handled.code.max(command::carry_out(ctx, reporter, work));
             }
             Event::SourceGoing(package) => {
@@ -367,15 +361,11 @@ fn scope(
     }
     releases.sort();
     releases.dedup();
-    let mut kernels = releases.iter().map(|release| kernel(ctx, release)).collect::<Result<Vec<_>, _>>()?;
+    let mut kernels = releases.iter().map(|release| ctx.kernel(release)).collect::<Result<Vec<_>, _>>()?;
     // What a package brings built needs no headers: it is for every kernel here that it was built for.
-    let is_here = |kernel: &Kernel| {
-        installed::look(&ctx.trees, kernel.release.clone(), &|_, _| false)
-            .is_some_and(|found| found.presence == Presence::Installed)
-    };
+    let is_here = |kernel: &Kernel| installed::is_there(&ctx.trees, &kernel.release);
     for package in arrived.iter().flatten() {
-        let entries = walk::walk(&ctx.trees, &Filter::package(package)).packages;
-        let built = entries.into_iter().flat_map(|entry| entry.built).map(|built| built.kernel);
+        let built = walk::built(&ctx.trees, package).into_iter().map(|built| built.kernel);
         kernels.extend(
             built.filter(|kernel| is_here(kernel)).filter(|kernel| !kernels.contains(kernel)).collect::<Vec<_>>(),
         );

@@ -45,18 +45,18 @@ fn code_of(code: u8) -> Result<(), u8> {
 
 /// Registers `package` from its usual place.
 fn named(ctx: &Context, package: &Package, reporter: &dyn Reporter) -> Result<u8, Error> {
-    let source = ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version));
+    let source = ctx.trees.source_place(package);
     let there = ctx.trees.outer(&source).is_dir();
     if there && superseded::adopt(ctx, package, &source)? {
         return Ok(0);
     }
-    match state(ctx, package) {
+    match walk::source(&ctx.trees, package) {
         Source::Added => return Ok(0),
         // Its link leads nowhere; the source is back where it belongs.
         Source::Broken if there => link_in_place(ctx, package)?,
         Source::Broken | Source::None => {}
     }
-    if state(ctx, package) == Source::Added {
+    if walk::source(&ctx.trees, package) == Source::Added {
         return Ok(0);
     }
     Ok(command::carry_out(ctx, reporter, || command::add::package_in_place(ctx, package, reporter)))
@@ -65,8 +65,8 @@ fn named(ctx: &Context, package: &Package, reporter: &dyn Reporter) -> Result<u8
 /// Links the tree to the source of `package` in its usual place, if it is there and not linked: it is registered then,
 /// without a look at its dkms.conf.
 pub(super) fn link_in_place(ctx: &Context, package: &Package) -> Result<(), Error> {
-    let source = ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version));
-    if !ctx.trees.outer(&source).join("dkms.conf").is_file() || state(ctx, package) == Source::Added {
+    let source = ctx.trees.source_place(package);
+    if !ctx.trees.outer(&source).join("dkms.conf").is_file() || walk::source(&ctx.trees, package) == Source::Added {
         return Ok(());
     }
     link_to(ctx, package, &source)
@@ -86,11 +86,11 @@ fn directory(ctx: &Context, dir: &Path, reporter: &dyn Reporter) -> Result<Resul
     let called = Package::of_directory(name, by_conf.as_ref().ok().map(|package| package.name.as_str()));
     let in_place = dir.parent() == Some(ctx.trees.source.inside.as_path());
     match (called, by_conf) {
-        (Some(package), _) if in_place && state(ctx, &package) != Source::Added => {
+        (Some(package), _) if in_place && walk::source(&ctx.trees, &package) != Source::Added => {
             Ok(code_of(named(ctx, &package, reporter)?).map(|()| Some(package)))
         }
         // Its name has no version: that of dkms.conf.
-        (None, Ok(package)) if state(ctx, &package) != Source::Added => {
+        (None, Ok(package)) if walk::source(&ctx.trees, &package) != Source::Added => {
             link_to(ctx, &package, dir)?;
             Ok(Ok(Some(package)))
         }
@@ -153,8 +153,4 @@ pub(super) fn failed(arrival: &Arrival, code: u8) -> String {
         Arrival::Tarball(_, path) | Arrival::Directory(path) => path.display().to_string(),
     };
     format!("{what} could not be registered (dkms add exited with status {code})")
-}
-
-fn state(ctx: &Context, package: &Package) -> Source {
-    walk::walk(&ctx.trees, &Filter::package(package)).packages.first().map_or(Source::None, |entry| entry.source)
 }

@@ -139,7 +139,7 @@ fn binaries_without_source_are_installed_when_they_come() {
     let dir = tempfile::tempdir().unwrap();
     let ctx = system(dir.path());
     let package = Package::new("hello", "1").unwrap();
-    let kernel = kernel(&ctx, &Release::new("6.1").unwrap()).unwrap();
+    let kernel = ctx.kernel(&Release::new("6.1").unwrap()).unwrap();
     let (source, module) = (ctx.trees.source_link(&package), ctx.trees.artefact(&package, &kernel).join("module"));
     for dir in [&source, &module] {
         fs_err::create_dir_all(dir).unwrap();

@@ -44,8 +44,8 @@ pub(super) fn confirm(
             None if result.is_some() => continue,
             None => Outcome::Installed,
         };
-        let at = i64::try_from(ctx.now).unwrap_or(i64::MAX);
-        let record = Record { package: step.package.clone(), kernel: step.kernel.clone(), outcome, at };
+        let (package, kernel) = (step.package.clone(), step.kernel.clone());
+        let record = Record { package, kernel, outcome, at: ctx.timestamp() };
         if let Err(error) = record.store(&ctx.trees) {
             log::warn!("{error}");
         }

@@ -10,7 +10,7 @@ use crate::facts::{self, Evaluated, KernelFacts};
 use crate::host::tools;
 use crate::install::{self, superseded_mark};
 use crate::lock::{Holder, LockError};
-use crate::names::{Kernel, Name, Package};
+use crate::names::{Kernel, Name, Package, names_in};
 use crate::plan::{Action, PackageState, Reason, Stale, Step};
 use crate::report::syslog::Severity;
 use crate::report::{Event, Reporter, journal};
@@ -20,6 +20,7 @@ use crate::run::target::{Dependency, Target};
 use crate::system_error::SystemError;
 use crate::tree::manifest::KernelManifest;
 use crate::tree::record::{Outcome, Record};
+use crate::tree::walk;
 
 /// How far a package got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,8 +153,7 @@ fn check(
             dir: ctx.trees.shown(&artefact),
         }));
     }
-    if evaluated.recipe.is_excluded() {
-        let why = evaluated.recipe.excluded_wholly.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    if let Some(why) = evaluated.recipe.exclusion() {
         return Err(Error::Step(StepError::Excluded {
             package: package.clone(),
             file: ctx.trees.shown(&ctx.trees.source_link(package)).join("dkms.conf"),
@@ -211,8 +211,7 @@ fn dependencies(session: &Session<'_>, kernel: &Kernel, evaluated: &Evaluated) -
     let trees = &session.ctx.trees;
     let mut found = Vec::new();
     let beside = KernelManifest::beside(trees, &kernel.release)?.unwrap_or_default();
-    for name in &evaluated.conf.build_depends {
-        let Ok(name) = Name::new(name.as_str()) else { continue };
+    for name in names_in(&evaluated.conf.build_depends) {
         let version = installed_version(session.ctx, &beside, &name, kernel);
         let symvers = trees.active_link(&name, kernel).join("module/Module.symvers");
         found.push(Dependency { name, version, symvers: symvers.is_file().then_some(symvers) });
@@ -222,9 +221,7 @@ fn dependencies(session: &Session<'_>, kernel: &Kernel, evaluated: &Evaluated) -
 
 /// The version of `name` that is installed for `kernel`, whose manifest is `beside`.
 pub fn installed_version(ctx: &Context, beside: &KernelManifest, name: &Name, kernel: &Kernel) -> Option<String> {
-    std::fs::read_link(ctx.trees.active_link(name, kernel))
-        .ok()
-        .and_then(|target| target.components().next().map(|part| part.as_os_str().to_string_lossy().into_owned()))
+    walk::active_version(&ctx.trees, name, kernel)
         .or_else(|| beside.find_name(name, &kernel.arch).map(|entry| entry.package.version.to_string()))
 }
 
@@ -250,12 +247,7 @@ pub(super) fn record(session: &Session<'_>, package: &Package, kernel: &Kernel, 
         }
         Err(error) => failure(session, package, kernel, error),
     };
-    let record = Record {
-        package: package.clone(),
-        kernel: kernel.clone(),
-        outcome,
-        at: i64::try_from(ctx.now).unwrap_or(i64::MAX),
-    };
+    let record = Record { package: package.clone(), kernel: kernel.clone(), outcome, at: ctx.timestamp() };
     if !matches!(done, Ok(Done::Already)) {
         to_journal(ctx, &record);
     }

@@ -255,7 +255,7 @@ fn manifest(
             .filter_map(|dep| Some((dep.name.to_string(), dep.version.clone()?)))
             .collect(),
         extra_files: Vec::new(),
-        built_at: i64::try_from(ctx.now).unwrap_or(i64::MAX),
+        built_at: ctx.timestamp(),
         dkms_version: crate::VERSION.to_owned(),
     })
 }
@@ -263,7 +263,7 @@ fn manifest(
 impl Finished {
     /// Puts the artefact at its place, keeping the one before aside. Takes the tree lock for that.
     pub fn put<'a>(self, ctx: &'a Context, target: &Target) -> Result<InPlace<'a>, Error> {
-        fs::write(self.stage.join(MANIFEST), self.manifest.to_bytes().map_err(std::io::Error::other)?)?;
+        fs::write(self.stage.join(MANIFEST), self.manifest.to_bytes()?)?;
         let to = ctx.trees.artefact(&target.package, &target.kernel);
         let _lock = ctx.lock_tree()?;
         let swap = swap_in(&ctx.trees, format!("build {} for {}", target.package, target.kernel), &self.stage, &to)?;
@@ -350,7 +350,7 @@ impl InPlace<'_> {
             extra.sort();
             self.manifest.extra_files = extra;
             anew(&artefact.join(MANIFEST))?;
-            fs::write(artefact.join(MANIFEST), self.manifest.to_bytes().map_err(std::io::Error::other)?)?;
+            fs::write(artefact.join(MANIFEST), self.manifest.to_bytes()?)?;
         }
         Ok(())
     }

@@ -142,7 +142,7 @@ impl Beside<'_> {
         let in_tree = |known: &&PackageEntry| known.package == *package;
         let known = self.walk.packages.iter().find(in_tree);
         let built = known.is_some_and(|known| known.is_built_for(&kernel));
-        let usual = self.ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version));
+        let usual = self.ctx.trees.source_place(package);
         let has_source = known.is_some_and(|known| known.source == Source::Added)
             || self.ctx.trees.outer(usual.join("dkms.conf")).is_file();
         let there = |file: &InstalledFile| fs::symlink_metadata(file.outer(&self.dir)).is_ok();

@@ -105,12 +105,7 @@ fn forget(ctx: &Context, release: &Release) -> Result<(), Error> {
     let Some(beside) = KernelManifest::beside(&ctx.trees, release)? else { return Ok(()) };
     let mut beside = Arc::unwrap_or_clone(beside);
     beside.drop_stale(&ctx.trees, release);
-    let path = ctx.trees.kernel_manifest(release);
     let mut change = Change::new(&ctx.trees, format!("take out of the manifest of {release} what is not there"));
-    if beside.installed.is_empty() {
-        change.remove_file(&path);
-    } else {
-        change.stage_bytes(beside.to_bytes().map_err(std::io::Error::other)?, 0o644, &path);
-    }
+    change.stage_kernel_manifest(release, &beside);
     Ok(change.commit()?)
 }

@@ -46,7 +46,7 @@ fn source(ctx: &Context, entry: &PackageEntry, found: &mut Findings<'_>) -> Resu
     let dir = ctx.trees.package_dir(package);
     match entry.source {
         Source::Broken => {
-            let usual = ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version));
+            let usual = ctx.trees.source_place(package);
             let repair = if ctx.trees.outer(usual.join("dkms.conf")).is_file() {
                 Repair::Link(usual)
             } else if vanished::has_vanished(ctx, entry)? {
@@ -160,7 +160,7 @@ fn links(ctx: &Context, walk: &Walk, name: &crate::names::Name, found: &mut Find
         if !path.is_symlink() || ctx.trees.root.outer(&ctx.trees.shown(&path)).is_dir() {
             continue;
         }
-        let beside = KernelManifest::beside(&ctx.trees, &kernel.release).ok().flatten().unwrap_or_default();
+        let beside = KernelManifest::known(&ctx.trees, &kernel.release);
         let installed = beside.find_name(name, &kernel.arch).map(|entry| entry.package.clone());
         let with_source = |package: &Package| {
             walk.packages.iter().any(|entry| entry.package == *package && entry.source == Source::Added)

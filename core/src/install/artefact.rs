@@ -21,8 +21,8 @@ pub fn manifest(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<Opt
 
 /// Whether what is built was made from another source than what is installed: somebody has built it again, and no more.
 pub fn is_of_another_source(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
-    let beside = KernelManifest::beside(&ctx.trees, &kernel.release).ok().flatten();
-    let Some(installed) = beside.as_ref().and_then(|beside| beside.find(package, &kernel.arch)) else { return false };
+    let beside = KernelManifest::known(&ctx.trees, &kernel.release);
+    let Some(installed) = beside.find(package, &kernel.arch) else { return false };
     // The very files that were installed: what they were made from need not be read.
     let modules = ctx.trees.artefact_modules(package, kernel);
     let is_same = |file: &InstalledFile| {

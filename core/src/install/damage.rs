@@ -6,7 +6,7 @@ use super::error::Error;
 use crate::context::Context;
 use crate::digest::Digest;
 use crate::elf::{Module, Signature};
-use crate::names::{Kernel, Package};
+use crate::names::{Kernel, Package, is_same_module};
 use crate::report::Reporter;
 use crate::tree::identity::Identity;
 use crate::tree::manifest::{BuiltModule, InstalledFile, KernelManifest, Manifest};
@@ -86,8 +86,7 @@ pub fn is_another(file: &InstalledFile, path: &Path) -> bool {
     Module::read(path).is_ok_and(|found| {
         let theirs = found.field("srcversion");
         let is_other_source = file.srcversion.is_some() && theirs.is_some() && theirs != file.srcversion.as_deref();
-        let is_other_name =
-            found.field("name").is_some_and(|name| name.replace('-', "_") != file.name.replace('-', "_"));
+        let is_other_name = found.field("name").is_some_and(|name| !is_same_module(name, &file.name));
         is_other_source || is_other_name
     })
 }
@@ -104,13 +103,9 @@ pub fn artefact(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
 
 /// Whether something of `package` that is installed for `kernel` is damaged, or has given way to another module.
 pub fn any(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
-    let beside = KernelManifest::beside(&ctx.trees, &kernel.release).unwrap_or_else(|error| {
-        log::warn!("{error}");
-        None
-    });
+    let beside = KernelManifest::known(&ctx.trees, &kernel.release);
     let dir = ctx.trees.modules_dir(&kernel.release);
-    let entry = beside.as_ref().and_then(|beside| beside.find(package, &kernel.arch));
-    entry.is_some_and(|entry| {
+    beside.find(package, &kernel.arch).is_some_and(|entry| {
         entry.files.iter().any(|file| {
             let path = file.outer(&dir);
             is_damaged(file, &path) || is_another(file, &path)

@@ -15,7 +15,7 @@ use crate::assignments;
 use crate::context::Context;
 use crate::durable;
 use crate::journal::{Change, JournalError, origin_file};
-use crate::names::{Kernel, Name, Release};
+use crate::names::{Kernel, Name, Release, is_same_module};
 use crate::tree::Trees;
 use crate::tree::manifest::KernelManifest;
 use crate::tree::walk::{self, Filter};
@@ -168,8 +168,9 @@ fn wanted(trees: &Trees, ours: &[Ours], old: &BTreeSet<String>, found: &[(String
         let as_before = archived.is_err() || !trees.active_link(&ours.name, &ours.kernel).is_symlink();
         let archived = archived.unwrap_or_default();
         let replaces = |module: &str| {
-            let fresh = found.iter().any(|(name, path)| same(name, module) && boots(path));
-            let before = archived.iter().any(|path| stem(path).is_some_and(|name| same(&name, module)) && boots(path));
+            let fresh = found.iter().any(|(name, path)| is_same_module(name, module) && boots(path));
+            let before =
+                archived.iter().any(|path| stem(path).is_some_and(|name| is_same_module(&name, module)) && boots(path));
             fresh || before || (as_before && old.contains(module))
         };
         wanted.extend(ours.modules.iter().filter(|module| replaces(module)).cloned());
@@ -214,11 +215,6 @@ fn stem(path: &Path) -> Option<String> {
     let file = path.file_name()?.to_str()?;
     let (stem, end) = file.split_once(".ko")?;
     (end.is_empty() || matches!(end, ".gz" | ".xz" | ".zst")).then(|| stem.to_owned())
-}
-
-/// modprobe(8) takes `-` and `_` for one.
-fn same(a: &str, b: &str) -> bool {
-    a.replace('-', "_") == b.replace('-', "_")
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ use sanity::Verdict;
 
 pub use error::Error;
 pub use ours::{is_ours, is_replaced_by_the_kernels};
-pub use uninstall::{Evaluate, files_of, forget, removal_of, unbuild, uninstall};
+pub use uninstall::{files_of, forget, removal_of, unbuild, uninstall};
 
 /// Installs the artefact of `package` for the kernel of `facts`. The caller holds the pair's lock, and
 /// runs depmod when everything for that kernel is in place. A version that was installed before is
@@ -194,8 +194,7 @@ fn put(
     let built = ctx.trees.artefact_modules(package, kernel);
     let link = ctx.trees.active_link(&package.name, kernel);
     let _lock = ctx.lock_tree()?;
-    let beside = KernelManifest::beside(&ctx.trees, &kernel.release)?;
-    let mut beside = beside.map(Arc::unwrap_or_clone).unwrap_or_default();
+    let mut beside = Arc::unwrap_or_clone(KernelManifest::beside(&ctx.trees, &kernel.release)?.unwrap_or_default());
     beside.drop_stale(&ctx.trees, &kernel.release);
     let before = beside.find_name(&package.name, &kernel.arch).cloned();
     // In a tree that another program wrote, the same installation may be there under another label.
@@ -314,8 +313,7 @@ fn put(
     beside.put(entry(ctx, package, kernel, manifest, evaluated, files));
     let gone: Vec<String> = before.iter().flat_map(|before| &before.files).map(|file| file.name.clone()).collect();
     image_list::stage(ctx, &mut change, &kernel.release, &beside, &gone, &originals);
-    let bytes = beside.to_bytes().map_err(std::io::Error::other)?;
-    change.stage_bytes(bytes, 0o644, &ctx.trees.kernel_manifest(&kernel.release));
+    change.stage_kernel_manifest(&kernel.release, &beside);
     if let Some(evaluated) = evaluated {
         modprobe_conf::stage(ctx, &mut change, &package.name, evaluated, reporter);
     }
@@ -401,10 +399,6 @@ fn entry(
     evaluated: Option<&Evaluated>,
     files: Vec<InstalledFile>,
 ) -> Installed {
-    let mut hasher = crate::digest::Hasher::default();
-    for file in &files {
-        hasher.field(file.digest.to_string().as_bytes());
-    }
     let built = manifest.map(|manifest| manifest.provenance.clone()).unwrap_or_default();
     // What dkms.conf says now counts, as for what the classic built.
     let provenance = match evaluated.map(|evaluated| artefact::provenance(&evaluated.conf)) {
@@ -416,10 +410,10 @@ fn entry(
     Installed {
         package: package.clone(),
         arch: kernel.arch.clone(),
-        artefact_digest: Some(hasher.finish()),
+        artefact_digest: Some(InstalledFile::digest_of(&files)),
         files,
         provenance,
-        installed_at: i64::try_from(ctx.now).unwrap_or(i64::MAX),
+        installed_at: ctx.timestamp(),
     }
 }
 

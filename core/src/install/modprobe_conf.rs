@@ -12,7 +12,7 @@ use crate::conf::Conf;
 use crate::context::Context;
 use crate::facts::Evaluated;
 use crate::journal::Change;
-use crate::names::{Kernel, Name};
+use crate::names::{Kernel, Name, is_same_module};
 use crate::report::Reporter;
 
 const MODPROBE: &str = "/etc/modprobe.d";
@@ -58,12 +58,12 @@ pub fn compose(conf: &Conf, others: &[Alias]) -> Lines {
             .text("MODULES_CONF_OBSOLETES", index)
             .into_iter()
             .flat_map(|list| list.split([',', ' ', '\t']))
-            .filter(|name| is_word(name) && !same(name, module))
+            .filter(|name| is_word(name) && !is_same_module(name, module))
             .collect();
         let mut inherited = false;
         for old in obsolete {
             let _ = writeln!(lines.modprobe, "blacklist {old}");
-            for (alias, _) in others.iter().filter(|(_, target)| same(target, old)) {
+            for (alias, _) in others.iter().filter(|(_, target)| is_same_module(target, old)) {
                 let _ = writeln!(lines.modprobe, "alias {alias} {module}");
                 inherited = true;
             }
@@ -86,11 +86,6 @@ pub fn compose(conf: &Conf, others: &[Alias]) -> Lines {
 
 fn is_word(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
-}
-
-/// Whether two names mean one module: `-` and `_` are the same to modprobe.
-fn same(a: &str, b: &str) -> bool {
-    a.replace('-', "_") == b.replace('-', "_")
 }
 
 /// Stages the package's files as its dkms.conf wants them: written, renewed, or removed.

@@ -9,7 +9,7 @@ use super::error::Error;
 use super::{artefact, is_installed};
 use crate::compress::{self, CompressError, Compression};
 use crate::context::Context;
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::journal::{Change, WorkDir};
 use crate::names::{Kernel, Package};
 use crate::report::Reporter;
@@ -17,7 +17,7 @@ use crate::run::Session;
 use crate::sign;
 use crate::sign::signing::Signing;
 use crate::tree::compare::same_bytes;
-use crate::tree::manifest::{BuiltModule, Installed, KernelManifest, Manifest};
+use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifest, Manifest};
 
 /// How it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +51,7 @@ pub fn resign(
     let modules = if let Some(manifest) = &manifest {
         manifest.modules.clone()
     } else {
-        let evaluated = session.facts.evaluate(package, &facts, None, false)?;
-        artefact::modules_by_conf(ctx, package, kernel, &evaluated)?
+        artefact::modules_by_conf(ctx, package, kernel, &session.facts.evaluate_as_is(package, kernel)?)?
     };
     let work = WorkDir::new(&ctx.trees)?;
     let made = modules
@@ -265,18 +264,14 @@ fn put(
     }
     if let Some(mut manifest) = updated {
         manifest.provenance.signer = signer.cloned();
-        let bytes = manifest.to_bytes().map_err(std::io::Error::other)?;
+        let bytes = manifest.to_bytes()?;
         change.stage_bytes(bytes, 0o644, &ctx.trees.manifest(package, kernel));
     }
     if let Some(entry) = entry {
         entry.provenance.signer = signer.cloned();
-        let mut hasher = Hasher::default();
-        for file in &entry.files {
-            hasher.field(file.digest.to_string().as_bytes());
-        }
-        entry.artefact_digest = Some(hasher.finish());
+        entry.artefact_digest = Some(InstalledFile::digest_of(&entry.files));
         if let Some(beside) = &beside {
-            change.stage_bytes(beside.to_bytes().map_err(std::io::Error::other)?, 0o644, &path);
+            change.stage_kernel_manifest(&kernel.release, beside);
             change.seal(&kernel.release);
         }
     }

@@ -47,7 +47,7 @@ pub fn look(ctx: &Context, package: &Package, kernel: &Kernel) -> Look {
     }
     let Ok(digest) = Digest::of_tree(&source) else { return Look { has_changed: false, seen: None } };
     let has_changed = is_of_other(ctx, package, kernel, &digest);
-    let now = i64::try_from(ctx.now).unwrap_or(i64::MAX);
+    let now = ctx.timestamp();
     Look { has_changed, seen: (newest.0.saturating_add(SETTLED) <= now).then_some(Seen { newest, digest }) }
 }
 

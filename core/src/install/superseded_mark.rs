@@ -55,10 +55,8 @@ pub fn is_of_other(ctx: &Context, package: &Package, kernel: &Kernel, source: &D
         .ok()
         .flatten()
         .and_then(|manifest| manifest.provenance.source_digest.clone());
-    let installed = KernelManifest::beside(trees, &kernel.release)
-        .ok()
-        .flatten()
-        .and_then(|beside| beside.find(package, &kernel.arch).and_then(|entry| entry.provenance.source_digest.clone()));
+    let beside = KernelManifest::known(trees, &kernel.release);
+    let installed = beside.find(package, &kernel.arch).and_then(|entry| entry.provenance.source_digest.clone());
     let same = |digest: &Option<Digest>| digest.as_ref() == Some(source);
     let is_installed = super::is_installed(ctx, package, kernel);
     super::is_built(ctx, package, kernel) && (!same(&built) || (is_installed && !same(&installed)))

@@ -8,30 +8,26 @@ use super::{artefact, image_list, is_built, is_installed, is_ours, modprobe_conf
 use crate::conf::framework::ScriptsAs;
 use crate::conf::package_files;
 use crate::context::Context;
-use crate::facts::{self, Evaluated};
 use crate::journal::Change;
 use crate::lock::{self, Holder};
 use crate::names::{Kernel, Package};
 use crate::process::Environment;
 use crate::report::Reporter;
-use crate::run::{depmod, foresight, script};
+use crate::run::{Session, depmod, foresight, script};
 use crate::tree::beside;
-use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifest, Manifest};
+use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifest};
 use crate::tree::record::{Outcome, Record};
-use crate::tree::walk::{self, Filter};
+use crate::tree::walk;
 
-/// Evaluates the package's dkms.conf, for what the classic installed without a manifest.
-pub type Evaluate<'a> = &'a dyn Fn() -> Result<Evaluated, facts::Error>;
-
-/// Uninstalls `package` from `kernel`; says whether anything was done, so that depmod is needed.
-/// `evaluate` is asked only if no manifest says what was installed.
+/// Uninstalls `package` from `kernel`; gives whether anything was done. The caller holds the pair's lock, and runs depmod for
+/// the kernels that the session has noted. dkms.conf is asked only if no manifest says what was installed.
 pub fn uninstall(
-    ctx: &Context,
+    session: &Session<'_>,
     package: &Package,
     kernel: &Kernel,
-    evaluate: Evaluate<'_>,
     reporter: &dyn Reporter,
 ) -> Result<bool, Error> {
+    let ctx = session.ctx;
     // Where the tree is empty (another /var, or none), what lies beside the modules says what to take out.
     if !is_installed(ctx, package, kernel) && beside::known(&ctx.trees, package, kernel).is_none() {
         let quiet = artefact::manifest(ctx, package, kernel)?.is_some_and(|manifest| manifest.provenance.has_exclusive);
@@ -51,11 +47,12 @@ pub fn uninstall(
         return Ok(false);
     }
     reporter.line(&"Before uninstall, this module version was ACTIVE on this kernel.");
-    let post_remove = take_out(ctx, package, kernel, evaluate, reporter)?;
+    let post_remove = take_out(session, package, kernel, reporter)?;
+    session.touched(&kernel.release);
     if let Some(line) = post_remove {
         // Not before there is an override is its word needed. Where that can't be had, the package may have seen to it.
         let overridden = package_files(&ctx.trees, package, None, Some(kernel)).len() > 1;
-        let scripts_as = match overridden.then(evaluate) {
+        let scripts_as = match overridden.then(|| session.facts.evaluate_as_is(package, kernel)) {
             None => None,
             Some(Ok(evaluated)) => evaluated.conf.scripts_as,
             Some(Err(error)) => {
@@ -72,39 +69,22 @@ pub fn uninstall(
 
 /// The change itself; gives the POST_REMOVE script.
 fn take_out(
-    ctx: &Context,
+    session: &Session<'_>,
     package: &Package,
     kernel: &Kernel,
-    evaluate: Evaluate<'_>,
     reporter: &dyn Reporter,
 ) -> Result<Option<String>, Error> {
+    let ctx = session.ctx;
     let dir = ctx.trees.modules_dir(&kernel.release);
-    let path = ctx.trees.kernel_manifest(&kernel.release);
-    let beside = KernelManifest::beside(&ctx.trees, &kernel.release)?;
-    let known = beside.as_ref().and_then(|beside| beside.find(package, &kernel.arch)).cloned();
-    let (entry, own_locations) = match known {
-        Some(entry) => {
-            let own = artefact::manifest(ctx, package, kernel)?;
-            let own = own.iter().flat_map(|manifest| &manifest.modules);
-            (entry, own.map(|module| (module.name.clone(), module.own_location.clone())).collect())
-        }
-        // What was built says as much as dkms.conf, which may be gone.
-        None => match artefact::manifest(ctx, package, kernel)? {
-            Some(manifest) => as_built(ctx, Arc::unwrap_or_clone(manifest)),
-            None => as_classic(ctx, package, kernel, &evaluate()?)?,
-        },
-    };
-    // Loaded again under the lock: another run may have written it meanwhile.
+    let beside = KernelManifest::beside(&ctx.trees, &kernel.release)?.unwrap_or_default();
+    let (entry, modules) = installed(session, package, kernel, &beside)?;
+    // Another run may have written it meanwhile: for another package, since we hold this one's lock.
     let lock = ctx.lock_tree()?;
-    let beside = KernelManifest::beside(&ctx.trees, &kernel.release)?;
+    let mut beside = Arc::unwrap_or_clone(KernelManifest::beside(&ctx.trees, &kernel.release)?.unwrap_or_default());
     let mut change = Change::new(&ctx.trees, format!("uninstall {package} from {kernel}"));
     // Another package may have put a module of the same source in the place of this one's.
-    let others: Vec<PathBuf> = beside
-        .iter()
-        .flat_map(|beside| &beside.installed)
-        .filter(|other| other.package.name != package.name)
-        .flat_map(Installed::paths)
-        .collect();
+    let others: Vec<PathBuf> =
+        beside.installed.iter().filter(|other| other.package.name != package.name).flat_map(Installed::paths).collect();
     let is_ours =
         |file: &InstalledFile, path: &Path| !others.contains(&file.path.join(&file.file)) && is_ours(file, path);
     for file in &entry.files {
@@ -118,7 +98,7 @@ fn take_out(
         }
     }
     let legacy =
-        |module: &str| own_locations.iter().find(|(name, _)| name == module).map(|(_, dir): &OwnLocation| dir.clone());
+        |name: &str| modules.iter().find(|module| module.name == name).map(|module| module.own_location.clone());
     let ours = |path: &Path| entry.files.iter().any(|file| file.outer(&dir) == path && is_ours(file, path));
     originals::restore(ctx, &mut change, &package.name, kernel, &legacy, &ours, reporter)?;
     originals::forget(ctx, &mut change, &package.name, kernel, &entry.files, reporter);
@@ -126,29 +106,46 @@ fn take_out(
     change.remove_file(&ctx.trees.active_link(&package.name, kernel));
     modprobe_conf::stage_removal(ctx, &mut change, &package.name, kernel, reporter);
     let gone: Vec<String> = entry.files.iter().map(|file| file.name.clone()).collect();
-    let is_there = beside.is_some();
-    let mut left = beside.map(Arc::unwrap_or_clone).unwrap_or_default();
     // That of another version is that one's.
-    if left.find(package, &kernel.arch).is_some() {
-        left.drop(&package.name, &kernel.arch);
+    if beside.find(package, &kernel.arch).is_some() {
+        beside.drop(&package.name, &kernel.arch);
     }
-    image_list::stage(ctx, &mut change, &kernel.release, &left, &gone, &[]);
-    if is_there && left.installed.is_empty() {
-        change.remove_file(&path);
-    } else if is_there {
-        change.stage_bytes(left.to_bytes().map_err(std::io::Error::other)?, 0o644, &path);
-    }
+    image_list::stage(ctx, &mut change, &kernel.release, &beside, &gone, &[]);
+    change.stage_kernel_manifest(&kernel.release, &beside);
     foresight::commit(ctx, &kernel.release, change)?;
     drop(lock);
     weak::removed(ctx, kernel, &entry.paths(), !entry.provenance.no_weak_modules, reporter);
     Ok(entry.provenance.post_remove)
 }
 
-/// A module's name, and its own location.
-type OwnLocation = (String, PathBuf);
-
-fn own_locations(modules: &[BuiltModule]) -> Vec<OwnLocation> {
-    modules.iter().map(|module| (module.name.clone(), module.own_location.clone())).collect()
+/// What is installed of `package`, and what is known of the modules that were built: by the manifest `beside` the modules; else
+/// by the artefact's, which says as much as dkms.conf, which may be gone; else, of what the classic installed, by dkms.conf.
+fn installed(
+    session: &Session<'_>,
+    package: &Package,
+    kernel: &Kernel,
+    beside: &KernelManifest,
+) -> Result<(Installed, Vec<BuiltModule>), Error> {
+    let ctx = session.ctx;
+    let known = beside.find(package, &kernel.arch).cloned();
+    let (modules, provenance) = match artefact::manifest(ctx, package, kernel)? {
+        Some(manifest) => (manifest.modules.clone(), manifest.provenance.clone()),
+        None if known.is_some() => Default::default(),
+        None => {
+            let evaluated = session.facts.evaluate_as_is(package, kernel)?;
+            let modules = artefact::modules_by_conf(ctx, package, kernel, &evaluated)?;
+            (modules, artefact::provenance(&evaluated.conf))
+        }
+    };
+    let entry = known.unwrap_or_else(|| Installed {
+        package: package.clone(),
+        arch: kernel.arch.clone(),
+        files: files_of(ctx, kernel, modules.clone()),
+        artefact_digest: None,
+        provenance,
+        installed_at: 0,
+    });
+    Ok((entry, modules))
 }
 
 /// The files that an artefact's modules are, or would be, beside the kernel's.
@@ -172,51 +169,15 @@ pub fn files_of(ctx: &Context, kernel: &Kernel, modules: Vec<BuiltModule>) -> Ve
     files.collect()
 }
 
-/// What was installed of an artefact of ours that the manifest beside the modules does not name (any more).
-fn as_built(ctx: &Context, manifest: Manifest) -> (Installed, Vec<OwnLocation>) {
-    let own = own_locations(&manifest.modules);
-    let entry = Installed {
-        files: files_of(ctx, &manifest.kernel, manifest.modules),
-        package: manifest.package,
-        arch: manifest.kernel.arch,
-        artefact_digest: None,
-        provenance: manifest.provenance,
-        installed_at: 0,
-    };
-    (entry, own)
-}
-
-/// What the classic installed, told from dkms.conf: an entry as ours would be, and where each module's own
-/// location is.
-fn as_classic(
-    ctx: &Context,
-    package: &Package,
-    kernel: &Kernel,
-    evaluated: &Evaluated,
-) -> Result<(Installed, Vec<OwnLocation>), Error> {
-    let modules = artefact::modules_by_conf(ctx, package, kernel, evaluated)?;
-    let own = own_locations(&modules);
-    let files = files_of(ctx, kernel, modules);
-    let entry = Installed {
-        package: package.clone(),
-        arch: kernel.arch.clone(),
-        files,
-        artefact_digest: None,
-        provenance: artefact::provenance(&evaluated.conf),
-        installed_at: 0,
-    };
-    Ok((entry, own))
-}
-
-/// Uninstalls, and deletes what was built. Says whether depmod is needed.
+/// Uninstalls, and deletes what was built; locks and depmod as for [`uninstall`].
 pub fn unbuild(
-    ctx: &Context,
+    session: &Session<'_>,
     package: &Package,
     kernel: &Kernel,
-    evaluate: Evaluate<'_>,
     reporter: &dyn Reporter,
-) -> Result<bool, Error> {
-    let changed = uninstall(ctx, package, kernel, evaluate, reporter)?;
+) -> Result<(), Error> {
+    let ctx = session.ctx;
+    let changed = uninstall(session, package, kernel, reporter)?;
     if !is_built(ctx, package, kernel) && !ctx.trees.artefact(package, kernel).exists() {
         if !changed {
             reporter.line(&format!("Module {package} is not built for kernel {kernel}. Skipping..."));
@@ -226,7 +187,7 @@ pub fn unbuild(
         if record.is_some_and(|record| matches!(record.outcome, Outcome::Built | Outcome::Installed)) {
             Record::remove(&ctx.trees, package, kernel)?;
         }
-        return Ok(changed);
+        return Ok(());
     }
     let files =
         artefact::manifest(ctx, package, kernel)?.map(|manifest| files_of(ctx, kernel, manifest.modules.clone()));
@@ -236,8 +197,7 @@ pub fn unbuild(
     change.remove_dir_all(&ctx.trees.artefact(package, kernel));
     change.prune_empty_dirs(&ctx.trees.kernel_dir(package, kernel), &ctx.trees.package_dir(package));
     change.commit()?;
-    Record::remove(&ctx.trees, package, kernel)?;
-    Ok(changed)
+    Ok(Record::remove(&ctx.trees, package, kernel)?)
 }
 
 /// What the change is called that deletes a package's registration.
@@ -251,7 +211,7 @@ pub fn forget(ctx: &Context, package: &Package, on_wait: &dyn Fn(&Holder)) -> Re
     // A build for another kernel that is under way would be left without its package.
     let unused = ctx.lock_build(package, on_wait)?;
     let lock = ctx.lock_tree()?;
-    if walk::walk(&ctx.trees, &Filter::package(package)).packages.iter().any(|entry| !entry.built.is_empty()) {
+    if !walk::built(&ctx.trees, package).is_empty() {
         return Ok(false);
     }
     let mut change = Change::new(&ctx.trees, removal_of(package));

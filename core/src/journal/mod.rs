@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 use crate::durable::{self, FileError, NEW, OLD, at};
 use crate::names::Release;
 use crate::tree::Trees;
+use crate::tree::manifest::KernelManifest;
 
 pub use recover::{Recovered, Unfinished, recover, unfinished};
 pub use swap::{Swap, swap_in};
@@ -125,6 +126,17 @@ impl<'a> Change<'a> {
     /// Puts a file with this content and exactly this mode at `to`, replacing what is there.
     pub fn stage_bytes(&mut self, bytes: Vec<u8>, mode: u32, to: &Path) -> &mut Self {
         self.put(Source::Bytes(bytes, mode), to)
+    }
+
+    /// Makes `beside` the manifest beside the modules of `release`. One that names nothing goes.
+    pub fn stage_kernel_manifest(&mut self, release: &Release, beside: &KernelManifest) -> &mut Self {
+        let path = self.trees.kernel_manifest(release);
+        match beside.to_bytes() {
+            Ok(_) if beside.installed.is_empty() => return self.remove_file(&path),
+            Ok(bytes) => return self.stage_bytes(bytes, 0o644, &path),
+            Err(error) => self.error = Some(at("write", &path)(error)),
+        }
+        self
     }
 
     /// Puts a copy of the regular file `from` at `to`, replacing what is there.

@@ -74,6 +74,11 @@ pub fn look(trees: &Trees, release: Release, ours: &dyn Fn(&Release, &Path) -> b
     Some(Found { release, presence, files })
 }
 
+/// Whether a kernel, not only its remains or its headers, is there. Modules of ours below `kernel/` count as its own.
+pub fn is_there(trees: &Trees, release: &Release) -> bool {
+    look(trees, release.clone(), &|_, _| false).is_some_and(|found| found.presence == Presence::Installed)
+}
+
 fn read(trees: &Trees, release: &Release, dir: &Path) -> KernelDir {
     if ["modules.order", "modules.builtin", "vmlinuz"].iter().any(|name| dir.join(name).exists()) {
         return KernelDir { has_kernels_file: true, ..KernelDir::default() };

@@ -232,7 +232,7 @@ impl<'a> Loadable<'a> {
     fn of_kernel(&self, release: &Release) -> Arc<OfKernel> {
         let mut known = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || {
-            let beside = KernelManifest::beside(self.trees, release).ok().flatten().unwrap_or_default();
+            let beside = KernelManifest::known(self.trees, release);
             Arc::new(OfKernel { beside, ..OfKernel::default() })
         };
         Arc::clone(known.entry(release.clone()).or_insert_with(new))

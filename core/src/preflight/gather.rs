@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::facts;
 use crate::host::headers_package;
 use crate::kernel::version;
-use crate::names::{Arch, Kernel, Name, Package};
+use crate::names::{Kernel, Name, Package};
 use crate::reconcile::superseded;
 use crate::system_error::SystemError;
 use crate::tree::record::{Outcome, Record};
@@ -41,8 +41,7 @@ pub(super) fn facts(ctx: &Context, incoming: &Incoming) -> Result<PreflightInput
     let mut kernels = Vec::new();
     for coming in incoming.kernels.iter().filter(|_| !wanted.is_empty()) {
         let release = coming.release.clone();
-        let arch = Arch::new(ctx.distribution.arch_label(&release, &ctx.machine.name))?;
-        let known = learnt.kernel(&Kernel { release: release.clone(), arch })?;
+        let known = learnt.kernel(&ctx.kernel(&release)?)?;
         let mut packages = Vec::new();
         for wanted in &wanted {
             if holds.holds(&wanted.name, &release) {
@@ -141,12 +140,11 @@ fn prediction(
     if wanted.comes {
         return Some(Prediction::Builds);
     }
-    if evaluated.recipe.is_excluded() {
-        let why: Vec<_> = evaluated.recipe.excluded_wholly.iter().map(ToString::to_string).collect();
+    if let Some(why) = evaluated.recipe.exclusion() {
         // What no kernel was ever meant for is missed by nobody.
         let missed = entry.built.iter().any(|built| built.installed) || !is_skipped_elsewhere(ctx, package);
         let required = Wish::of(&ctx.trees, &package.name) == Wish::Required;
-        return (missed || required).then(|| Prediction::Excluded(why.join("; ")));
+        return (missed || required).then(|| Prediction::Excluded(why));
     }
     match Record::load(&ctx.trees, package, &kernel.kernel) {
         Ok(Some(Record { outcome: Outcome::Failed { diagnostic, step, .. }, .. })) => {

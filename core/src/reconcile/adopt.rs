@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use crate::context::Context;
 use crate::error::Error;
 use crate::journal::Change;
-use crate::kernel::installed::{self, Presence};
+use crate::kernel::installed;
 use crate::kernel::version;
-use crate::names::{Name, Package, Release};
+use crate::names::{Name, Package};
 use crate::report::{Event, Reporter};
 use crate::tree::beside::{self, Files};
 use crate::tree::walk::{self, Filter, Source, Walk};
@@ -26,16 +26,13 @@ pub(super) fn forgotten(ctx: &Context, walk: &Walk) -> Vec<(Package, PathBuf)> {
         let of_tree = walk.packages.iter().filter(|entry| entry.source != Source::None).map(|entry| &entry.package);
         let mut others = of_tree.filter(|other| other.name == *name).chain(found.get(name));
         let newest = others.all(|other| version::by_age(version.as_str(), other.version.as_str()).is_gt());
-        if newest && known.files == Files::Whole && is_kernel(ctx, &known.kernel.release) {
+        if newest && known.files == Files::Whole && installed::is_there(&ctx.trees, &known.kernel.release) {
             found.insert(name.clone(), known.package);
         }
     }
-    let source = |package: &Package| ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version));
-    let with_source = found.into_values().map(|package| (source(&package), package));
-    with_source
-        .filter(|(source, _)| ctx.trees.outer(source.join("dkms.conf")).is_file())
-        .map(|(source, package)| (package, source))
-        .collect()
+    let with_place = found.into_values().map(|package| (ctx.trees.source_place(&package), package));
+    let there = with_place.filter(|(source, _)| ctx.trees.outer(source.join("dkms.conf")).is_file());
+    there.map(|(source, package)| (package, source)).collect()
 }
 
 /// Registers one of them again.
@@ -58,11 +55,4 @@ pub(super) fn adopt(ctx: &Context, package: &Package, source: &Path, reporter: &
         source.display()
     )));
     Ok(())
-}
-
-/// Whether a kernel, not only its remains, is there.
-fn is_kernel(ctx: &Context, release: &Release) -> bool {
-    // Our own modules make no kernel: they are not below kernel/ where any of this matters.
-    installed::look(&ctx.trees, release.clone(), &|_, _| false)
-        .is_some_and(|found| found.presence == Presence::Installed)
 }

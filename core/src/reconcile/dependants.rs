@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::execute::work::installed_version;
 use crate::install::{self, artefact};
-use crate::names::{Kernel, Name, Package};
+use crate::names::{Kernel, Name, Package, names_in};
 use crate::system_error::SystemError;
 use crate::tree::manifest::{KernelManifest, Manifest};
 use crate::tree::walk::{self, Filter};
@@ -38,7 +38,7 @@ pub fn find(ctx: &Context, kernel: &Kernel, installed: &Package) -> Result<Depen
         if !manifest.build_depends_rebuild || known {
             continue;
         }
-        let needs = manifest.provenance.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok()).collect();
+        let needs = names_in(&manifest.provenance.build_depends).collect();
         let outdated = outdated(ctx, &beside, &manifest, Some(installed)).is_some();
         followers.insert(name.clone(), Follower { package: entry.package, needs, outdated });
     }
@@ -48,8 +48,7 @@ pub fn find(ctx: &Context, kernel: &Kernel, installed: &Package) -> Result<Depen
 /// The first dependency of an artefact of which another version is installed than the one it was built against; `coming`
 /// counts as installed.
 pub fn outdated(ctx: &Context, beside: &KernelManifest, manifest: &Manifest, coming: Option<&Package>) -> Option<Name> {
-    let names = manifest.provenance.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok());
-    names.into_iter().find(|name| {
+    names_in(&manifest.provenance.build_depends).find(|name| {
         let then = manifest.dependency_versions.get(name.as_str());
         let coming = coming.filter(|package| package.name == *name).map(|package| package.version.to_string());
         let now = coming.or_else(|| installed_version(ctx, beside, name, &manifest.kernel));

@@ -120,7 +120,7 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
     let gives_way = |entry: &PackageEntry| how.everything && gives_way(&walk, entry);
     for entry in walk.packages.iter().filter(|entry| entry.source == Source::Broken && !gives_way(entry)) {
         let package = &entry.package;
-        let source = ctx.trees.source.inside.join(format!("{}-{}", package.name, package.version));
+        let source = ctx.trees.source_place(package);
         broken.push(format!(
             "{package} is broken: its source is gone. Put it back at {}, or run: dkms remove {package} --all",
             source.display()
@@ -201,12 +201,11 @@ fn kernels(
     leftovers: &mut Vec<Release>,
 ) -> Result<Vec<(Kernel, Presence)>, Error> {
     let ctx = session.ctx;
-    let mut manifests: BTreeMap<Release, BTreeSet<std::path::PathBuf>> = BTreeMap::new();
+    let mut manifests: BTreeMap<Release, BTreeSet<PathBuf>> = BTreeMap::new();
     for entry in fs_err::read_dir(&ctx.trees.install.outer).into_iter().flatten().flatten() {
         let Ok(release) = Release::new(entry.file_name().to_string_lossy()) else { continue };
         if let Ok(Some(beside)) = KernelManifest::beside(&ctx.trees, &release) {
-            let files = beside.installed.iter().flat_map(|entry| &entry.files).map(|file| file.path.join(&file.file));
-            manifests.insert(release, files.collect());
+            manifests.insert(release, beside.installed.iter().flat_map(Installed::paths).collect());
         }
     }
     let ours = |release: &Release, path: &Path| {

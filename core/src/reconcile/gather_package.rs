@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::facts::KernelFacts;
 use crate::install::source_change::Seen;
 use crate::install::{self, artefact};
-use crate::names::{Kernel, Name, Package, Release};
+use crate::names::{Kernel, Name, Package, Release, names_in};
 use crate::plan::{KnownFailure, PackageInput, PackageState, Stale, Wish};
 use crate::reconcile::superseded;
 use crate::run::Session;
@@ -74,8 +74,7 @@ impl Gatherer<'_> {
         }
         if facts.state == PackageState::Installed {
             if let Some(known) = known.filter(|known| !known.provenance.build_depends.is_empty()) {
-                facts.depends =
-                    known.provenance.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok()).collect();
+                facts.depends = names_in(&known.provenance.build_depends).collect();
                 let manifest = artefact::manifest(self.session.ctx, package, kernel)?;
                 if let Some(manifest) = manifest.filter(|manifest| manifest.build_depends_rebuild) {
                     facts.follows = true;
@@ -130,14 +129,13 @@ impl Gatherer<'_> {
         match self.session.facts.evaluate(&facts.package, self.facts, conf.as_deref(), false) {
             Ok(evaluated) => {
                 let conf = &evaluated.conf;
-                facts.depends = conf.build_depends.iter().filter_map(|name| Name::new(name.as_str()).ok()).collect();
+                facts.depends = names_in(&conf.build_depends).collect();
                 facts.follows = conf.build_depends_rebuild;
                 let by_hand_too = self.how.everything && has_arrived.unwrap_or(true);
                 facts.wish = if !conf.autoinstall && !by_hand_too {
                     Wish::Manual
-                } else if evaluated.recipe.is_excluded() {
-                    let reasons = evaluated.recipe.excluded_wholly.iter().map(ToString::to_string);
-                    Wish::Excluded(reasons.collect::<Vec<_>>().join("; "))
+                } else if let Some(why) = evaluated.recipe.exclusion() {
+                    Wish::Excluded(why)
                 } else {
                     Wish::Install
                 };
@@ -228,7 +226,7 @@ impl Gatherer<'_> {
             && self
                 .session
                 .facts
-                .evaluate(package, self.facts, None, false)
+                .evaluate_as_is(package, &self.facts.kernel)
                 .is_ok_and(|evaluated| evaluated.conf.build_as.unwrap_or(ctx.framework.build_as) != BuildAs::Root)
     }
 

@@ -13,10 +13,10 @@ use crate::execute::Done;
 use crate::host::headers_package::pkgbase;
 use crate::host::initramfs::{Tool, image};
 use crate::install::{self, image_list};
-use crate::kernel::installed::{self, Presence};
+use crate::kernel::installed;
 use crate::loadable::gather::Loadable;
 use crate::loadable::image_names::{self, ImageNames};
-use crate::names::Release;
+use crate::names::{Release, is_same_module};
 use crate::plan::{Action, Because, FollowUp, Overdue, Plan, Reason, Step};
 use crate::process::{self, Output, stop};
 use crate::report::{Event, Reporter};
@@ -192,11 +192,8 @@ fn names_of(note: &Note) -> Vec<String> {
 
 /// The image of an installed kernel. A generator would make one for a kernel that is gone, too (update-initramfs ends with 0).
 fn image_of(ctx: &Context, release: &Release) -> Option<PathBuf> {
-    let found = installed::look(&ctx.trees, release.clone(), &|_, _| false)?;
-    if found.presence != Presence::Installed {
-        return None;
-    }
-    image(&ctx.trees.root, release, pkgbase(&ctx.trees.modules_dir(release)).as_deref())
+    let is_there = installed::is_there(&ctx.trees, release);
+    is_there.then(|| image(&ctx.trees.root, release, pkgbase(&ctx.trees.modules_dir(release)).as_deref()))?
 }
 
 /// Makes the images of `releases` anew.
@@ -271,7 +268,7 @@ fn renew_one(ctx: &Context, tool: Tool, release: &Release, image: &Path) -> Resu
     // A copy: some generators write into the old file.
     let aside = Aside::of(image);
     run(ctx, tool, release, image).map_err(Failure::Generator)?;
-    let beside = KernelManifest::beside(&ctx.trees, release).ok().flatten().unwrap_or_default();
+    let beside = KernelManifest::known(&ctx.trees, release);
     let files = beside.installed.iter().flat_map(|entry| &entry.files).filter(|file| listed.contains(&file.name));
     let paths: Vec<PathBuf> = files.map(|file| file.path.join(&file.file)).collect();
     let Some(held) = modules_in(ctx, tool, image) else { return Ok(()) };
@@ -326,7 +323,7 @@ fn lacks<'a>(tool: Tool, held: &[String], path: &'a Path) -> Option<&'a str> {
 fn lists(ctx: &Context, tool: Tool, image: &Path, names: &[String]) -> bool {
     let same = |file: &str, name: &str| {
         let file = file.rsplit('/').next().unwrap_or_default();
-        file.split(".ko").next().is_some_and(|module| module.replace('-', "_") == name.replace('-', "_"))
+        file.split(".ko").next().is_some_and(|module| is_same_module(module, name))
     };
     modules_in(ctx, tool, image).is_none_or(|files| files.iter().any(|file| names.iter().any(|name| same(file, name))))
 }

@@ -301,8 +301,8 @@ fn note(ctx: &Context, plan: &Plan, results: &Results) -> Result<(), Error> {
             },
             _ => continue,
         };
-        let at = i64::try_from(ctx.now).unwrap_or(i64::MAX);
-        let record = Record { package: step.package.clone(), kernel: step.kernel.clone(), outcome, at };
+        let (package, kernel) = (step.package.clone(), step.kernel.clone());
+        let record = Record { package, kernel, outcome, at: ctx.timestamp() };
         if let Err(error) = record.store_if_here(&ctx.trees) {
             log::warn!("{error}");
         }

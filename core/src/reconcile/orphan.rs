@@ -37,28 +37,11 @@ pub(crate) fn unbuild(
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
     let _lock = lock_pair(session.ctx, package, kernel)?;
-    unbuild_locked(session, package, kernel, reporter)
+    Ok(install::unbuild(session, package, kernel, reporter)?)
 }
 
 fn lock_pair(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<Lock, LockError> {
     ctx.lock_pair(package, kernel, &|holder| log::info!("waiting for {holder}"))
-}
-
-fn unbuild_locked(
-    session: &Session<'_>,
-    package: &Package,
-    kernel: &Kernel,
-    reporter: &dyn Reporter,
-) -> Result<(), Error> {
-    let ctx = session.ctx;
-    let evaluate = || {
-        let facts = session.facts.kernel(kernel)?;
-        session.facts.evaluate(package, &facts, None, false)
-    };
-    if install::unbuild(ctx, package, kernel, &evaluate, reporter)? {
-        session.touched(&kernel.release);
-    }
-    Ok(())
 }
 
 /// Unbuilds every package for `kernel`, removes whatever else its manifest says is ours, and clears the
@@ -101,7 +84,7 @@ pub(super) fn remove_all(
             let failed = failures.iter().position(|(failed, _)| *failed == package);
             let done = match failed {
                 Some(index) => Err(failures.remove(index).1),
-                None => unbuild_locked(session, &package, kernel, reporter),
+                None => install::unbuild(session, &package, kernel, reporter).map_err(Error::from),
             };
             if let Err(error) = done {
                 reporter.report(Event::Error(error.lines()));
@@ -158,7 +141,6 @@ fn forgotten(
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
     let ctx = session.ctx;
-    let path = ctx.trees.kernel_manifest(&kernel.release);
     // Read under the lock: what another run has installed meanwhile, the tree knows, with the originals that it took the place of.
     let lock = ctx.lock_tree()?;
     let Some(beside) = KernelManifest::beside(&ctx.trees, &kernel.release)? else {
@@ -197,11 +179,7 @@ fn forgotten(
     }
     let gone: Vec<String> = here.iter().flat_map(|entry| &entry.files).map(|file| file.name.clone()).collect();
     install::image_list::stage(ctx, &mut change, &kernel.release, &beside, &gone, &[]);
-    if beside.installed.is_empty() {
-        change.remove_file(&path);
-    } else {
-        change.stage_bytes(beside.to_bytes().map_err(std::io::Error::other)?, 0o644, &path);
-    }
+    change.stage_kernel_manifest(&kernel.release, &beside);
     foresight::commit(ctx, &kernel.release, change)?;
     drop(lock);
     session.touched(&kernel.release);

@@ -20,6 +20,7 @@ use crate::report::syslog::{self, Severity};
 use crate::system_error::SystemError;
 use crate::tree::Trees;
 use crate::tree::record::{Outcome as Recorded, Record};
+use crate::tree::walk;
 
 /// The first words of what is said.
 pub const HEADING: &str = "DKMS summary";
@@ -226,9 +227,8 @@ fn add(known: &mut Vec<String>, more: Vec<String>) {
 
 /// The version that is installed for the kernel all the same (docs/laws.md 1).
 fn kept(ctx: &Context, step: &Step) -> Option<String> {
-    let target = std::fs::read_link(ctx.trees.active_link(&step.package.name, &step.kernel)).ok()?;
-    let version = target.components().next()?.as_os_str().to_string_lossy().into_owned();
-    Some(format!("{}/{version}", step.package.name))
+    let name = &step.package.name;
+    walk::active_version(&ctx.trees, name, &step.kernel).map(|version| format!("{name}/{version}"))
 }
 
 /// What the record of a failure says: its step, the diagnostic, and the log of this kernel's build.

@@ -24,7 +24,7 @@ use crate::names::Package;
 use crate::plan::{Action, Plan, Reason, Registering, Step};
 use crate::report::Reporter;
 use crate::run::Session;
-use crate::tree::walk::{self, Built, Filter};
+use crate::tree::walk::{self, Built};
 use fs_err as fs;
 
 pub use crate::install::superseded_mark::{Mark, is_marked, is_of_other_at, is_outdated, list};
@@ -143,7 +143,7 @@ pub fn plan_ends(ctx: &Context, waiting: &[Waiting], plan: &mut Plan) {
             OwnerState::Replaced => false,
             OwnerState::Undecided | OwnerState::Unchanged | OwnerState::Reinstalled => continue,
         };
-        let built = built(ctx, &mark.package);
+        let built = walk::built(&ctx.trees, &mark.package);
         let first = plan.superseded.len();
         for Built { kernel, .. } in &built {
             let comes = |other: &Package| {
@@ -181,9 +181,7 @@ pub fn end_succeeded(session: &Session<'_>, plan: &Plan, reporter: &dyn Reporter
         let successor = Package { name: step.package.name.clone(), version: version.clone() };
         // Its step may have failed; then what was to be replaced by it is still there.
         let waits = |package: &Package| plan.superseded.iter().any(|step| step.package == *package);
-        let filter = Filter { name: Some(step.package.name.to_string()), ..Filter::default() };
-        let others = walk::walk(&ctx.trees, &filter).packages.into_iter().map(|entry| entry.package);
-        let mut others = others.filter(|other| !waits(other));
+        let mut others = walk::versions(&ctx.trees, &step.package.name).into_iter().filter(|other| !waits(other));
         let is_there = |other: &Package| install::is_installed(ctx, other, &step.kernel);
         if is_there(&successor) || others.any(|other| is_there(&other)) {
             take_out(session, step, reporter)?;
@@ -191,7 +189,7 @@ pub fn end_succeeded(session: &Session<'_>, plan: &Plan, reporter: &dyn Reporter
     }
     for what in &plan.registering {
         let Registering::Forget(package) = what else { continue };
-        if built(ctx, package).is_empty()
+        if walk::built(&ctx.trees, package).is_empty()
             && install::forget(ctx, package, &|holder| log::info!("waiting for {holder}"))?
         {
             forget(ctx, package)?;
@@ -219,7 +217,8 @@ pub fn settle(session: &Session<'_>, over: bool, reporter: &dyn Reporter) -> Res
 /// somebody has deleted.
 fn drop_idle_marks(ctx: &Context) -> Result<(), Error> {
     for Mark { package, renewed, .. } in all(&ctx.trees) {
-        let is_built_anew = || !built(ctx, &package).iter().any(|built| is_outdated(ctx, &package, &built.kernel));
+        let is_built_anew =
+            || !walk::built(&ctx.trees, &package).iter().any(|built| is_outdated(ctx, &package, &built.kernel));
         if !ctx.trees.package_dir(&package).is_dir() || (renewed && is_built_anew()) {
             forget(ctx, &package)?;
         }
@@ -231,39 +230,25 @@ fn take_out(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Resu
     let ctx = session.ctx;
     let Step { package, kernel, reason, .. } = step;
     let _lock = ctx.lock_pair(package, kernel, &|holder| log::info!("waiting for {holder}"))?;
-    let evaluate = || {
-        let facts = session.facts.kernel(kernel)?;
-        session.facts.evaluate(package, &facts, None, false)
-    };
     if install::is_installed(ctx, package, kernel) || ctx.machine.maintainer_script.is_some() {
         super::initramfs_pending::note(ctx, package, kernel)?;
     }
     // Nobody asked for these words: the successor's are enough.
     let quiet = crate::report::Buffer::default();
-    if install::unbuild(ctx, package, kernel, &evaluate, &quiet)? {
-        session.touched(&kernel.release);
-    }
+    install::unbuild(session, package, kernel, &quiet)?;
     reporter.line(&format!("Removed {package} from kernel {kernel}: {reason}."));
     Ok(())
 }
 
 /// The versions of the same name that are registered and not marked.
 fn others(ctx: &Context, package: &Package) -> Vec<Package> {
-    let filter = Filter { name: Some(package.name.to_string()), ..Filter::default() };
-    walk::walk(&ctx.trees, &filter)
-        .packages
-        .into_iter()
-        .map(|entry| entry.package)
-        .filter(|other| is_another(other, package) && !is_marked(&ctx.trees, other))
-        .collect()
+    let mut others = walk::versions(&ctx.trees, &package.name);
+    others.retain(|other| is_another(other, package) && !is_marked(&ctx.trees, other));
+    others
 }
 
 fn is_another(other: &Package, package: &Package) -> bool {
     other.name == package.name && other.version != package.version
-}
-
-fn built(ctx: &Context, package: &Package) -> Vec<Built> {
-    walk::walk(&ctx.trees, &Filter::package(package)).packages.into_iter().flat_map(|entry| entry.built).collect()
 }
 
 /// All is as it was: `source` leads to where it did, if that is there.

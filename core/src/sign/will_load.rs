@@ -51,7 +51,7 @@ pub fn without_signature(ctx: &Context, pairs: &[(Package, Kernel)]) -> Option<V
     let facts = machine(ctx).filter(MachineTrust::enforced)?;
     let mut found = Vec::new();
     for (package, kernel) in pairs {
-        let beside = KernelManifest::beside(&ctx.trees, &kernel.release).ok().flatten().unwrap_or_default();
+        let beside = KernelManifest::known(&ctx.trees, &kernel.release);
         let dir = ctx.trees.modules_dir(&kernel.release);
         for file in beside.find(package, &kernel.arch).iter().flat_map(|entry| &entry.files) {
             if Signature::read(&file.outer(&dir), None, &[]).trust == "unsigned" {

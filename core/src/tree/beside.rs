@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::digest::Digest;
 use crate::names::{Kernel, Package, Release};
@@ -52,7 +51,7 @@ pub fn unknown_to(trees: &Trees, filter: &Filter, walk: &Walk) -> Vec<Beside> {
             continue;
         }
         let Some(release) = entry.file_name().to_str().and_then(|name| Release::new(name).ok()) else { continue };
-        for entry in &manifest(trees, &release).installed {
+        for entry in &KernelManifest::known(trees, &release).installed {
             let kernel = Kernel { release: release.clone(), arch: entry.arch.clone() };
             let in_tree = || {
                 let of_package = walk.packages.iter().filter(|known| known.package == entry.package);
@@ -76,25 +75,16 @@ pub fn known(trees: &Trees, package: &Package, kernel: &Kernel) -> Option<Beside
     if trees.is_another {
         return None;
     }
-    let manifest = manifest(trees, &kernel.release);
+    let manifest = KernelManifest::known(trees, &kernel.release);
     let entry = manifest.find(package, &kernel.arch)?;
     judged(trees, kernel.clone(), entry)
 }
 
 /// The version that has the place of `package` beside the modules of `kernel`: another one, whose files are whole.
 pub fn successor(trees: &Trees, package: &Package, kernel: &Kernel) -> Option<Package> {
-    let manifest = manifest(trees, &kernel.release);
+    let manifest = KernelManifest::known(trees, &kernel.release);
     let entry = manifest.find_name(&package.name, &kernel.arch).filter(|entry| entry.package != *package)?;
     known(trees, &entry.package, kernel).filter(|known| known.files == Files::Whole).map(|known| known.package)
-}
-
-fn manifest(trees: &Trees, release: &Release) -> Arc<KernelManifest> {
-    KernelManifest::beside(trees, release)
-        .unwrap_or_else(|error| {
-            log::warn!("{error}");
-            None
-        })
-        .unwrap_or_default()
 }
 
 fn judged(trees: &Trees, kernel: Kernel, entry: &Installed) -> Option<Beside> {
@@ -201,7 +191,7 @@ mod tests {
         let dir = trees.modules_dir(&kernel.release);
         std::os::unix::fs::symlink("6.1", dir.with_file_name("alias")).unwrap();
         assert_eq!(found(&trees, &Filter::default()), ["m/1 6.1 (x) Whole"]);
-        let mut manifest = Arc::unwrap_or_clone(KernelManifest::beside(&trees, &kernel.release).unwrap().unwrap());
+        let mut manifest = KernelManifest::clone(&KernelManifest::known(&trees, &kernel.release));
         let copy = Kernel::new("6.1.bak", "x").unwrap();
         fs::rename(&dir, trees.modules_dir(&copy.release)).unwrap();
         // An older one does not say whose it is.

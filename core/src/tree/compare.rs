@@ -1,13 +1,11 @@
 //! Whether what is installed is what was built: by stat identity, by bytes where that differs.
 
-use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::durable;
-use crate::names::{Kernel, Package, Release};
+use crate::names::{Kernel, Package};
 
 use super::identity::Identity;
 use super::manifest::{Installed, InstalledFile, KernelManifest, Manifest};
@@ -27,49 +25,20 @@ pub enum Differences {
     NeedConf,
 }
 
-/// Answers for many artefacts; reads each kernel's manifest once.
-#[derive(Debug)]
-pub struct Comparer<'a> {
-    trees: &'a Trees,
-    kernels: HashMap<Release, Arc<KernelManifest>>,
-}
-
-impl<'a> Comparer<'a> {
-    /// A comparer for `trees` as they are now.
-    pub fn new(trees: &'a Trees) -> Self {
-        Self { trees, kernels: HashMap::new() }
+/// How the artefact of `package` that `built` describes differs from what is installed.
+pub fn differences(trees: &Trees, package: &Package, built: &Built) -> Differences {
+    let kernel = &built.kernel;
+    let beside = KernelManifest::known(trees, &kernel.release);
+    let entry = beside.find(package, &kernel.arch).filter(|_| built.installed);
+    if entry.is_some_and(|entry| untouched(trees, package, kernel, entry)) {
+        return Differences::None;
     }
-
-    /// The manifest beside a kernel's modules; empty if there is none, or none of any use.
-    pub fn kernel_manifest(&mut self, release: &Release) -> &KernelManifest {
-        let trees = self.trees;
-        self.kernels.entry(release.clone()).or_insert_with(|| {
-            KernelManifest::beside(trees, release)
-                .unwrap_or_else(|error| {
-                    log::warn!("{error}");
-                    None
-                })
-                .unwrap_or_default()
-        })
-    }
-
-    /// How the artefact of `package` that `built` describes differs from what is installed.
-    pub fn differences(&mut self, package: &Package, built: &Built) -> Differences {
-        let kernel = &built.kernel;
-        let trees = self.trees;
-        let entry = self.kernel_manifest(&kernel.release).find(package, &kernel.arch).filter(|_| built.installed);
-        if let Some(entry) = entry {
-            if untouched(trees, package, kernel, entry) {
-                return Differences::None;
-            }
-        }
-        match Manifest::of(trees, package, kernel) {
-            Ok(Some(manifest)) => by_bytes(trees, &manifest, entry, built.installed),
-            Ok(None) => Differences::NeedConf,
-            Err(error) => {
-                log::warn!("{error}");
-                Differences::NeedConf
-            }
+    match Manifest::of(trees, package, kernel) {
+        Ok(Some(manifest)) => by_bytes(trees, &manifest, entry, built.installed),
+        Ok(None) => Differences::NeedConf,
+        Err(error) => {
+            log::warn!("{error}");
+            Differences::NeedConf
         }
     }
 }
@@ -190,7 +159,7 @@ mod tests {
     }
 
     fn differences(trees: &Trees, installed: bool) -> Differences {
-        Comparer::new(trees).differences(&package(), &built(installed))
+        super::differences(trees, &package(), &built(installed))
     }
 
     #[test]
@@ -247,7 +216,7 @@ mod tests {
     fn stale_entries_of_a_kernel_manifest_go_when_it_is_written() {
         let (_tmp, trees) = bed();
         let kernel = built(true).kernel;
-        let mut manifest = Comparer::new(&trees).kernel_manifest(&kernel.release).clone();
+        let mut manifest = KernelManifest::clone(&KernelManifest::known(&trees, &kernel.release));
         let link = trees.active_link(&package().name, &kernel);
         let kept = |manifest: &mut KernelManifest| {
             manifest.drop_stale(&trees, &kernel.release);
@@ -266,9 +235,8 @@ mod tests {
     #[test]
     fn one_version_of_a_package_is_installed_at_a_time() {
         let (_tmp, trees) = bed();
-        let mut comparer = Comparer::new(&trees);
         let kernel = built(true).kernel;
-        let mut manifest = comparer.kernel_manifest(&kernel.release).clone();
+        let mut manifest = KernelManifest::clone(&KernelManifest::known(&trees, &kernel.release));
         let mut entry = manifest.installed[0].clone();
         entry.package = Package::new("a", "2").unwrap();
         manifest.put(entry);

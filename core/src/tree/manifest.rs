@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::durable::{self, FileError};
 use crate::names::Kernel;
 use crate::names::{Arch, Name, Package, Release};
@@ -249,8 +249,8 @@ macro_rules! format_methods {
             }
 
             /// The file's content.
-            pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
-                to_bytes(self)
+            pub fn to_bytes(&self) -> std::io::Result<Vec<u8>> {
+                Ok(to_bytes(self)?)
             }
 
             /// Reads the file; `None` if it is not there or not understood.
@@ -284,6 +284,15 @@ impl KernelManifest {
             }
             own
         }))
+    }
+
+    /// The same, for who only looks: an empty one if there is none. One that can't be read is worth a line in the log.
+    pub fn known(trees: &Trees, release: &Release) -> Arc<Self> {
+        let found = Self::beside(trees, release).unwrap_or_else(|error| {
+            log::warn!("{error}");
+            None
+        });
+        found.unwrap_or_default()
     }
 
     /// The entry of `package` on `arch`.
@@ -370,6 +379,13 @@ impl Installed {
 }
 
 impl InstalledFile {
+    /// One digest for all of `files`, which are the modules of one artefact.
+    pub fn digest_of(files: &[Self]) -> Digest {
+        let mut hasher = Hasher::default();
+        files.iter().for_each(|file| hasher.field(file.digest.to_string().as_bytes()));
+        hasher.finish()
+    }
+
     /// Its path, given the kernel's modules directory.
     pub fn outer(&self, modules_dir: &Path) -> PathBuf {
         modules_dir.join(&self.path).join(&self.file)

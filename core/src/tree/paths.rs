@@ -190,6 +190,11 @@ impl Trees {
         self.package_dir(package).join("source")
     }
 
+    /// `<source tree>/<m>-<v>`: where the source of a package belongs, as an inside path.
+    pub fn source_place(&self, package: &Package) -> PathBuf {
+        self.source.inside.join(format!("{}-{}", package.name, package.version))
+    }
+
     /// The source directory that the package's `source` leads to, as an outer path.
     pub fn source_of(&self, package: &Package) -> PathBuf {
         self.root.outer(&self.shown(&self.source_link(package)))

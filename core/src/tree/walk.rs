@@ -153,6 +153,29 @@ pub fn is_active(trees: &Trees, package: &Package, kernel: &Kernel) -> bool {
     }
 }
 
+/// The version of `name` that the tree has for the installed one on `kernel`.
+pub fn active_version(trees: &Trees, name: &Name, kernel: &Kernel) -> Option<String> {
+    let target = fs::read_link(trees.active_link(name, kernel)).ok()?;
+    Some(target.components().next()?.as_os_str().to_string_lossy().into_owned())
+}
+
+/// What the tree says of the source of `package`.
+pub fn source(trees: &Trees, package: &Package) -> Source {
+    let filter = Filter { kernels: vec![(String::new(), None)], ..Filter::package(package) };
+    walk(trees, &filter).packages.first().map_or(Source::None, |entry| entry.source)
+}
+
+/// What is built of `package`, by kernel.
+pub fn built(trees: &Trees, package: &Package) -> Vec<Built> {
+    walk(trees, &Filter::package(package)).packages.into_iter().flat_map(|entry| entry.built).collect()
+}
+
+/// The registered packages of one name, whatever their version.
+pub fn versions(trees: &Trees, name: &Name) -> Vec<Package> {
+    let filter = Filter { name: Some(name.to_string()), ..Filter::default() };
+    walk(trees, &filter).packages.into_iter().map(|entry| entry.package).collect()
+}
+
 /// Reads the directories of one name.
 #[derive(Default)]
 struct Reader {

@@ -3,9 +3,8 @@
 //! The vendor's programs also make links when a kernel arrives, without asking us: to every module that lies below
 //! `extra/` (RHEL) or belongs to a package of theirs (SUSE), for older and newer kernels alike.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 
 use crate::context::Context;
 use crate::durable;
@@ -84,63 +83,40 @@ fn split(install: &Path, target: &Path) -> Option<(Release, PathBuf)> {
     Some((Release::new(release.to_str()?).ok()?, parts.as_path().to_owned()))
 }
 
-/// The manifests beside the kernels' modules, each read once.
-struct Manifests<'a> {
-    trees: &'a Trees,
-    known: HashMap<Release, Arc<KernelManifest>>,
+/// The installation that the link's module is part of; `None`: it is none of ours.
+fn owner(trees: &Trees, link: &WeakLink) -> Option<Installed> {
+    let is_it = |entry: &&Installed| entry.files.iter().any(|file| file.path.join(&file.file) == link.file);
+    KernelManifest::known(trees, &link.from).installed.iter().find(is_it).cloned()
 }
 
-impl<'a> Manifests<'a> {
-    fn new(trees: &'a Trees) -> Self {
-        Self { trees, known: HashMap::new() }
-    }
-
-    fn of(&mut self, release: &Release) -> &KernelManifest {
-        let trees = self.trees;
-        self.known
-            .entry(release.clone())
-            .or_insert_with(|| KernelManifest::beside(trees, release).ok().flatten().unwrap_or_default())
-    }
-
-    /// The installation that the link's module is part of; `None`: it is none of ours.
-    fn owner(&mut self, link: &WeakLink) -> Option<Installed> {
-        let is_it = |entry: &&Installed| entry.files.iter().any(|file| file.path.join(&file.file) == link.file);
-        self.of(&link.from).installed.iter().find(is_it).cloned()
-    }
-
-    /// Whether the kernel has a build of its own of some version of the package.
-    fn has_own(&mut self, release: &Release, name: &Name) -> bool {
-        let dir = self.trees.modules_dir(release);
-        self.of(release).installed.iter().any(|entry| {
-            entry.package.name == *name
-                && entry.files.iter().any(|file| std::fs::symlink_metadata(file.outer(&dir)).is_ok())
-        })
-    }
+/// Whether the kernel has a build of its own of some version of the package.
+fn has_own(trees: &Trees, release: &Release, name: &Name) -> bool {
+    let dir = trees.modules_dir(release);
+    KernelManifest::known(trees, release).installed.iter().any(|entry| {
+        entry.package.name == *name
+            && entry.files.iter().any(|file| std::fs::symlink_metadata(file.outer(&dir)).is_ok())
+    })
 }
 
 /// The kernels that use what one of our packages has installed for another, and have nothing of their own of it: which,
 /// and whose.
 pub fn shared(trees: &Trees) -> BTreeMap<Package, BTreeSet<(Kernel, Release)>> {
-    sharing(trees, |_, _, _| true)
+    sharing(trees, |_, _| true)
 }
 
 /// The same, as it is without those that are [`unwanted`].
 pub fn shared_when_tidy(trees: &Trees) -> BTreeMap<Package, BTreeSet<(Kernel, Release)>> {
-    sharing(trees, |manifests, link, owner| refusal(manifests, link, owner).is_none())
+    sharing(trees, |link, owner| refusal(trees, link, owner).is_none())
 }
 
 fn sharing(
     trees: &Trees,
-    counts: impl Fn(&mut Manifests<'_>, &WeakLink, &Installed) -> bool,
+    counts: impl Fn(&WeakLink, &Installed) -> bool,
 ) -> BTreeMap<Package, BTreeSet<(Kernel, Release)>> {
-    let mut manifests = Manifests::new(trees);
     let mut found: BTreeMap<Package, BTreeSet<(Kernel, Release)>> = BTreeMap::new();
     for link in all(trees) {
-        let Some(owner) = manifests.owner(&link) else { continue };
-        if link.leads_somewhere(trees)
-            && counts(&mut manifests, &link, &owner)
-            && !manifests.has_own(&link.kernel, &owner.package.name)
-        {
+        let Some(owner) = owner(trees, &link) else { continue };
+        if link.leads_somewhere(trees) && counts(&link, &owner) && !has_own(trees, &link.kernel, &owner.package.name) {
             let kernel = Kernel { release: link.kernel, arch: owner.arch };
             found.entry(owner.package).or_default().insert((kernel, link.from));
         }
@@ -151,21 +127,19 @@ fn sharing(
 /// The links in the directory of `release` to builds of some version of `name` for other kernels: ours, whoever made
 /// them, and in nobody's way.
 pub fn of_name(trees: &Trees, release: &Release, name: &Name) -> Vec<WeakLink> {
-    let mut manifests = Manifests::new(trees);
     let mut links = Vec::new();
     collect(trees, release, &trees.modules_dir(release).join(DIR), &mut links);
-    links.retain(|link| manifests.owner(link).is_some_and(|owner| owner.package.name == *name));
+    links.retain(|link| owner(trees, link).is_some_and(|owner| owner.package.name == *name));
     links
 }
 
 /// The links to modules of ours that policy does not allow: of a kernel older than the one that the module was built for; of
 /// a kernel that has a build of its own; to a package that says `NO_WEAK_MODULES`.
 pub fn unwanted(trees: &Trees) -> Vec<Unlink> {
-    let mut manifests = Manifests::new(trees);
     let mut unwanted = Vec::new();
     for link in all(trees) {
-        let Some(owner) = manifests.owner(&link) else { continue };
-        if let Some(why) = refusal(&mut manifests, &link, &owner) {
+        let Some(owner) = owner(trees, &link) else { continue };
+        if let Some(why) = refusal(trees, &link, &owner) {
             unwanted.push(link.goes(trees, Unlinked::Unwanted(why)));
         }
     }
@@ -174,12 +148,11 @@ pub fn unwanted(trees: &Trees) -> Vec<Unlink> {
 
 /// The links that go with `steps`: to modules that they take away, and of kernels that they give a build of their own.
 pub fn going<'a>(trees: &Trees, steps: impl Iterator<Item = &'a Step>) -> Vec<Unlink> {
-    let mut manifests = Manifests::new(trees);
     let mut going = Vec::new();
     for Step { package, kernel, action, .. } in steps {
         let (links, why) = match action {
             Action::Uninstall | Action::Remove => {
-                let beside = manifests.of(&kernel.release);
+                let beside = KernelManifest::known(trees, &kernel.release);
                 let files = beside.find(package, &kernel.arch).map(Installed::paths).unwrap_or_default();
                 (to(trees, &kernel.release, &files), Unlinked::Dangling)
             }
@@ -197,12 +170,12 @@ pub(super) fn tidy(ctx: &Context, reporter: &dyn Reporter) {
 }
 
 /// Why policy does not allow a link.
-fn refusal(manifests: &mut Manifests<'_>, link: &WeakLink, owner: &Installed) -> Option<String> {
+fn refusal(trees: &Trees, link: &WeakLink, owner: &Installed) -> Option<String> {
     let WeakLink { kernel, from, .. } = link;
     let package = &owner.package;
     if version::by_age(kernel.as_str(), from.as_str()).is_lt() {
         Some(format!("Kernel {kernel} gets no link to {package}: it is older than {from}."))
-    } else if manifests.has_own(kernel, &package.name) {
+    } else if has_own(trees, kernel, &package.name) {
         let name = &package.name;
         Some(format!("Kernel {kernel} has a build of {name} of its own, and needs no link to that for {from}."))
     } else if owner.provenance.no_weak_modules {

@@ -140,7 +140,7 @@ impl Bed {
     pub(super) fn differences(&self) -> Differences {
         let found = walk(&self.trees, &Filter::default());
         let entry = &found.packages[0];
-        Comparer::new(&self.trees).differences(&entry.package, &entry.built[0])
+        differences(&self.trees, &entry.package, &entry.built[0])
     }
 }
 

@@ -6,7 +6,7 @@ use crate::digest::Digest;
 use crate::files::copy_tree;
 use crate::names::{Kernel, Package};
 use crate::root::Root;
-use crate::tree::compare::{Comparer, Differences};
+use crate::tree::compare::{Differences, differences};
 use crate::tree::manifest::{Installed, InstalledFile, KernelManifest};
 use crate::tree::walk::{Filter, walk};
 use std::fs::File;
