@@ -15,14 +15,14 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dkms_core::cli::table::{Id, VERBS as VERB_TABLE};
-use dkms_core::install::weak::links;
 use dkms_core::names::{Kernel, Package};
-use dkms_core::reconcile::superseded::is_marked;
 use dkms_core::sandbox::confine;
+use dkms_core::superseded::is_marked;
 use dkms_core::tree::Trees;
 use dkms_core::tree::manifest::KernelManifest;
 use dkms_core::tree::record::Record;
 use dkms_core::tree::walk::{self, Filter, Source};
+use dkms_core::weak::links;
 
 mod bed;
 

@@ -6,9 +6,11 @@
 use dkms_core::context::Context;
 use dkms_core::error::Error;
 use dkms_core::event::{self, Event, EventOptions};
+use dkms_core::initramfs::pending as images;
 use dkms_core::names::Release;
-use dkms_core::reconcile::{Initramfs, initramfs_pending, superseded};
+use dkms_core::reconcile::Initramfs;
 use dkms_core::report::{Event as Said, Reporter};
+use dkms_core::superseded;
 
 use crate::{pending, streams, summary};
 
@@ -86,7 +88,7 @@ fn look(ctx: &Context, release: &Release, event: Event, initramfs: Initramfs) ->
     }
     // What was built may be the successor that another version waited for.
     let all_told = done.as_ref().is_ok_and(|done| done.summary.lines(None).is_empty());
-    let pending = initramfs == Initramfs::AtEnd && !initramfs_pending::all(&ctx.trees).is_empty();
+    let pending = initramfs == Initramfs::AtEnd && !images::all(&ctx.trees).is_empty();
     if !settled || !all_told || pending || !superseded::list(&ctx.trees).is_empty() {
         pending::ask_for_end_of_run(ctx);
     }

@@ -6,11 +6,11 @@
 use std::path::PathBuf;
 
 use dkms_core::context::Context;
+use dkms_core::diagnosis::summary::Summary;
 use dkms_core::durable;
 use dkms_core::event;
 use dkms_core::host::boot_loader;
 use dkms_core::names::Release;
-use dkms_core::reconcile::summary::Summary;
 use dkms_core::tree::Trees;
 
 use crate::streams;

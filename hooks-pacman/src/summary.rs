@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use dkms_core::reconcile::summary::HEADING;
+use dkms_core::diagnosis::summary::HEADING;
 use dkms_core::report::{Event, Reporter};
 use dkms_core::tree::Trees;
 

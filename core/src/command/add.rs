@@ -16,9 +16,9 @@ use crate::host::owner::Owner;
 use crate::journal::{Change, WorkDir};
 use crate::names::{Package, nearest};
 use crate::plan::{Plan, Registering};
-use crate::reconcile::superseded;
 use crate::report::Reporter;
 use crate::run::Session;
+use crate::superseded;
 use crate::tree::walk::{self, Source};
 
 pub(super) fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, Error> {

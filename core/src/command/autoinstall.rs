@@ -78,13 +78,12 @@ fn install(
     let scope = Scope::Kernels(vec![kernel.clone()]);
     let how = How { announce: true, initramfs, ..How::default() };
     if ctx.options.dry_run {
-        let (plan, broken) = preview(session, &scope, how)?;
-        return Ok((print(show, &plan, &broken, reporter)?, None));
+        return Ok((print(show, &preview(session, &scope, how)?, reporter)?, None));
     }
     check_rights(ctx)?;
     let outcome = reconcile(session, &scope, how, reporter)?;
     for broken in &outcome.broken {
-        reporter.report(Event::Error(vec![broken.clone()]));
+        reporter.report(Event::Error(vec![broken.to_string()]));
     }
     for note in &outcome.notes {
         reporter.warning(&[note]);

@@ -17,9 +17,9 @@ use crate::loadable::gather::{Answer, Loadable};
 use crate::names::{Kernel, Package};
 use crate::plan::{PackageState, Plan, Registering, Stale, Step, Want, rebuilt, requested};
 use crate::reconcile::dependants;
-use crate::reconcile::superseded::{self, Waiting};
 use crate::report::{Buffer, Reporter};
 use crate::run::Session;
+use crate::superseded::{self, Waiting};
 use crate::tree::walk::{self, Source};
 
 /// How often a package that others remove is added again.

@@ -55,7 +55,7 @@ pub(super) fn run(ctx: &Context, args: &Args, template: Option<Release>, reporte
         let state = state_of(ctx, package, &kernel);
         requested(package, &kernel, &state, Want::Installed, ctx.options.force)
     });
-    let steps = after_dependencies(&session, steps.collect())?;
+    let steps = after_dependencies(&session, steps.collect());
     if ctx.options.dry_run {
         return Ok(print(&with_follow_ups(ctx, Plan { steps, ..Plan::default() }), reporter));
     }
@@ -64,7 +64,7 @@ pub(super) fn run(ctx: &Context, args: &Args, template: Option<Release>, reporte
 
 /// Puts what is needed by others of the list before them. A package whose dkms.conf can't be read says so when its turn
 /// comes; of a cycle, the later one goes without.
-fn after_dependencies(session: &Session<'_>, steps: Vec<Step>) -> Result<Vec<Step>, Error> {
+fn after_dependencies(session: &Session<'_>, steps: Vec<Step>) -> Vec<Step> {
     let mut waiting: Vec<(Step, Vec<String>)> = Vec::new();
     for step in steps {
         let evaluated = session.facts.evaluate_as_is(&step.package, &step.kernel);
@@ -80,5 +80,5 @@ fn after_dependencies(session: &Session<'_>, steps: Vec<Step>) -> Result<Vec<Ste
         step.after = steps.iter().enumerate().filter(|(_, other)| needed(other)).map(|(index, _)| index).collect();
         steps.push(step);
     }
-    Ok(steps)
+    steps
 }

@@ -25,7 +25,7 @@ pub(crate) mod source;
 mod stage;
 mod status;
 #[cfg(test)]
-mod test_system;
+pub(crate) mod test_system;
 mod why;
 
 use std::path::Path;

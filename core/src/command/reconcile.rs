@@ -6,12 +6,12 @@ use crate::cli::args::Args;
 use crate::cli::verb::{Reconciling, Show};
 use crate::conf::framework::Policy;
 use crate::context::Context;
+use crate::diagnosis::summary::Summary;
 use crate::error::{Error, RequestError};
 use crate::host::boot_loader;
 use crate::kernel::installed;
-use crate::plan::{Action, Plan, Step};
-use crate::reconcile::summary::Summary;
-use crate::reconcile::{How, Outcome, Scope, preview, reconcile};
+use crate::plan::{Action, Step};
+use crate::reconcile::{How, Outcome, Preview, Scope, preview, reconcile};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
 
@@ -26,8 +26,7 @@ pub(super) fn run(ctx: &Context, args: &Args, options: &Reconciling, reporter: &
     let Reconciling { initramfs, strict, show, .. } = *options;
     let how = How { initramfs, spare_known_failures: boot, strict, load: boot, ..How::default() };
     if ctx.options.dry_run {
-        let (plan, broken) = preview(&Session::new(ctx)?, &scope, how)?;
-        return print(show, &plan, &broken, reporter);
+        return print(show, &preview(&Session::new(ctx)?, &scope, how)?, reporter);
     }
     match super::check_access(ctx, args) {
         // A package manager's run in a system without /var: that modules are lacking is policy's business, as ever.
@@ -106,7 +105,8 @@ fn scope(ctx: &Context, args: &Args, boot: bool) -> Result<Option<Scope>, Error>
 }
 
 /// Prints a plan instead of carrying it out.
-pub(super) fn print(show: Show, plan: &Plan, broken: &[String], reporter: &dyn Reporter) -> Result<u8, Error> {
+pub(super) fn print(show: Show, preview: &Preview, reporter: &dyn Reporter) -> Result<u8, Error> {
+    let Preview { plan, broken, notes } = preview;
     if show.json {
         reporter.line(&serde_json::to_string_pretty(plan).map_err(std::io::Error::other)?);
         return Ok(0);
@@ -119,8 +119,11 @@ pub(super) fn print(show: Show, plan: &Plan, broken: &[String], reporter: &dyn R
     if lines.is_empty() {
         reporter.line(&"Nothing to do.");
     }
-    for line in broken {
-        reporter.warning(&[line]);
+    for broken in broken {
+        reporter.warning(&[broken]);
+    }
+    for note in notes {
+        reporter.warning(&[note]);
     }
     Ok(0)
 }

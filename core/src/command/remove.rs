@@ -10,14 +10,15 @@ use crate::host::caller::RpmScriptlet;
 use crate::host::dpkg;
 use crate::host::owner::Owner;
 use crate::host::rpm_upgrade;
+use crate::initramfs::pending;
 use crate::install;
 use crate::lock::Holder;
 use crate::names::{Kernel, Package};
 use crate::plan::{Depth, Plan, Registering, There, taken_away};
 use crate::process::stop;
-use crate::reconcile::{initramfs_pending, superseded};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
+use crate::superseded;
 use crate::system_error::SystemError;
 use crate::tree::beside;
 use crate::tree::walk::{self, Built, Filter, Source};
@@ -166,7 +167,7 @@ pub(super) fn take_away(
     let managed =
         ctx.trees.root.is_host() && (ctx.machine.maintainer_script.is_some() || ctx.machine.rpm_scriptlet.is_some());
     if depth == Depth::Remove && managed {
-        initramfs_pending::note(ctx, package, kernel)?;
+        pending::note(ctx, package, kernel)?;
     }
     match depth {
         Depth::Uninstall => install::uninstall(session, package, kernel, reporter).map(drop)?,

@@ -12,7 +12,8 @@ pub(super) fn of_builds(session: &Session<'_>, package: &Package, kernel: &Kerne
     let ctx = session.ctx;
     let overridden = package_files(&ctx.trees, package, None, Some(kernel)).len() > 1;
     let conf = if overridden {
-        session.facts.evaluate_as_is(package, kernel).ok().map(|evaluated| evaluated.conf)
+        let facts = session.facts.kernel(kernel)?;
+        session.facts.evaluate(package, &facts, None, false).ok().map(|evaluated| evaluated.conf)
     } else {
         None
     };

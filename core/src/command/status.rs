@@ -14,7 +14,7 @@ use crate::cli::verb::Show;
 use crate::compress::Compression;
 use crate::context::Context;
 use crate::error::Error;
-use crate::install::{artefact, source_change, weak};
+use crate::install::{artefact, source_change};
 use crate::loadable::gather::Loadable;
 use crate::names::{Kernel, Package, Release};
 use crate::report::{Event, Reporter};
@@ -28,6 +28,7 @@ use crate::tree::compare::{Differences, differences, same_bytes};
 use crate::tree::manifest::KernelManifest;
 use crate::tree::record::{Outcome, Record};
 use crate::tree::walk::{self, Built, Filter, PackageEntry, Source};
+use crate::weak;
 
 /// The classic's words.
 const MISSING: &str = "Built modules are missing in the kernel modules folder";
@@ -80,9 +81,7 @@ pub(super) fn run(ctx: &Context, args: &Args, show: Show, reporter: &dyn Reporte
         }
     }
     if rows.long {
-        if let Some(session) = rows.session()? {
-            super::tell_trust(session, &pairs, reporter)?;
-        }
+        super::tell_trust(rows.session()?, &pairs, reporter)?;
     }
     for entry in &walk.unreadable {
         reporter.warning(&[&format!("{} was ignored: {}", ctx.trees.shown(&entry.path).display(), entry.why)]);
@@ -255,7 +254,7 @@ impl Rows<'_> {
 
     /// For what the classic built: the modules that dkms.conf names, compared by their bytes.
     fn by_conf(&self, package: &Package, built: &Built) -> Result<Option<&'static str>, Error> {
-        let Some(session) = self.session()? else { return Ok(None) };
+        let session = self.session()?;
         let evaluated = match session.facts.evaluate_as_is(package, &built.kernel) {
             Ok(evaluated) => evaluated,
             Err(error) => {
@@ -292,14 +291,15 @@ impl Rows<'_> {
         if !self.long {
             return Ok(Vec::new());
         }
-        self.session()?.map_or_else(|| Ok(Vec::new()), |session| settings::of_builds(session, package, &kernel))
+        settings::of_builds(self.session()?, package, &kernel)
     }
 
-    fn session(&self) -> Result<Option<&Session<'_>>, Error> {
-        if self.session.get().is_none() {
-            let _ = self.session.set(Session::new(self.ctx)?);
+    fn session(&self) -> Result<&Session<'_>, Error> {
+        if let Some(session) = self.session.get() {
+            return Ok(session);
         }
-        Ok(self.session.get())
+        let session = Session::new(self.ctx)?;
+        Ok(self.session.get_or_init(|| session))
     }
 
     /// Which of the modules installed there would not be loaded.
@@ -332,7 +332,7 @@ impl Rows<'_> {
     /// What each module's file says of its signature.
     fn signatures(&self, kernel: &Kernel, files: &[PathBuf]) -> Result<Vec<Signature>, Error> {
         let machine = will_load::machine(self.ctx);
-        let Some(session) = self.session()? else { return Ok(Vec::new()) };
+        let session = self.session()?;
         // Without its configuration a kernel's key is not known; what the file says is.
         let known: Vec<Certificate> = match will_load::of_kernel(&session.facts, kernel) {
             Ok(ExpectedSigning::Key { certificate, .. }) => vec![*certificate],

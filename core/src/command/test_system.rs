@@ -10,13 +10,13 @@ use crate::report::{Buffer, Event};
 use crate::root::Root;
 use crate::tree::Trees;
 
-pub(super) struct System {
+pub(crate) struct System {
     dir: tempfile::TempDir,
-    pub(super) ctx: Context,
+    pub(crate) ctx: Context,
 }
 
 impl System {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut ctx = surroundings::context(&Args::parse(["status".into()]).unwrap()).unwrap();
         (ctx.machine.columns, ctx.machine.utf8) = (80, false);
@@ -28,18 +28,18 @@ impl System {
         system
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    pub(super) fn write(&self, file: &str, text: &str) {
+    pub(crate) fn write(&self, file: &str, text: &str) {
         let file = self.dir.path().join(file);
         fs_err::create_dir_all(file.parent().unwrap()).unwrap();
         fs_err::write(file, text).unwrap();
     }
 
     /// Registers hello/1, with a line more in its dkms.conf.
-    pub(super) fn add(&self, line: &str) {
+    pub(crate) fn add(&self, line: &str) {
         let conf = "PACKAGE_NAME=hello\nPACKAGE_VERSION=1\nBUILT_MODULE_NAME=hello\nDEST_MODULE_LOCATION=/extra\nAUTOINSTALL=yes\n";
         self.write("usr/src/hello-1/dkms.conf", &format!("{conf}{line}\n"));
         let link = self.ctx.trees.source_link(&Package::new("hello", "1").unwrap());
@@ -48,7 +48,7 @@ impl System {
     }
 
     /// Runs a command line; the exit code and what was printed on standard output.
-    pub(super) fn run(&self, words: &[&str]) -> (u8, Vec<String>) {
+    pub(crate) fn run(&self, words: &[&str]) -> (u8, Vec<String>) {
         let args = Args::parse(words.iter().map(std::ffi::OsString::from)).unwrap();
         let said = Buffer::default();
         // As a run of its own.

@@ -8,6 +8,7 @@ use super::directive::Raw;
 use super::exclusive::{Conditions, Exclusive, Pattern};
 use super::framework::{BuildAs, ScriptsAs, yes_or_no};
 use super::wish::{DKMS_POLICY, Wish};
+use crate::tree::manifest::Provenance;
 
 /// A package's conf. Values that depend on the kernel are those for the request's kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -188,6 +189,17 @@ impl fmt::Display for Problem {
 }
 
 impl Conf {
+    /// What it says of an artefact that is made or installed by it.
+    pub fn provenance(&self) -> Provenance {
+        Provenance {
+            build_depends: self.build_depends.clone(),
+            post_remove: self.scripts.post_remove.clone(),
+            no_weak_modules: self.no_weak_modules,
+            has_exclusive: !self.exclusive.is_empty(),
+            ..Provenance::default()
+        }
+    }
+
     /// Checks an answer. `strict` is how add, build and install read: duplicates are errors, too.
     /// Gives the conf and its warnings, or all of its problems in the classic's order.
     pub fn check(answer: &Answer, strict: bool) -> Result<(Self, Vec<Problem>), Vec<Problem>> {

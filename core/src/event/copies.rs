@@ -11,8 +11,8 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::host::owner::Owner;
 use crate::journal::Change;
-use crate::reconcile::superseded;
 use crate::report::Reporter;
+use crate::superseded;
 use crate::tree::walk::{self, Filter};
 
 /// Gives each package that is registered from such a copy the directory that its own package brought, and deletes the copy.

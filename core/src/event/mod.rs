@@ -18,16 +18,17 @@ use crate::cli::verb::Verb;
 use crate::command;
 use crate::command::reconcile::perform;
 use crate::context::Context;
+use crate::diagnosis::summary::{self, Summary};
 use crate::error::{Error, RequestError, UsageError};
 use crate::execute::run::depmods;
 use crate::kernel::installed;
 use crate::names::{Kernel, Name, Package, Release};
 use crate::policy::Ending;
 use crate::process::stop;
-use crate::reconcile::summary::{self, Summary};
-use crate::reconcile::{How, Initramfs, Outcome, Scope, initramfs, superseded};
+use crate::reconcile::{How, Initramfs, Outcome, Scope, initramfs};
 use crate::report::Reporter;
 use crate::run::Session;
+use crate::superseded;
 use crate::tree::walk;
 
 /// What has happened.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::context::Context;
 use crate::error::Error;
 use crate::host::initramfs;
-use crate::install::image_list;
+use crate::initramfs::list;
 use crate::kernel::installed;
 use crate::names::Package;
 use crate::tree::beside;
@@ -43,8 +43,7 @@ pub fn going(ctx: &Context) -> Result<Vec<String>, Error> {
 /// Has the modules that images need put into them without our hooks; gives the files that do so.
 pub fn leave_images(ctx: &Context) -> Result<Vec<std::path::PathBuf>, Error> {
     let kernels = installed::scan(&ctx.trees, &|_, _| false)?;
-    let modules: BTreeSet<String> =
-        kernels.iter().flat_map(|kernel| image_list::read(&ctx.trees, &kernel.release)).collect();
+    let modules: BTreeSet<String> = kernels.iter().flat_map(|kernel| list::read(&ctx.trees, &kernel.release)).collect();
     Ok(initramfs::leave_behind(&ctx.trees.root, &modules)?)
 }
 

@@ -11,9 +11,9 @@ use crate::error::Error;
 use crate::host::owner::Owner;
 use crate::journal::Change;
 use crate::names::Package;
-use crate::reconcile::superseded;
 use crate::report::Reporter;
 use crate::run::Session;
+use crate::superseded;
 use crate::tree::walk::{self, Filter, Source};
 
 /// `common.postinst` returns this for a tarball that can't be loaded (docs/contract.md 9.2).

@@ -157,7 +157,7 @@ fn binaries_without_source_are_installed_when_they_come() {
         fs_err::write(source.join("dkms.conf"), format!("{conf}AUTOINSTALL={autoinstall}\n")).unwrap();
         let how = How { arrived: arrived.as_ref(), ..How::default() };
         let session = Session::new(&ctx).unwrap();
-        let (plan, _) = crate::reconcile::preview(&session, &Scope::All, how).unwrap();
+        let plan = crate::reconcile::preview(&session, &Scope::All, how).unwrap().plan;
         let found: Vec<Action> = plan.steps.iter().map(|step| step.action).collect();
         assert_eq!(found, [action], "{autoinstall:?} {arrived:?}: {plan:?}");
     }

@@ -7,7 +7,7 @@ use std::thread::Builder;
 use super::work::{Done, record, work};
 use crate::context::Context;
 use crate::error::{Error, StepError};
-use crate::install::{self, weak};
+use crate::install;
 use crate::loadable::gather;
 use crate::names::Release;
 use crate::plan::{Action, Because, FollowUp, Overdue, Step};
@@ -17,6 +17,7 @@ use crate::run::Session;
 use crate::run::depmod::{self, Depmod};
 use crate::run::follow_up;
 use crate::system_error::SystemError;
+use crate::weak;
 
 use super::confirm::confirm;
 use super::progress::Progress;

@@ -243,7 +243,7 @@ fn manifest(
             headers_stamp: facts.headers_stamp(ctx).map(ToString::to_string),
             kernel_identity: facts.identity.as_ref().map(ToString::to_string),
             signer,
-            ..crate::install::artefact::provenance(conf)
+            ..conf.provenance()
         },
         overrides_digest: target.evaluated.overrides.clone(),
         toolchain: facts.toolchain.text.clone().unwrap_or_default(),

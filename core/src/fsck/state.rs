@@ -5,10 +5,10 @@ use std::path::Path;
 use super::{Fault, Findings, Repair};
 use crate::context::Context;
 use crate::durable::{NEW, OLD};
+use crate::initramfs::pending;
 use crate::journal::{self, Unfinished};
 use crate::names::Release;
 use crate::plan::{FollowUp, Overdue};
-use crate::reconcile::initramfs_pending;
 use crate::run::follow_up;
 use crate::tree::record::Record;
 
@@ -47,7 +47,7 @@ pub(super) fn look(ctx: &Context, found: &mut Findings<'_>) {
         };
         found.add(fault, repair).on(&kernel).because("a run was interrupted");
     }
-    for (release, _) in initramfs_pending::all(trees) {
+    for (release, _) in pending::all(trees) {
         let path = trees.state("initramfs").join(&release);
         let (fault, repair) = if is_kernel(&release) {
             (Fault::InitramfsOverdue, Repair::Initramfs)

@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use super::error::Error;
 use crate::compress::Compression;
-use crate::conf::Conf;
 use crate::context::Context;
 use crate::digest::Digest;
 use crate::elf::Module;
 use crate::facts::Evaluated;
 use crate::names::{Kernel, Package};
 use crate::tree::identity::Identity;
-use crate::tree::manifest::{BuiltModule, InstalledFile, KernelManifest, Manifest, Provenance};
+use crate::tree::manifest::{BuiltModule, InstalledFile, KernelManifest, Manifest};
 use crate::tree::paths::relative;
 
 /// The artefact's manifest; `None` when the classic made it (or replaced one of ours).
@@ -36,17 +35,6 @@ pub fn is_of_another_source(ctx: &Context, package: &Package, kernel: &Kernel) -
     let built = built.as_ref().and_then(|built| built.provenance.source_digest.as_ref());
     let installed = installed.provenance.source_digest.as_ref();
     built.zip(installed).is_some_and(|(built, installed)| built != installed)
-}
-
-/// What dkms.conf says of an artefact that is made or installed by it.
-pub fn provenance(conf: &Conf) -> Provenance {
-    Provenance {
-        build_depends: conf.build_depends.clone(),
-        post_remove: conf.scripts.post_remove.clone(),
-        no_weak_modules: conf.no_weak_modules,
-        has_exclusive: !conf.exclusive.is_empty(),
-        ..Provenance::default()
-    }
 }
 
 /// The modules of an artefact without a manifest, by dkms.conf. Those that are missing are left out.

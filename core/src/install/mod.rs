@@ -3,19 +3,16 @@
 pub mod artefact;
 pub mod damage;
 pub mod error;
-pub mod image_list;
 pub mod modprobe;
 pub mod modprobe_conf;
 pub mod originals;
 pub mod other_label;
 mod ours;
 pub mod prebuilt;
-pub mod resign;
 pub mod sanity;
 pub mod source_change;
 pub mod superseded_mark;
 mod uninstall;
-pub mod weak;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +24,7 @@ use crate::context::Context;
 use crate::digest::Digest;
 use crate::elf::symbols::content;
 use crate::facts::{Evaluated, KernelFacts};
+use crate::initramfs::list;
 use crate::journal::Change;
 use crate::names::{Kernel, Package};
 use crate::report::{Event, Reporter};
@@ -34,6 +32,7 @@ use crate::run::Session;
 use crate::run::script;
 use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifest, Manifest, Provenance};
 use crate::tree::{compare, walk};
+use crate::weak;
 use sanity::Verdict;
 
 pub use error::Error;
@@ -312,7 +311,7 @@ fn put(
     beside.release = Some(kernel.release.clone());
     beside.put(entry(ctx, package, kernel, manifest, evaluated, files));
     let gone: Vec<String> = before.iter().flat_map(|before| &before.files).map(|file| file.name.clone()).collect();
-    image_list::stage(ctx, &mut change, &kernel.release, &beside, &gone, &originals);
+    list::stage(ctx, &mut change, &kernel.release, &beside, &gone, &originals);
     change.stage_kernel_manifest(&kernel.release, &beside);
     if let Some(evaluated) = evaluated {
         modprobe_conf::stage(ctx, &mut change, &package.name, evaluated, reporter);
@@ -401,7 +400,7 @@ fn entry(
 ) -> Installed {
     let built = manifest.map(|manifest| manifest.provenance.clone()).unwrap_or_default();
     // What dkms.conf says now counts, as for what the classic built.
-    let provenance = match evaluated.map(|evaluated| artefact::provenance(&evaluated.conf)) {
+    let provenance = match evaluated.map(|evaluated| evaluated.conf.provenance()) {
         Some(Provenance { build_depends, post_remove, no_weak_modules, has_exclusive, .. }) => {
             Provenance { build_depends, post_remove, no_weak_modules, has_exclusive, ..built }
         }

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::Error;
-use super::{artefact, image_list, is_built, is_installed, is_ours, modprobe_conf, originals, prebuilt, weak};
+use super::{artefact, is_built, is_installed, is_ours, modprobe_conf, originals, prebuilt};
 use crate::conf::framework::ScriptsAs;
 use crate::conf::package_files;
 use crate::context::Context;
+use crate::initramfs::list;
 use crate::journal::Change;
 use crate::lock::{self, Holder};
 use crate::names::{Kernel, Package};
@@ -18,6 +19,7 @@ use crate::tree::beside;
 use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifest};
 use crate::tree::record::{Outcome, Record};
 use crate::tree::walk;
+use crate::weak;
 
 /// Uninstalls `package` from `kernel`; gives whether anything was done. The caller holds the pair's lock, and runs depmod for
 /// the kernels that the session has noted. dkms.conf is asked only if no manifest says what was installed.
@@ -110,7 +112,7 @@ fn take_out(
     if beside.find(package, &kernel.arch).is_some() {
         beside.drop(&package.name, &kernel.arch);
     }
-    image_list::stage(ctx, &mut change, &kernel.release, &beside, &gone, &[]);
+    list::stage(ctx, &mut change, &kernel.release, &beside, &gone, &[]);
     change.stage_kernel_manifest(&kernel.release, &beside);
     foresight::commit(ctx, &kernel.release, change)?;
     drop(lock);
@@ -134,7 +136,7 @@ fn installed(
         None => {
             let evaluated = session.facts.evaluate_as_is(package, kernel)?;
             let modules = artefact::modules_by_conf(ctx, package, kernel, &evaluated)?;
-            (modules, artefact::provenance(&evaluated.conf))
+            (modules, evaluated.conf.provenance())
         }
     };
     let entry = known.unwrap_or_else(|| Installed {

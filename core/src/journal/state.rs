@@ -354,7 +354,7 @@ fn seal(trees: &Trees, release: &Release, id: &str, verify: bool) -> Result<(), 
         return Ok(());
     };
     if manifest.seal(trees, release, verify) {
-        let bytes = manifest.to_bytes().map_err(|e| at("write", &path)(e.into()))?;
+        let bytes = manifest.to_bytes().map_err(at("write", &path))?;
         durable::write_atomic_by(&temp, &path, &bytes, 0o644)?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! The facts for [`judge`]: a kernel's index, read once, and the files beside its modules.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
@@ -11,6 +11,7 @@ use crate::elf::symbols::Symbols;
 use crate::elf::{ElfError, Module, Signature};
 use crate::host::headers_package::pkgbase;
 use crate::host::initramfs::{self, Tool};
+use crate::initramfs::list;
 use crate::kernel::symvers::Symvers;
 use crate::kernel::{Config, Headers};
 use crate::names::{Kernel, Package, Release};
@@ -78,7 +79,7 @@ struct Image {
     /// It is older than what was last done to our modules.
     is_older: bool,
     /// Names of modules that belong into it.
-    listed: Vec<String>,
+    listed: BTreeSet<String>,
     /// Its modules that are called like ours.
     held: Vec<Held>,
 }
@@ -298,8 +299,7 @@ impl<'a> Loadable<'a> {
     fn image(&self, known: &OfKernel, release: &Release) -> Option<Image> {
         let root = &self.trees.root;
         let path = initramfs::image(root, release, pkgbase(&self.trees.modules_dir(release)).as_deref())?;
-        let listed = std::fs::read_to_string(self.trees.image_list(release)).unwrap_or_default();
-        let listed: Vec<String> = listed.lines().map(str::to_owned).collect();
+        let listed = list::read(self.trees, release);
         let time =
             |path: &Path| std::fs::metadata(path).and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
         let is_older = time(&path) < time(&self.trees.kernel_manifest(release));

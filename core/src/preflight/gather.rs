@@ -12,7 +12,7 @@ use crate::facts;
 use crate::host::headers_package;
 use crate::kernel::version;
 use crate::names::{Kernel, Name, Package};
-use crate::reconcile::superseded;
+use crate::superseded;
 use crate::system_error::SystemError;
 use crate::tree::record::{Outcome, Record};
 use crate::tree::walk::{self, Filter, PackageEntry, Source, Walk};
@@ -144,7 +144,7 @@ fn prediction(
         // What no kernel was ever meant for is missed by nobody.
         let missed = entry.built.iter().any(|built| built.installed) || !is_skipped_elsewhere(ctx, package);
         let required = Wish::of(&ctx.trees, &package.name) == Wish::Required;
-        return (missed || required).then(|| Prediction::Excluded(why));
+        return (missed || required).then_some(Prediction::Excluded(why));
     }
     match Record::load(&ctx.trees, package, &kernel.kernel) {
         Ok(Some(Record { outcome: Outcome::Failed { diagnostic, step, .. }, .. })) => {

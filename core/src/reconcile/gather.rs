@@ -16,17 +16,17 @@ use crate::host::headers_package;
 use crate::host::owner::OwnerState;
 use crate::install::other_label::is_same_machine;
 use crate::install::source_change::Seen;
-use crate::install::weak;
 use crate::kernel::identity::{Match, headers_match};
 use crate::kernel::installed;
 use crate::kernel::version;
 use crate::names::{Kernel, Name, Package, Release};
 use crate::plan::{self, HeadersState, Presence, Registering};
-use crate::reconcile::superseded::{self, Waiting};
 use crate::run::Session;
+use crate::superseded::{self, Waiting};
 use crate::system_error::SystemError;
 use crate::tree::manifest::{Installed, KernelManifest};
 use crate::tree::walk::{self, Filter, PackageEntry, Source, Walk};
+use crate::weak;
 
 /// What was gathered: the facts for the plan, and the entries that could not be read.
 #[derive(Debug)]
@@ -34,14 +34,35 @@ pub(super) struct Gathered {
     /// As they are when `before` is done.
     pub(super) facts: plan::PlanInput,
     pub(super) before: Before,
-    /// Packages whose source is gone, and entries that can't be read, in words.
-    pub(super) broken: Vec<String>,
+    pub(super) broken: Vec<Broken>,
     /// What a person should know of, and is no failure.
     pub(super) notes: Vec<String>,
     /// Directories of removed kernels that hold nothing but what we and depmod left there.
     pub(super) leftovers: Vec<Release>,
     /// The sources that had to be read, since somebody had touched them.
     pub(super) seen: BTreeMap<Package, Seen>,
+}
+
+/// What could not be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Broken {
+    /// The source of a package is gone from this place (inside the root).
+    Source(Package, PathBuf),
+    /// An entry of the tree (inside the root) can't be read, and why.
+    Entry(PathBuf, String),
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Source(package, place) => write!(
+                out,
+                "{package} is broken: its source is gone. Put it back at {}, or run: dkms remove {package} --all",
+                place.display()
+            ),
+            Self::Entry(path, why) => write!(out, "{} was ignored: {why}", path.display()),
+        }
+    }
 }
 
 /// What is set right about packages' registrations before anything is built.
@@ -116,21 +137,13 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
     let ctx = session.ctx;
     let (before, mut walk) = before(ctx, over)?;
     let notes = twice::take_out(&ctx.trees, &mut walk);
-    let mut broken = Vec::new();
     let gives_way = |entry: &PackageEntry| how.everything && gives_way(&walk, entry);
-    for entry in walk.packages.iter().filter(|entry| entry.source == Source::Broken && !gives_way(entry)) {
-        let package = &entry.package;
-        let source = ctx.trees.source_place(package);
-        broken.push(format!(
-            "{package} is broken: its source is gone. Put it back at {}, or run: dkms remove {package} --all",
-            source.display()
-        ));
-    }
-    broken.extend(
-        walk.unreadable
-            .iter()
-            .map(|entry| format!("{} was ignored: {}", ctx.trees.shown(&entry.path).display(), entry.why)),
-    );
+    let without_source = walk.packages.iter().filter(|entry| entry.source == Source::Broken && !gives_way(entry));
+    let mut broken: Vec<Broken> = without_source
+        .map(|entry| Broken::Source(entry.package.clone(), ctx.trees.source_place(&entry.package)))
+        .collect();
+    let unread = walk.unreadable.iter();
+    broken.extend(unread.map(|entry| Broken::Entry(ctx.trees.shown(&entry.path), entry.why.to_string())));
     let holds = Holds::read(&ctx.trees).map_err(SystemError::from)?;
     let sources = before.sources();
     let anew = before.anew();

@@ -1,24 +1,23 @@
 //! The initramfs step: once for each kernel whose modules changed, where it may matter.
-//! Modules that were taken out, or put in, while a package manager worked leave a note ([`initramfs_pending`]): the image that lists one of them is
+//! Modules that were taken out, or put in, while a package manager worked leave a note ([`pending`]): the image that lists one of them is
 //! renewed, too.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::initramfs_pending;
 use super::{How, Initramfs};
 use crate::context::Context;
 use crate::error::{Error, StepError};
 use crate::execute::Done;
-use crate::host::headers_package::pkgbase;
-use crate::host::initramfs::{Tool, image};
-use crate::install::{self, image_list};
-use crate::kernel::installed;
+use crate::host::initramfs::Tool;
+use crate::initramfs::image::{self, Failure};
+use crate::initramfs::{list, pending};
+use crate::install;
 use crate::loadable::gather::Loadable;
 use crate::loadable::image_names::{self, ImageNames};
-use crate::names::{Release, is_same_module};
+use crate::names::Release;
 use crate::plan::{Action, Because, FollowUp, Overdue, Plan, Reason, Step};
-use crate::process::{self, Output, stop};
+use crate::process::stop;
 use crate::report::{Event, Reporter};
 use crate::run::follow_up::Note;
 use crate::tree::manifest::{Installed, KernelManifest};
@@ -37,7 +36,7 @@ pub(super) fn renew(
         Initramfs::Auto | Initramfs::AtEnd => {}
         Initramfs::Later => {
             for release in plan.steps.iter().map(|step| &step.kernel.release) {
-                initramfs_pending::forget(&ctx.trees, release);
+                pending::forget(&ctx.trees, release);
                 close(ctx, release, &|_| true);
             }
             return Vec::new();
@@ -71,7 +70,7 @@ pub(super) fn renew(
     releases.extend(listed);
     if who == Initramfs::AtEnd {
         for release in &releases {
-            initramfs_pending::note_whatever(&ctx.trees, release);
+            pending::note_whatever(&ctx.trees, release);
             close(ctx, release, &Note::is_own);
         }
         return Vec::new();
@@ -96,10 +95,10 @@ pub(super) fn note(ctx: &Context, plan: &Plan) -> Result<(), Error> {
         };
         match entry.filter(|_| !matches!(step.reason, Reason::Missing)).filter(is_there) {
             Some(entry) => names.extend(entry.files.iter().map(|file| file.name.clone())),
-            None => names.extend([initramfs_pending::WHATEVER.to_owned()]),
+            None => names.extend([pending::WHATEVER.to_owned()]),
         }
     }
-    names.retain(|release, _| image_of(ctx, release).is_some());
+    names.retain(|release, _| image::of(ctx, release).is_some());
     for (release, names) in names {
         FollowUp::Initramfs.note(&ctx.trees, release, &names.into_iter().collect::<Vec<_>>().join("\n"))?;
     }
@@ -128,7 +127,7 @@ pub(super) fn remember(ctx: &Context, plan: &Plan, who: Initramfs) {
     let changed = |path: &Path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
     let releases: BTreeSet<&Release> = plan.steps.iter().map(|step| &step.kernel.release).collect();
     for release in releases {
-        let Some(path) = image_of(ctx, release) else { continue };
+        let Some(path) = image::of(ctx, release) else { continue };
         if changed(&path) < changed(&ctx.trees.kernel_manifest(release)) {
             ImageNames::remember(&ctx.trees, release, &path);
         }
@@ -139,7 +138,7 @@ pub(super) fn remember(ctx: &Context, plan: &Plan, who: Initramfs) {
 fn refresh(ctx: &Context, plan: &Plan) -> BTreeSet<Release> {
     let mut releases: BTreeSet<Release> = plan.steps.iter().map(|step| step.kernel.release.clone()).collect();
     releases.retain(|release| {
-        image_list::refresh(ctx, release).unwrap_or_else(|error| {
+        list::refresh(ctx, release).unwrap_or_else(|error| {
             log::warn!("{error}");
             false
         })
@@ -165,19 +164,19 @@ fn close(ctx: &Context, release: &Release, which: &dyn Fn(&Note) -> bool) {
 /// is out of date is forgotten.
 fn overdue(ctx: &Context) -> BTreeSet<Release> {
     let mut overdue = BTreeSet::new();
-    let mut noted: BTreeMap<Release, Vec<String>> = initramfs_pending::all(&ctx.trees).into_iter().collect();
+    let mut noted: BTreeMap<Release, Vec<String>> = pending::all(&ctx.trees).into_iter().collect();
     for note in FollowUp::Initramfs.left(&ctx.trees) {
         let names = names_of(&note);
         noted.entry(note.release).or_default().extend(names);
     }
     for (release, names) in noted {
         let tool = Tool::of(&ctx.trees.root);
-        let image = image_of(ctx, &release);
-        let whatever = names.iter().any(|name| name == initramfs_pending::WHATEVER);
-        if tool.zip(image).is_some_and(|(tool, image)| whatever || lists(ctx, tool, &image, &names)) {
+        let image = image::of(ctx, &release);
+        let whatever = names.iter().any(|name| name == pending::WHATEVER);
+        if tool.zip(image).is_some_and(|(tool, image)| whatever || image::lists(ctx, tool, &image, &names)) {
             overdue.insert(release);
         } else {
-            initramfs_pending::forget(&ctx.trees, &release);
+            pending::forget(&ctx.trees, &release);
             close(ctx, &release, &|note| !note.is_own());
         }
     }
@@ -186,14 +185,8 @@ fn overdue(ctx: &Context) -> BTreeSet<Release> {
 
 /// The names of modules in a note; one that can't be read may have all.
 fn names_of(note: &Note) -> Vec<String> {
-    let text = note.text().unwrap_or_else(|| initramfs_pending::WHATEVER.to_owned());
+    let text = note.text().unwrap_or_else(|| pending::WHATEVER.to_owned());
     text.lines().map(str::to_owned).collect()
-}
-
-/// The image of an installed kernel. A generator would make one for a kernel that is gone, too (update-initramfs ends with 0).
-fn image_of(ctx: &Context, release: &Release) -> Option<PathBuf> {
-    let is_there = installed::is_there(&ctx.trees, release);
-    is_there.then(|| image(&ctx.trees.root, release, pkgbase(&ctx.trees.modules_dir(release)).as_deref()))?
 }
 
 /// Makes the images of `releases` anew.
@@ -201,7 +194,7 @@ fn make(ctx: &Context, releases: &BTreeSet<Release>, reporter: &dyn Reporter) ->
     let mut failures = Vec::new();
     let Some(tool) = Tool::of(&ctx.trees.root) else { return failures };
     for release in releases {
-        let Some(image) = image_of(ctx, release) else { continue };
+        let Some(image) = image::of(ctx, release) else { continue };
         if stop::requested().is_some() {
             // Its note stays.
             reporter.warning(&[&format!(
@@ -210,17 +203,17 @@ fn make(ctx: &Context, releases: &BTreeSet<Release>, reporter: &dyn Reporter) ->
             continue;
         }
         reporter.report(Event::Part(format!("Renewing the initramfs of kernel {release}...")));
-        match renew_one(ctx, tool, release, &image) {
+        match image::renew(ctx, tool, release, &image) {
             Ok(()) => {
                 reporter.line(&" done.");
-                initramfs_pending::forget(&ctx.trees, release);
+                pending::forget(&ctx.trees, release);
                 close(ctx, release, &|_| true);
             }
             Err(failure) => {
                 reporter.line(&" failed.");
                 // Another try would leave out again what the administrator's configuration leaves out.
                 if let Failure::Generator(_) = failure {
-                    initramfs_pending::note_whatever(&ctx.trees, release);
+                    pending::note_whatever(&ctx.trees, release);
                 }
                 close(ctx, release, &|_| true);
                 let (Failure::Generator(why) | Failure::Content(why)) = failure;
@@ -234,9 +227,9 @@ fn make(ctx: &Context, releases: &BTreeSet<Release>, reporter: &dyn Reporter) ->
 /// Whether the image may hold a module that changed. A package that was not there when the image was made may
 /// belong into it; of one that was, the image tells. In doubt: yes.
 fn matters(ctx: &Context, release: &Release, steps: &[&Step]) -> bool {
-    let (Some(tool), Some(image)) = (Tool::of(&ctx.trees.root), image_of(ctx, release)) else { return false };
+    let (Some(tool), Some(image)) = (Tool::of(&ctx.trees.root), image::of(ctx, release)) else { return false };
     let mut own = FollowUp::Initramfs.notes(&ctx.trees, release).into_iter().filter(Note::is_own);
-    if own.any(|note| names_of(&note).iter().any(|name| name == initramfs_pending::WHATEVER)) {
+    if own.any(|note| names_of(&note).iter().any(|name| name == pending::WHATEVER)) {
         return true;
     }
     let Ok(Some(beside)) = KernelManifest::beside(&ctx.trees, release) else { return true };
@@ -247,152 +240,5 @@ fn matters(ctx: &Context, release: &Release, steps: &[&Step]) -> bool {
             None => return true,
         }
     }
-    lists(ctx, tool, &image, &names)
-}
-
-/// Why an image was not made anew.
-enum Failure {
-    /// The generator failed.
-    Generator(String),
-    /// The new image lacks what belongs into it.
-    Content(String),
-}
-
-/// Makes one image anew. Where the new one lacks what belongs into it, the old one comes back: an image without the driver of
-/// the disk is worse than an old one. A generator may end with 0 all the same.
-fn renew_one(ctx: &Context, tool: Tool, release: &Release, image: &Path) -> Result<(), Failure> {
-    let listed = image_list::read(&ctx.trees, release);
-    if listed.is_empty() {
-        return run(ctx, tool, release, image).map_err(Failure::Generator);
-    }
-    // A copy: some generators write into the old file.
-    let aside = Aside::of(image);
-    run(ctx, tool, release, image).map_err(Failure::Generator)?;
-    let beside = KernelManifest::known(&ctx.trees, release);
-    let files = beside.installed.iter().flat_map(|entry| &entry.files).filter(|file| listed.contains(&file.name));
-    let paths: Vec<PathBuf> = files.map(|file| file.path.join(&file.file)).collect();
-    let Some(held) = modules_in(ctx, tool, image) else { return Ok(()) };
-    let lacking: Vec<&str> = paths.iter().filter_map(|path| lacks(tool, &held, path)).collect();
-    if lacking.is_empty() {
-        return Ok(());
-    }
-    let back = match aside.map(|aside| aside.put_back(image)) {
-        Some(Ok(())) => "the old image was put back",
-        Some(Err(_)) | None => "the old image could not be kept",
-    };
-    Err(Failure::Content(format!("the new image lacks {}; {back}", lacking.join(", "))))
-}
-
-/// Prints the paths of the modules in what `$0 $1` lists; none is no failure.
-const LIST: &str = r#"set -o pipefail; "$0" "$1" | { grep -oE '[^ ]+\.ko(\.[a-z]+)?' || [ $? = 1 ]; }"#;
-
-/// A copy of an image beside it, gone when dropped.
-struct Aside(PathBuf);
-
-impl Aside {
-    /// `None` if there is no room for one.
-    fn of(image: &Path) -> Option<Self> {
-        let path = image.with_file_name(format!("{}{}", crate::durable::OLD, crate::durable::unique()));
-        let aside = Self(path);
-        crate::durable::copy_as_is(image, &aside.0).and_then(|()| crate::durable::sync_tree(&aside.0)).ok()?;
-        Some(aside)
-    }
-
-    fn put_back(self, image: &Path) -> std::io::Result<()> {
-        std::fs::rename(&self.0, image)
-    }
-}
-
-impl Drop for Aside {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// `path` without the end of a module's file, if it is not among the modules that an image holds: by its name only where the
-/// generator puts modules elsewhere (mkinitcpio). Compressed or not: generators change that.
-fn lacks<'a>(tool: Tool, held: &[String], path: &'a Path) -> Option<&'a str> {
-    let module = path.to_str()?.split(".ko").next()?;
-    let sought = if tool == Tool::Mkinitcpio { module.rsplit('/').next()? } else { module };
-    let end = format!("/{sought}");
-    let there = held.iter().filter_map(|file| file.split(".ko").next()).any(|file| format!("/{file}").ends_with(&end));
-    (!there).then_some(module)
-}
-
-/// Whether the image holds a module of one of these names. In doubt: yes.
-fn lists(ctx: &Context, tool: Tool, image: &Path, names: &[String]) -> bool {
-    let same = |file: &str, name: &str| {
-        let file = file.rsplit('/').next().unwrap_or_default();
-        file.split(".ko").next().is_some_and(|module| is_same_module(module, name))
-    };
-    modules_in(ctx, tool, image).is_none_or(|files| files.iter().any(|file| names.iter().any(|name| same(file, name))))
-}
-
-/// The paths of the modules in an image, as the generator's own lister prints them; `None` if that can't tell.
-fn modules_in(ctx: &Context, tool: Tool, image: &Path) -> Option<Vec<String>> {
-    let lister = match tool {
-        Tool::InitramfsTools => "lsinitramfs",
-        Tool::Dracut => "lsinitrd",
-        Tool::Mkinitcpio => "lsinitcpio",
-    };
-    let called = ctx.world.called(&ctx.trees, image);
-    let mut task = ctx.world.task([Path::new(lister), &called], Path::new("/"));
-    // The list of a large image is longer than what Capture keeps, that of its modules is not.
-    task.argv = ["bash", "--norc", "--noprofile", "-c", LIST]
-        .map(Into::into)
-        .into_iter()
-        .chain([lister.into(), called.into_os_string()])
-        .collect();
-    task.output = Output::Capture;
-    let end = process::run(task).ok().filter(|end| end.status.success())?;
-    Some(end.text().lines().map(str::to_owned).collect())
-}
-
-fn run(ctx: &Context, tool: Tool, release: &Release, image: &Path) -> Result<(), String> {
-    let argv = tool.command(release, &ctx.world.called(&ctx.trees, image));
-    let end = process::run(ctx.world.task(argv.iter(), Path::new("/"))).map_err(|error| error.to_string())?;
-    if end.status.success() {
-        return Ok(());
-    }
-    let text = end.text();
-    let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    Err(format!("{} exited with status {}: {last}", argv.join(" "), end.code()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_an_image_lacks() {
-        let held = [
-            "usr/lib/modules/6.1/kernel/drivers/block/virtio_blk.ko.xz",
-            "usr/lib/modules/6.1/updates/dkms/nvme.ko",
-            "usr/lib/modules/6.1/updates/dkms/not_sd_mod.ko.zst",
-        ]
-        .map(str::to_owned);
-        for (tool, path, lacking) in [
-            (Tool::InitramfsTools, "updates/dkms/virtio_blk.ko.xz", Some("updates/dkms/virtio_blk")),
-            (Tool::Dracut, "updates/dkms/nvme.ko.zst", None),
-            (Tool::Dracut, "updates/dkms/sd_mod.ko.zst", Some("updates/dkms/sd_mod")),
-            (Tool::Mkinitcpio, "updates/dkms/virtio_blk.ko.zst", None),
-            (Tool::Mkinitcpio, "updates/dkms/sd_mod.ko.zst", Some("updates/dkms/sd_mod")),
-        ] {
-            assert_eq!(lacks(tool, &held, Path::new(path)), lacking, "{tool:?} {path}");
-        }
-    }
-
-    #[test]
-    fn the_old_image_comes_back_and_leaves_nothing() {
-        let tmp = tempfile::tempdir().unwrap();
-        let image = tmp.path().join("initrd.img");
-        fs_err::write(&image, "old").unwrap();
-        let aside = Aside::of(&image).unwrap();
-        // As dracut does: into the same file.
-        fs_err::write(&image, "new").unwrap();
-        aside.put_back(&image).unwrap();
-        assert_eq!(fs_err::read_to_string(&image).unwrap(), "old");
-        drop(Aside::of(&image));
-        assert_eq!(fs_err::read_dir(tmp.path()).unwrap().count(), 1);
-    }
+    image::lists(ctx, tool, &image, &names)
 }

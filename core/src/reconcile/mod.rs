@@ -8,11 +8,8 @@ pub mod dependants;
 mod gather;
 mod gather_package;
 pub mod initramfs;
-pub mod initramfs_pending;
 pub(crate) mod orphan;
 mod stale;
-pub mod summary;
-pub mod superseded;
 mod twice;
 pub(crate) mod vanished;
 
@@ -24,20 +21,24 @@ use crate::context::Context;
 use crate::error::{Error, StepError};
 use crate::execute::{self, Done, Results, Voice};
 use crate::facts;
-use crate::install::resign::{Resigned, resign};
-use crate::install::{self, weak};
+use crate::install;
 use crate::journal::JournalError;
 use crate::names::{Kernel, Name, Release};
 use crate::plan::{Action, FollowUp, Overdue, Plan, Reason, Step, Unlink, Unlinked, plan};
 use crate::policy::{self, Ending};
 use crate::process::stop;
 use crate::report::Reporter;
+use crate::resign::{Resigned, resign};
 use crate::run::Session;
 use crate::sign::will_load;
+use crate::superseded;
 use crate::system_error::SystemError;
 use crate::tree::beside;
 use crate::tree::record::{Outcome as Recorded, Record};
 use crate::tree::walk::{self, Filter};
+use crate::weak;
+
+pub use gather::Broken;
 
 /// Which kernels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,8 +95,8 @@ pub struct Outcome {
     pub plan: Plan,
     /// How each of its steps ended; `None` for those that do nothing.
     pub results: Results,
-    /// What could not be looked at, in words.
-    pub broken: Vec<String>,
+    /// What could not be looked at.
+    pub broken: Vec<Broken>,
     /// What a person should know of, and is no failure.
     pub notes: Vec<String>,
     /// The kernels beside whose modules something changed.
@@ -144,10 +145,21 @@ impl Outcome {
     }
 }
 
-/// The plan for `scope`, without carrying it out; and what could not be looked at.
-pub fn preview(session: &Session<'_>, scope: &Scope, how: How<'_>) -> Result<(Plan, Vec<String>), Error> {
+/// What would be done.
+#[derive(Debug)]
+pub struct Preview {
+    /// The plan.
+    pub plan: Plan,
+    /// What could not be looked at.
+    pub broken: Vec<Broken>,
+    /// What a person should know of, and is no failure.
+    pub notes: Vec<String>,
+}
+
+/// The plan for `scope`, without carrying it out.
+pub fn preview(session: &Session<'_>, scope: &Scope, how: How<'_>) -> Result<Preview, Error> {
     let (plan, gathered) = look(session, scope, how)?;
-    Ok((plan, [gathered.broken, gathered.notes].concat()))
+    Ok(Preview { plan, broken: gathered.broken, notes: gathered.notes })
 }
 
 fn look(session: &Session<'_>, scope: &Scope, how: How<'_>) -> Result<(Plan, gather::Gathered), Error> {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::context::Context;
 use crate::durable;
 use crate::error::Error;
-use crate::install::{self, weak};
+use crate::initramfs::list;
+use crate::install;
 use crate::journal::{Change, JournalError};
 use crate::kernel::installed;
 use crate::lock::{self, Lock, LockError};
@@ -19,6 +20,7 @@ use crate::run::{Session, foresight};
 use crate::system_error::SystemError;
 use crate::tree::manifest::KernelManifest;
 use crate::tree::walk::{self, Filter, Unreadable};
+use crate::weak;
 
 /// How often what other runs install meanwhile goes, too.
 const TRIES: usize = 3;
@@ -178,7 +180,7 @@ fn forgotten(
         beside.drop(&entry.package.name, &entry.arch);
     }
     let gone: Vec<String> = here.iter().flat_map(|entry| &entry.files).map(|file| file.name.clone()).collect();
-    install::image_list::stage(ctx, &mut change, &kernel.release, &beside, &gone, &[]);
+    list::stage(ctx, &mut change, &kernel.release, &beside, &gone, &[]);
     change.stage_kernel_manifest(&kernel.release, &beside);
     foresight::commit(ctx, &kernel.release, change)?;
     drop(lock);

@@ -382,7 +382,9 @@ impl InstalledFile {
     /// One digest for all of `files`, which are the modules of one artefact.
     pub fn digest_of(files: &[Self]) -> Digest {
         let mut hasher = Hasher::default();
-        files.iter().for_each(|file| hasher.field(file.digest.to_string().as_bytes()));
+        for file in files {
+            hasher.field(file.digest.to_string().as_bytes());
+        }
         hasher.finish()
     }
 

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use fs_err as fs;
 
-use super::error::Error;
-use super::{artefact, is_installed};
 use crate::compress::{self, CompressError, Compression};
 use crate::context::Context;
 use crate::digest::Digest;
+use crate::install::{Error, artefact, is_installed};
 use crate::journal::{Change, WorkDir};
 use crate::names::{Kernel, Package};
 use crate::report::Reporter;

@@ -17,6 +17,7 @@ use crate::durable::{self, NEW};
 use crate::error::Error;
 use crate::files::copy_tree;
 use crate::host::owner::{Owner, OwnerState, Signs};
+use crate::initramfs::pending;
 use crate::install;
 use crate::install::superseded_mark::{all, load, to_bytes};
 use crate::journal::{Change, WorkDir};
@@ -231,7 +232,7 @@ fn take_out(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Resu
     let Step { package, kernel, reason, .. } = step;
     let _lock = ctx.lock_pair(package, kernel, &|holder| log::info!("waiting for {holder}"))?;
     if install::is_installed(ctx, package, kernel) || ctx.machine.maintainer_script.is_some() {
-        super::initramfs_pending::note(ctx, package, kernel)?;
+        pending::note(ctx, package, kernel)?;
     }
     // Nobody asked for these words: the successor's are enough.
     let quiet = crate::report::Buffer::default();

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use crate::context::Context;
 use crate::durable;
-use crate::error::Error;
 use crate::names::{Kernel, Package, Release};
+use crate::system_error::SystemError;
 use crate::tree::Trees;
 use crate::tree::manifest::KernelManifest;
 
@@ -17,7 +17,7 @@ use crate::tree::manifest::KernelManifest;
 pub const WHATEVER: &str = "*";
 
 /// Notes that the modules of `package` are about to be taken out of `kernel`.
-pub fn note(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<(), Error> {
+pub fn note(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<(), SystemError> {
     let trees = &ctx.trees;
     let beside = KernelManifest::beside(trees, &kernel.release)?;
     let mut names: BTreeSet<String> = BTreeSet::new();

@@ -10,12 +10,12 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::error::Error;
 use crate::assignments;
 use crate::context::Context;
 use crate::durable;
-use crate::journal::{Change, JournalError, origin_file};
+use crate::journal::{Change, origin_file};
 use crate::names::{Kernel, Name, Release, is_same_module};
+use crate::system_error::SystemError;
 use crate::tree::Trees;
 use crate::tree::manifest::KernelManifest;
 use crate::tree::walk::{self, Filter};
@@ -90,13 +90,13 @@ pub fn stage(
 
 /// Makes the list of `release` right, whoever installed what: the classic leaves none, and the administrator's word may have
 /// changed. Gives whether it was not.
-pub fn refresh(ctx: &Context, release: &Release) -> Result<bool, Error> {
+pub fn refresh(ctx: &Context, release: &Release) -> Result<bool, SystemError> {
     let trees = &ctx.trees;
     if trees.is_another || !trees.modules_dir(release).is_dir() {
         return Ok(false);
     }
     let old = read(trees, release);
-    let beside = KernelManifest::beside(trees, release).map_err(JournalError::File)?.unwrap_or_default();
+    let beside = KernelManifest::beside(trees, release)?.unwrap_or_default();
     let mut ours = of_manifest(release, &beside);
     ours.extend(of_tree(trees, release, &beside));
     let new = wanted(trees, &ours, &old, &[]);
@@ -108,7 +108,7 @@ pub fn refresh(ctx: &Context, release: &Release) -> Result<bool, Error> {
         } else {
             durable::write_atomic(&path, text(&new).as_bytes(), 0o644)
         };
-        written.map_err(JournalError::File)?;
+        written?;
     }
     Ok(new != old)
 }
