@@ -9,7 +9,7 @@ use crate::kernel::{installed, version};
 use crate::loadable::gather::Loadable;
 use crate::names::{Kernel, Package};
 use crate::plan::{Action, Plan, Reason, Step};
-use crate::reconcile::{How, Scope, preview};
+use crate::reconcile::{How, Preview, Scope, preview};
 use crate::report::{Event, Reporter, Tone};
 use crate::run::Session;
 use crate::tree::Trees;
@@ -74,7 +74,8 @@ impl Cell {
 /// Prints the table for what `filter` wants; gives the exit code.
 pub(super) fn run(ctx: &Context, filter: &Filter, reporter: &dyn Reporter) -> Result<u8, Error> {
     let session = Session::new(ctx)?;
-    let (plan, broken) = preview(&session, &Scope::All, How { spare_known_failures: true, ..How::default() })?;
+    let how = How { spare_known_failures: true, ..How::default() };
+    let Preview { plan, broken, notes } = preview(&session, &Scope::All, how)?;
     let walk = walk::walk(&ctx.trees, filter);
     let rows = rows(&ctx.trees, filter, &walk.packages, &plan);
     let kernels = kernels(ctx, filter, &rows)?;
@@ -93,10 +94,7 @@ pub(super) fn run(ctx: &Context, filter: &Filter, reporter: &dyn Reporter) -> Re
             Table { rows: &rows, columns: columns.collect(), width: ctx.machine.columns, utf8: ctx.machine.utf8 };
         table.lines().into_iter().for_each(|line| reporter.report(Event::Styled(line)));
     }
-    let unreadable = walk.unreadable.iter();
-    let unreadable =
-        unreadable.map(|entry| format!("{} was ignored: {}", ctx.trees.shown(&entry.path).display(), entry.why));
-    for line in broken.into_iter().chain(unreadable) {
+    for line in broken.iter().map(ToString::to_string).chain(notes) {
         reporter.warning(&[&line]);
     }
     Ok(0)
