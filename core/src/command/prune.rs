@@ -11,16 +11,16 @@ use crate::conf::holds::Holds;
 use crate::context::Context;
 use crate::error::Error;
 use crate::execute::run::depmods;
-use crate::install::weak;
 use crate::kernel::version;
 use crate::names::{Kernel, Name, Package};
 use crate::plan::{Depth, Plan, Reason, Registering, Step, There, taken_away};
-use crate::reconcile::superseded;
 use crate::report::Reporter;
 use crate::run::Session;
+use crate::superseded;
 use crate::system_error::SystemError;
 use crate::tree::record::Record;
 use crate::tree::walk::{self, Built, Filter, PackageEntry, Source};
+use crate::weak;
 
 /// Prints what would go, or with `yes` takes it away.
 pub(super) fn run(ctx: &Context, args: &Args, yes: bool, json: bool, reporter: &dyn Reporter) -> Result<u8, Error> {
@@ -49,9 +49,7 @@ pub(super) fn run(ctx: &Context, args: &Args, yes: bool, json: bool, reporter: &
         return Ok(0);
     }
     for step in &plan.steps {
-        if remove::take_away(&session, Depth::Unbuild, &step.package, &step.kernel, reporter)? {
-            session.touched(&step.kernel.release);
-        }
+        remove::take_away(&session, Depth::Unbuild, &step.package, &step.kernel, reporter)?;
     }
     depmods(&session, reporter);
     for registering in &plan.registering {
