@@ -35,6 +35,7 @@ pub mod kernel;
 pub mod lint;
 pub mod loadable;
 pub(crate) mod lock;
+pub(crate) mod modprobe;
 pub mod names;
 pub mod plan;
 pub mod policy;

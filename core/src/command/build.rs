@@ -14,6 +14,7 @@ use crate::execute::{self, Done, Results, Voice};
 use crate::install;
 use crate::install::superseded_mark::is_of_other_at;
 use crate::loadable::gather::{Answer, Loadable};
+use crate::modprobe;
 use crate::names::{Kernel, Package};
 use crate::plan::{PackageState, Plan, Registering, Stale, Step, Want, rebuilt, requested};
 use crate::reconcile::dependants;
@@ -74,7 +75,7 @@ pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporte
     }
     execute::run::depmod_once(&session, &steps, &mut results, reporter);
     let installed = steps.iter().zip(&results).filter(|(_, result)| matches!(result, Some(Ok(Done::Installed))));
-    install::modprobe::load_matching(ctx, false, installed.map(|(step, _)| &step.kernel.release));
+    modprobe::devices::load_matching(ctx, false, installed.map(|(step, _)| &step.kernel.release));
     let ended = |done: Done| results.iter().flatten().any(|result| matches!(result, Ok(found) if *found == done));
     if want == Want::Installed && ended(Done::Installed) {
         post_transaction(&session, steps.last().map(|step| &step.kernel), reporter)?;

@@ -1,4 +1,4 @@
-//! Modules that are not what was built: told before they replace anything, and mended where they are in place.
+//! Modules that are not what was built: reported before they replace anything, and mended where they are in place.
 
 use std::path::Path;
 

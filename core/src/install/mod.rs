@@ -3,8 +3,6 @@
 pub mod artefact;
 pub mod damage;
 pub mod error;
-pub mod modprobe;
-pub mod modprobe_conf;
 pub mod originals;
 pub mod other_label;
 mod ours;
@@ -26,6 +24,7 @@ use crate::elf::symbols::content;
 use crate::facts::{Evaluated, KernelFacts};
 use crate::initramfs::list;
 use crate::journal::Change;
+use crate::modprobe;
 use crate::names::{Kernel, Package};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
@@ -314,7 +313,7 @@ fn put(
     list::stage(ctx, &mut change, &kernel.release, &beside, &gone, &originals);
     change.stage_kernel_manifest(&kernel.release, &beside);
     if let Some(evaluated) = evaluated {
-        modprobe_conf::stage(ctx, &mut change, &package.name, evaluated, reporter);
+        modprobe::conf::stage(ctx, &mut change, &package.name, evaluated, reporter);
     }
     change.seal(&kernel.release);
     crate::run::foresight::commit(ctx, &kernel.release, change).map_err(Error::NotPut)?;
@@ -352,7 +351,7 @@ fn found<'a>(facts: &'a KernelFacts, ctx: &Context, module: &BuiltModule) -> Res
     Ok(found)
 }
 
-/// The classic's check; the error is what the user is told.
+/// The classic's check; the error is the message for the user.
 fn may_install(
     ctx: &Context,
     kernel: &Kernel,

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::Error;
-use super::{artefact, is_built, is_installed, is_ours, modprobe_conf, originals, prebuilt};
+use super::{artefact, is_built, is_installed, is_ours, originals, prebuilt};
 use crate::conf::framework::ScriptsAs;
 use crate::conf::package_files;
 use crate::context::Context;
 use crate::initramfs::list;
 use crate::journal::Change;
 use crate::lock::{self, Holder};
+use crate::modprobe;
 use crate::names::{Kernel, Package};
 use crate::process::Environment;
 use crate::report::Reporter;
@@ -106,7 +107,7 @@ fn take_out(
     originals::forget(ctx, &mut change, &package.name, kernel, &entry.files, reporter);
     prebuilt::come_back(ctx, &mut change, &package.name, kernel, reporter);
     change.remove_file(&ctx.trees.active_link(&package.name, kernel));
-    modprobe_conf::stage_removal(ctx, &mut change, &package.name, kernel, reporter);
+    modprobe::conf::stage_removal(ctx, &mut change, &package.name, kernel, reporter);
     let gone: Vec<String> = entry.files.iter().map(|file| file.name.clone()).collect();
     // That of another version is that one's.
     if beside.find(package, &kernel.arch).is_some() {
@@ -207,7 +208,7 @@ pub fn removal_of(package: &Package) -> String {
     format!("remove {package}")
 }
 
-/// Deletes the package's registration and all that is left of it in the tree. `on_wait` is told whom we wait for. Does
+/// Deletes the package's registration and all that is left of it in the tree. `on_wait` gets the process that we wait for. Does
 /// nothing, and says so, if the package turns out to be built for some kernel: another run was at it.
 pub fn forget(ctx: &Context, package: &Package, on_wait: &dyn Fn(&Holder)) -> Result<bool, Error> {
     // A build for another kernel that is under way would be left without its package.

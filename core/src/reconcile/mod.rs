@@ -23,6 +23,7 @@ use crate::execute::{self, Done, Results, Voice};
 use crate::facts;
 use crate::install;
 use crate::journal::JournalError;
+use crate::modprobe;
 use crate::names::{Kernel, Name, Release};
 use crate::plan::{Action, FollowUp, Overdue, Plan, Reason, Step, Unlink, Unlinked, plan};
 use crate::policy::{self, Ending};
@@ -188,7 +189,7 @@ pub fn lost_links(ctx: &Context, plan: &Plan) -> Vec<Unlink> {
     weak::links::going(&ctx.trees, plan.steps.iter().chain(gone))
 }
 
-/// Looks, plans and does. Failures of packages are in the outcome; an error means that nothing could be told.
+/// Looks, plans and does. Failures of packages are in the outcome; an error means that nothing could be found out.
 pub fn reconcile(
     session: &Session<'_>,
     scope: &Scope,
@@ -238,7 +239,7 @@ pub fn reconcile(
     let ours = |result: &Option<Result<Done, Error>>| matches!(result, Some(Ok(Done::Installed)));
     let loadable = plan.steps.iter().zip(&done).filter(|(_, result)| ours(result));
     let loadable: BTreeSet<&Release> = loadable.map(|(step, _)| &step.kernel.release).collect();
-    install::modprobe::load_matching(session.ctx, how.load, loadable.iter().copied());
+    modprobe::devices::load_matching(session.ctx, how.load, loadable.iter().copied());
     let mut changed = before;
     changed.extend(loadable.into_iter().cloned());
     changed.extend(touched);
