@@ -87,7 +87,7 @@ impl Default for Options {
 pub struct Compressed {
     /// The file's bytes.
     pub bytes: Vec<u8>,
-    /// Set if the configured program failed and the default was used instead: why, to be told.
+    /// Set if the configured program failed and the default was used instead: why, to be reported.
     pub fell_back: Option<String>,
 }
 

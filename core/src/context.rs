@@ -162,7 +162,7 @@ impl Context {
         lock::share(&self.trees.build_lock(package), patience)
     }
 
-    /// Takes the lock of a package on a kernel: held during its build. `on_wait` is told whom we wait for.
+    /// Takes the lock of a package on a kernel: held during its build. `on_wait` gets the process that we wait for.
     pub fn lock_pair(
         &self,
         package: &Package,

@@ -257,7 +257,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Nobody may be told that we still hold it.
+        // It must not name us as its holder any more.
         let _ = self.file.set_len(0);
         if let Some(mark) = &self.mark {
             let _ = self.file.rewind().and_then(|()| self.file.write_all(mark.as_bytes()));

@@ -8,7 +8,7 @@ use dkms_core::report::{Event as Said, Reporter};
 
 use crate::{pending, streams, summary};
 
-/// Does what is left. Failures are in the records, and told; nobody's package fails for them.
+/// Does what is left. Failures are in the records, and reported; nobody's package fails for them.
 pub fn run(ctx: &Context) {
     let reporter = streams::reporter();
     if let Err(error) = try_run(ctx, &reporter) {

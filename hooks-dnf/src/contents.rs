@@ -1,4 +1,4 @@
-//! What a package brings, told by the paths in it: surer than its name, which every vendor gives as they like.
+//! What a package brings, by the paths in it: surer than its name, which every vendor gives as they like.
 
 use std::collections::BTreeSet;
 

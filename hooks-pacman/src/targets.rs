@@ -1,4 +1,4 @@
-//! What a hook is told on its standard input: the paths of the transaction that match its triggers, one a line, without
+//! What a hook gets on its standard input: the paths of the transaction that match its triggers, one a line, without
 //! a leading slash (alpm-hooks(5), `NeedsTargets`).
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! Compression formats of archives: told by magic when reading, by file name when writing.
+//! Compression formats of archives: recognised by magic when reading, by file name when writing.
 
 use std::io::{self, BufRead, Read, Write};
 use std::path::Path;

@@ -54,7 +54,7 @@ impl Drop for Unpacked {
     }
 }
 
-/// Unpacks `archive` (tar; plain, gzip, xz, zstd or bzip2, told by its magic) into a new directory
+/// Unpacks `archive` (tar; plain, gzip, xz, zstd or bzip2, recognised by its magic) into a new directory
 /// `.dkms-new-*` of mode 0700 in `beside`, so that what is in it can be renamed to where it belongs.
 /// On any error that directory is gone again.
 pub fn unpack(archive: &Path, beside: &Path, limits: &Limits) -> Result<Unpacked, ReadError> {

@@ -1,4 +1,4 @@
-//! Private keys, told by their content: none may enter an archive or a package.
+//! Private keys, recognised by their content: none may enter an archive or a package.
 
 /// DER of the RSA and EC algorithm identifiers that follow the version in PKCS#8 (RFC 5958).
 const PKCS8_ALGORITHMS: [&[u8]; 2] =

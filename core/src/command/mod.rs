@@ -73,7 +73,7 @@ pub fn autoinstall(ctx: &Context, kernel: &Kernel, reporter: &dyn Reporter) -> u
     carry_out(ctx, reporter, || autoinstall::for_kernel(ctx, kernel, reporter))
 }
 
-/// An error as it is told.
+/// An error as it is reported.
 pub fn event(error: &Error) -> Event {
     match error {
         Error::Step(StepError::Excluded { .. }) => Event::Warning(error.lines()),

@@ -63,7 +63,7 @@ fn must_succeed(ctx: &Context, how: How<'_>) -> bool {
 pub struct Performed {
     /// How the steps ended.
     pub outcome: Outcome,
-    /// What is to be told.
+    /// What is to be reported.
     pub summary: Summary,
     /// The exit code by policy.
     pub code: u8,

@@ -89,7 +89,7 @@ pub(super) fn run(ctx: &Context, args: &Args, show: Show, reporter: &dyn Reporte
     Ok(0)
 }
 
-/// What a person is told below the list: that packages are missing for kernels which are there.
+/// What is said below the list: that packages are missing for kernels which are there.
 fn footer(records: &[Record], trees: &Trees, filter: &Filter) -> Option<String> {
     let lacks = |record: &&Record| {
         let kernel = &record.kernel;

@@ -176,7 +176,7 @@ impl Build<'_> {
         ))
     }
 
-    /// Files that the build did not find, where it can be told why.
+    /// Files that the build did not find, where the reason is known.
     fn not_there(&self, last: &str) -> Option<String> {
         let told = |found: &Refusal<'_>| found.kind == Kind::Missing && self.why_not_there(found).is_some();
         refusal::last_before_the_end(last, told).and_then(|found| self.why_not_there(&found))

@@ -1,4 +1,4 @@
-//! Ubuntu's crash reporter: told of failed builds, if it is there (docs/contract.md 2.2 step 13).
+//! Ubuntu's crash reporter: gets failed builds, if it is there (docs/contract.md 2.2 step 13).
 
 use std::path::Path;
 use std::time::Duration;

@@ -296,7 +296,7 @@ impl Conf {
     }
 }
 
-/// The expressions with a `\d`, which other dialects have for a digit. Those that are no expressions are told of as such.
+/// The expressions with a `\d`, which other dialects have for a digit. Those that are no expressions are reported as such.
 fn with_digit(answer: &Answer) -> impl Iterator<Item = Problem> + '_ {
     const EXPRESSIONS: [&str; 4] = ["MAKE_MATCH", "PATCH_MATCH", "BUILD_EXCLUSIVE_KERNEL", "BUILD_EXCLUSIVE_ARCH"];
     EXPRESSIONS

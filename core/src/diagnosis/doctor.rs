@@ -27,7 +27,7 @@ pub enum Severity {
     Required,
     /// It is wanted.
     Wanted,
-    /// Nothing could be told.
+    /// It could not be found out.
     Unknown,
     /// Good to know; it does not count.
     Note,

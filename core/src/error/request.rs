@@ -67,7 +67,7 @@ pub enum RequestError {
     /// A verb for exactly one kernel.
     #[error("The action {0} requires exactly one kernel version parameter on the command line.")]
     OneKernel(&'static str),
-    /// Which kernel is meant can't be told.
+    /// Which kernel is meant is not known.
     #[error("No kernel was named, and the one that is running is not known in {root}.\nName one with -k.")]
     NoKernel {
         /// The root being worked on.

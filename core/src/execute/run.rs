@@ -244,7 +244,7 @@ fn ready(steps: &[Step], board: &mut Board) -> Option<usize> {
 
 fn finish(board: &Mutex<Board>, index: usize, result: Result<Done, Error>) {
     let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
-    // Excluded counts as satisfied: dependants were told so by their author (docs/contract.md 8).
+    // Excluded counts as satisfied: the author of dependants knows (docs/contract.md 8).
     let satisfied = matches!(&result, Ok(_) | Err(Error::Step(StepError::Excluded { .. })));
     board.states[index] = if satisfied { StepState::Done } else { StepState::Failed };
     board.results[index] = Some(result);

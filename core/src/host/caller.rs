@@ -20,7 +20,7 @@ pub struct MaintainerScript {
     pub package: String,
     /// Which of its scripts: `preinst`, `postinst`, `prerm`, `postrm`.
     pub name: String,
-    /// What it was called with (`upgrade 1.0-2`); empty if that can't be told.
+    /// What it was called with (`upgrade 1.0-2`); empty if that is not known.
     pub words: Vec<String>,
 }
 

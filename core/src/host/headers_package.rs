@@ -10,7 +10,7 @@ use crate::tree::Trees;
 /// What to do about missing headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advice {
-    /// The package, if this distribution has one with a name that can be told.
+    /// The package, if this distribution has one with a name that is known.
     pub package: Option<String>,
     /// The command to type, if there is one.
     pub command: Option<String>,

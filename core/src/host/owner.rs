@@ -30,7 +30,7 @@ pub enum Owner {
 /// What has become of an [`Owner`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnerState {
-    /// That can't be told yet.
+    /// That is not known yet.
     Undecided,
     /// It is installed as it was: its replacement came to nothing.
     Unchanged,

@@ -123,7 +123,7 @@ impl Journal {
     }
 
     /// Where the journal was copied with everything that it speaks of (a backup, a restored snapshot): recognises the copies
-    /// by kind, size and time. The path of what can't be told, if something can't.
+    /// by kind, size and time. The path of what can't be recognised, if something can't.
     pub fn adopt(&mut self, trees: &Trees) -> Result<Option<PathBuf>, FileError> {
         if self.place.is_none() || self.place == place(trees) {
             return Ok(None);

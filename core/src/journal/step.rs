@@ -180,7 +180,7 @@ impl Put {
     }
 
     /// Recognises its objects in a copy of what it was written for, where all inode numbers are others. The path of
-    /// what can't be told, if something can't.
+    /// what can't be recognised, if something can't.
     pub fn adopt(&mut self) -> Result<Option<PathBuf>, FileError> {
         let Self { temp, to, new, old, .. } = self;
         let mut taken = None;

@@ -1,4 +1,4 @@
-//! Private build directories, and how the dead ones are told from the living.
+//! Private build directories, and how the dead ones are distinguished from the living.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;

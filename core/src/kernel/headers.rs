@@ -13,7 +13,7 @@ use crate::tree::Trees;
 pub struct Headers {
     /// For this process, every link followed.
     pub dir: PathBuf,
-    /// As scripts and make are told (`$kernel_source_dir`): inside the root, links kept.
+    /// As scripts and make get it (`$kernel_source_dir`): inside the root, links kept.
     pub inside: PathBuf,
 }
 

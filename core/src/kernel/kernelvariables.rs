@@ -49,7 +49,7 @@ impl Variables {
     }
 
     /// The value of `name` with all references replaced and white space cut off both ends. `None`
-    /// if it can't be told; `Some("")` if it is not set.
+    /// if it is not known; `Some("")` if it is not set.
     pub fn value(&self, name: &str) -> Option<String> {
         if self.unclear {
             return None;

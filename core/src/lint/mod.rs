@@ -1,7 +1,7 @@
 //! What a module author should know before users do: a look at a dkms.conf and the source beside it, and a first dkms.conf for
 //! a source that has none (`draft`).
 //!
-//! Every rule names a true problem, or says that it is a note. What can't be told from the files is not guessed.
+//! Every rule names a true problem, or says that it is a note. What the files don't show is not guessed.
 
 pub mod draft;
 mod make;

@@ -20,7 +20,7 @@ use crate::elf::{Module, symbols};
 pub struct Held {
     /// Its place in the image.
     pub path: PathBuf,
-    /// What it is; `None` if it can't be told.
+    /// What it is; `None` if it is not known.
     pub what: Option<What>,
 }
 

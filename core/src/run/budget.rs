@@ -186,7 +186,7 @@ impl State {
 impl Server {
     fn new() -> io::Result<Self> {
         let client = Client::new(0)?;
-        // Only makes are told the number of the pipe's end (GNU make manual, "POSIX Jobserver Interaction").
+        // Only makes get the number of the pipe's end (GNU make manual, "POSIX Jobserver Interaction").
         let mut make = process::command("make");
         client.configure_make(&mut make);
         let flags = make.get_envs().find_map(|(key, value)| value.filter(|_| key == "MAKEFLAGS")?.to_str());

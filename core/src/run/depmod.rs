@@ -105,7 +105,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// The task that makes the index: with the root's own depmod, where that runs and its modules are where it looks; else with
-/// ours, by the root's configuration. `view`: `base` is not where this kernel's modules are, and the root's own depmod has to be told.
+/// ours, by the root's configuration. `view`: `base` is not where this kernel's modules are, and the root's own depmod needs it as an argument.
 pub(super) fn task(ctx: &Context, release: &Release, base: Option<&OsString>, view: bool) -> Task {
     let mut argv: Vec<OsString> = vec!["depmod".into(), "-a".into()];
     let map = ctx.trees.outer(format!("/boot/System.map-{release}"));
@@ -198,7 +198,7 @@ fn lacks(version: &str, feature: &str) -> bool {
     version.split_whitespace().any(|word| word.strip_prefix('-') == Some(feature))
 }
 
-/// Whether depmod must be told a base directory: the one that holds `lib/modules`. For a module tree
+/// Whether depmod needs a base directory as an argument: the one that holds `lib/modules`. For a module tree
 /// that has another name, a temporary base with a link to it is made.
 fn base_for(ctx: &Context) -> Result<(Option<OsString>, Option<TemporaryBase>), SystemError> {
     let install = &ctx.trees.install.outer;

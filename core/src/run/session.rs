@@ -32,7 +32,7 @@ pub struct Session<'a> {
     must_sign: AtomicBool,
     /// Kernels beside whose modules something changed.
     changed: Mutex<BTreeSet<Release>>,
-    /// What the vendor's program for weak modules is still to be told of.
+    /// What the vendor's program for weak modules is still to be given.
     weak: Mutex<WeakModules>,
 }
 

@@ -1,4 +1,4 @@
-//! What a user must be told before the next boot: that this machine will refuse the modules, and what to do. Pure.
+//! What a user must know before the next boot: that this machine will refuse the modules, and what to do. Pure.
 
 use std::path::Path;
 

@@ -84,7 +84,7 @@ impl Signing {
         matches!(self.means, Means::InProcess(_) | Means::Program { .. })
     }
 
-    /// Signs the module at `path`, which the user is told of as `shown`. A failure is told, or an error where modules
+    /// Signs the module at `path`, which messages call `shown`. A failure is reported, or an error where modules
     /// must be signed, and leaves the module unsigned: never half signed. Says whether it is signed now.
     pub fn sign(&self, path: &Path, shown: &Path, reporter: &dyn Reporter) -> Result<bool, NotSigned> {
         let done = match &self.means {

@@ -1,4 +1,4 @@
-//! Whether this machine will load what was signed, for those who must be told.
+//! Whether this machine will load what was signed, for those who must know.
 
 use std::path::Path;
 

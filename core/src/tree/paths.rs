@@ -277,7 +277,7 @@ impl Trees {
         self.root.outer(inside.as_ref())
     }
 
-    /// What a path of this process is called inside the root: what messages and scripts are told.
+    /// What a path of this process is called inside the root: what messages and scripts use.
     pub fn shown(&self, outer: &Path) -> PathBuf {
         for place in [&self.dkms, &self.source, &self.install] {
             if let Ok(rest) = outer.strip_prefix(&place.outer) {

@@ -101,7 +101,7 @@ impl Record {
         durable::remove_any(&trees.record_log(&self.package, &self.kernel))
     }
 
-    /// The same, unless the kernel is not in the root and has nothing of the package: a slip in a release's name would be told
+    /// The same, unless the kernel is not in the root and has nothing of the package: a slip in a release's name would be reported
     /// of as missing for ever.
     pub fn store_if_here(&self, trees: &Trees) -> Result<(), FileError> {
         if is_here(trees, &self.package, &self.kernel) { self.store(trees) } else { Ok(()) }

@@ -63,7 +63,7 @@ const LISTED: &[&str] = &[
     "LLVM_IAS",
     "DEBIAN_KERNEL_USE_CCACHE",
 ];
-/// The same for whole families of names. `IGNORE_`: what graphics drivers' makefiles are told (IGNORE_CC_MISMATCH).
+/// The same for whole families of names. `IGNORE_`: a setting of graphics drivers' makefiles (IGNORE_CC_MISMATCH).
 const LISTED_FAMILIES: &[&str] = &["LC_", "KBUILD_", "CCACHE_", "SCCACHE_", "DISTCC_", "ICECC_", "DKMS_", "IGNORE_"];
 
 /// Takes out of the caller's environment what is not meant for a build: passwords and tokens, sockets of the session, places that
