@@ -40,6 +40,7 @@ pub mod names;
 pub mod plan;
 pub mod policy;
 pub mod preflight;
+pub mod probes;
 pub mod process;
 pub mod program;
 pub mod reconcile;

@@ -10,8 +10,7 @@ use crate::cli::{parser, surroundings};
 use crate::error::{Error, UsageError};
 use crate::process::stop;
 use crate::report::{Console, Event, Reporter};
-use crate::sandbox::confine;
-use crate::{VERSION, event};
+use crate::{VERSION, event, probes};
 
 /// The whole `dkms` program.
 pub fn main() -> ExitCode {
@@ -20,7 +19,7 @@ pub fn main() -> ExitCode {
         say(VERSION);
         return ExitCode::SUCCESS;
     }
-    confine::stage(&words).unwrap_or_else(|| ExitCode::from(run(words)))
+    probes::stage(&words).unwrap_or_else(|| ExitCode::from(run(words)))
 }
 
 fn run(words: Vec<OsString>) -> u8 {

@@ -35,6 +35,8 @@ pub struct Seclusion<'a> {
     pub tmp: Option<&'a Path>,
     /// Whether it has the network that we have.
     pub network: bool,
+    /// What else it sees where, if it has mounts of its own.
+    pub binds: &'a [Bind],
 }
 
 /// A place for programs to run in.
@@ -154,7 +156,7 @@ impl World {
     /// Gives a build task its private world: its work directory appears at the build directory, nothing of it
     /// survives us, it has no network unless it may, and it is who it is to be. Without privileges the task runs as it is.
     pub fn seclude(&self, trees: &Trees, task: &mut Task, seclusion: &Seclusion<'_>) {
-        let Seclusion { work, build, user, tmp, network } = *seclusion;
+        let Seclusion { work, build, user, tmp, network, binds } = *seclusion;
         if !self.namespaces.mounts && user.is_none() {
             return;
         }
@@ -175,6 +177,9 @@ impl World {
             let public = public.filter(|dir| dir.is_dir() && !dir.is_symlink());
             let binds: Vec<Bind> = public.map(|to| Bind { from: tmp.to_owned(), to }).collect();
             confinement.binds.extend(binds);
+        }
+        if self.namespaces.mounts {
+            confinement.binds.extend_from_slice(binds);
         }
         task.confinement = Some(Box::new(confinement));
     }

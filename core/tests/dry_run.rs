@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dkms_core::cli::table::{Id, VERBS as VERB_TABLE};
 use dkms_core::names::{Kernel, Package};
-use dkms_core::sandbox::confine;
+use dkms_core::probes;
 use dkms_core::superseded::is_marked;
 use dkms_core::tree::Trees;
 use dkms_core::tree::manifest::KernelManifest;
@@ -32,7 +32,7 @@ use states::{STATES, VERBS};
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if let Some(code) = confine::stage(&words) {
+    if let Some(code) = probes::stage(&words) {
         return code;
     }
     // `cargo test FILTER` asks every test program.

@@ -10,7 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::ExitCode;
 
-use dkms_core::sandbox::confine;
+use dkms_core::probes;
 
 mod bed;
 
@@ -183,7 +183,7 @@ const DAMAGES: &[Damage] = &[
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if let Some(code) = confine::stage(&words) {
+    if let Some(code) = probes::stage(&words) {
         return code;
     }
     // `cargo test FILTER` asks every test program.

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use dkms_core::context::Context;
 use dkms_core::names::{Kernel, Package};
-use dkms_core::sandbox::confine;
+use dkms_core::probes;
 use dkms_core::tree::snapshot::{Count, Counts};
 use dkms_core::tree::walk::{Filter, walk};
 
@@ -20,11 +20,11 @@ use bed::{Bed, KERNELS};
 
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if let Some(code) = confine::stage(&words) {
+    if let Some(code) = probes::stage(&words) {
         return code;
     }
     // Started without a word, as some fronts are, it is ready for the stage all the same.
-    assert!(confine::is_ready());
+    assert!(dkms_core::sandbox::confine::is_ready());
     let bed = Bed::new();
     // Who owns nothing could not count.
     bed.write("etc/dkms/framework.conf.d/root.conf", "build_as=root\n");

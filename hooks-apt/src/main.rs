@@ -31,13 +31,13 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use dkms_core::sandbox::confine;
+use dkms_core::probes;
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os();
     let called = words.next().unwrap_or_default();
     let words: Vec<OsString> = words.collect();
-    if let Some(code) = confine::stage(&words) {
+    if let Some(code) = probes::stage(&words) {
         return code;
     }
     let name = Path::new(&called).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

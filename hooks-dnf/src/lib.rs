@@ -32,7 +32,7 @@ pub mod trigger;
 use std::process::ExitCode;
 
 use dkms_core::cli::surroundings;
-use dkms_core::sandbox::confine;
+use dkms_core::probes;
 
 use say::say;
 
@@ -46,7 +46,7 @@ const USAGE: &str = "usage: dkms-rpm kernel-install add|remove KERNEL...
 /// The whole program.
 pub fn main() -> ExitCode {
     let words = surroundings::words();
-    if let Some(code) = confine::stage(&words) {
+    if let Some(code) = probes::stage(&words) {
         return code;
     }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));

@@ -8,9 +8,9 @@ use dkms_core::context::NO_AUTOINSTALL;
 use dkms_core::error::{Error, RequestError};
 use dkms_core::event;
 use dkms_core::host::boot_loader;
+use dkms_core::probes;
 use dkms_core::process::Environment;
 use dkms_core::report::{Event, Reporter};
-use dkms_core::sandbox::confine;
 use dkms_hooks_pacman::places::Places;
 use dkms_hooks_pacman::sources::Owned;
 use dkms_hooks_pacman::targets::Targets;
@@ -25,7 +25,7 @@ With -D, depmod is left out.";
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
-    if let Some(code) = confine::stage(&words) {
+    if let Some(code) = probes::stage(&words) {
         return code;
     }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));

@@ -11,6 +11,7 @@ use crate::conf::misspelt::{Misspelt, misspelt_in};
 use crate::context::Context;
 use crate::facts;
 use crate::finish;
+use crate::probes::Service;
 use crate::process::stop;
 use crate::process::{self, Environment, Output, Task};
 use crate::report::{Event, Reporter};
@@ -65,10 +66,26 @@ fn steps(
     let begun = Log::begin(&log_path, &target.package, &target.kernel, &crate::clock::date(ctx.now))?;
     let log = log.insert(begun);
     let contents = work.contents(&ctx.world.called(&ctx.trees, work.seen_at()))?;
-    let env = environment(ctx, target, work);
+    let mut env = environment(ctx, target, work);
+    let compilers = compilers(ctx, target, work);
+    if let Some(compilers) = &compilers {
+        compilers.enter(&mut env);
+    }
     let network = network(ctx, target);
     let build = Build { ctx, target, work, contents: &contents, network: network.as_deref() };
-    let mut run = Run { ctx, target, work, contents: &contents, build, reporter, budget, log, env, left_out: None };
+    let mut run = Run {
+        ctx,
+        target,
+        work,
+        compilers: compilers.as_ref(),
+        contents: &contents,
+        build,
+        reporter,
+        budget,
+        log,
+        env,
+        left_out: None,
+    };
     run.patches()?;
     run.script("pre_build", target.evaluated.recipe.scripts.pre_build.as_deref())?;
     run.make()?;
@@ -106,6 +123,16 @@ fn steps(
     }
 }
 
+/// What answers the compilers' part of the build in their place; `None`: they do all of it themselves.
+fn compilers(ctx: &Context, target: &Target, work: &WorkDir) -> Option<Service> {
+    if !ctx.framework.probe_cache || !ctx.machine.root {
+        return None;
+    }
+    let found = target.facts.compilers(ctx).inspect_err(|error| log::debug!("{error}")).ok()?;
+    let service = Service::begin(&ctx.world, &ctx.trees, found, work.user());
+    service.inspect_err(|error| log::debug!("compilers' answers are not kept: {error}")).ok()?
+}
+
 /// What make, patch and the build's scripts find in their environment.
 fn environment(ctx: &Context, target: &Target, work: &WorkDir) -> Environment {
     let mut env = work.environment(ctx);
@@ -139,6 +166,8 @@ struct Run<'a> {
     ctx: &'a Context,
     target: &'a Target,
     work: &'a WorkDir,
+    /// What stands before the compilers, if anything does.
+    compilers: Option<&'a Service>,
     /// The same directory, opened for untrusted content.
     contents: &'a Beneath,
     build: Build<'a>,
@@ -277,7 +306,11 @@ impl Run<'_> {
         self.ctx.world.seclude(
             &self.ctx.trees,
             &mut task,
-            &self.work.seclusion(&self.work.tmp(), self.build.network.is_some()),
+            &self.work.seclusion(
+                &self.work.tmp(),
+                self.build.network.is_some(),
+                self.compilers.map_or(&[], |compilers| &compilers.binds),
+            ),
         );
         task.jobs = jobs.and_then(|jobs| jobs.server);
         task.limit = Some(self.ctx.framework.build_time_limit.unwrap_or(Duration::MAX));

@@ -25,6 +25,10 @@ for name; do
         for dir in "$(dirname -- "$("$path" -print-libgcc-file-name 2>/dev/null </dev/null)")" "$(dirname -- "${files[1]:-/.}")"; do
             [[ $dir != /* || $dir == / ]] || printf '%s\0' may "$dir/specs"
         done
+        # gcc(1) puts a header in front of every source that is not free-standing.
+        for header in $("$path" -M -x c /dev/null 2>/dev/null </dev/null); do
+            [[ $header != /* || $header == /dev/* ]] || printf '%s\0' may "$(readlink -f -- "$header")"
+        done
         # clang says which of those it has read.
         mapfile -t configured < <("$path" --version 2>/dev/null </dev/null | sed -n 's|^Configuration file: \(/.*\)$|\1|p')
         known[$key]=1

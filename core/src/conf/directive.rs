@@ -62,7 +62,7 @@ pub const DEPRECATED: &[&str] = &[
 ];
 
 /// The options of framework.conf (docs/contract.md 5), and those of ours: `policy`, `modprobe_conf`, `build_as`,
-/// `build_network`, `build_time_limit`, `scripts_as`.
+/// `build_network`, `build_time_limit`, `probe_cache`, `scripts_as`.
 pub const FRAMEWORK: &[&str] = &[
     "source_tree",
     "dkms_tree",
@@ -88,6 +88,7 @@ pub const FRAMEWORK: &[&str] = &[
     "build_as",
     "build_network",
     "build_time_limit",
+    "probe_cache",
     "scripts_as",
 ];
 

@@ -60,6 +60,8 @@ pub struct Framework {
     pub scripts_as: ScriptsAs,
     /// How long one command of a build may take; `None`: for ever (ours).
     pub build_time_limit: Option<Duration>,
+    /// Whether compilers' answers to kbuild's questions are kept (ours; on unless it says "no").
+    pub probe_cache: bool,
     /// Options whose value is none of the possible ones: name and value. The default counts.
     pub unusable: Vec<(&'static str, String)>,
     /// Assignments that no option is meant by.
@@ -194,6 +196,12 @@ impl Framework {
                 Some(TIME_LIMIT)
             }),
         };
+        let probe_cache = raw.text("probe_cache", 0).is_none_or(|text| {
+            yes_or_no(text).unwrap_or_else(|| {
+                unusable.push(("probe_cache", text.to_owned()));
+                true
+            })
+        });
         Self {
             source_tree: path("source_tree"),
             dkms_tree: path("dkms_tree"),
@@ -227,6 +235,7 @@ impl Framework {
             build_network,
             scripts_as,
             build_time_limit,
+            probe_cache,
             unusable,
             unknown: Vec::new(),
             stderr: String::new(),

@@ -217,7 +217,7 @@ fn strip_modules(ctx: &Context, target: &Target, work: &build::WorkDir, seen_at:
             });
         }
         let mut task = Task::new(argv, seen_at, &work.environment(ctx));
-        ctx.world.seclude(&ctx.trees, &mut task, &work.seclusion(&work.tmp(), false));
+        ctx.world.seclude(&ctx.trees, &mut task, &work.seclusion(&work.tmp(), false, &[]));
         process::run(task)
     });
     if let Err(error) = stripped {

@@ -19,7 +19,7 @@ use crate::process::Environment;
 use crate::sandbox::beneath::Beneath;
 use crate::sandbox::handover;
 use crate::sandbox::user::SLOTS;
-use crate::sandbox::{BuildUser, Demotion};
+use crate::sandbox::{Bind, BuildUser, Demotion};
 use crate::system_error::SystemError;
 use crate::tree::Trees;
 use crate::world::{Seclusion, environment::only_listed};
@@ -134,10 +134,10 @@ impl WorkDir {
         self.user
     }
 
-    /// What of it a task of the build is given; `network`: whether it may have one.
-    pub fn seclusion<'a>(&'a self, tmp: &'a Path, network: bool) -> Seclusion<'a> {
+    /// What of it a task of the build is given; `network`: whether it may have one; `binds`: what else it sees where.
+    pub fn seclusion<'a>(&'a self, tmp: &'a Path, network: bool, binds: &'a [Bind]) -> Seclusion<'a> {
         let tmp = self.user.filter(|_| self.own_tmp).map(|_| tmp);
-        Seclusion { work: &self.dir, build: &self.build, user: self.user, tmp, network }
+        Seclusion { work: &self.dir, build: &self.build, user: self.user, tmp, network, binds }
     }
 
     /// The build's directory for temporary files, if it has one.

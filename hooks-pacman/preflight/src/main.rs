@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use dkms_core::error::Error;
 use dkms_core::event;
 use dkms_core::preflight;
+use dkms_core::probes;
 use dkms_core::report::{Event, Reporter};
 use dkms_core::root::Root;
-use dkms_core::sandbox::confine;
 use dkms_hooks_pacman::launcher::REFUSES;
 use dkms_hooks_pacman::places::Places;
 use dkms_hooks_pacman::preflight::{Headers, Packages, incoming};
@@ -19,7 +19,7 @@ use dkms_hooks_pacman::targets::Targets;
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     // dkms.conf is evaluated through this same program when it needs a world of its own.
-    if let Some(code) = confine::stage(&words) {
+    if let Some(code) = probes::stage(&words) {
         return code;
     }
     let reporter = dkms_hooks_pacman::console();

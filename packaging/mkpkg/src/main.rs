@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use dkms_core::cli::{args::Args, surroundings};
+use dkms_core::probes;
 use dkms_core::report::{Console, Event, Reporter};
-use dkms_core::sandbox::confine;
 
 mod about;
 mod disk;
@@ -15,7 +15,7 @@ mod template;
 
 fn main() -> ExitCode {
     let words = surroundings::words();
-    if let Some(code) = confine::stage(&words) {
+    if let Some(code) = probes::stage(&words) {
         return code;
     }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
