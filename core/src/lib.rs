@@ -16,6 +16,7 @@ pub mod compilers;
 pub(crate) mod compress;
 pub mod conf;
 pub mod context;
+pub mod depmod;
 pub mod diagnosis;
 pub mod digest;
 pub mod durable;

@@ -26,8 +26,8 @@ use super::image_names::ImageNames;
 use super::index::{self, Index, module_name};
 use super::modprobe_d::{ModprobeD, conf_files};
 use super::needed::{self, Taker, There};
-use super::trie::Trie;
 use super::{Candidate, File, Why, is_skipped, judge};
+use crate::depmod::trie::Trie;
 
 /// Where depmod looks for its configuration (depmod.d(5)), the first of one name counts.
 const DEPMOD_D: [&str; 5] =

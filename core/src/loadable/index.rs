@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::trie::Trie;
+use crate::depmod::trie::Trie;
 
 /// The files that [`Index::read`] reads.
 pub const FILES: [&str; 4] = ["modules.dep.bin", "modules.builtin.bin", "modules.dep", "modules.builtin"];

@@ -10,7 +10,6 @@ pub mod image_names;
 pub mod index;
 pub mod modprobe_d;
 pub mod needed;
-pub mod trie;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -254,7 +254,7 @@ fn the_kernels_own_modules_tell_its_vermagic() {
 /// kmod's modprobe reads the binary index alone, and loads by devices what the one of aliases names.
 #[test]
 fn the_binary_index_counts() {
-    use super::super::trie::tests::file;
+    use crate::depmod::trie::tests::file;
     let (_tmp, trees, kernel) = bed();
     let dir = trees.modules_dir(&kernel.release);
     let bin = |name: &str, entries: &[(&str, &str)]| fs_err::write(dir.join(name), file(entries)).unwrap();
@@ -288,7 +288,7 @@ fn the_binary_index_counts() {
 /// The index by symbols names somebody for each symbol that a module exports.
 #[test]
 fn the_index_of_symbols_counts() {
-    use super::super::trie::tests::file;
+    use crate::depmod::trie::tests::file;
     let (_tmp, trees, kernel) = bed();
     let dir = trees.modules_dir(&kernel.release);
     let info = [&*format!("vermagic={RELEASE} SMP "), "license=GPL"];

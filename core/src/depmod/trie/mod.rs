@@ -2,6 +2,8 @@
 //! that depmod writes. Numbers are big-endian. A node has, as the upper bits of the number that leads to it say, a prefix (ended by a NUL),
 //! a range of characters with a number for each that leads to a child, and a list of values (a priority, a text ended by a NUL).
 
+pub mod write;
+
 use std::collections::HashSet;
 
 /// What such a file begins with.
