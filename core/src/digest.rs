@@ -20,6 +20,20 @@ impl fmt::Display for Digest {
     }
 }
 
+/// What is no digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no SHA-256 digest: 64 lower-case hexadecimal digits")]
+pub struct NoDigest;
+
+impl std::str::FromStr for Digest {
+    type Err = NoDigest;
+
+    fn from_str(text: &str) -> Result<Self, NoDigest> {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (text.len() == 64 && text.bytes().all(is_digit)).then(|| Self(text.to_owned())).ok_or(NoDigest)
+    }
+}
+
 /// Takes bytes piece by piece and gives their digest.
 #[derive(Clone)]
 pub struct Hasher(ring::digest::Context);
@@ -125,6 +139,15 @@ mod tests {
     #[test]
     fn known_value() {
         assert_eq!(Digest::of(b"abc").to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let digest = Digest::of(b"abc");
+        assert_eq!(digest.to_string().parse(), Ok(digest));
+        for text in ["", "ba78", &"g".repeat(64), &"A".repeat(64), &"0".repeat(65), &"../".repeat(22)[..64]] {
+            assert_eq!(text.parse::<Digest>(), Err(NoDigest), "{text}");
+        }
     }
 
     #[test]

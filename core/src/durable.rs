@@ -3,7 +3,7 @@
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
@@ -124,7 +124,6 @@ pub fn put_in_place(file: &fs::File, temp: &Path, path: &Path) -> Result<(), Fil
 /// Copies a regular file or a symbolic link with mode, modification time and, where allowed,
 /// owner, to a name that does not exist yet, without fsync.
 pub fn copy_as_is(from: &Path, to: &Path) -> Result<(), FileError> {
-    use std::os::unix::fs::MetadataExt;
     let meta = fs::symlink_metadata(from).map_err(at("look at", from))?;
     if meta.is_symlink() {
         let target = fs::read_link(from).map_err(at("read the link", from))?;
@@ -205,6 +204,27 @@ pub fn own_dirs(path: &Path) -> Result<(), FileError> {
         }
     }
     Ok(())
+}
+
+/// Makes the directory `path` and the missing ones above it, each with this `mode` whatever the umask is.
+pub fn make_dirs(path: &Path, mode: u32) -> Result<(), FileError> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|dir| !dir.is_dir()).collect();
+    for dir in missing.into_iter().rev() {
+        match fs::DirBuilder::new().mode(mode).create(dir) {
+            Ok(()) => fs::set_permissions(dir, fs::Permissions::from_mode(mode)).map_err(at("set the mode of", dir))?,
+            Err(_) if dir.is_dir() => {}
+            Err(error) => return Err(at("create the directory", dir)(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Whether `path` is a directory of this process's user that nobody else may write to.
+pub fn is_own_dir(path: &Path) -> bool {
+    let is_ours = |meta: &fs::Metadata| {
+        meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o022 == 0
+    };
+    fs::symlink_metadata(path).is_ok_and(|meta| is_ours(&meta))
 }
 
 /// Deletes a file, a link or a whole directory; one that is not there is no error.

@@ -2,6 +2,7 @@
 
 pub mod error;
 mod kernel;
+pub mod origin;
 pub mod shelter;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

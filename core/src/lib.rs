@@ -47,6 +47,7 @@ pub mod program;
 pub mod reconcile;
 pub mod report;
 pub(crate) mod resign;
+pub mod results;
 pub mod root;
 pub mod run;
 pub mod sandbox;

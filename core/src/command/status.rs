@@ -25,7 +25,7 @@ use crate::sign::will_load::{self, Signature};
 use crate::tree::Trees;
 use crate::tree::beside::{self, Beside, Files};
 use crate::tree::compare::{Differences, differences, same_bytes};
-use crate::tree::manifest::KernelManifest;
+use crate::tree::manifest::{KernelManifest, Manifest};
 use crate::tree::record::{Outcome, Record};
 use crate::tree::walk::{self, Built, Filter, PackageEntry, Source};
 use crate::weak;
@@ -191,6 +191,7 @@ impl Rows<'_> {
                     Vec::new()
                 },
                 source_changed: self.long && source_change::look(self.ctx, &entry.package, &built.kernel).has_changed,
+                taken_from_cache: self.taken(&entry.package, &built.kernel),
                 builds: self.builds(&entry.package, Some(&built.kernel))?,
                 ..row(if built.installed { "installed" } else { "built" })
             };
@@ -224,6 +225,14 @@ impl Rows<'_> {
             last.results.extend(others);
         }
         Ok(())
+    }
+
+    /// When what was taken from the result cache was built, in seconds since 1970.
+    fn taken(&self, package: &Package, kernel: &Kernel) -> Option<i64> {
+        if !self.long {
+            return None;
+        }
+        Manifest::of(&self.ctx.trees, package, kernel).ok().flatten()?.result.as_ref()?.taken
     }
 
     /// Kernels that use what was built for another (weak modules).

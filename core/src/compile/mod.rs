@@ -7,6 +7,7 @@ pub mod diagnostic;
 mod error;
 mod fetch;
 pub mod refusal;
+mod reuse;
 mod run;
 
 pub use error::Error;

@@ -7,10 +7,11 @@ use super::advice::Build;
 use super::command::make_line;
 use super::diagnostic;
 use super::error::Error;
+use super::reuse::Reuse;
 use crate::conf::misspelt::{Misspelt, misspelt_in};
 use crate::context::Context;
 use crate::facts;
-use crate::finish;
+use crate::finish::{self, Harvest};
 use crate::probes::Service;
 use crate::process::stop;
 use crate::process::{self, Environment, Output, Task};
@@ -18,10 +19,11 @@ use crate::report::{Event, Reporter};
 use crate::run::budget::Budget;
 use crate::run::script;
 use crate::run::target::Target;
+use crate::sandbox::Demotion;
 use crate::sandbox::beneath::{Beneath, BeneathError};
 use crate::sign::signing::Signing;
 use crate::system_error::SystemError;
-use crate::tree::manifest::Manifest;
+use crate::tree::manifest::{CachedResult, Manifest};
 use crate::workdir::build_log::Log;
 use crate::workdir::{WorkDir, privilege};
 
@@ -40,10 +42,25 @@ pub fn build(
         return Err(names_no_module(ctx, target).into());
     }
     let demotion = privilege::demotion(ctx, target, reporter);
+    let network = network(ctx, target);
+    let is_demoted = demotion != Demotion::None;
+    let base = environment(target, privilege::environment(ctx, is_demoted));
+    let reuse = Reuse::of(ctx, target, base, network.as_deref());
+    if let Some(known) = reuse.as_ref().filter(|_| !ctx.options.force) {
+        if let Some(manifest) = known.take(signing, reporter)? {
+            return Ok(manifest);
+        }
+    }
     let work = WorkDir::make(ctx, &target.package, demotion, privilege::needs_no_shared_files(ctx, target))?;
     let mut log = None;
-    match steps(ctx, target, &work, &mut log, signing, budget, reporter) {
-        Ok(manifest) => Ok(manifest),
+    let how = How { signing, budget, reporter, network, result: reuse.as_ref().map(Reuse::note) };
+    match steps(ctx, target, &work, &mut log, how) {
+        Ok((manifest, harvest)) => {
+            if let (Some(reuse), Some(log), true) = (reuse, &log, work.user().is_some() == is_demoted) {
+                reuse.keep(&work, harvest, log);
+            }
+            Ok(manifest)
+        }
         Err(error) => {
             work.keep(ctx, log.as_ref());
             super::apport::tell(ctx, &target.package, &target.kernel, &error);
@@ -52,26 +69,39 @@ pub fn build(
     }
 }
 
+/// What a build is given besides its target and its directory.
+struct How<'a> {
+    signing: &'a Signing,
+    budget: &'a Budget,
+    reporter: &'a dyn Reporter,
+    /// What lets it have the network.
+    network: Option<String>,
+    /// What its manifest says of the result cache.
+    result: Option<CachedResult>,
+}
+
 fn steps(
     ctx: &Context,
     target: &Target,
     work: &WorkDir,
     log: &mut Option<Log>,
-    signing: &Signing,
-    budget: &Budget,
-    reporter: &dyn Reporter,
-) -> Result<Manifest, Error> {
+    how: How<'_>,
+) -> Result<(Manifest, Harvest), Error> {
+    let How { signing, budget, reporter, network, result } = how;
     work.fill(&ctx.trees, &target.package)?;
     let log_path = work.path().join("make.log");
     let begun = Log::begin(&log_path, &target.package, &target.kernel, &crate::clock::date(ctx.now))?;
     let log = log.insert(begun);
     let contents = work.contents(&ctx.world.called(&ctx.trees, work.seen_at()))?;
-    let mut env = environment(ctx, target, work);
+    let mut env = environment(target, work.environment(ctx));
+    let symvers = extra_symbols(ctx, target);
+    if !symvers.is_empty() {
+        env.entry("KBUILD_EXTRA_SYMBOLS".into()).or_insert_with(|| symvers.join(" ").into());
+    }
     let compilers = compilers(ctx, target, work);
     if let Some(compilers) = &compilers {
         compilers.enter(&mut env);
     }
-    let network = network(ctx, target);
     let build = Build { ctx, target, work, contents: &contents, network: network.as_deref() };
     let mut run = Run {
         ctx,
@@ -106,7 +136,8 @@ fn steps(
             Err(error) => return Err(finish::Error::NotAModule { module: name.into(), why: error.to_string() }.into()),
         }
     }
-    let finished = finish::finish(ctx, target, work, &contents, signing, reporter)?;
+    let harvest = finish::harvest(ctx, target, work, &contents, reporter)?;
+    let finished = finish::finish(ctx, target, &harvest, Some(&contents), signing, result, reporter)?;
     let mut in_place = finished.put(ctx, target)?;
     // From here on the artefact is at its place, for the script to add to (zfs does).
     let post_build = target.evaluated.recipe.scripts.post_build.as_deref();
@@ -115,7 +146,7 @@ fn steps(
         None => run.script("post_build", post_build),
     };
     match added {
-        Ok(()) => Ok(in_place.keep(ctx, target, run.log, reporter)?),
+        Ok(()) => Ok((in_place.keep(ctx, target, run.log, reporter)?, harvest)),
         Err(error) => {
             in_place.put_back(ctx)?;
             Err(error)
@@ -133,25 +164,21 @@ fn compilers(ctx: &Context, target: &Target, work: &WorkDir) -> Option<Service> 
     service.inspect_err(|error| log::debug!("compilers' answers are not kept: {error}")).ok()?
 }
 
-/// What make, patch and the build's scripts find in their environment.
-fn environment(ctx: &Context, target: &Target, work: &WorkDir) -> Environment {
-    let mut env = work.environment(ctx);
+/// What make, patch and the build's scripts find in their environment, over `base`.
+fn environment(target: &Target, base: Environment) -> Environment {
+    let mut env = base;
     env.extend(target.facts.toolchain_environment());
     env.extend(script::environment(&target.package, &target.kernel));
-    // kbuild reads the exports of other external modules from here (Documentation/kbuild/modules.rst).
-    let symvers: Vec<String> = target
-        .dependencies
-        .iter()
-        .filter_map(|dep| dep.symvers.as_deref())
-        .map(|file| ctx.world.called(&ctx.trees, file).display().to_string())
-        .collect();
-    if !symvers.is_empty() {
-        env.entry("KBUILD_EXTRA_SYMBOLS".into()).or_insert_with(|| symvers.join(" ").into());
-    }
     for directive in &target.directives {
         env.insert(directive.name.clone().into(), directive.value.clone().into());
     }
     env
+}
+
+/// The files that kbuild reads the exports of other external modules from (Documentation/kbuild/modules.rst).
+fn extra_symbols(ctx: &Context, target: &Target) -> Vec<String> {
+    let files = target.dependencies.iter().filter_map(|dep| dep.symvers.as_deref());
+    files.map(|file| ctx.world.called(&ctx.trees, file).display().to_string()).collect()
 }
 
 /// What lets the build have the network; `None`: nothing does.

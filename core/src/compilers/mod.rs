@@ -14,7 +14,9 @@ use std::sync::OnceLock;
 
 use crate::digest::{Digest, Hasher};
 use crate::kernel::Toolchain;
+use crate::kernel::contents::{self, Member};
 use crate::process::{self, Output};
+use crate::tree::Trees;
 use crate::tree::identity::Identity;
 use crate::world::World;
 use crate::world::environment::only_listed;
@@ -115,11 +117,12 @@ impl Compilers {
     }
 
     /// What tells these compilers from others on any machine: what they say of themselves and the content of their files, but
-    /// for libraries that only help. Reads the files when first asked (40 MB, 0.1 s, for gcc).
+    /// for libraries that only help. To read them takes 0.1 s for gcc's 40 MB; that is remembered in `trees`. `now`: the time when
+    /// the run began, in seconds since 1970.
     ///
     /// # Errors
     /// If a file can't be read.
-    pub fn portable(&self) -> io::Result<&Digest> {
+    pub fn portable(&self, trees: &Trees, now: u64) -> io::Result<&Digest> {
         if let Some(known) = self.portable.get() {
             return Ok(known);
         }
@@ -128,11 +131,13 @@ impl Compilers {
             hasher.field(compiler.name.as_bytes());
             hasher.field(compiler.version.as_bytes());
         }
-        for part in self.files.iter().filter(|part| part.identity.is_some() && is_essential(&part.path)) {
-            let name = part.path.file_name().unwrap_or_default();
-            hasher.field(name.as_bytes());
-            hasher.field(Digest::of_file(&part.outer)?.to_string().as_bytes());
-        }
+        let essential = self.files.iter().filter(|part| is_essential(&part.path));
+        let member = |part: &Part| {
+            let label = PathBuf::from(part.path.file_name().unwrap_or_default());
+            Some(Member { label, path: part.outer.clone(), identity: part.identity? })
+        };
+        let members: Vec<Member> = essential.filter_map(member).collect();
+        hasher.field(contents::digest(trees, &members, now)?.to_string().as_bytes());
         let digest = hasher.finish();
         Ok(self.portable.get_or_init(|| digest))
     }

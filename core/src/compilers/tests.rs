@@ -56,7 +56,10 @@ impl Bench {
     /// Local and portable identity.
     fn identities(&self) -> (String, String) {
         let found = self.compilers();
-        (found.identity().to_string(), found.portable().unwrap().to_string())
+        (
+            found.identity().to_string(),
+            found.portable(&Trees::new(Root::at(self.tmp.path()).unwrap()), 0).unwrap().to_string(),
+        )
     }
 }
 

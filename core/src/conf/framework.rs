@@ -62,6 +62,8 @@ pub struct Framework {
     pub build_time_limit: Option<Duration>,
     /// Whether compilers' answers to kbuild's questions are kept (ours; on unless it says "no").
     pub probe_cache: bool,
+    /// How much the results of builds may be that are kept, in bytes; `None`: none are kept (ours).
+    pub result_cache: Option<u64>,
     /// Options whose value is none of the possible ones: name and value. The default counts.
     pub unusable: Vec<(&'static str, String)>,
     /// Assignments that no option is meant by.
@@ -202,6 +204,19 @@ impl Framework {
                 true
             })
         });
+        let mut size = RESULTS;
+        if let Some(text) = raw.text("result_cache_size", 0) {
+            match bytes(text) {
+                Some(bytes) => size = bytes,
+                None => unusable.push(("result_cache_size", text.to_owned())),
+            }
+        }
+        let keeps = raw.text("result_cache", 0).is_none_or(|text| {
+            yes_or_no(text).unwrap_or_else(|| {
+                unusable.push(("result_cache", text.to_owned()));
+                true
+            })
+        });
         Self {
             source_tree: path("source_tree"),
             dkms_tree: path("dkms_tree"),
@@ -236,6 +251,7 @@ impl Framework {
             scripts_as,
             build_time_limit,
             probe_cache,
+            result_cache: keeps.then_some(size),
             unusable,
             unknown: Vec::new(),
             stderr: String::new(),
@@ -268,6 +284,22 @@ fn time(text: &str) -> Option<Duration> {
     };
     let number: u64 = text[..text.len() - 1].trim_end().parse().ok().filter(|number| *number > 0)?;
     Some(Duration::from_secs(number.checked_mul(unit)?))
+}
+
+/// How much the results of builds may be: some hundred packages' on some kernels.
+const RESULTS: u64 = 1 << 30;
+
+/// A size: a number with `K`, `M` or `G` after it, in units of 1024.
+fn bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let unit = match text.chars().last()? {
+        'K' => 1_u64 << 10,
+        'M' => 1 << 20,
+        'G' => 1 << 30,
+        _ => return None,
+    };
+    let number: u64 = text[..text.len() - 1].trim_end().parse().ok().filter(|number| *number > 0)?;
+    number.checked_mul(unit)
 }
 
 /// Whether a file has nothing but comments and blank lines.
@@ -362,6 +394,24 @@ mod tests {
             assert_eq!(given.unusable, [("build_time_limit", text.to_owned())], "{text}");
         }
         assert_eq!(Framework::default().build_time_limit, Some(TIME_LIMIT));
+    }
+
+    #[test]
+    fn the_result_cache_has_a_size() {
+        let given = |text: &str| framework(&[("framework.conf", text)], &[], "bash");
+        assert_eq!(given("").result_cache, Some(RESULTS));
+        for (text, size) in [("64K", 64 << 10), ("300M", 300 << 20), ("2 G", 2 << 30)] {
+            let found = given(&format!("result_cache_size=\"{text}\"\nresult_cache=yes\n"));
+            assert_eq!((found.result_cache, found.unusable.len()), (Some(size), 0), "{text}");
+        }
+        for text in ["1", "0M", "-1G", "M", "1.5G", "99999999999999G"] {
+            let found = given(&format!("result_cache_size=\"{text}\"\n"));
+            assert_eq!(found.unusable, [("result_cache_size", text.to_owned())]);
+            assert_eq!(found.result_cache, Some(RESULTS), "{text}");
+        }
+        assert_eq!(given("result_cache=no\n").result_cache, None);
+        let found = given("result_cache=0\n");
+        assert_eq!((found.result_cache, found.unusable.len()), (Some(RESULTS), 1));
     }
 
     #[test]

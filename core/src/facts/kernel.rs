@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::error::Error;
+use super::origin::Origin;
 use crate::compilers::{self, Compilers};
 use crate::compress::Compression;
 use crate::context::Context;
@@ -45,6 +46,7 @@ pub struct KernelFacts {
     digest: OnceLock<Option<HeadersDigest>>,
     modules: OnceLock<ModuleIndex>,
     compilers: OnceLock<Compilers>,
+    origin: OnceLock<Result<Origin, String>>,
     _relocated: Option<Relocated>,
 }
 
@@ -115,6 +117,7 @@ impl KernelFacts {
             digest: OnceLock::new(),
             modules: OnceLock::new(),
             compilers: OnceLock::new(),
+            origin: OnceLock::new(),
             _relocated: relocated,
         })
     }
@@ -152,6 +155,25 @@ impl KernelFacts {
         }
         let found = Compilers::of(&ctx.world, &self.toolchain)?;
         Ok(self.compilers.get_or_init(|| found))
+    }
+
+    /// What builds for it follow from besides the package, as it was when first asked for in this run.
+    ///
+    /// # Errors
+    /// In words, if that can't be known.
+    pub fn origin(&self, ctx: &Context) -> Result<&Origin, String> {
+        self.origin.get_or_init(|| self.look_at_origin(ctx)).as_ref().map_err(Clone::clone)
+    }
+
+    /// Whether that is still so.
+    pub fn origin_is_unchanged(&self, ctx: &Context) -> bool {
+        self.origin(ctx).is_ok_and(|before| self.look_at_origin(ctx).is_ok_and(|now| now == *before))
+    }
+
+    fn look_at_origin(&self, ctx: &Context) -> Result<Origin, String> {
+        let headers = self.headers.as_ref().map_err(|_| "there are no headers".to_owned())?;
+        let compilers = self.compilers(ctx).map_err(|error| error.to_string())?;
+        Origin::take(ctx, headers, compilers, &self.toolchain)
     }
 
     /// The cheap token of the headers; `None` without headers.

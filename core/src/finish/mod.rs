@@ -4,6 +4,7 @@ mod error;
 pub mod fitness;
 pub mod strip;
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ use crate::sandbox::handover;
 use crate::sign::signing::Signing;
 use crate::system_error::SystemError;
 use crate::tree::identity::Identity;
-use crate::tree::manifest::{BuiltModule, Manifest, Provenance, Signer};
+use crate::tree::manifest::{BuiltModule, CachedResult, Manifest, Provenance, Signer};
 use crate::tree::paths::MANIFEST;
 use crate::tree::paths::relative;
 use crate::workdir as build;
@@ -58,14 +59,48 @@ pub struct InPlace<'a> {
     copy: Option<PathBuf>,
 }
 
-/// Makes an artefact of the modules in the build directory `work`, which has these `contents`: strip, then sign, then
-/// compress. Only the first is done where the build can get at it, and as the build.
-pub fn finish(
+/// What a build has made, taken out of its directory.
+#[derive(Debug)]
+pub struct Harvest {
+    /// The modules, stripped, in the order of the recipe's.
+    pub modules: Vec<Vec<u8>>,
+    /// The exported symbols, if modpost has listed any.
+    pub exports: Option<Vec<u8>>,
+}
+
+/// Takes the modules out of the build directory `work`, which has these `contents`; those that are to be stripped are stripped
+/// there, where the build can get at them, and as the build.
+pub fn harvest(
     ctx: &Context,
     target: &Target,
     work: &build::WorkDir,
     contents: &Beneath,
+    reporter: &dyn Reporter,
+) -> Result<Harvest, Error> {
+    let modules = &target.evaluated.recipe.modules;
+    let exports = exports(modules, contents, reporter);
+    strip_modules(ctx, target, work, &ctx.world.called(&ctx.trees, work.seen_at()), reporter);
+    let read = |module: &Module| {
+        let path = PathBuf::from(file_of(module));
+        let gone = || unfit(&path, &"it has disappeared");
+        contents.read(&path).map_err(|error| unfit(&path, &error))?.ok_or_else(gone)
+    };
+    Ok(Harvest { modules: modules.iter().map(read).collect::<Result<_, _>>()?, exports })
+}
+
+fn unfit(module: &Path, why: &dyn Display) -> Error {
+    Error::NotAModule { module: module.to_owned(), why: why.to_string() }
+}
+
+/// Makes an artefact of a `harvest`: signs copies that no build can reach, and compresses them. `contents`: the directory of the
+/// build, whose POST_BUILD finds the signed modules there. `result`: what the result cache knows of it.
+pub fn finish(
+    ctx: &Context,
+    target: &Target,
+    harvest: &Harvest,
+    contents: Option<&Beneath>,
     signing: &Signing,
+    result: Option<CachedResult>,
     reporter: &dyn Reporter,
 ) -> Result<Finished, Error> {
     let scratch = WorkDir::new(&ctx.trees)?;
@@ -73,13 +108,10 @@ pub fn finish(
     let modules_dir = stage.join("module");
     fs::create_dir_all(&modules_dir)?;
     fs::create_dir_all(stage.join("log"))?;
-    let unfit =
-        |module: &Path, why: &dyn Display| Error::NotAModule { module: module.to_owned(), why: why.to_string() };
-    if let Some(exports) = exports(&target.evaluated.recipe.modules, contents, reporter) {
+    if let Some(exports) = &harvest.exports {
         fs::write(modules_dir.join("Module.symvers"), exports)?;
     }
-    let seen_at = ctx.world.called(&ctx.trees, work.seen_at());
-    strip_modules(ctx, target, work, &seen_at, reporter);
+    let seen_at = ctx.world.called(&ctx.trees, &ctx.trees.build_dir(&target.package));
     let options = compress::Options {
         gzip: ctx.framework.compress_gzip_opts.clone(),
         xz: ctx.framework.compress_xz_opts.clone(),
@@ -89,18 +121,17 @@ pub fn finish(
     let suffix = target.facts.compression.suffix();
     let mut modules = Vec::new();
     let mut signed = true;
-    for module in &target.evaluated.recipe.modules {
+    for (module, plain_bytes) in target.evaluated.recipe.modules.iter().zip(&harvest.modules) {
         let path = PathBuf::from(file_of(module));
-        let gone = || unfit(&path, &"it has disappeared");
-        let mut bytes = contents.read(&path).map_err(|error| unfit(&path, &error))?.ok_or_else(gone)?;
+        let mut bytes = Cow::Borrowed(plain_bytes.as_slice());
         let mut is_signed = false;
         if signing.signs() {
             let plain = scratch.path().join("plain.ko");
             fs::write(&plain, &bytes)?;
             is_signed = signing.sign(&plain, &seen_at.join(&path), reporter)?;
-            bytes = fs::read(&plain)?;
+            bytes = Cow::Owned(fs::read(&plain)?);
         }
-        if is_signed && target.evaluated.recipe.scripts.post_build.is_some() {
+        if let Some(contents) = contents.filter(|_| is_signed && target.evaluated.recipe.scripts.post_build.is_some()) {
             // The script finds it signed where it was built (docs/contract.md 2.2, step 15).
             contents.replace(&path, &bytes).map_err(|error| unfit(&path, &error))?;
         }
@@ -136,7 +167,7 @@ pub fn finish(
         }
     }
     Ok(Finished {
-        manifest: manifest(ctx, target, modules, signing.signer().filter(|_| signed))?,
+        manifest: manifest(ctx, target, modules, signing.signer().filter(|_| signed), result)?,
         stage,
         work: scratch,
     })
@@ -230,6 +261,7 @@ fn manifest(
     target: &Target,
     modules: Vec<BuiltModule>,
     signer: Option<Signer>,
+    result: Option<CachedResult>,
 ) -> Result<Manifest, Error> {
     let conf = &target.evaluated.conf;
     let facts = &target.facts;
@@ -255,12 +287,18 @@ fn manifest(
             .filter_map(|dep| Some((dep.name.to_string(), dep.version.clone()?)))
             .collect(),
         extra_files: Vec::new(),
+        result,
         built_at: ctx.timestamp(),
         dkms_version: crate::VERSION.to_owned(),
     })
 }
 
 impl Finished {
+    /// A directory for what is needed until it is in place.
+    pub fn scratch(&self) -> &Path {
+        self.work.path()
+    }
+
     /// Puts the artefact at its place, keeping the one before aside. Takes the tree lock for that.
     pub fn put<'a>(self, ctx: &'a Context, target: &Target) -> Result<InPlace<'a>, Error> {
         fs::write(self.stage.join(MANIFEST), self.manifest.to_bytes()?)?;

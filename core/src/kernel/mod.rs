@@ -6,9 +6,11 @@
 pub mod compiler;
 pub mod compression;
 pub mod config;
+pub mod contents;
 pub mod error;
 pub mod find;
 pub mod headers;
+pub mod headers_contents;
 pub mod headers_digest;
 pub mod identity;
 pub mod installed;

@@ -96,6 +96,16 @@ pub struct Provenance {
     pub has_exclusive: bool,
 }
 
+/// What the result cache knows of an artefact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CachedResult {
+    /// The digest of all that it follows from (`results::Key`).
+    pub key: Digest,
+    /// It was not built but taken from the cache, for which it was built at this time, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<i64>,
+}
+
 /// The manifest of an artefact, in `<tree>/<m>/<v>/<K>/<A>/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -126,7 +136,10 @@ pub struct Manifest {
     /// Files that `POST_BUILD` added to the artefact, below its directory.
     #[serde(default, deserialize_with = "below::paths")]
     pub extra_files: Vec<PathBuf>,
-    /// When it was built, in seconds since 1970.
+    /// What the result cache knows of it; `None`: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<CachedResult>,
+    /// When it was made, in seconds since 1970.
     pub built_at: i64,
     /// The version of this program.
     #[serde(default)]

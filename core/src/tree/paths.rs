@@ -115,6 +115,25 @@ impl Trees {
         durable::write_atomic_by(&temp, path, bytes, mode)
     }
 
+    /// A directory below `/var/cache/dkms`: what may be lost at any time (hier(7)), for all DKMS trees of the root.
+    pub fn cache(&self, name: &str) -> PathBuf {
+        self.outer(Path::new("/var/cache/dkms").join(name))
+    }
+
+    /// Makes that directory, for our eyes only.
+    ///
+    /// # Errors
+    /// If it can't be made, or others may write to it.
+    pub fn own_cache(&self, name: &str) -> Result<PathBuf, FileError> {
+        let dir = self.cache(name);
+        if !durable::is_own_dir(&dir) {
+            durable::make_dirs(dir.parent().unwrap_or(&dir), 0o755)?;
+            durable::make_dirs(&dir, 0o700)?;
+        }
+        let refused = || std::io::Error::new(std::io::ErrorKind::PermissionDenied, "others may write to it");
+        if durable::is_own_dir(&dir) { Ok(dir) } else { Err(durable::at("use", &dir)(refused())) }
+    }
+
     /// The tree lock's file.
     pub fn lock(&self) -> PathBuf {
         self.state("lock")

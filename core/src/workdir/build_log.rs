@@ -88,6 +88,23 @@ impl Log {
         }
     }
 
+    /// All of it, as far as anybody reads it.
+    pub fn bytes(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.pieces(0, &mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(bytes.len() < MOST)
+        })?;
+        Ok(bytes)
+    }
+
+    /// Says that nothing was run: what there is was built on `date`, with the log `old`.
+    pub fn taken(&mut self, date: &str, old: &[u8]) -> io::Result<()> {
+        let dashes = "-".repeat(64);
+        writeln!(self.file, "\n# taken from the result cache, built on {date}; the log of that build:\n{dashes}")?;
+        self.file.write_all(old)
+    }
+
     /// A handle that a program can append to.
     pub fn handle(&self) -> io::Result<File> {
         self.file.try_clone()

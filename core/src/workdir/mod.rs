@@ -22,7 +22,7 @@ use crate::sandbox::user::SLOTS;
 use crate::sandbox::{Bind, BuildUser, Demotion};
 use crate::system_error::SystemError;
 use crate::tree::Trees;
-use crate::world::{Seclusion, environment::only_listed};
+use crate::world::Seclusion;
 use build_log::Log;
 
 /// In a scratch directory: the copy of the source, the build's home, and its place for temporary files.
@@ -153,9 +153,8 @@ impl WorkDir {
     /// The environment of this run's programs as the build gets it. The caller's home and temporary directory are not
     /// for another user: it has some of its own (git(1) stops at a home that it can't read, ccache(1) without any).
     pub fn environment(&self, ctx: &Context) -> Environment {
-        let mut environment = ctx.world.environment().clone();
+        let mut environment = privilege::environment(ctx, self.user.is_some());
         if let Some(scratch) = self.scratch.as_ref().filter(|_| self.user.is_some()) {
-            only_listed(&mut environment);
             for (key, name) in [("HOME", HOME), ("TMPDIR", TMP)] {
                 let called = ctx.world.called(&ctx.trees, &scratch.path().join(name));
                 environment.insert(key.into(), called.into_os_string());
@@ -214,6 +213,16 @@ impl WorkDir {
         }
         Ok(())
     }
+}
+
+/// Deletes what an earlier failed build of the package left at its build directory.
+pub fn forget(ctx: &Context, package: &Package) {
+    let build = ctx.trees.build_dir(package);
+    if let Err(error) = clear_place(&ctx.trees, package, &build) {
+        log::warn!("{error}");
+    }
+    // Not empty, or not there: another build uses it, or none has failed.
+    let _ = std::fs::remove_dir(&build);
 }
 
 /// Deletes what an earlier failure left, unless another build uses the place (then it may be its neighbour's).

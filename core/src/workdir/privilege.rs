@@ -7,9 +7,11 @@ use std::sync::Once;
 use crate::conf::framework::BuildAs;
 use crate::context::Context;
 use crate::names::Name;
+use crate::process::Environment;
 use crate::report::Reporter;
 use crate::run::target::Target;
 use crate::sandbox::Demotion;
+use crate::world::environment::only_listed;
 use crate::world::{SERVICES, SHARED};
 
 /// How the build of `target` is kept from being root. Whoever is not root builds as who they are.
@@ -54,6 +56,15 @@ pub fn demotion(ctx: &Context, target: &Target, reporter: &dyn Reporter) -> Demo
         }
     }
     demotion
+}
+
+/// The environment of this run's programs as a build gets it that is another user's (`demoted`), or ours.
+pub fn environment(ctx: &Context, demoted: bool) -> Environment {
+    let mut environment = ctx.world.environment().clone();
+    if demoted {
+        only_listed(&mut environment);
+    }
+    environment
 }
 
 /// What kbuild and packages' scripts read of a kernel's headers, and a strict umask may have closed.

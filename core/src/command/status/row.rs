@@ -35,6 +35,9 @@ pub(super) struct Row {
     /// The source is another one than what is built was made from.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) source_changed: bool,
+    /// It was not built but taken from the result cache, for which it was built at this time, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) taken_from_cache: Option<i64>,
     /// What the administrator has set for its builds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) builds: Vec<String>,
@@ -81,6 +84,10 @@ impl Row {
         }
         for module in &self.modules {
             reporter.line(&format!("    {}", module.line()));
+        }
+        if let Some(built_at) = self.taken_from_cache {
+            let date = crate::clock::date(u64::try_from(built_at).unwrap_or_default());
+            reporter.line(&format!("    taken from the result cache, built on {date}"));
         }
         if self.source_changed {
             reporter.line(&format!(

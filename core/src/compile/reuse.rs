@@ -1,0 +1,152 @@
+//! The result cache, as a build uses it: what is there need not be built, and what was built is kept for the next time.
+
+use std::path::{Path, PathBuf};
+
+use super::command::make_line;
+use super::error::Error;
+use crate::context::Context;
+use crate::digest::Digest;
+use crate::finish::{self, Harvest};
+use crate::kernel::headers_contents;
+use crate::process::Environment;
+use crate::report::Reporter;
+use crate::results::entry::{Entry, Wanted};
+use crate::results::unseen::{self, Allowed, Unseen};
+use crate::results::{Kept, Key, Results};
+use crate::run::target::Target;
+use crate::sign::signing::Signing;
+use crate::tree::manifest::{CachedResult, Manifest};
+use crate::workdir::build_log::Log;
+use crate::workdir::{self, WorkDir};
+
+/// The result of one build, known by what it follows from.
+#[derive(Debug)]
+pub struct Reuse<'a> {
+    ctx: &'a Context,
+    target: &'a Target,
+    results: Results<'a>,
+    environment: Environment,
+    place: PathBuf,
+    key: Key,
+    digest: Digest,
+}
+
+impl<'a> Reuse<'a> {
+    /// Finds out what a build of `target` follows from; `None` if its result is not to be kept, or that can't be known.
+    /// `environment`: that of its commands. `network`: what lets it have one.
+    pub fn of(ctx: &'a Context, target: &'a Target, environment: Environment, network: Option<&str>) -> Option<Self> {
+        let results = Results::of(ctx)?;
+        let scripts = &target.evaluated.recipe.scripts;
+        let outside = (!ctx.world.is_inside()).then_some(Unseen::Outside);
+        let place = ctx.world.called(&ctx.trees, &ctx.trees.build_dir(&target.package));
+        let key = outside
+            .or_else(|| unseen::declared(scripts, network))
+            .map_or_else(|| key(ctx, target, &environment, &place).map_err(Unseen::Unknown), Err);
+        let key = key.and_then(|key| Ok((key.digest().map_err(|error| Unseen::Unknown(error.to_string()))?, key)));
+        match key {
+            Ok((digest, key)) => Some(Self { ctx, target, results, environment, place, key, digest }),
+            Err(why) => {
+                tell(target, &why);
+                None
+            }
+        }
+    }
+
+    /// Makes the artefact of what was built before, and puts it in place; `None` if there is nothing of use.
+    pub fn take(&self, signing: &Signing, reporter: &dyn Reporter) -> Result<Option<Manifest>, Error> {
+        let Self { ctx, target, .. } = self;
+        let wanted = Wanted { place: &self.place, outer: &|path| ctx.world.outer(path) };
+        let Some(entry) = self.results.take(&self.digest, &wanted) else { return Ok(None) };
+        let Entry { built_at, modules, symvers, log: old, .. } = entry;
+        let date = crate::clock::date(u64::try_from(built_at).unwrap_or_default());
+        reporter.line(&format!("Taken from the result cache, built on {date}."));
+        let harvest = Harvest { modules, exports: symvers };
+        let result = CachedResult { key: self.digest.clone(), taken: Some(built_at) };
+        let finished = match finish::finish(ctx, target, &harvest, None, signing, Some(result), reporter) {
+            Err(error @ finish::Error::NotAModule { .. }) => {
+                log::warn!("the result cache is passed over: {error}");
+                self.results.drop(&self.digest);
+                return Ok(None);
+            }
+            other => other?,
+        };
+        let path = finished.scratch().join("make.log");
+        let mut log = Log::begin(&path, &target.package, &target.kernel, &crate::clock::date(ctx.now))?;
+        log.taken(&date, &old)?;
+        let manifest = finished.put(ctx, target)?.keep(ctx, target, &log, reporter)?;
+        // That of an earlier failure is as outdated as after a build.
+        workdir::forget(ctx, &target.package);
+        Ok(Some(manifest))
+    }
+
+    /// What the manifest of what is built now says of it.
+    pub fn note(&self) -> CachedResult {
+        CachedResult { key: self.digest.clone(), taken: None }
+    }
+
+    /// Keeps what was built in `work`. The artefact is in place: whatever goes wrong here is worth a
+    /// line in the log, no more.
+    pub fn keep(self, work: &WorkDir, harvest: Harvest, log: &Log) {
+        match self.try_keep(work, harvest, log) {
+            Ok(Kept::Yes) => {}
+            Ok(Kept::No(why)) => tell(self.target, &why),
+            Err(why) => tell(self.target, &why),
+        }
+    }
+
+    fn try_keep(&self, work: &WorkDir, harvest: Harvest, log: &Log) -> Result<Kept, Unseen> {
+        let Self { ctx, target, .. } = self;
+        let unknown = |error: &dyn std::fmt::Display| Unseen::Unknown(error.to_string());
+        let contents = work.contents(&self.place).map_err(|error| unknown(&error))?;
+        let compilers = target.facts.compilers(ctx).map_err(|error| unknown(&error))?;
+        let is_compiler =
+            |word: &str| compilers.all.iter().any(|compiler| compiler.name == word || compiler.path == Path::new(word));
+        let allowed = Allowed {
+            place: &self.place,
+            headers: &headers(ctx, target),
+            is_compiler: &is_compiler,
+            outer: &|path| ctx.world.outer(path),
+        };
+        let read = unseen::noted(work.path(), &contents, &allowed)?;
+        if !target.facts.origin_is_unchanged(ctx) {
+            return Err(Unseen::Changed("something that every build for this kernel follows from"));
+        }
+        let now = key(ctx, target, &self.environment, &self.place).map_err(Unseen::Unknown)?;
+        if now != self.key {
+            return Err(Unseen::Changed("its source, or what it needs,"));
+        }
+        let Harvest { modules, exports } = harvest;
+        let entry = Entry {
+            key: now,
+            built_at: ctx.timestamp(),
+            place: self.place.clone(),
+            read,
+            modules,
+            symvers: exports,
+            log: log.bytes().map_err(|error| unknown(&error))?,
+        };
+        self.results.keep(&entry).map_err(|error| unknown(&error))
+    }
+}
+
+fn tell(target: &Target, why: &dyn std::fmt::Display) {
+    log::info!("the result of {} for kernel {} is not kept: {why}", target.package, target.kernel);
+}
+
+fn key(ctx: &Context, target: &Target, environment: &Environment, place: &Path) -> Result<Key, String> {
+    // As if for one job: the result is the same for any number.
+    let line = make_line(&target.evaluated.recipe.make, &target.kernel.release, 1, None, target.facts.toolchain.llvm);
+    let make = line.variables.map_or_else(|| line.text.clone(), |variables| format!("{variables} {}", line.text));
+    Key::of(ctx, target, &make, environment, place)
+}
+
+/// The directories of the headers, by all names that kbuild has for them.
+fn headers(ctx: &Context, target: &Target) -> Vec<PathBuf> {
+    let mut dirs = vec![target.facts.source_dir.clone()];
+    if let Ok(headers) = &target.facts.headers {
+        dirs.push(headers.real_inside(&ctx.trees.root));
+        let places = headers_contents::places(&ctx.trees.root, headers);
+        dirs.extend(places.iter().map(|outer| ctx.world.called(&ctx.trees, outer)));
+    }
+    dirs
+}
