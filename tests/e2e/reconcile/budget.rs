@@ -67,7 +67,10 @@ pub fn trixie() -> Result<()> {
     scene.add(IDS)?;
     scene.ok(&GAUGE.replace("{v}", "14"))?;
     keeps(&scene, 2)?;
-    scene.ok("for p in a b c d e f pins asks; do dkms unbuild $p/1.0 --all >/dev/null; done")?;
+    // What was built before is to be built again.
+    scene.ok(
+        "for p in a b c d e f pins asks; do dkms unbuild $p/1.0 --all >/dev/null; done; rm -rf /var/cache/dkms/results",
+    )?;
     keeps(&scene, 3)
 }
 

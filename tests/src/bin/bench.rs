@@ -61,6 +61,20 @@ const ROWS: &[Row] = &[
         faster: Some(3.5),
     },
     Row {
+        case: "eight-modules-second",
+        title: "the 8 modules removed, added and installed a second time (result cache)",
+        floor: "first",
+        within: 0.02,
+        faster: None,
+    },
+    Row {
+        case: "eight-modules-full-second",
+        title: "the same on Debian's full kernel",
+        floor: "first",
+        within: 0.02,
+        faster: None,
+    },
+    Row {
         case: "eight-modules-x3",
         title: "`reconcile`, 8 signed modules x 3 kernels",
         floor: "make+depmod",
