@@ -13,7 +13,19 @@ MODDIR = /lib/modules
 # cargo on PATH, or rustup's place, or Debian's.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 NEED = bash tests/scripts/need.sh
-HOST = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+# The system that this machine is, and the one that programs are built for: another if a distribution builds across.
+BUILD = $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+HOST = $(BUILD)
+# How programs that are shipped are compiled. Static: a hook must not need a library that the running transaction
+# replaces. No path of this machine is in them. The target has to be named, or the flags would reach proc-macros, which
+# can't be static.
+export CARGO_HOME := $(or $(CARGO_HOME),$(HOME)/.cargo)
+FLAGS = -C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=/dkms-rs --remap-path-prefix=$(CARGO_HOME)=/cargo
+FLAGGED = CFLAGS="$$CFLAGS -ffile-prefix-map=$(CURDIR)=/dkms-rs -ffile-prefix-map=$(CARGO_HOME)=/cargo" RUSTFLAGS='$(FLAGS)'
+# `dev` compiles in a third of the time, for those who try the packaging and not the programs.
+PROFILE = release
+SHIPPED = $(FLAGGED) cargo build --locked --profile $(PROFILE) --target $(HOST)
+BUILT = target/$(HOST)/$(patsubst dev,debug,$(PROFILE))
 PROGRAM = target/dkms
 # Says yes if rustc is 1.88 or newer, which the rpm crate takes. Asked when it is needed: cargo may be installed by then.
 RUST_188 = $(shell [ "$$(printf '%s\n1.88\n' "$$(rustc -V 2>/dev/null | cut -d' ' -f2)" | sort -V | head -n 1)" != 1.88 ] || echo yes)
@@ -26,10 +38,13 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 help:
 	@echo 'make release    build the program, $(PROGRAM), its man pages and completions'
 	@echo 'make install    install them (DESTDIR= PREFIX=$(PREFIX) SBINDIR= LIBDIR= MODDIR=$(MODDIR))'
+	@echo 'make uninstall  take away what make install put there'
 	@echo 'make deb        build the Debian packages: target/packages/deb/'
 	@echo 'make demo       build, install and show a real module in a private root, target/demo'
 	@echo 'make rpm        the packages for rpm distributions: target/packages/rpm'
 	@echo 'make dist       the source with all crates, for distributions that build without a network: target/dist'
+	@echo 'make debian-source  the same as a source package of Debian'
+	@echo 'make copyright  the lists of licences in packages, after crates have changed'
 	@echo 'make test       all tests that this user and this machine can run'
 	@echo 'make test-unit  the unit tests of the core, in a minute'
 	@echo 'make test-long  also those that take many minutes'
@@ -48,21 +63,19 @@ release:
 # are made of is compiled once.
 .PHONY: documents-now
 documents-now:
-	RUSTFLAGS='-C target-feature=+crt-static' cargo run --locked --release --target $(HOST) -p dkms-gen -- packaging target
+	$(FLAGGED) cargo run --locked --profile $(PROFILE) --target $(BUILD) -p dkms-gen -- documents packaging target
 
-# Static: a hook must not need a library that the running transaction replaces. The target has to be named, or the
-# flag would reach proc-macros, which can't be static.
 .PHONY: $(PROGRAM)-now
 $(PROGRAM)-now:
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-core --bin dkms
-	@install -m 0755 target/$(HOST)/release/dkms $(PROGRAM)
+	$(SHIPPED) -p dkms-core --bin dkms
+	@install -m 0755 $(BUILT)/dkms $(PROGRAM)
 
 .PHONY: mkpkg-now
 mkpkg-now:
 	@if [ "$(RUST_188)" != yes ]; then \
 		rm -f $(MKPKG); echo "dkms-mkpkg is left out: it needs Rust 1.88, this is $$(rustc -V)"; exit 0; fi; set -e; \
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-mkpkg; \
-	install -m 0755 target/$(HOST)/release/dkms-mkpkg $(MKPKG)
+	$(SHIPPED) -p dkms-mkpkg; \
+	install -m 0755 $(BUILT)/dkms-mkpkg $(MKPKG)
 
 # Installs what has been built, best by `make release` as an ordinary user. An administrator's framework.conf stays.
 .PHONY: install
@@ -88,6 +101,15 @@ install:
 ifneq ($(MODDIR),/lib/modules)
 	echo 'install_tree="$(MODDIR)"' >$(DESTDIR)/etc/dkms/framework.conf.d/00-install-tree.conf
 endif
+	@[ -n '$(DESTDIR)' ] || bash packaging/installed.sh
+
+# Takes away what `install` put there, with the same DESTDIR and directories; configuration and the tree stay.
+.PHONY: uninstall
+uninstall:
+	@rm -rf target/uninstall
+	@$(MAKE) --no-print-directory install DESTDIR=$(CURDIR)/target/uninstall >/dev/null
+	@bash packaging/uninstall.sh target/uninstall '$(DESTDIR)' '$(LIBDIR)/dkms/dkms-mkpkg'
+	@rm -rf target/uninstall
 
 # The programs of Debian's packages, from where DEB_PROGRAMS says (target/debug while developing).
 DEB_PROGRAMS = $(CURDIR)/target
@@ -102,14 +124,26 @@ deb:
 .PHONY: deb-programs
 deb-programs:
 	@$(MAKE) --no-print-directory $(PROGRAM)-now mkpkg-now
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-hooks-apt -p dkms-debhelper
-	@install -m 0755 target/$(HOST)/release/dkms-apt target/$(HOST)/release/dh_dkms target/
+	$(SHIPPED) -p dkms-hooks-apt -p dkms-debhelper
+	@install -m 0755 $(BUILT)/dkms-apt $(BUILT)/dh_dkms target/
+
+# The same where Debian builds, and the tests there: always of these packages together, so that nothing is compiled twice
+# (cargo unites the features of what is built in one call).
+DEBIAN = -p dkms-core -p dkms-hooks-apt -p dkms-debhelper -p dkms-gen
+.PHONY: debian-build-now
+debian-build-now:
+	$(SHIPPED) --bins $(DEBIAN)
+	@install -m 0755 $(BUILT)/dkms $(BUILT)/dkms-apt $(BUILT)/dh_dkms target/
+	@$(MAKE) --no-print-directory mkpkg-now
+	@if [ '$(HOST)' = '$(BUILD)' ]; then set -x; $(BUILT)/dkms-gen documents packaging target; \
+		else $(MAKE) --no-print-directory documents-now; fi
 
 .PHONY: deb-now
 deb-now:
 	rm -rf $(DEB_DIR)
 	mkdir -p $(DEB_DIR)/build
 	cp -a packaging/debian $(DEB_DIR)/build/debian
+	@# Its Build-Depends are those of who compiles with Debian's Rust: -d.
 	cd $(DEB_DIR)/build && DKMS_TOP=$(CURDIR) DKMS_PROGRAMS=$(DEB_PROGRAMS) dpkg-buildpackage --build=binary --no-sign -d
 	rm -rf $(DEB_DIR)/build
 	@ls $(DEB_DIR)
@@ -150,9 +184,9 @@ rpm:
 # With Rust 1.88 it looks into packages before a transaction; without, it goes by their names.
 .PHONY: $(RPM_HOOKS)-now
 $(RPM_HOOKS)-now:
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-hooks-dnf \
+	$(SHIPPED) -p dkms-hooks-dnf \
 		$(if $(RUST_188),--features read-rpm,)
-	@install -m 0755 target/$(HOST)/release/dkms-rpm $(RPM_HOOKS)
+	@install -m 0755 $(BUILT)/dkms-rpm $(RPM_HOOKS)
 
 # The same with the programs PROGRAM and RPM_HOOKS as they are.
 RPM_OUT = $(CURDIR)/target/packages/rpm
@@ -161,41 +195,92 @@ RPM_TOP = $(CURDIR)/target/rpmbuild
 rpm-prebuilt:
 	@rm -rf $(RPM_TOP) && mkdir -p $(RPM_TOP)/stage $(RPM_OUT)
 	@$(MAKE) --no-print-directory install-rpm DESTDIR=$(RPM_TOP)/stage >/dev/null
-	@rpmbuild -bb --quiet --with prebuilt $(if $(wildcard $(MKPKG)),--with mkpkg) --define '_topdir $(RPM_TOP)' --define '_rpmdir $(RPM_OUT)' \
+	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) rpmbuild -bb --quiet --with prebuilt $(if $(wildcard $(MKPKG)),--with mkpkg) --define '_topdir $(RPM_TOP)' --define '_rpmdir $(RPM_OUT)' \
 		--define '_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' \
-		--define 'dkms_stage $(RPM_TOP)/stage' --define '_buildhost localhost' $(RPM_DEFINES) packaging/rpm/dkms.spec
+		--define 'dkms_stage $(RPM_TOP)/stage' --define 'dkms_source $(CURDIR)' --define '_buildhost localhost' \
+		--define 'source_date_epoch_from_changelog 0' --define 'use_source_date_epoch_as_buildtime 1' \
+		--define 'clamp_mtime_to_source_date_epoch 1' $(RPM_DEFINES) packaging/rpm/dkms-rs.spec
 	@ls $(RPM_OUT)
 
-# What a distribution builds from: the source as committed, the crates of Cargo.lock, and the word to cargo that they are
-# there; and the spec, from which `rpmbuild -bb --with mkpkg --define "_sourcedir $PWD/target/dist" target/dist/dkms.spec`
-# builds the packages without a network (not -tb: crates have specs of their own among their tests).
+# What a distribution builds from: the source as committed, the crates of Cargo.lock as far as Linux needs them, and the
+# word to cargo that they are there; beside it the spec and the PKGBUILD. Nothing that is built from it needs a network.
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-DIST = target/dist/dkms-$(VERSION)
+DIST = target/dist/dkms-rs-$(VERSION)
+# What is packed, and how: tests pack the source as it is, quickly. One thread: then equal input gives equal bytes.
+DIST_OF = HEAD
+DIST_XZ = xz -T1 -6
+# When the source was committed or, outside of a repository, of which day the changelog is: for all that has a date. A
+# distribution says it in its own way.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || \
+	date -d "$$(sed -n 's/^ -- .*>  //p' packaging/debian/changelog | head -n 1)" +%s)
+# What programs are built for; crates that none of these needs stay out of `dist` and of the lists of licences.
+SYSTEMS = x86_64-unknown-linux-gnu i686-unknown-linux-gnu aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf riscv64gc-unknown-linux-gnu powerpc64le-unknown-linux-gnu s390x-unknown-linux-gnu loongarch64-unknown-linux-gnu
+METADATA = cargo metadata --locked --format-version 1 --all-features
+CRATES = $(METADATA) $(SYSTEMS:%=--filter-platform %)
+GEN = cargo run --locked --quiet -p dkms-gen --
 .PHONY: dist
 dist:
+	@$(NEED) build dist
 	@rm -rf target/dist && mkdir -p $(DIST)
-	@git archive HEAD | tar x -C $(DIST)
-	@cd $(DIST) && mkdir .cargo && cargo vendor --locked vendor >.cargo/config.toml 2>../vendor.log || { cat ../vendor.log; exit 1; }
-	@tar cz -C target/dist --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$$(git log -1 --format=%ct)" \
-		-f $(DIST).tar.gz dkms-$(VERSION)
+	@if git rev-parse --quiet --verify HEAD >/dev/null 2>&1; then git archive $(DIST_OF); \
+		else tar c --exclude=./target --exclude=./.git .; fi | tar x -C $(DIST)
+	@cd $(DIST) && mkdir .cargo && cargo vendor --locked --versioned-dirs vendor >.cargo/config.toml 2>../vendor.log || \
+		{ cat ../vendor.log; exit 1; }
+	@$(CRATES) | $(GEN) prune $(DIST)/vendor
+	@tar c -C target/dist --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --mtime='@$(SOURCE_DATE_EPOCH)' \
+		dkms-rs-$(VERSION) | $(DIST_XZ) >$(DIST).tar.xz
 	@rm -rf $(DIST) target/dist/vendor.log
-	@cp packaging/rpm/dkms.spec target/dist/
+	@cp packaging/rpm/dkms-rs.spec packaging/rpm/dkms-rs.rpmlintrc packaging/arch/dkms.install target/dist/
+	@sed "s/^sha256sums=.*/sha256sums=($$(sha256sum $(DIST).tar.xz | cut -d' ' -f1))/" packaging/arch/PKGBUILD >target/dist/PKGBUILD
 	@ls -l target/dist
+
+# Debian's source package, of the same source: target/dist/dkms-rs_*.dsc and what it names.
+DEBIAN_VERSION = $(shell sed -n '1s/.*(\(.*\)).*/\1/p' packaging/debian/changelog)
+.PHONY: debian-source
+debian-source: dist
+	@$(NEED) deb
+	@$(MAKE) --no-print-directory debian-source-now
+
+.PHONY: debian-source-now
+debian-source-now:
+	@rm -rf target/dist/debian-source && mkdir target/dist/debian-source
+	@ln -f $(DIST).tar.xz target/dist/dkms-rs_$(VERSION).orig.tar.xz
+	@tar x -C target/dist/debian-source --strip-components=1 -f $(DIST).tar.xz
+	@cp -a packaging/debian target/dist/debian-source/debian
+	@cd target/dist && dpkg-source --build debian-source
+	@rm -rf target/dist/debian-source
+
+# The lists of licences in packages, after crates have changed: debian/copyright, and what the spec says is bundled.
+.PHONY: copyright
+copyright:
+	@$(CRATES) | $(GEN) copyright packaging/licences >packaging/debian/copyright.new
+	@mv packaging/debian/copyright.new packaging/debian/copyright
+	@$(CRATES) | $(GEN) bundled dkms-core dkms-hooks-dnf >target/bundled
+	@$(CRATES) | $(GEN) bundled dkms-mkpkg >target/bundled-mkpkg
+	@sed -i -e '/^# bundled: begin$$/,/^# bundled: end$$/{/^# bundled: begin$$/{p;r target/bundled' -e '};/^# bundled: end$$/p;d}' \
+		-e '/^# bundled in mkpkg: begin$$/,/^# bundled in mkpkg: end$$/{/: begin$$/{p;r target/bundled-mkpkg' -e '};/: end$$/p;d}' \
+		packaging/rpm/dkms-rs.spec
 
 # The Arch family: what its packages add to `release` and `install`. The preflight program needs libalpm, and may be
 # missing: see hooks-pacman.
 .PHONY: release-arch
-release-arch: release
-	@$(MAKE) --no-print-directory target/dkms-alpm-now
-	@if pkg-config --exists libalpm 2>/dev/null; then \
-		cargo build --locked --release -p dkms-hooks-pacman-preflight --features libalpm && \
-		install -m 0755 target/release/dkms-alpm-preflight target/dkms-alpm-preflight; \
+release-arch:
+	@$(NEED) build
+	@$(MAKE) --no-print-directory release-arch-now
+
+# It links a library, and is compiled apart from the static programs.
+.PHONY: release-arch-now
+release-arch-now:
+	@$(MAKE) --no-print-directory $(PROGRAM)-now mkpkg-now documents-now target/dkms-alpm-now
+	@if pkg-config --exists libalpm 2>/dev/null; then set -x; \
+		$(subst -C target-feature=+crt-static,,$(FLAGGED)) cargo build --locked --profile $(PROFILE) -p dkms-hooks-pacman-preflight --features libalpm && \
+		install -m 0755 target/$(patsubst dev,debug,$(PROFILE))/dkms-alpm-preflight target/dkms-alpm-preflight; \
 	else echo 'no libalpm here: dkms-alpm-preflight is left out'; fi
 
 .PHONY: target/dkms-alpm-now
 target/dkms-alpm-now:
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --locked --release --target $(HOST) -p dkms-hooks-pacman --bin dkms-alpm
-	@install -m 0755 target/$(HOST)/release/dkms-alpm target/dkms-alpm
+	$(SHIPPED) -p dkms-hooks-pacman --bin dkms-alpm
+	@install -m 0755 $(BUILT)/dkms-alpm target/dkms-alpm
 
 .PHONY: install-arch
 install-arch:
@@ -235,8 +320,20 @@ test:
 .PHONY: test-unit
 test-unit:
 	@$(NEED) build unit
+	@$(MAKE) --no-print-directory test-unit-now
+
+.PHONY: test-unit-now
+UNIT = -p dkms-core -p dkms-hooks-apt --lib --bins
+test-unit-now:
 	rustc --version
-	cargo test --locked -p dkms-core -p dkms-hooks-apt --lib --bins
+	cargo test --locked $(UNIT)
+
+# The same where a distribution builds. With PROFILE=dev, what the programs are made of is compiled once for both.
+CHECKED = $(UNIT)
+.PHONY: check-now
+check-now:
+	rustc --version
+	$(FLAGGED) cargo test --locked --target $(HOST) $(CHECKED)
 
 .PHONY: test-long
 test-long: export DKMS_LONG = 1

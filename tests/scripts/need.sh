@@ -1,5 +1,5 @@
 #!/bin/bash
-# need.sh WHAT...   (build, deb, demo, lint, rpm, test, unit)
+# need.sh WHAT...   (build, deb, demo, dist, lint, rpm, test, unit)
 #
 # Makes sure that this machine has what the named part of the work takes. Root on a Debian machine gets what is missing
 # from apt, after the list is printed; anybody else is told. Only what `build` needs is an error then: the tests name
@@ -29,6 +29,7 @@ for what; do
 		need dpkg-buildpackage dpkg-dev; need dh debhelper; need pkg-config pkgconf
 		essential=1
 		;;
+	dist) need xz xz-utils; essential=1 ;;
 	demo)
 		need make make; need gcc gcc; need depmod kmod; need xz xz-utils; need patch patch; need dpkg-deb dpkg
 		[ -e /etc/ssl/certs/ca-certificates.crt ] || lacking+=(ca-certificates)

@@ -1,24 +1,52 @@
-//! `dkms-gen SOURCE DESTINATION`: writes the man pages and completions that packages install.
+//! What packages hold besides programs, made of what the project knows already.
 //!
-//! SOURCE is this project's `packaging` directory, with the hand-written parts. DESTINATION gets `man/` and
-//! `completions/`. What the command line understands comes from the table that the program itself parses with
-//! ([`dkms_core::cli::table`]), so that neither can lag behind.
+//! - `dkms-gen documents SOURCE DESTINATION`: the man pages and completions. SOURCE is this project's `packaging` directory,
+//!   with the hand-written parts; DESTINATION gets `man/` and `completions/`. What the command line understands comes from
+//!   the table that the program itself parses with ([`dkms_core::cli::table`]), so that neither can lag behind.
+//! - `dkms-gen prune VENDOR`: takes out of the directory that `cargo vendor` made what no Linux build reads.
+//! - `dkms-gen copyright LICENCES`: Debian's copyright file; LICENCES is the directory with what it is made of.
+//! - `dkms-gen bundled MEMBER...`: the crates linked into these members of the workspace, as `Provides` of an rpm package.
+//!
+//! The last three read what `cargo metadata` says from standard input.
 
 mod completions;
+mod copyright;
+mod crates;
 mod examples;
 mod man;
+mod prune;
 
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use dkms_core::cli::parser;
 use fs_err as fs;
 
+const USAGE: &str =
+    "usage: dkms-gen documents SOURCE DESTINATION | prune VENDOR | copyright LICENCES | bundled MEMBER...";
+
 fn main() -> Result<()> {
     let mut words = std::env::args_os().skip(1);
-    let source = words.next().context("usage: dkms-gen SOURCE DESTINATION")?;
-    let destination = words.next().context("usage: dkms-gen SOURCE DESTINATION")?;
-    let (source, destination) = (Path::new(&source), Path::new(&destination));
+    let what = words.next().context(USAGE)?;
+    let words: Vec<PathBuf> = words.map(PathBuf::from).collect();
+    match (what.to_str(), words.as_slice()) {
+        (Some("documents"), [source, destination]) => documents(source, destination),
+        (Some("prune"), [vendor]) => prune::prune(vendor, &crates::Metadata::read(std::io::stdin())?),
+        (Some("copyright"), [licences]) => say(&copyright::text(licences, &crates::Metadata::read(std::io::stdin())?)?),
+        (Some("bundled"), members @ [_, ..]) => {
+            let members: Vec<_> = members.iter().map(|member| member.to_string_lossy().into_owned()).collect();
+            say(&crates::bundled(&members, &crates::Metadata::read(std::io::stdin())?)?)
+        }
+        _ => bail!(USAGE),
+    }
+}
+
+fn say(text: &str) -> Result<()> {
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
+fn documents(source: &Path, destination: &Path) -> Result<()> {
     write(&destination.join("man"), man::pages(&source.join("man"), &parser::documentation())?)?;
     write(&destination.join("completions"), completions::scripts(&source.join("completions"), parser::documentation())?)
 }
