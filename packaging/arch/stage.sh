@@ -7,7 +7,7 @@ out=$1 dkms=$2 alpm=$3 preflight=${4:-}
 top=$(readlink -f "$(dirname "$0")/../..")
 . "$top/packaging/arch/PKGBUILD"
 # shellcheck disable=SC2154 # from the PKGBUILD
-source=$out/src/$pkgname-$pkgver
+source=$out/src/$pkgbase-$pkgver
 mkdir -p "$source/target"
 cp "$top"/packaging/arch/{PKGBUILD,dkms.install} "$out/"
 cp "$top/Makefile" "$source/"
@@ -15,10 +15,16 @@ cp -a "$top/hook-files" "$source/"
 # Made with cargo, which the root that packages has not.
 [ -e "$top/target/man/dkms.8" ] || make -C "$top" --no-print-directory documents-now >&2
 cp -a "$top/target/man" "$top/target/completions" "$source/target/"
-mkdir -p "$source/packaging"
+mkdir -p "$source/packaging/debian"
 cp -a "$top/packaging/systemd" "$source/packaging/"
+cp "$top/packaging/debian/copyright" "$source/packaging/debian/"
+cp -a "$top"/{README.md,COMPATIBILITY.md,CHANGELOG.md,docs} "$source/"
 install -m 0755 "$dkms" "$source/target/dkms"
 # Beside dkms; what builds the package there has a Rust that is new enough.
-[ ! -e "${dkms%/*}/dkms-mkpkg" ] || install -m 0755 "${dkms%/*}/dkms-mkpkg" "$source/target/"
+if [ -e "${dkms%/*}/dkms-mkpkg" ]; then
+	install -m 0755 "${dkms%/*}/dkms-mkpkg" "$source/target/"
+else
+	sed -i 's/^pkgname=.*/pkgname=(dkms)/' "$out/PKGBUILD"
+fi
 install -m 0755 "$alpm" "$source/target/dkms-alpm"
 [ -z "$preflight" ] || install -m 0755 "$preflight" "$source/target/dkms-alpm-preflight"

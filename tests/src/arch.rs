@@ -71,7 +71,7 @@ pub fn hook_program() -> Option<PathBuf> {
     Some(dkms.with_file_name("dkms-alpm")).filter(|path| path.is_file())
 }
 
-/// Makes our package for the root `base` of `suite`, with the PKGBUILD and makepkg; gives its file.
+/// Makes our packages for the root `base` of `suite`, with the PKGBUILD and makepkg; gives the file of `dkms`.
 pub fn package(suite: &str, into: &Path) -> Result<PathBuf> {
     let settings::Subject::Ours(dkms) = settings::subject() else { anyhow::bail!("no program to package") };
     let alpm = hook_program().context("there is no dkms-alpm beside the program under test")?;
@@ -86,9 +86,10 @@ pub fn package(suite: &str, into: &Path) -> Result<PathBuf> {
     run(command("bash").arg(packaging.join("stage.sh")).arg(&stage).args([&dkms, &alpm, &preflight]), b"")?.ok()?;
     fs_err::copy(packaging.join("repackage.sh"), bed.exchange().join("repackage.sh"))?;
     bed.ok("bash /mnt/repackage.sh /mnt/build")?;
-    let mut found = fs_err::read_dir(&stage)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains(".pkg.tar")));
+    let mut found = fs_err::read_dir(&stage)?.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.contains(".pkg.tar") && !name.starts_with("dkms-mkpkg-")
+    });
     let package = found.next().context("makepkg left no package")?;
     ensure!(found.next().is_none(), "makepkg left several packages");
     let kept = into.join(package.file_name().unwrap_or_default());
