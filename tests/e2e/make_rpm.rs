@@ -48,10 +48,26 @@ fn files() -> Result<()> {
         ensure!(places.iter().any(|place| path.starts_with(place)), "{} in the package", path.display());
         ensure!(!path.to_string_lossy().contains("dnf-plugins/"), "{} is dkms-dnf4's", path.display());
     }
-    let dnf4 = package("dkms-dnf4")?.get_file_paths()?;
+    let besides_licences = |name: &str| -> Result<Vec<PathBuf>> {
+        let paths = package(name)?.get_file_paths()?;
+        Ok(paths.into_iter().filter(|path| !path.starts_with("/usr/share/licenses")).collect())
+    };
+    let dnf4 = besides_licences("dkms-dnf4")?;
     ensure!(dnf4.len() == 1 && dnf4[0].ends_with("dnf-plugins/dkms.py"), "dkms-dnf4 has {dnf4:?}");
-    let mkpkg = package("dkms-mkpkg")?.get_file_paths()?;
+    let mkpkg = besides_licences("dkms-mkpkg")?;
     ensure!(mkpkg == [PathBuf::from("/usr/lib/dkms/dkms-mkpkg")], "dkms-mkpkg has {mkpkg:?}");
+    // What is linked in, and under which licences.
+    for (name, file) in [("dkms", "LICENSE"), ("dkms", "copyright"), ("dkms-mkpkg", "copyright")] {
+        let paths = package(name)?.get_file_paths()?;
+        let of = |path: &PathBuf| path.starts_with("/usr/share/licenses") && path.ends_with(file);
+        ensure!(paths.iter().any(of), "{name} has no {file} among its licences");
+        let provides = package(name)?.get_provides()?;
+        ensure!(names(&provides).contains(&"bundled(crate(serde))"), "{name} does not say what is in it");
+    }
+    ensure!(
+        entries.iter().any(|entry| entry.path().to_string_lossy().contains("/guide/start.")),
+        "the guide is missing"
+    );
     Ok(())
 }
 

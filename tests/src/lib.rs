@@ -26,6 +26,7 @@
 
 pub mod arch;
 pub mod bed;
+pub mod building;
 #[cfg(test)]
 mod citations;
 pub mod compare;
