@@ -1,7 +1,8 @@
 //! The index of `dkms_core::depmod` against that of the real depmod, after random changes: every file byte by byte.
 //!
 //! Without words: on a small kernel in a temporary directory, with the depmod of this machine. `KERNEL STEPS SEED`: on a kernel of
-//! this system, which is changed (the suite `depmod` does so in beds).
+//! this system, which is changed (the suite `depmod` does so in beds). `KERNEL once`: how long one new module takes, and how much
+//! memory.
 
 // A program of its own: it is copied into beds.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::print_stdout)]
@@ -27,7 +28,10 @@ fn main() {
         eprintln!("\nleft out: dkms-core depmod: because there is no depmod");
         return;
     };
-    if let [kernel, steps, seed] = &words[..] {
+    if let [kernel, once] = &words[..] {
+        assert_eq!(once, "once");
+        World::new(PathBuf::from("/"), kernel, depmod, 1).once();
+    } else if let [kernel, steps, seed] = &words[..] {
         let mut world = World::new(PathBuf::from("/"), kernel, depmod, seed.parse().unwrap());
         world.run(steps.parse().unwrap());
     } else {
@@ -162,6 +166,37 @@ impl World {
         (end.status.success(), start.elapsed())
     }
 
+    /// One more module, by ourselves and by depmod.
+    fn once(&mut self) {
+        let ko = Ko { exports: vec!["of_once".to_owned()], needs: self.symbols[..5].to_vec(), ..Ko::default() };
+        put(&self.dir.join("updates/once.ko"), &ko.bytes());
+        self.ours.insert("updates/once.ko".to_owned());
+        let peak = || {
+            let status = fs_err::read_to_string("/proc/self/status").unwrap();
+            status.lines().find(|line| line.starts_with("VmHWM")).unwrap().to_owned()
+        };
+        let mut own: Vec<Duration> = Vec::new();
+        let before = peak();
+        for _ in 0..9 {
+            let start = Instant::now();
+            self.index().unwrap();
+            own.push(start.elapsed());
+        }
+        let after = peak();
+        own.sort();
+        let made = self.index().unwrap();
+        let (_, real) = self.real();
+        self.compare(0, &made.files);
+        fs_err::remove_file(self.dir.join("updates/once.ko")).unwrap();
+        println!(
+            "{} modules: {:.1} ms (median of 9), depmod {:.1} ms: {:.1} times; before it {before}, then {after}",
+            self.stock.len(),
+            own[4].as_secs_f64() * 1000.0,
+            real.as_secs_f64() * 1000.0,
+            real.as_secs_f64() / own[4].as_secs_f64()
+        );
+    }
+
     fn run(&mut self, steps: usize) {
         let (mut own, mut read) = (0_u32, 0);
         let mut unusual: BTreeMap<String, usize> = BTreeMap::new();
@@ -208,7 +243,6 @@ impl World {
     fn index(&self) -> Result<dkms_core::depmod::Index, dkms_core::depmod::Unusual> {
         let dirs = ["etc", "run", "usr/local/lib", "usr/lib", "lib"];
         let all: Vec<PathBuf> = dirs.iter().map(|dir| self.root.join(dir).join("depmod.d")).collect();
-        let none = BTreeSet::new();
         let request = Request {
             is_host: self.root == Path::new("/"),
             dir: &self.dir,
@@ -217,7 +251,7 @@ impl World {
             program: &self.depmod,
             version: &self.version,
             going: &BTreeSet::new(),
-            touched: &none,
+            since: None,
             foreign: &self.ours,
             symvers: &|| Symvers::parse(&self.symvers),
         };

@@ -69,7 +69,7 @@ pub struct Time {
 
 impl Time {
     /// That of the last modification.
-    fn modified(meta: &std::fs::Metadata) -> Self {
+    pub fn modified(meta: &std::fs::Metadata) -> Self {
         Self { seconds: meta.mtime(), nanoseconds: meta.mtime_nsec() }
     }
 
@@ -154,8 +154,8 @@ pub struct Request<'a> {
     pub version: &'a str,
     /// Files (outer) that count as gone.
     pub going: &'a BTreeSet<PathBuf>,
-    /// Files, as in modules.dep, that are read again whatever their times.
-    pub touched: &'a BTreeSet<String>,
+    /// Files that have changed since then are read again, also if the index is newer.
+    pub since: Option<Time>,
     /// Files, as in modules.dep, that are not the kernel's own, wherever they are.
     pub foreign: &'a BTreeSet<String>,
     /// What the kernel's own modules export.
@@ -187,6 +187,7 @@ pub fn index(request: &Request<'_>) -> Result<Index, Unusual> {
         return Err(Unusual::Name(external.into()));
     }
     let (since, layout) = made(request, &version)?;
+    let since = request.since.map_or(since, |earlier| earlier.min(since));
     let read = |name: &str| read_text(&request.dir.join(name));
     let dep = read("modules.dep")?;
     let present = Present::parse(&dep)?;
@@ -208,9 +209,7 @@ pub fn index(request: &Request<'_>) -> Result<Index, Unusual> {
     let mut modules = Vec::with_capacity(found.len());
     for found in found {
         let old = present.by_name.get(&found.name).copied();
-        let is_kept = old.is_some_and(|old| present.lines[old as usize].path == found.path)
-            && found.changed < since
-            && !request.touched.contains(&found.path);
+        let is_kept = old.is_some_and(|old| present.lines[old as usize].path == found.path) && found.changed < since;
         let mut module = Module { path: found.path, name: found.name, old, told: None };
         if !is_kept {
             count += 1;

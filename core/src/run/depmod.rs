@@ -3,7 +3,7 @@
 //! Between a change beside a kernel's modules and its depmod a run may be killed: before the change it is noted that one is to come
 //! ([`super::follow_up`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use fs_err as fs;
 
 use super::follow_up::Note;
+use super::own_index::{self, Maker};
+use super::which_depmod::{CONFIGURATION, in_its_world, is_roots_own, is_usual, version};
 use crate::compress::Compression;
 use crate::context::Context;
 use crate::durable;
 use crate::kernel::{self, find::ModuleIndex};
 use crate::names::Release;
 use crate::plan::FollowUp;
-use crate::process::{self, Output, Task};
+use crate::process::{self, Task};
 use crate::system_error::SystemError;
 
 /// The files that depmod writes, besides `modules.*.bin`.
@@ -78,6 +80,14 @@ fn run_now(ctx: &Context, release: &Release) -> Result<Depmod, SystemError> {
         return Ok(Depmod::Failed(why));
     }
     durable::sweep(&dir);
+    let maker = Maker::of(ctx);
+    let own = if maker == Maker::Real { None } else { own_index::made(ctx, release, &[]) };
+    if let Some(index) = own.as_ref().filter(|_| maker == Maker::Own) {
+        match own_index::put(&dir, index) {
+            Ok(()) => return Ok(Depmod::Done(Vec::new())),
+            Err(error) => log::warn!("depmod makes the index of kernel {release}: {error}"),
+        }
+    }
     let (base, _guard) = base_for(ctx)?;
     let end = process::run(task(ctx, release, base.as_ref(), false))?;
     let text = end.text();
@@ -96,8 +106,11 @@ fn run_now(ctx: &Context, release: &Release) -> Result<Depmod, SystemError> {
         }
     }
     clear_products(&dir)?;
-    let errors = text.lines().filter(|line| line.contains("ERROR:"));
-    Ok(Depmod::Done(errors.map(str::to_owned).collect()))
+    let mut errors: Vec<String> = text.lines().filter(|line| line.contains("ERROR:")).map(str::to_owned).collect();
+    if let Some(index) = own.filter(|_| maker == Maker::Check) {
+        errors.extend(own_index::differences(&dir, &index));
+    }
+    Ok(Depmod::Done(errors))
 }
 
 fn one_line(text: &str) -> String {
@@ -136,34 +149,6 @@ pub(super) fn task(ctx: &Context, release: &Release, base: Option<&OsString>, vi
     task
 }
 
-/// Where depmod finds what it is to prefer (depmod.d(5)).
-const CONFIGURATION: [&str; 5] =
-    ["/etc/depmod.d", "/run/depmod.d", "/usr/local/lib/depmod.d", "/usr/lib/depmod.d", "/lib/depmod.d"];
-
-fn in_its_world(ctx: &Context, argv: Vec<OsString>, is_its_own: bool) -> Task {
-    let path = crate::process::DEFAULT_PATH.into();
-    if is_its_own {
-        let mut task = ctx.world.task(argv, Path::new("/"));
-        task.env.insert("PATH".into(), path);
-        return task;
-    }
-    let mut env = ctx.world.environment().clone();
-    env.insert("PATH".into(), path);
-    Task::new(argv, Path::new("/"), &env)
-}
-
-/// Whether a depmod of another root's own makes its index. One of another architecture can't run here, and says so at once.
-pub(super) fn is_roots_own(ctx: &Context) -> bool {
-    let usual =
-        [Path::new("/lib/modules"), Path::new("/usr/lib/modules")].contains(&ctx.trees.install.inside.as_path());
-    if ctx.trees.root.is_host() || !usual || !ctx.world.is_inside() || !ctx.world.has("depmod") {
-        return false;
-    }
-    let mut task = in_its_world(ctx, vec!["depmod".into(), "--version".into()], true);
-    task.output = Output::Null;
-    process::run(task).is_ok_and(|end| end.status.success())
-}
-
 /// Why depmod can't make the index of `release`, if it can't: it does not know how the kernel's modules are compressed. One
 /// that does not say what it knows (busybox's) is believed.
 pub fn unreadable(ctx: &Context, release: &Release) -> Option<String> {
@@ -179,20 +164,6 @@ pub fn unreadable(ctx: &Context, release: &Release) -> Option<String> {
     lacks(&version, feature).then(|| format!("{whose} can not read modules compressed by {kind}"))
 }
 
-/// What `depmod --version` says, and whether it is the root's own depmod. Asked once a process and root.
-fn version(ctx: &Context) -> Option<(bool, String)> {
-    static KNOWN: Mutex<BTreeMap<PathBuf, (bool, String)>> = Mutex::new(BTreeMap::new());
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let root = ctx.trees.root.dir();
-    if let Some(answer) = known.get(root) {
-        return Some(answer.clone());
-    }
-    let is_its_own = is_roots_own(ctx);
-    let end = process::run(in_its_world(ctx, vec!["depmod".into(), "--version".into()], is_its_own)).ok()?;
-    known.insert(root.to_owned(), (is_its_own, end.text()));
-    known.get(root).cloned()
-}
-
 /// Whether the text of `depmod --version` says that `feature` is left out (kmod 23 and later: `+XZ` or `-XZ`).
 fn lacks(version: &str, feature: &str) -> bool {
     version.split_whitespace().any(|word| word.strip_prefix('-') == Some(feature))
@@ -202,7 +173,7 @@ fn lacks(version: &str, feature: &str) -> bool {
 /// that has another name, a temporary base with a link to it is made.
 fn base_for(ctx: &Context) -> Result<(Option<OsString>, Option<TemporaryBase>), SystemError> {
     let install = &ctx.trees.install.outer;
-    if install == Path::new("/lib/modules") || install == Path::new("/usr/lib/modules") {
+    if is_usual(install) {
         return Ok((None, None));
     }
     if install.ends_with("lib/modules") {

@@ -102,6 +102,11 @@ impl Note {
         of_this_run.or_else(|| String::from_utf8(durable::read(&self.path).ok()??).ok())
     }
 
+    /// When it was made; `None` if it is gone.
+    pub fn made(&self) -> Option<fs::Metadata> {
+        fs::metadata(&self.path).ok()
+    }
+
     /// Whether it is of this run.
     pub fn is_own(&self) -> bool {
         own().contains_key(&self.path)

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::depmod::{self, Depmod, PRODUCTS};
 use super::follow_up::Note;
+use super::own_index::{self, Maker};
+use super::which_depmod;
 use crate::context::Context;
 use crate::durable::{self, NEW};
 use crate::journal::{self, Change, JournalError, WorkDir};
@@ -90,9 +92,17 @@ fn make(ctx: &Context, release: &Release, dir: &Path, going: &[&Path]) -> Result
     if count == 0 {
         return Ok(false);
     }
+    let maker = Maker::of(ctx);
+    let own = if maker == Maker::Real { None } else { own_index::made(ctx, release, going) };
+    if let Some(index) = own.as_ref().filter(|_| maker == Maker::Own) {
+        match own_index::put(dir, index) {
+            Ok(()) => return Ok(true),
+            Err(error) => log::warn!("depmod makes the index of kernel {release}: {error}"),
+        }
+    }
     let work = WorkDir::new(&ctx.trees)?;
     let view = work.path().join("lib/modules").join(release);
-    let called = |path: &Path| if depmod::is_roots_own(ctx) { ctx.trees.shown(path) } else { path.to_owned() };
+    let called = |path: &Path| if which_depmod::is_roots_own(ctx) { ctx.trees.shown(path) } else { path.to_owned() };
     mirror(dir, &view, going, &called, true)?;
     // Where else a depmod may look for modules.
     fs::create_dir(work.path().join("usr"))?;
@@ -112,6 +122,11 @@ fn make(ctx: &Context, release: &Release, dir: &Path, going: &[&Path]) -> Result
     }
     durable::sync(dir)?;
     work.remove();
+    if let Some(index) = own.filter(|_| maker == Maker::Check) {
+        for line in own_index::differences(dir, &index) {
+            log::error!("{line}");
+        }
+    }
     Ok(true)
 }
 

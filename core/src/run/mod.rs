@@ -5,8 +5,10 @@ pub mod budget;
 pub mod depmod;
 pub mod follow_up;
 pub mod foresight;
+mod own_index;
 pub mod script;
 pub mod session;
 pub mod target;
+mod which_depmod;
 
 pub use session::Session;

@@ -1,0 +1,106 @@
+//! The index that dkms makes of a kernel's modules without depmod: the same bytes as depmod's.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use dkms_tests::bed::{Base, Bed, Flavour};
+use dkms_tests::compare::fill;
+use dkms_tests::hello::package;
+use dkms_tests::needs::Need;
+use dkms_tests::run::{command, run};
+use dkms_tests::settings;
+use dkms_tests::suite::Suite;
+
+/// What every script begins with: `hello` and `other` are in /usr/src.
+const PRELUDE: &str = r#"
+k={k}; dir=/lib/modules/$k
+fail() { echo "FAILED: $*" >&2; exit 99; }
+# The programs that a command starts are listed in /tmp/started.
+started() { strace -f -qq -e trace=execve -o /tmp/started "$@" >/tmp/said 2>&1 || { cat /tmp/said >&2; fail "$*"; }; }
+with_depmod() { grep -q '\["depmod", "-a"' /tmp/started || fail "depmod did not run"; }
+without_depmod() { ! grep '\["depmod", "-a"' /tmp/started >&2 || fail "depmod ran"; }
+# same: what depmod makes now is what is there
+same() {
+	rm -rf /tmp/own; mkdir /tmp/own; cp $dir/modules.* /tmp/own
+	depmod -a $k
+	for file in $dir/modules.*; do cmp "$file" /tmp/own/${file##*/} >&2 || fail "${file##*/} differs"; done
+}
+"#;
+
+fn script(text: &'static str) -> impl FnOnce() -> Result<()> + Send + 'static {
+    move || {
+        let bed = Bed::subject(&Base::trixie()?)?;
+        let hand = tempfile::tempdir()?;
+        for name in ["hello", "other"] {
+            bed.copy_in(&package(name).build_in(hand.path())?, &format!("/usr/src/{name}-1.0"))?;
+        }
+        let text = fill(bed.base(), &format!("{PRELUDE}{text}"));
+        let outcome = bed.run(&["bash", "-ec", &text])?;
+        ensure!(outcome.code == 0, "exit code {}\n{}", outcome.code, outcome.tail());
+        Ok(())
+    }
+}
+
+/// depmod does not run where modules come, change and go; it runs where the index can't be believed, or it is asked for.
+const WITHOUT_DEPMOD: &str = r#"
+depmod -a $k
+started dkms install hello/1.0 -k $k; without_depmod; modprobe -S $k -n hello || fail "hello is not in the index"; same
+started dkms install other/1.0 -k $k; without_depmod; same
+started dkms remove other/1.0 --all; without_depmod; (! modprobe -S $k -n other 2>/dev/null) || fail "other is in the index"; same
+# Somebody else's module is seen, too, and a rule that is newer than the index is depmod's business.
+mkdir -p $dir/extra; cp $dir/updates/dkms/hello.ko* $dir/extra/; for file in $dir/extra/*; do mv $file ${file/hello/foreign}; done
+started dkms install other/1.0 -k $k; without_depmod; modprobe -S $k -n foreign || fail "foreign is not in the index"; same
+mkdir -p /etc/depmod.d; echo 'search extra updates built-in' >/etc/depmod.d/a.conf
+started dkms uninstall other/1.0 -k $k; with_depmod; same
+started dkms install other/1.0 -k $k; without_depmod; same
+# Half an index: a depmod that was killed.
+cp $dir/modules.dep /tmp/dep; cat /tmp/dep >$dir/modules.dep
+started dkms uninstall other/1.0 -k $k; with_depmod; same
+rm $dir/modules.symbols.bin
+started dkms install other/1.0 -k $k; with_depmod; same
+DKMS_DEPMOD=real started dkms uninstall other/1.0 -k $k; with_depmod; same
+DKMS_DEPMOD=check started dkms install other/1.0 -k $k; with_depmod; (! grep 'not what dkms' /tmp/said) || fail "a difference"; same
+# What differs is said: an index that claims to be depmod's, but has an alias that no module has.
+sed -i '2i alias nobody-has-it '"$(sed -n '2s/.* //p' $dir/modules.alias)" $dir/modules.alias
+touch -r $dir/modules.alias.bin $dir/modules.alias
+DKMS_DEPMOD=check started dkms uninstall other/1.0 -k $k; with_depmod
+grep -q 'modules.alias is not what dkms' /tmp/said || { cat /tmp/said >&2; fail "no word of the difference"; }
+same
+"#;
+
+/// Random changes of real kernels: `core/tests/depmod.rs` in a bed of each suite, each with its own kmod.
+fn random_changes(suite: &'static str) -> impl FnOnce() -> Result<()> + Send + 'static {
+    move || {
+        let bed = Bed::classic(&Base::get(suite, 1, Flavour::Cloud, &[])?)?;
+        let host = run(command("rustc").arg("-vV"), b"")?.ok()?;
+        let host = host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc does not say its host")?;
+        // Static: beds are older than the machine, or newer.
+        let words = ["test", "--locked", "-p", "dkms-core", "--test", "depmod", "--no-run", "--message-format=json"];
+        let mut cargo = command("cargo");
+        cargo.args(words).args(["--target", host]).env("RUSTFLAGS", "-C target-feature=+crt-static");
+        let said = run(cargo.current_dir(settings::project()), b"")?.ok()?;
+        let program = said
+            .lines()
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+            .find_map(|message| Some(message.get("executable")?.as_str()?.to_owned()))
+            .context("cargo names no program")?;
+        bed.copy_in(program.as_ref(), "/root/changes")?;
+        let said = bed.ok(&fill(bed.base(), "/root/changes {k} 170 1"))?;
+        print(&said);
+        ensure!(said.contains("170 steps") && said.contains("no difference"), "{said}");
+        Ok(())
+    }
+}
+
+#[allow(clippy::print_stdout)] // this is a test
+fn print(text: &str) {
+    println!("{}", text.trim());
+}
+
+fn main() -> ExitCode {
+    let mut suite = Suite::new(&[Need::Bed, Need::Subject]).case("without_depmod", script(WITHOUT_DEPMOD));
+    for name in ["bookworm", "trixie", "sid"] {
+        suite = suite.case_needing(&[Need::Long], format!("random_changes_{name}"), random_changes(name));
+    }
+    suite.main()
+}
