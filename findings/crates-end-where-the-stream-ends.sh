@@ -1,10 +1,11 @@
 #!/bin/bash
-# Guess: the crates that decompress modules say when something stands behind the compressed data, or none does: all are read through
-# std::io::Read to the end of the file. Two streams in one file, as xz, gzip and zstd themselves read, are read by all.
-# flate2 1.1.11, liblzma 0.4.9, bzip2 0.6.1: GzDecoder, XzDecoder and BzDecoder stop at the end of the first stream, with success: a module that was
-# signed after compression (of which kmod says that it is broken) reads well, and of two streams the second is missing. zstd 0.14.4
-# reads both streams, and fails at the signature, after it has given all bytes. So: for gz, xz and bz2 look whether the reader
-# below is at its end, or take the Multi decoder where several streams are meant.
+# Guess: the crates that decompress modules say when something stands behind the compressed data, or none does: all are read
+# through std::io::Read to the end of the file. Two streams in one file, as xz, gzip and zstd themselves read, are read by
+# all.
+# flate2 1.1.11, liblzma 0.4.9, bzip2 0.6.1: GzDecoder, XzDecoder and BzDecoder stop at the end of the first stream, with
+# success: a module that was signed after compression (of which kmod says that it is broken) reads well, and of two streams
+# the second is missing. zstd 0.14.4 reads both streams, and fails at the signature, after it has given all bytes. So: for gz,
+# xz and bz2 look whether the reader below is at its end, or take the Multi decoder where several streams are meant.
 . "$(dirname "$0")/lib.sh"
 mkdir -p "$T/trial/src"
 cat >"$T/trial/Cargo.toml" <<'C'

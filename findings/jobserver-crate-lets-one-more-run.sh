@@ -1,10 +1,10 @@
 #!/bin/bash
-# Guess: Client::new(4) of the crate jobserver, handed to make with configure_make, lets make run four jobs: the argument is called limit.
-# A -j of one's own, on make's command line, is then a second limit below it.
-# jobserver 0.1.35 with make 4.4.1: make runs five. The protocol gives every process one job without a token, and Client::new puts N tokens
-# into the pipe, where make -jN itself puts N - 1. With Client::new(1) nothing is serial. Who has taken a token before starting make has
-# the four. And -j3 is no second limit: make says "resetting jobserver mode" and lets the pool go. So: acquire a token for each make
-# that is started, as a make does for its children, and give make no -j.
+# Guess: Client::new(4) of the crate jobserver, handed to make with configure_make, lets make run four jobs: the argument is
+# called limit. A -j of one's own, on make's command line, is then a second limit below it.
+# jobserver 0.1.35 with make 4.4.1: make runs five. The protocol gives every process one job without a token, and Client::new
+# puts N tokens into the pipe, where make -jN itself puts N - 1. With Client::new(1) nothing is serial. Who has taken a token
+# before starting make has the four. And -j3 is no second limit: make says "resetting jobserver mode" and lets the pool go.
+# So: acquire a token for each make that is started, as a make does for its children, and give make no -j.
 . "$(dirname "$0")/lib.sh"
 debian trixie make=4.4.1-2 libc6
 # make, as a program of its own

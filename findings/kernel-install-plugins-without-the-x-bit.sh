@@ -1,10 +1,10 @@
 #!/bin/bash
-# Guess: a plugin of kernel-install is switched off by a file of its name in /etc/kernel/install.d that is not executable: it takes the place
-# of the one in /usr/lib, and is passed over itself, as in other directories of scripts. Files that an installation names are
-# looked for, all of them.
-# systemd 257: a file that is not executable is not seen: the plugin of /usr/lib runs, exit 0. Only an empty file (or a link to
-# /dev/null) takes its place. systemd 252 lists names first: there the same file does switch it off. A kernel image that is not
-# there is an error in 257; an initrd that is not there is handed on to the plugins. `add-all` passes over kernels without
+# Guess: a plugin of kernel-install is switched off by a file of its name in /etc/kernel/install.d that is not executable: it
+# takes the place of the one in /usr/lib, and is passed over itself, as in other directories of scripts. Files that an
+# installation names are looked for, all of them.
+# systemd 257: a file that is not executable is not seen: the plugin of /usr/lib runs, exit 0. Only an empty file (or a link
+# to /dev/null) takes its place. systemd 252 lists names first: there the same file does switch it off. A kernel image that is
+# not there is an error in 257; an initrd that is not there is handed on to the plugins. `add-all` passes over kernels without
 # an image, exit 0. So: switch off with an empty file, in both releases.
 . "$(dirname "$0")/lib.sh"
 root trixie systemd=257.13-1~deb13u1

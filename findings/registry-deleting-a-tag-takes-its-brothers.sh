@@ -1,8 +1,9 @@
 #!/bin/bash
-# Guess: skopeo=1.18.0+ds1-1+b5 delete and oras manifest delete, given a tag, take this tag away, as `docker rmi` and `git tag -d` do.
-# skopeo=1.18.0+ds1-1+b5 1.18.0 and oras 1.2.0 with docker-registry 2.8.3: they look the tag's digest up and delete that. Every other tag of the
-# same digest is gone with it, exit 0. `stable` and `6.12.0` are often one manifest: cleaning up the old name takes the current one.
-# A tag alone can only be moved: point it at a manifest that may go, then delete it. So: look at the digests of all tags first.
+# Guess: skopeo delete and oras manifest delete, given a tag, take this tag away, as `docker rmi` and `git tag -d` do.
+# skopeo 1.18.0 and oras 1.2.0 with docker-registry 2.8.3: they look the tag's digest up and delete that. Every other tag of
+# the same digest is gone with it, exit 0. `stable` and `6.12.0` are often one manifest: cleaning up the old name takes the
+# current one. A tag alone can only be moved: point it at a manifest that may go, then delete it. So: look at the digests of
+# all tags first.
 . "$(dirname "$0")/lib.sh"
 root trixie oras=1.2.0-1+b9 skopeo=1.18.0+ds1-1+b5 docker-registry=2.8.3+ds1-2+b8 curl=8.14.1-2+deb13u7 iproute2
 cat >"$T/root/registry.yml" <<'YML'

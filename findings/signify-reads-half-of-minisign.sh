@@ -1,9 +1,9 @@
 #!/bin/bash
-# Guess: minisign and signify are the same Ed25519 with the same file layout, so that each verifies what the other signs; or they are
-# two formats, and neither does.
-# minisign 0.12, signify 32 (Debian's signify-openbsd): signify takes minisign's public key as it is, and verifies signatures of `minisign -l`
-# (legacy), of whose four lines it reads two. It refuses what minisign writes without -l. minisign reads signify's public key,
-# and refuses its signature: "trusted comment not present". So: who signs for both uses minisign -l.
+# Guess: minisign and signify are the same Ed25519 with the same file layout, so that each verifies what the other signs; or
+# they are two formats, and neither does.
+# minisign 0.12, signify 32 (Debian's signify-openbsd): signify takes minisign's public key as it is, and verifies signatures
+# of `minisign -l` (legacy), of whose four lines it reads two. It refuses what minisign writes without -l. minisign reads
+# signify's public key, and refuses its signature: "trusted comment not present". So: who signs for both uses minisign -l.
 . "$(dirname "$0")/lib.sh"
 root trixie minisign=0.12-1 signify-openbsd=32-1.1
 run_inside <<'CODE'
