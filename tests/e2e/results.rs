@@ -99,6 +99,10 @@ for script in PRE_BUILD POST_BUILD; do sed -i /x.sh/d /usr/src/hello-1.0/dkms.co
 echo 'build_network="yes"' >/etc/dkms/framework.conf.d/x.conf; not_kept 'its build has the network'; rm /etc/dkms/framework.conf.d/x.conf
 mkdir -p /opt/v; echo '#define V 1' >/opt/v/v.h; sed -i '1i #include "v.h"' /usr/src/hello-1.0/hello.c; echo 'ccflags-y += -I/opt/v' >>/usr/src/hello-1.0/Makefile
 not_kept 'its build has read /opt/v/v.h'; again
+# By way of a link, of the source's or of the build's making.
+sed -i '1i #include "v.h"' /usr/src/hello-1.0/hello.c; ln -s /opt/v/v.h /usr/src/hello-1.0/v.h; not_kept 'its build has read /usr/src/hello-1.0/v.h'
+rm /usr/src/hello-1.0/v.h; sed -i '1i $(shell ln -sf /opt/v/v.h $(src)/v.h)' /usr/src/hello-1.0/Makefile; not_kept 'its build has read '; has build/v.h
+echo DKMS_BUILD_AS=root >/etc/dkms/hello.conf; not_kept 'its build has read '; has build/v.h; rm /etc/dkms/hello.conf; again
 cp /usr/bin/x86_64-linux-gnu-gcc-14 /usr/bin/my-gcc; sed -i 's/^MAKE.*modules/& CC=my-gcc/' /usr/src/hello-1.0/dkms.conf; not_kept 'it was compiled by my-gcc'; again
 # It changes while it is built.
 sed -i 's/^MAKE.*modules/& \&\& touch go/' /usr/src/hello-1.0/dkms.conf

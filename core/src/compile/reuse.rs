@@ -102,12 +102,14 @@ impl<'a> Reuse<'a> {
         let is_compiler =
             |word: &str| compilers.all.iter().any(|compiler| compiler.name == word || compiler.path == Path::new(word));
         let allowed = Allowed {
+            work: work.path(),
+            confined: work.user().is_some(),
             place: &self.place,
             headers: &headers(ctx, target),
             is_compiler: &is_compiler,
             outer: &|path| ctx.world.outer(path),
         };
-        let read = unseen::noted(work.path(), &contents, &allowed)?;
+        let read = unseen::noted(&contents, &allowed)?;
         if !target.facts.origin_is_unchanged(ctx) {
             return Err(Unseen::Changed("something that every build for this kernel follows from"));
         }

@@ -5,12 +5,14 @@
 //! could write anything there. Then it has deceived itself: the result is taken for the same source alone.
 
 use std::collections::{BTreeSet, HashSet};
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
+use crate::archive::links;
 use crate::conf::typed::Scripts;
 use crate::digest::Digest;
 use crate::durable;
-use crate::sandbox::beneath::Beneath;
+use crate::sandbox::beneath::{Beneath, BeneathError};
 
 use super::entry::Read;
 
@@ -62,8 +64,20 @@ pub fn declared(scripts: &Scripts, network: Option<&str>) -> Option<Unseen> {
     script.or_else(|| network.map(|by| Unseen::Network(by.to_owned())))
 }
 
+/// The link in the source `dir` (an outer path) that leads out of it: what is there, no key names.
+pub fn stray(dir: &Path) -> Option<Unseen> {
+    match links::first_stray(dir) {
+        Ok(stray) => stray.map(|stray| Unseen::Foreign(dir.join(stray.link))),
+        Err(error) => Some(Unseen::Unknown(error.to_string())),
+    }
+}
+
 /// What a build may read, and by which compilers.
 pub struct Allowed<'a> {
+    /// The build's directory, as an outer path.
+    pub work: &'a Path,
+    /// Whether its contents are looked at without following links out of it: the build was another user.
+    pub confined: bool,
     /// What the build calls its directory.
     pub place: &'a Path,
     /// The directories of the headers, as it may call them.
@@ -80,16 +94,16 @@ impl std::fmt::Debug for Allowed<'_> {
     }
 }
 
-/// Looks at kbuild's notes in the directory `work` (outer path) with these `contents`. Gives the compiler's own headers that were
+/// Looks at kbuild's notes in the build's directory, which has these `contents`. Gives the compiler's own headers that were
 /// read.
 ///
 /// # Errors
 /// If something else was read that no key names, or nothing tells what was.
-pub fn noted(work: &Path, contents: &Beneath, allowed: &Allowed<'_>) -> Result<Vec<Read>, Unseen> {
+pub fn noted(contents: &Beneath, allowed: &Allowed<'_>) -> Result<Vec<Read>, Unseen> {
     let mut known: HashSet<String> = HashSet::new();
     let mut own = BTreeSet::new();
     let mut compilations = 0_usize;
-    for note in notes(work)? {
+    for note in notes(allowed.work)? {
         let failed = |why: String| Unseen::Notes(why);
         let bytes = contents.read_at_most(&note, LONGEST_NOTE).map_err(|error| failed(error.to_string()))?;
         let text = String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned();
@@ -122,23 +136,46 @@ pub fn noted(work: &Path, contents: &Beneath, allowed: &Allowed<'_>) -> Result<V
 }
 
 impl Allowed<'_> {
-    /// Whether a key names `path`, which the compiler has read for an object in `dir` of the build's directory. Relative paths
-    /// begin in the headers before Linux 6.13, and in the module's directory from then on: there must be such a file.
+    /// Whether a key names `path`, which the compiler has read for an object in `dir` of the build's directory. Names are not
+    /// enough: a link in that directory may lead out of it. Relative paths begin in the headers before Linux 6.13, and in a
+    /// directory of the module's from then on.
     fn covers(&self, path: &Path, dir: &Path, contents: &Beneath) -> bool {
         if path.is_absolute() {
             let path = normal(path);
-            return path.starts_with(self.place) || self.is_in_headers(&path);
+            return match path.strip_prefix(self.place) {
+                Ok(below) => self.is_inside(below, contents) == Some(true),
+                Err(_) => self.is_in_headers(&path),
+            };
         }
-        if path.components().all(|part| !matches!(part, Component::ParentDir)) {
-            return true;
+        for base in dir.ancestors() {
+            let here = normal(&self.place.join(base).join(path));
+            let Ok(below) = here.strip_prefix(self.place) else { continue };
+            if let Some(is_inside) = self.is_inside(below, contents) {
+                return is_inside;
+            }
         }
-        let here = normal(&self.place.join(dir).join(path));
-        let is_ours = here.strip_prefix(self.place).is_ok_and(|below| contents.file(below).is_ok());
-        let theirs = |base: &PathBuf| {
+        self.headers.iter().any(|base| {
             let path = normal(&base.join(path));
             self.is_in_headers(&path) && (self.outer)(&path).is_file()
-        };
-        is_ours || self.headers.iter().any(theirs)
+        })
+    }
+
+    /// Whether the file `below` the build's directory is really there, wherever links lead; `None`: there is none.
+    fn is_inside(&self, below: &Path, contents: &Beneath) -> Option<bool> {
+        match contents.file(below) {
+            Ok(_) if self.confined => Some(true),
+            // That follows every link.
+            Ok(_) => {
+                let real = |path: &Path| fs_err::canonicalize(path).ok();
+                Some(
+                    real(&self.work.join(below))
+                        .zip(real(self.work))
+                        .is_some_and(|(file, work)| file.starts_with(work)),
+                )
+            }
+            Err(BeneathError::Open { source, .. }) if source.kind() == ErrorKind::NotFound => None,
+            Err(_) => Some(false),
+        }
     }
 
     fn is_in_headers(&self, path: &Path) -> bool {
@@ -234,6 +271,7 @@ fn normal(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::BuildUser;
 
     const NOTE: &str = "savedcmd_/b/x.o := ccache gcc-14 -Wp,-MMD,/b/.x.o.d -c -o /b/x.o /b/x.c ; ./tools/objtool/objtool x\n\n\
         source_/b/x.o := /b/x.c\n\ndeps_/b/x.o := \\\n    $(wildcard include/config/A) \\\n  /h/include/linux/a.h \\\n  \
@@ -255,25 +293,38 @@ mod tests {
     fn look(note: &str) -> Result<Vec<Read>, Unseen> {
         let tmp = tempfile::tempdir().unwrap();
         let build = tmp.path().join("build");
-        fs_err::create_dir_all(build.join("src")).unwrap();
-        fs_err::create_dir_all(build.join("inc")).unwrap();
-        fs_err::create_dir_all(tmp.path().join("h/include")).unwrap();
-        fs_err::write(build.join("inc/own.h"), "").unwrap();
-        fs_err::write(tmp.path().join("h/top.h"), "").unwrap();
         let gcc = tmp.path().join("usr/lib/gcc/x/14/include");
-        fs_err::create_dir_all(&gcc).unwrap();
+        for dir in [&build.join("src"), &build.join("inc"), &tmp.path().join("h/include/linux"), &gcc] {
+            fs_err::create_dir_all(dir).unwrap();
+        }
+        for file in ["build/x.c", "build/inc/own.h", "build/src/near.h", "h/top.h", "h/include/linux/a.h", "out.h"] {
+            fs_err::write(tmp.path().join(file), "").unwrap();
+        }
+        fs_err::create_dir_all(tmp.path().join("h/arch/x86/include")).unwrap();
+        fs_err::write(tmp.path().join("h/arch/x86/include/b.h"), "").unwrap();
+        std::os::unix::fs::symlink("../../out.h", build.join("inc/link.h")).unwrap();
+        std::os::unix::fs::symlink("own.h", build.join("inc/good.h")).unwrap();
+        std::os::unix::fs::symlink("../..", build.join("src/up")).unwrap();
         fs_err::write(gcc.join("stddef.h"), "1").unwrap();
         if !note.is_empty() {
             fs_err::write(build.join("src/.x.o.cmd"), note).unwrap();
         }
-        let contents = Beneath::new(&build, Path::new("/b"), None).unwrap();
-        let allowed = Allowed {
-            place: Path::new("/b"),
-            headers: &[PathBuf::from("/h")],
-            is_compiler: &|word| word == "gcc-14",
-            outer: &|path| tmp.path().join(path.strip_prefix("/").unwrap()),
+        let by = |owner: Option<BuildUser>| {
+            let contents = Beneath::new(&build, Path::new("/b"), owner).unwrap();
+            let allowed = Allowed {
+                work: &build,
+                confined: owner.is_some(),
+                place: Path::new("/b"),
+                headers: &[PathBuf::from("/h")],
+                is_compiler: &|word| word == "gcc-14",
+                outer: &|path| tmp.path().join(path.strip_prefix("/").unwrap()),
+            };
+            noted(&contents, &allowed)
         };
-        noted(&build, &contents, &allowed)
+        // Whoever builds.
+        let found = by(None);
+        assert_eq!(by(Some(BuildUser { base: 0x7f01_0000, mapped: true })), found);
+        found
     }
 
     #[test]
@@ -282,7 +333,16 @@ mod tests {
         assert_eq!(look(""), Err(Unseen::NoNotes));
         assert_eq!(look(&NOTE.replace("gcc-14", "gcc-13")), Err(Unseen::Compiler("gcc-13".to_owned())));
         let with = |path: &str| look(&NOTE.replace("/h/include/linux/a.h", path));
-        for path in ["/b/src/../inc/own.h", "../inc/own.h", "../h/top.h", "/h/../h/top.h", "inc/any.h"] {
+        for path in [
+            "/b/src/../inc/own.h",
+            "/b/inc/good.h",
+            "../inc/own.h",
+            "inc/own.h",
+            "near.h",
+            "../h/top.h",
+            "/h/../h/top.h",
+            "include/linux/a.h",
+        ] {
             assert_eq!(with(path), Ok(Vec::new()), "{path}");
         }
         for path in
@@ -294,6 +354,17 @@ mod tests {
         assert_eq!(with(stddef), Ok(vec![Read { path: stddef.into(), digest: Digest::of(b"1") }]));
         let gone = stddef.replace("stddef", "gone");
         assert_eq!(with(&gone), Err(Unseen::Foreign(gone.into())));
+    }
+
+    #[test]
+    fn a_source_with_a_link_out_of_it() {
+        let tmp = tempfile::tempdir().unwrap();
+        let source = tmp.path().join("source");
+        fs_err::create_dir(&source).unwrap();
+        std::os::unix::fs::symlink("x.h", source.join("y.h")).unwrap();
+        assert_eq!(stray(&source), None);
+        std::os::unix::fs::symlink("../x.mk", source.join("Makefile")).unwrap();
+        assert_eq!(stray(&source), Some(Unseen::Foreign(source.join("Makefile"))));
     }
 
     #[test]
