@@ -1,5 +1,5 @@
 #!/bin/bash
-# need.sh WHAT...   (build, deb, demo, dist, lint, rpm, test, unit)
+# need.sh WHAT...   (book, build, deb, demo, dist, lint, rpm, test, unit)
 #
 # Makes sure that this machine has what the named part of the work takes. Root on a Debian machine gets what is missing
 # from apt, after the list is printed; anybody else is told. Only what `build` needs is an error then: the tests name
@@ -38,6 +38,7 @@ for what; do
 		need pahole pahole
 		essential=1
 		;;
+	book) need mandoc mandoc; essential=1 ;;
 	lint) need shellcheck shellcheck; essential=1 ;;
 	rpm) need rpmbuild rpm; essential=1 ;;
 	test | unit)

@@ -18,6 +18,7 @@
 //! | [`observe`] | what a run of dkms left behind, and the difference between two of those |
 //! | [`compare`] | the same steps with the classic and with ours |
 //! | [`programs`] | builds what is tried |
+//! | [`transcript`] | transcripts of the guide, replayed |
 //! | [`needs`], [`suite`] | cases, what they need, what was left out and why |
 //!
 //! `citations`, `distributions`, `floors`, `guide`, `honesty` support no tests but are some: they check this repository.
@@ -53,3 +54,4 @@ pub mod rpm_classic;
 pub mod run;
 pub mod settings;
 pub mod suite;
+pub mod transcript;

@@ -280,6 +280,11 @@ fn source_tree(
     if walk::source(&ctx.trees, &package) == Source::Added && !ctx.options.force {
         return Err(Error::Registration(RegistrationError::AlreadyAdded(package)));
     }
+    // A dash may belong to the name or to the version: foo-1/2 and foo/1-2 have one directory.
+    if let Some(other) = named_by(session, how, &to).ok().filter(|other| *other != package && !ctx.options.force) {
+        let dir = ctx.trees.shown(&to);
+        return Err(Error::Registration(RegistrationError::DirectoryTaken { package, dir, other }));
+    }
     Ok((package, Some((from, to))))
 }
 

@@ -50,7 +50,10 @@ fn of_request(error: &RequestError) -> u8 {
 fn of_registration(error: &RegistrationError) -> u8 {
     match error {
         RegistrationError::NoSource(..) => 2,
-        RegistrationError::NotAdded(_) | RegistrationError::NotThere(_) | RegistrationError::AlreadyAdded(_) => 3,
+        RegistrationError::NotAdded(_)
+        | RegistrationError::NotThere(_)
+        | RegistrationError::AlreadyAdded(_)
+        | RegistrationError::DirectoryTaken { .. } => 3,
         RegistrationError::Broken { .. } | RegistrationError::Unsound { .. } => 4,
         RegistrationError::NoConf(_) | RegistrationError::ConfExists(_) | RegistrationError::NoDraft { .. } => 9,
     }

@@ -37,6 +37,18 @@ pub enum RegistrationError {
     /// The package is registered already.
     #[error("DKMS tree already contains: {0}\nYou cannot add the same module/version combo more than once.")]
     AlreadyAdded(Package),
+    /// The place of the package's source has that of another package.
+    #[error(
+        "{} is the source directory of {other}, and {package} would have the same.\nRemove {other} first, or give {package} another name or version; with --force its source is replaced.", dir.display()
+    )]
+    DirectoryTaken {
+        /// The package that is to be registered.
+        package: Package,
+        /// The directory that both have.
+        dir: PathBuf,
+        /// The package whose source is there.
+        other: Package,
+    },
     /// No source to register.
     #[error("Could not find module source directory.\nDirectory: {} does not exist.{}", .0.display(), .1.as_ref().map(|near| format!("\n{near}")).unwrap_or_default())]
     NoSource(PathBuf, Option<String>),
