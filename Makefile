@@ -52,6 +52,7 @@ help:
 	@echo 'make torture    what goes wrong at every step: errors and kills at each system call, damaged files, hostile packages'
 	@echo 'make bench      measure against the classic and against the floor'
 	@echo 'make arch       the pacman package, in target/packages/arch'
+	@echo 'make book       the guide and the manual pages as a website: target/book/html'
 	@echo 'make lint       format, clippy, links in docstrings, shellcheck'
 
 .PHONY: release
@@ -362,6 +363,12 @@ bench:
 	@$(NEED) build test
 	@$(MAKE) --no-print-directory $(PROGRAM)-now
 	cargo run --locked --release -p dkms-tests --bin bench
+
+.PHONY: book
+book:
+	@$(NEED) build book
+	@[ -d target/man ] || $(MAKE) --no-print-directory documents-now
+	@bash docs/make-book.sh
 
 .PHONY: lint
 lint:

@@ -86,12 +86,10 @@ fn names() -> Result<()> {
         refused(&bed, &format!("dkms build hello/1.0 -k '{kernel}'"), 1, "")?;
     }
     // Two names of one directory: the source of the first is not lost.
-    bed.ok(
-        "cp -a /usr/src/hello-1.0 /root/one; cp -a /usr/src/hello-1.0 /root/two
+    bed.ok("cp -a /usr/src/hello-1.0 /root/one; cp -a /usr/src/hello-1.0 /root/two
          printf 'PACKAGE_NAME=foo\nPACKAGE_VERSION=1-2\n' >>/root/one/dkms.conf
          printf 'PACKAGE_NAME=foo-1\nPACKAGE_VERSION=2\n' >>/root/two/dkms.conf
-         dkms add /root/one",
-    )?;
+         dkms add /root/one")?;
     refused(&bed, "dkms add /root/two", 3, "/usr/src/foo-1-2 is the source directory of foo/1-2")?;
     bed.ok("dkms remove foo/1-2 --all; rm -r /usr/src/foo-1-2; dkms add /root/two; dkms status foo-1/2 | grep -q 'foo-1/2: added'")?;
     Ok(())

@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use dkms_tests::debian::{Machine, summary};
 use dkms_tests::needs::Need;
 use dkms_tests::suite::Suite;
+use dkms_tests::transcript::Transcript;
 
 /// The classic is replaced by ours and comes back; each understands what the other left.
 fn replacement(suite: &str) -> Result<()> {
@@ -283,11 +284,22 @@ fn unattended_upgrades() -> Result<()> {
     machine.dpkg_is_clean()
 }
 
+/// The newcomer's way, as the guide shows it: install, lose the headers, be told, mend it with the command shown.
+fn as_the_guide_shows() -> Result<()> {
+    let machine = Machine::classic("trixie")?;
+    let old = machine.installed_kernel()?;
+    let new = machine.bed.kernel()?.to_owned();
+    machine.bed.ok("cp /srv/ours/dkms_*.deb /root/")?;
+    let names = [("6.12.1-old", old.as_str()), ("6.12.2-new", new.as_str())];
+    Transcript::read("first-upgrade.md", "Debian", &names)?.replay(&machine.bed)
+}
+
 fn main() -> ExitCode {
     let long = [Need::Long];
     Suite::new(&[Need::Bed, Need::Ours, Need::Packages])
         .case_needing(&long, "replacement_trixie", || replacement("trixie"))
         .case_needing(&long, "replacement_bookworm", || replacement("bookworm"))
+        .case("as_the_guide_shows", as_the_guide_shows)
         .case("upgrades", upgrades)
         .case_needing(&long, "failing_upgrades", failing_upgrades)
         .case("one_image", one_image)

@@ -8,6 +8,7 @@ use dkms_tests::rpm::{DNF5, Kind, World, release};
 use dkms_tests::rpm_classic;
 use dkms_tests::run::Outcome;
 use dkms_tests::suite::Suite;
+use dkms_tests::transcript::Transcript;
 
 fn world() -> Result<World> {
     World::new(Kind::Dnf5, DNF5)
@@ -337,10 +338,18 @@ fn plain_rpm() -> Result<()> {
     w.expect_gone("7.2.13")
 }
 
+/// The newcomer's way, as the guide shows it.
+fn as_the_guide_shows() -> Result<()> {
+    let w = World::without_dkms(Kind::Dnf5, DNF5)?;
+    w.bed.ok("cp /srv/rpm/modules/dkms-4*.rpm /root/; echo 'install_weak_deps=0' >>/etc/dnf/dnf.conf; mkdir -p /etc/dnf/vars; echo 99 >/etc/dnf/vars/releasever")?;
+    Transcript::read("first-upgrade.md", "Fedora", &[])?.replay(&w.bed)
+}
+
 fn main() -> ExitCode {
     let long = &[Need::Long];
     Suite::new(&[Need::Bed, Need::Ours, Need::Beside("dkms-rpm")])
         .case("kernels and modules come and go", kernels_and_modules_come_and_go)
+        .case("as the guide shows", as_the_guide_shows)
         .case_needing(long, "headers that are missing", headers_that_are_missing)
         .case_needing(long, "a module that fails", a_module_that_fails)
         .case_needing(long, "preflight", preflight)

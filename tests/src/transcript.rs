@@ -112,7 +112,8 @@ fn text_matches(expected: &str, printed: &str) -> bool {
 mod tests {
     use super::*;
 
-    const PAGE: &str = "## One\n```console\n# true\n# ls x\n…\nx: … there\n(exit code 2)\n```\n## Two\n```console\n# id\n```\n";
+    const PAGE: &str =
+        "## One\n```console\n# true\n# ls x\n…\nx: … there\n(exit code 2)\n```\n## Two\n```console\n# id\n```\n";
 
     #[test]
     fn the_commands_below_a_heading_are_found() {

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use dkms_tests::needs::Need;
 use dkms_tests::observe::Observation;
 use dkms_tests::suite::Suite;
+use dkms_tests::transcript::Transcript;
 use life::life;
 use machine::{Arch, says, silent};
 
@@ -135,6 +136,13 @@ fn headers(suite: &'static str) -> Result<()> {
     arch.has(&[(LTS, "hello 1.0"), (NEW, "hello 1.0")])?;
     ensure!(arch.0.read("/var/log/images")?.lines().count() == 1, "{}", arch.0.read("/var/log/images")?);
     Ok(())
+}
+
+/// The newcomer's way, as the guide shows it.
+fn as_the_guide_shows(suite: &'static str) -> Result<()> {
+    let arch = Arch::bare(suite)?;
+    arch.archive(&format!("{BASE} hello-dkms-1.0-1"))?;
+    Transcript::read("first-upgrade.md", "Arch", &[])?.replay(&arch.0)
 }
 
 /// Policy decides whether what is foreseen stops the transaction; a preflight that does not work never does.
@@ -411,7 +419,8 @@ fn main() -> ExitCode {
         Need::Program("cargo"),
     ]);
     type Case = (&'static str, fn(&'static str) -> Result<()>);
-    let cases: [Case; 10] = [
+    let cases: [Case; 11] = [
+        ("as_the_guide_shows", as_the_guide_shows),
         ("life", life),
         ("upgrades", upgrades),
         ("headers", headers),
@@ -426,7 +435,8 @@ fn main() -> ExitCode {
     for (name, case) in cases {
         for (debian, pacman) in [("sid", "7"), ("bookworm", "6")] {
             // One bed, and the cases that say most, are what there is time for always.
-            let always = pacman == "7" && ["life", "directories", "another_package_s_module"].contains(&name);
+            let always = pacman == "7"
+                && ["life", "as_the_guide_shows", "directories", "another_package_s_module"].contains(&name);
             let needs: &[Need] = if always { &[] } else { &[Need::Long] };
             suite = suite.case_needing(needs, format!("{name}_pacman_{pacman}"), move || case(debian));
         }
