@@ -21,7 +21,8 @@ git ls-files '*.md' ':!findings' | grep -v '^docs/SUMMARY.md$' | while read -r p
 	cp "$page" "$book/source/$page"
 done
 cp LICENSE docs/book.toml $book/source/
-cp docs/SUMMARY.md $book/source/SUMMARY.md
+# Its links lead from docs/; the copy lies at the top.
+sed -e 's,](,](docs/,' -e 's,](docs/\.\./,](,' docs/SUMMARY.md >$book/source/SUMMARY.md
 git ls-files 'docs/guide/*.svg' | while read -r picture; do cp "$picture" $book/source/docs/guide/; done
 
 # The manual: the reference of verbs, options, directives, exit codes and files.
