@@ -3,10 +3,13 @@
 #
 # Takes mdBook and mandoc. Where there is no mdbook on PATH, cargo installs the version named below in target/tools. The
 # manual pages that are made from the table of commands must be there (`make release`).
-set -eu
+set -euo pipefail
 cd "$(dirname "$0")/.."
 version=0.5.4
 book=target/book
+# Of files that are made here, not cited.
+md=md
+summary=$book/source/SUMMARY.$md
 export PATH=$PATH:$PWD/target/tools/bin
 
 if ! command -v mdbook >/dev/null; then
@@ -22,27 +25,28 @@ git ls-files '*.md' ':!findings' | grep -v '^docs/SUMMARY.md$' | while read -r p
 done
 cp LICENSE docs/book.toml $book/source/
 # Its links lead from docs/; the copy lies at the top.
-sed -e 's,](,](docs/,' -e 's,](docs/\.\./,](,' docs/SUMMARY.md >$book/source/SUMMARY.md
+sed -e 's,](,](docs/,' -e 's,](docs/\.\./,](,' docs/SUMMARY.md >$summary
 git ls-files 'docs/guide/*.svg' | while read -r picture; do cp "$picture" $book/source/docs/guide/; done
 
 # The manual: the reference of verbs, options, directives, exit codes and files.
-printf '\n# Manual pages\n\n' >>$book/source/SUMMARY.md
+printf '\n# Manual pages\n\n' >>$summary
 for page in packaging/man/*.[0-9] target/man/*.[0-9]; do
 	[ -e "$page" ] || { echo "make-book: $page is missing: run \`make release\`" >&2; exit 1; }
 	name=$(basename "$page")
-	[ ! -e "$book/source/manual/$name.md" ] || continue
+	[ ! -e "$book/source/manual/$name.$md" ] || continue
 	# A page that only leads to another one has no text of its own.
 	! grep -q '^\.so ' "$page" || continue
-	# Its own heading is the chapter's; mandoc writes the page's name and section in the first line.
-	{ printf '# %s(%s)\n\n' "${name%.*}" "${name##*.}"; mandoc -T markdown "$page" | sed 1d; } >"$book/source/manual/$name.md"
-	printf -- '- [%s(%s)](manual/%s.md)\n' "${name%.*}" "${name##*.}" "$name" >>$book/source/SUMMARY.md
+	# HTML in Markdown ends at an empty line.
+	{ printf '# %s(%s)\n\n' "${name%.*}" "${name##*.}"; mandoc -T html -O fragment "$page" | sed 's/^$/<!-- -->/'; } \
+		>"$book/source/manual/$name.$md"
+	printf -- '- [%s(%s)](manual/%s.%s)\n' "${name%.*}" "${name##*.}" "$name" $md >>$summary
 done
 
 mdbook build $book/source
 # A chapter that is listed and was not made, or is empty, is an error.
-sed -n 's/.*](\(.*\)\.md).*/\1/p' $book/source/SUMMARY.md | while read -r chapter; do
+sed -n 's/.*](\(.*\)\.md).*/\1/p' $summary | while read -r chapter; do
 	html=$book/html/$chapter.html
 	[ "$(basename "$chapter")" != README ] || html=$book/html/$(dirname "$chapter")/index.html
-	[ "$(wc -c <"$html")" -gt 2000 ] || { echo "make-book: $html is empty" >&2; exit 1; }
+	[ "$(sed -n '/<main>/,/<\/main>/p' "$html" | wc -c)" -gt 500 ] || { echo "make-book: $html is empty" >&2; exit 1; }
 done
 echo "The book is in $book/html"

@@ -291,7 +291,7 @@ fn as_the_guide_shows() -> Result<()> {
     let new = machine.bed.kernel()?.to_owned();
     machine.bed.ok("cp /srv/ours/dkms_*.deb /root/")?;
     let names = [("6.12.1-old", old.as_str()), ("6.12.2-new", new.as_str())];
-    Transcript::read("first-upgrade.md", "Debian", &names)?.replay(&machine.bed)
+    Transcript::read("docs/guide/first-upgrade.md", "Debian", &names)?.replay(&machine.bed)
 }
 
 fn main() -> ExitCode {

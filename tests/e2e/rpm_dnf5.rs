@@ -342,7 +342,7 @@ fn plain_rpm() -> Result<()> {
 fn as_the_guide_shows() -> Result<()> {
     let w = World::without_dkms(Kind::Dnf5, DNF5)?;
     w.bed.ok("cp /srv/rpm/modules/dkms-4*.rpm /root/; echo 'install_weak_deps=0' >>/etc/dnf/dnf.conf; mkdir -p /etc/dnf/vars; echo 99 >/etc/dnf/vars/releasever")?;
-    Transcript::read("first-upgrade.md", "Fedora", &[])?.replay(&w.bed)
+    Transcript::read("docs/guide/first-upgrade.md", "Fedora", &[])?.replay(&w.bed)
 }
 
 fn main() -> ExitCode {

@@ -24,13 +24,13 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// Those below the heading `## HEADING` of `docs/guide/PAGE`. `names` are pairs: what the page calls something (a
+    /// Those below the heading `## heading` of the document `page`, named from the top of the repository. `names` are pairs: what the page calls something (a
     /// kernel's release), and what it is called in the bed.
     ///
     /// # Errors
     /// If the page can't be read or has no transcript there.
     pub fn read(page: &str, heading: &str, names: &[(&str, &str)]) -> Result<Self> {
-        let mut text = fs_err::read_to_string(settings::project().join("docs/guide").join(page))?;
+        let mut text = fs_err::read_to_string(settings::project().join(page))?;
         for (there, here) in names {
             ensure!(text.contains(there), "{page} does not speak of {there}");
             text = text.replace(there, here);

@@ -142,7 +142,7 @@ fn headers(suite: &'static str) -> Result<()> {
 fn as_the_guide_shows(suite: &'static str) -> Result<()> {
     let arch = Arch::bare(suite)?;
     arch.archive(&format!("{BASE} hello-dkms-1.0-1"))?;
-    Transcript::read("first-upgrade.md", "Arch", &[])?.replay(&arch.0)
+    Transcript::read("docs/guide/first-upgrade.md", "Arch", &[])?.replay(&arch.0)
 }
 
 /// Policy decides whether what is foreseen stops the transaction; a preflight that does not work never does.
