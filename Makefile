@@ -96,6 +96,7 @@ install:
 		install -D -m 0644 hook-files/common/etc/dkms/framework.conf $(DESTDIR)/etc/dkms/framework.conf
 	install -D -m 0755 hook-files/common/usr/lib/dracut/modules.d/90dkms/module-setup.sh \
 		$(DESTDIR)$(PREFIX)/lib/dracut/modules.d/90dkms/module-setup.sh
+	install -D -m 0644 hook-files/common/usr/share/dkms/json-1.schema.json $(DESTDIR)$(DATADIR)/dkms/json-1.schema.json
 	@set -e; for file in $(wildcard packaging/systemd/*.service); do \
 		install -D -m 0644 $$file $(DESTDIR)$(LIBDIR)/systemd/system/$${file##*/}; \
 		sed -i 's,/usr/sbin/dkms,$(SBINDIR)/dkms,' $(DESTDIR)$(LIBDIR)/systemd/system/$${file##*/}; done

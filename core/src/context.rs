@@ -151,7 +151,7 @@ impl Context {
         let on_wait = others(on_wait);
         let patience = Patience { limit: self.options.lock_patience, on_wait: &on_wait };
         let lock = lock::lock(&self.trees.build_lock(package), patience)?;
-        self.trees.changed(&self.trees.name_dir(&package.name));
+        self.trees.forget(&self.trees.name_dir(&package.name));
         Ok(lock)
     }
 
@@ -172,7 +172,7 @@ impl Context {
         let on_wait = others(on_wait);
         let patience = Patience { limit: self.options.lock_patience, on_wait: &on_wait };
         let lock = lock::lock(&self.trees.pair_lock(package, kernel), patience)?;
-        self.trees.changed(&self.trees.name_dir(&package.name));
+        self.trees.forget(&self.trees.name_dir(&package.name));
         Ok(lock)
     }
 }

@@ -12,6 +12,7 @@ use crate::durable;
 
 /// A SHA-256 digest, written as 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Digest(String);
 
 impl fmt::Display for Digest {

@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use crate::cli::args::{self, Args};
 use crate::cli::table::Id;
 use crate::cli::{parser, surroundings};
+use crate::context::Context;
 use crate::error::{Error, UsageError};
 use crate::process::stop;
-use crate::report::{Console, Event, Reporter};
+use crate::report::{Console, Event, Json, Reporter};
 use crate::{VERSION, event, probes};
 
 /// The whole `dkms` program.
@@ -36,9 +37,11 @@ fn run(words: Vec<OsString>) -> u8 {
             return error.code();
         }
     };
-    let reporter = Console::new(surroundings::is_terminal(), surroundings::wants_colour(), args.flag("quiet"))
+    let console = Console::new(surroundings::is_terminal(), surroundings::wants_colour(), args.flag("quiet"))
         .in_journal(surroundings::is_journal())
         .with_coloured_lists(surroundings::wants_coloured_lists());
+    let json = args.wants_json().then(|| Json::new(args.prints_document(), args.flag("quiet")));
+    let reporter: &dyn Reporter = json.as_ref().map_or(&console, |json| json);
     if args.flag("version") {
         reporter.line(&VERSION);
         return 0;
@@ -66,13 +69,34 @@ fn run(words: Vec<OsString>) -> u8 {
     for word in args.unknown.iter().filter(|_| args.verb.is_some_and(|verb| verb.rules.classic)) {
         reporter.warning(&[&format!("Unexpected argument: {word}.")]);
     }
-    let ctx = match surroundings::context(&args) {
-        Ok(ctx) => ctx,
+    let (code, changed) = match surroundings::context(&args) {
+        Ok(ctx) => {
+            tell_of_framework(&ctx, reporter);
+            let code = event::run(&ctx, &args, reporter);
+            (stop::requested().map_or(code, stop::Stop::code), ctx.trees.snapshot().has_acted())
+        }
         Err(error) => {
             reporter.report(Event::Error(error.lines()));
-            return error.code();
+            (error.code(), false)
         }
     };
+    if let Some(json) = &json {
+        json.end(code, changed);
+    }
+    // What a change comes to does not depend on who listens; a list that nobody got is no list.
+    let lists = args.verb.is_some_and(|verb| verb.id == Id::Status) || args.value("format") == Some("json");
+    match json.as_ref().map_or_else(|| console.lost(), Json::lost) {
+        Some(why) if lists && code == 0 => {
+            let error = Error::from(std::io::Error::new(why.kind(), format!("cannot write the output: {why}")));
+            reporter.report(Event::Error(error.lines()));
+            error.code()
+        }
+        _ => code,
+    }
+}
+
+/// Says what is wrong with framework.conf.
+fn tell_of_framework(ctx: &Context, reporter: &dyn Reporter) {
     if !ctx.framework.stderr.is_empty() {
         reporter.report(Event::Note(ctx.framework.stderr.trim_end().to_owned()));
     }
@@ -93,20 +117,6 @@ fn run(words: Vec<OsString>) -> u8 {
     }
     for unknown in &ctx.framework.unknown {
         reporter.warning(&[&unknown]);
-    }
-    let code = event::run(&ctx, &args, &reporter);
-    if let Some(stop) = stop::requested() {
-        return stop.code();
-    }
-    // What a change comes to does not depend on who listens; a list that nobody got is no list.
-    let lists = args.verb.is_some_and(|verb| verb.id == Id::Status) || args.value("format") == Some("json");
-    match reporter.lost() {
-        Some(why) if lists && code == 0 => {
-            let error = Error::from(std::io::Error::new(why.kind(), format!("cannot write the output: {why}")));
-            reporter.report(Event::Error(error.lines()));
-            error.code()
-        }
-        _ => code,
     }
 }
 

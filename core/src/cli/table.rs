@@ -137,6 +137,7 @@ const BUILDING: &[&str] = &[
     "force",
     "dry-run",
     "rpm_safe_upgrade",
+    "format",
 ];
 const INSTALLING: &[&str] = &[
     "kernelver",
@@ -153,6 +154,7 @@ const INSTALLING: &[&str] = &[
     "modprobe-on-install",
     "rpm_safe_upgrade",
     "dry-run",
+    "format",
 ];
 
 const AUTO: &[&str] = &["kernelver", "arch", "initramfs", "jobs", "dry-run", "format", "long"];
@@ -164,7 +166,7 @@ pub const VERBS: &[Entry] = &[
         name: "add",
         about: "Register a package's source",
         operands: SOURCE,
-        options: &["conf", "force", "rpm_safe_upgrade", "dry-run"],
+        options: &["conf", "force", "rpm_safe_upgrade", "dry-run", "format"],
         rules: WRITES,
     },
     Entry {
@@ -188,7 +190,7 @@ pub const VERBS: &[Entry] = &[
         name: "uninstall",
         about: "Take a package's modules out of a kernel's module tree",
         operands: PACKAGE,
-        options: &["kernelver", "arch", "all", "no-depmod", "dry-run"],
+        options: &["kernelver", "arch", "all", "no-depmod", "dry-run", "format"],
         rules: Rules { root: true, all: true, ..WRITES },
     },
     Entry {
@@ -196,7 +198,7 @@ pub const VERBS: &[Entry] = &[
         name: "unbuild",
         about: "Uninstall, and delete what was built",
         operands: PACKAGE,
-        options: &["kernelver", "arch", "all", "no-depmod", "dry-run"],
+        options: &["kernelver", "arch", "all", "no-depmod", "dry-run", "format"],
         rules: Rules { all: true, ..WRITES },
     },
     Entry {
@@ -204,7 +206,7 @@ pub const VERBS: &[Entry] = &[
         name: "remove",
         about: "Unbuild, and forget the package when no kernel is left",
         operands: PACKAGE,
-        options: &["kernelver", "arch", "all", "no-depmod", "rpm_safe_upgrade", "dry-run"],
+        options: &["kernelver", "arch", "all", "no-depmod", "rpm_safe_upgrade", "dry-run", "format"],
         rules: Rules { all: true, ..WRITES },
     },
     Entry {
@@ -239,7 +241,7 @@ pub const VERBS: &[Entry] = &[
         name: "match",
         about: "Install for a kernel what another kernel has",
         operands: "[NAME]",
-        options: &["templatekernel", "kernelver", "arch", "jobs", "dry-run"],
+        options: &["templatekernel", "kernelver", "arch", "jobs", "dry-run", "format"],
         rules: Rules { root: true, ..WRITES },
     },
     Entry {
@@ -247,7 +249,7 @@ pub const VERBS: &[Entry] = &[
         name: "kernel_preinst",
         about: "A kernel's package is about to be unpacked: its modules become stale",
         operands: "",
-        options: &["kernelver", "arch", "dry-run"],
+        options: &["kernelver", "arch", "dry-run", "format"],
         rules: Rules { root: true, one_kernel: true, ..WRITES },
     },
     Entry {
@@ -263,7 +265,7 @@ pub const VERBS: &[Entry] = &[
         name: "kernel_prerm",
         about: "A kernel is about to be removed: take its modules away",
         operands: "",
-        options: &["kernelver", "arch", "dry-run"],
+        options: &["kernelver", "arch", "dry-run", "format"],
         rules: Rules { root: true, one_kernel: true, ..WRITES },
     },
     Entry {
@@ -271,7 +273,7 @@ pub const VERBS: &[Entry] = &[
         name: "mktarball",
         about: "Archive a package's source and built modules",
         operands: PACKAGE,
-        options: &["kernelver", "arch", "all", "archive", "binaries-only", "source-only", "dry-run"],
+        options: &["kernelver", "arch", "all", "archive", "binaries-only", "source-only", "dry-run", "format"],
         rules: Rules { all: true, ..PLAIN },
     },
     Entry {
@@ -279,7 +281,7 @@ pub const VERBS: &[Entry] = &[
         name: "ldtarball",
         about: "Load an archive made by mktarball, or any archive of a source with a dkms.conf",
         operands: "TARBALL",
-        options: &["archive", "kernelver", "arch", "force", "dry-run"],
+        options: &["archive", "kernelver", "arch", "force", "dry-run", "format"],
         rules: WRITES,
     },
     Entry {
@@ -343,7 +345,7 @@ pub const VERBS: &[Entry] = &[
         name: "unhold",
         about: "End the holds of a package",
         operands: "NAME",
-        options: &["kernelver", "dry-run"],
+        options: &["kernelver", "dry-run", "format"],
         rules: Rules { root: true, classic: false, ..PLAIN },
     },
     Entry {
@@ -359,7 +361,7 @@ pub const VERBS: &[Entry] = &[
         name: "generate_mok",
         about: "Make the key that signs modules, if there is none",
         operands: "",
-        options: &["kernelver", "dry-run"],
+        options: &["kernelver", "dry-run", "format"],
         rules: PLAIN,
     },
     Entry {
@@ -375,7 +377,7 @@ pub const VERBS: &[Entry] = &[
         name: "sign",
         about: "Sign built and installed modules with the present key, without building them again",
         operands: "[NAME/VERSION]",
-        options: &["kernelver", "arch", "all", "config", "dry-run"],
+        options: &["kernelver", "arch", "all", "config", "dry-run", "format"],
         rules: Rules { root: true, all: true, classic: false, ..WRITES },
     },
     Entry {
@@ -415,7 +417,7 @@ pub const VERBS: &[Entry] = &[
         name: "init",
         about: "Write a dkms.conf for a source that has a Kbuild or Makefile",
         operands: DIRECTORY,
-        options: &["force", "dry-run"],
+        options: &["force", "dry-run", "format"],
         rules: Rules { classic: false, ..PLAIN },
     },
 ];

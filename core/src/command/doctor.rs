@@ -25,7 +25,7 @@ pub(super) fn run(ctx: &Context, args: &Args, json: bool, reporter: &dyn Reporte
         }
     };
     if json {
-        reporter.line(&serde_json::to_string_pretty(&health).map_err(std::io::Error::other)?);
+        super::document(&health, reporter)?;
     } else {
         health.print(reporter);
     }

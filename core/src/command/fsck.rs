@@ -23,7 +23,7 @@ pub(super) fn run(ctx: &Context, args: &Args, repair: bool, json: bool, reporter
     }
     if json {
         let report = Report { found: &found, mended: &mended };
-        reporter.line(&serde_json::to_string_pretty(&report).map_err(std::io::Error::other)?);
+        super::document(&report, reporter)?;
     } else {
         for finding in &mended {
             reporter.line(&format!("Mended: {finding}"));
@@ -52,7 +52,8 @@ pub(super) fn run(ctx: &Context, args: &Args, repair: bool, json: bool, reporter
 
 /// What is printed as JSON.
 #[derive(serde::Serialize)]
-struct Report<'a> {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(super) struct Report<'a> {
     found: &'a [Finding],
     mended: &'a [Finding],
 }

@@ -13,7 +13,8 @@ use crate::system_error::SystemError;
 
 /// A hold, for programs.
 #[derive(Debug, Serialize)]
-struct Shown<'a> {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(super) struct Shown<'a> {
     name: &'a Name,
     /// `None`: for all kernels.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,6 +78,7 @@ fn change(ctx: &Context, change: impl FnOnce(&mut Holds) -> bool) -> Result<bool
     let news = change(&mut holds);
     if news && !ctx.options.dry_run {
         holds.write(&ctx.trees).map_err(SystemError::from)?;
+        ctx.trees.snapshot().act();
     }
     Ok(news)
 }
@@ -85,7 +87,7 @@ fn list(ctx: &Context, json: bool, reporter: &dyn Reporter) -> Result<u8, Error>
     let holds = Holds::read(&ctx.trees).map_err(SystemError::from)?;
     if json {
         let shown: Vec<Shown<'_>> = holds.all().map(|(name, kernel)| Shown { name, kernel: kernel.as_ref() }).collect();
-        reporter.line(&serde_json::to_string_pretty(&shown).map_err(std::io::Error::other)?);
+        super::document(&shown, reporter)?;
     } else {
         holds.all().for_each(|hold| reporter.line(&words(hold)));
     }

@@ -47,9 +47,9 @@ pub fn run(ctx: &Context, args: &Args, listing: Listing, strict: bool, reporter:
         Listing::Text => found.iter().for_each(|finding| tell(&dir, finding, reporter)),
         Listing::Json => {
             let found: Vec<_> = found.iter().map(|finding| Row::new(&dir, finding)).collect();
-            reporter.line(&pretty(&found)?);
+            super::document(&found, reporter)?;
         }
-        Listing::Sarif => reporter.line(&pretty(&sarif(&dir, &found))?),
+        Listing::Sarif => super::document(&sarif(&dir, &found), reporter)?,
     }
     let worst = if strict { Severity::Warning } else { Severity::Error };
     Ok(if found.iter().any(|finding| finding.rule.severity <= worst) { 8 } else { 0 })
@@ -71,6 +71,7 @@ pub fn init(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, E
         return Ok(0);
     }
     durable::write_atomic(&file, draft.text().as_bytes(), 0o644)?;
+    ctx.trees.snapshot().act();
     reporter.line(&format!("{} is written. Look at it, then: dkms lint {}", file.display(), dir.display()));
     Ok(0)
 }
@@ -115,7 +116,8 @@ fn place(dir: &Path, finding: &Finding) -> PathBuf {
 
 /// A finding for programs.
 #[derive(Serialize)]
-struct Row {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(super) struct Row {
     file: String,
     line: Option<usize>,
     severity: &'static str,
@@ -161,8 +163,4 @@ fn sarif(dir: &Path, found: &[Finding]) -> serde_json::Value {
     json!({"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0",
         "runs": [{"tool": {"driver": {"name": "dkms lint", "version": env!("CARGO_PKG_VERSION"), "rules": rules}},
             "results": results}]})
-}
-
-fn pretty(value: &impl Serialize) -> Result<String, Error> {
-    Ok(serde_json::to_string_pretty(value).map_err(std::io::Error::other)?)
 }

@@ -20,7 +20,8 @@ use crate::tree::walk::{self, Filter};
 
 /// A log that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Log {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(super) struct Log {
     package: Package,
     kernel: Kernel,
     /// Whether the build came to an end; else `step` has failed.
@@ -53,7 +54,7 @@ pub(super) fn run(ctx: &Context, args: &Args, reach: Reach, json: bool, reporter
         }
     }
     if json {
-        reporter.line(&serde_json::to_string_pretty(&chosen).map_err(std::io::Error::other)?);
+        super::document(&chosen, reporter)?;
         return Ok(0);
     }
     for log in &chosen {

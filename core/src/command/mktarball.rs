@@ -69,6 +69,7 @@ pub(super) fn run(
     let forbidden = signing::private_keys(&session.facts, &named);
     let plan = Plan { package: &package, source, artefacts, mtime: ctx.source_date_epoch(), forbidden: &forbidden };
     writer::write(&plan, &target).map_err(ArchiveError::Write)?;
+    ctx.trees.snapshot().act();
     Ok(0)
 }
 

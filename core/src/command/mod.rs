@@ -19,6 +19,8 @@ mod mok;
 mod prune;
 pub mod reconcile;
 pub(crate) mod remove;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod settings;
 mod sign;
 pub(crate) mod source;
@@ -29,6 +31,8 @@ pub(crate) mod test_system;
 mod why;
 
 use std::path::Path;
+
+use serde::Serialize;
 
 use crate::cli::args::Args;
 use crate::cli::table::{Id, Rules, WRITES};
@@ -306,8 +310,18 @@ fn with_follow_ups(ctx: &Context, plan: Plan) -> Plan {
     Plan { overdue: overdue.collect(), links: lost_links(ctx, &plan), ..plan }
 }
 
+/// Prints something for programs.
+fn document(value: &(impl Serialize + ?Sized), reporter: &dyn Reporter) -> Result<(), Error> {
+    reporter.report(Event::Document(serde_json::to_string_pretty(value).map_err(std::io::Error::other)?));
+    Ok(())
+}
+
 /// Prints a plan instead of carrying it out; gives the exit code.
 fn print(plan: &Plan, reporter: &dyn Reporter) -> u8 {
+    if reporter.wants_json() {
+        // A plan is words and numbers: there is nothing that JSON has no words for.
+        return document(plan, reporter).map_or_else(|error| error.code(), |()| 0);
+    }
     plan.promises().iter().for_each(|line| reporter.line(line));
     0
 }

@@ -32,7 +32,8 @@ pub(super) fn run(ctx: &Context, args: &Args, what: &Mok, json: bool, reporter: 
 }
 
 #[derive(Serialize)]
-struct MokStatus {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(super) struct MokStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     machine: Option<Machine>,
     key: PathBuf,
@@ -54,7 +55,8 @@ struct MokStatus {
 }
 
 #[derive(Serialize)]
-struct Machine {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(super) struct Machine {
     efi: bool,
     secure_boot: Option<bool>,
     shim_validation: bool,
@@ -94,7 +96,7 @@ fn status(ctx: &Context, json: bool, keys: &signing::Keys, reporter: &dyn Report
         next_boot: next,
     };
     if json {
-        reporter.line(&serde_json::to_string_pretty(&state).map_err(std::io::Error::other)?);
+        super::document(&state, reporter)?;
         return Ok(0);
     }
     print(&state, reporter);
@@ -207,7 +209,11 @@ fn enroll(ctx: &Context, args: &Args, keys: &signing::Keys, reporter: &dyn Repor
         reporter.line(&format!("Would run: mokutil --import {}", keys.certificate.display()));
         return Ok(0);
     }
-    import(&mokutil, &file, &cert, reporter)
+    let code = import(&mokutil, &file, &cert, reporter)?;
+    if code == 0 {
+        ctx.trees.snapshot().act();
+    }
+    Ok(code)
 }
 
 /// Has mokutil ask for the password and leave the request for MokManager. It wants DER.

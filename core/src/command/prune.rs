@@ -34,7 +34,7 @@ pub(super) fn run(ctx: &Context, args: &Args, yes: bool, json: bool, reporter: &
     }
     let plan = plan(ctx)?;
     if json && !acts {
-        reporter.line(&serde_json::to_string_pretty(&plan).map_err(std::io::Error::other)?);
+        super::document(&plan, reporter)?;
         return Ok(0);
     }
     if plan.is_idle() {

@@ -108,7 +108,7 @@ fn scope(ctx: &Context, args: &Args, boot: bool) -> Result<Option<Scope>, Error>
 pub(super) fn print(show: Show, preview: &Preview, reporter: &dyn Reporter) -> Result<u8, Error> {
     let Preview { plan, broken, notes } = preview;
     if show.json {
-        reporter.line(&serde_json::to_string_pretty(plan).map_err(std::io::Error::other)?);
+        super::document(plan, reporter)?;
         return Ok(0);
     }
     let is_shown = |step: &&Step| show.long || step.action != Action::Keep;

@@ -6,7 +6,8 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use self::row::{NotLoadable, Row};
+use self::row::NotLoadable;
+pub(super) use self::row::Row;
 use super::settings;
 use super::source::some_kernel;
 use crate::cli::args::Args;
@@ -69,7 +70,7 @@ pub(super) fn run(ctx: &Context, args: &Args, show: Show, reporter: &dyn Reporte
         }
     }
     if show.json {
-        reporter.line(&serde_json::to_string_pretty(&rows.found).map_err(std::io::Error::other)?);
+        super::document(&rows.found, reporter)?;
     } else {
         for row in &rows.found {
             row.print(reporter);

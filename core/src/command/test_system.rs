@@ -57,7 +57,7 @@ impl System {
         ctx.options.dry_run = args.flag("dry-run");
         let code = super::run(&ctx, &args, &said);
         let lines = said.take().into_iter().filter_map(|event| match event {
-            Event::Line(line) => Some(line),
+            Event::Line(line) | Event::Document(line) => Some(line),
             Event::Styled(parts) => Some(parts.into_iter().map(|(_, text)| text).collect()),
             _ => None,
         });

@@ -24,7 +24,7 @@ pub(super) fn run(ctx: &Context, args: &Args, json: bool, reporter: &dyn Reporte
         pages.push(why::page(&session, &entry, kernel)?);
     }
     if json {
-        reporter.line(&serde_json::to_string_pretty(&pages).map_err(std::io::Error::other)?);
+        super::document(&pages, reporter)?;
     } else {
         for page in &pages {
             page.print(reporter);

@@ -21,6 +21,7 @@ use crate::sign::will_load;
 
 /// How bad a problem is, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// The administrator requires it.
@@ -35,6 +36,7 @@ pub enum Severity {
 
 /// One thing that is not as it should be.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Problem {
     severity: Severity,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,6 +57,7 @@ struct Problem {
 
 /// How a system is.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Health {
     healthy: bool,
     /// The releases of the kernels that packages are meant for.

@@ -24,6 +24,7 @@ use crate::tree::walk::{PackageEntry, Source};
 
 /// The answer for one kernel.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Page {
     package: Package,
     kernel: Kernel,
@@ -45,6 +46,7 @@ pub struct Page {
 
 /// A thing that is known, with a word for it.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Fact {
     about: &'static str,
     text: String,

@@ -145,9 +145,9 @@ fn of_system(error: &SystemError) -> u8 {
 mod tests {
     use std::collections::BTreeSet;
 
-    /// Every exit code in the table above, and of the verbs that have their own, is in dkms(8).
+    /// Every exit code in the table above, and of the verbs that have their own, is explained in dkms(8).
     #[test]
-    fn the_manual_has_every_exit_code() {
+    fn every_exit_code_is_explained() {
         let (table, _) = include_str!("code.rs").split_once("mod tests").unwrap();
         let mut codes: BTreeSet<u8> = table
             .split("=> ")
@@ -156,11 +156,11 @@ mod tests {
             .collect();
         assert!(codes.len() > 15, "the table was not found: {codes:?}");
         codes.extend([0, super::NOT_SIGNED, crate::policy::FAILED, 14, 129, 130, 143]);
-        let page = include_str!("../../../packaging/man/dkms.8");
-        let (_, section) = page.split_once(".SH \"EXIT STATUS\"").unwrap();
-        let (section, _) = section.split_once("\n.SH ").unwrap();
-        let described: BTreeSet<u8> =
-            section.lines().filter_map(|line| line.strip_prefix(".B ")?.parse().ok()).collect();
+        let described: BTreeSet<u8> = super::super::exit_status::EXIT_STATUS
+            .iter()
+            .flat_map(|(code, _)| code.split(", "))
+            .filter_map(|code| code.parse().ok())
+            .collect();
         assert_eq!(described, codes);
     }
 }

@@ -2,6 +2,7 @@
 
 mod archive;
 mod code;
+pub mod exit_status;
 mod registration;
 mod request;
 mod step;

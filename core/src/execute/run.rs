@@ -12,6 +12,7 @@ use crate::loadable::gather;
 use crate::names::Release;
 use crate::plan::{Action, Because, FollowUp, Overdue, Step};
 use crate::process::stop::{self, Stop};
+use crate::report::progress::{Ended, How};
 use crate::report::{Buffer, Event, Reporter};
 use crate::run::Session;
 use crate::run::depmod::{self, Depmod};
@@ -104,11 +105,13 @@ pub fn without_depmod(session: &Session<'_>, steps: &[Step], voice: Voice, repor
     let workers = (session.budget.total() * 2).min(total);
     // Alone, a step speaks for itself at once; side by side, they take turns.
     let buffers: Vec<Buffer> = steps.iter().map(|_| Buffer::default()).collect();
-    let progress = Progress::new(total, reporter);
+    let concerned: Vec<&Step> = steps.iter().filter(|step| voice.concerns(step)).collect();
     let all = All { session, steps, voice };
-    if workers <= 1 {
+    // Whoever sees progress sees that of several builds, also of one after the other.
+    if workers <= 1 && (total <= 1 || !reporter.shows_progress()) {
         one_by_one(&all, &board, reporter);
     } else {
+        let progress = Progress::new(session.ctx, &concerned, workers, reporter);
         std::thread::scope(|scope| {
             for _ in 0..workers {
                 let work = || worker(&all, &board, &moved, &buffers, &progress);
@@ -120,6 +123,7 @@ pub fn without_depmod(session: &Session<'_>, steps: &[Step], voice: Voice, repor
                 }
             }
         });
+        progress.end();
     }
     let board = board.into_inner().unwrap_or_else(PoisonError::into_inner);
     for buffer in &buffers[board.said..] {
@@ -273,7 +277,28 @@ impl All<'_> {
         if announcement.is_some() {
             reporter.line(&"");
         }
+        reporter.report(Event::Ended(ended(step, &result)));
         result
+    }
+}
+
+/// How a step ended, for programs.
+fn ended(step: &Step, result: &Result<Done, Error>) -> Ended {
+    let (outcome, code, why) = match result {
+        Ok(Done::Installed) => (How::Installed, 0, None),
+        Ok(Done::Built) => (How::Built, 0, None),
+        Ok(Done::Already) => (How::Unchanged, 0, None),
+        Err(error @ Error::Step(StepError::Excluded { .. })) => (How::Excluded, 0, Some(error.lines().join("\n"))),
+        Err(Error::System(SystemError::Interrupted(_))) => (How::Interrupted, 0, None),
+        Err(error) => (How::Failed, error.code(), Some(error.lines().join("\n"))),
+    };
+    Ended {
+        package: step.package.to_string(),
+        kernel: step.kernel.release.to_string(),
+        arch: step.kernel.arch.to_string(),
+        outcome,
+        code,
+        why,
     }
 }
 

@@ -119,6 +119,7 @@ fn run(ctx: &Context, tool: Tool, release: &Release, image: &Path) -> Result<(),
     let argv = tool.command(release, &ctx.world.called(&ctx.trees, image));
     let end = process::run(ctx.world.task(argv.iter(), Path::new("/"))).map_err(|error| error.to_string())?;
     if end.status.success() {
+        ctx.trees.snapshot().act();
         return Ok(());
     }
     let text = end.text();

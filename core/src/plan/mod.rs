@@ -105,6 +105,7 @@ pub enum PackageState {
 
 /// Why an artefact is no longer right.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Stale {
     /// The kernel was built anew under the same release.
@@ -151,6 +152,7 @@ pub struct KnownFailure {
 
 /// One thing to be done, or not to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Step {
     /// The package.
     pub package: Package,
@@ -173,6 +175,7 @@ impl Step {
 
 /// What a step does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Build it and install it.
@@ -203,6 +206,7 @@ pub enum Action {
 
 /// Why a step is in the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Somebody asked for it by name, and it is not there.
@@ -253,6 +257,7 @@ pub enum Reason {
 
 /// What is to be done with a package's registration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Registering {
     /// Copy its source from a directory to its place.
@@ -275,6 +280,7 @@ pub enum Registering {
 
 /// What is to be done, in an order in which it can be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Plan {
     /// What is done with packages' registrations: before the steps, but for [`Registering::Forget`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -295,6 +301,7 @@ pub struct Plan {
 
 /// A kernel's link to a module for another kernel (weak modules) that goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Unlink {
     /// The kernel that has it.
     pub kernel: Release,
@@ -306,6 +313,7 @@ pub struct Unlink {
 
 /// Why a link goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Unlinked {
     /// Policy does not allow it, in a sentence: before the steps.
@@ -318,6 +326,7 @@ pub enum Unlinked {
 
 /// What follows a change beside a kernel's modules: once for each kernel, at the end of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FollowUp {
     /// depmod.
@@ -328,6 +337,7 @@ pub enum FollowUp {
 
 /// A follow-up that should have been done before.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Overdue {
     /// The kernel.
     pub kernel: Release,
@@ -339,6 +349,7 @@ pub struct Overdue {
 
 /// Why a follow-up is overdue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Because {
     /// A run was interrupted.

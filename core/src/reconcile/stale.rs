@@ -45,5 +45,6 @@ fn store(ctx: &Context, kernel: &Kernel, packages: &BTreeSet<Package>) -> Result
     }
     let mut text = packages.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     text.push('\n');
+    ctx.trees.snapshot().act();
     Ok(ctx.trees.write(&path, text.as_bytes(), 0o600)?)
 }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
 
+use super::bars::Bars;
 use super::syslog::Severity;
-use super::{Event, Reporter, Tone};
+use super::{Event, Progress, Reporter, Tone};
 
 /// How often the time is shown anew.
 const TICK: Duration = Duration::from_secs(1);
@@ -48,6 +49,10 @@ struct Now {
     ticks: bool,
     /// Whether the time stands at the end of the line.
     timed: bool,
+    /// What is shown below all that is said.
+    bars: Option<Bars>,
+    /// The beginning of a line that waits for its end, while something is shown below.
+    held: String,
     closed: bool,
 }
 
@@ -56,13 +61,19 @@ enum Line {
     Empty,
     /// The beginning of a line of standard output.
     Begun(String),
-    /// A word on progress, to be wiped.
-    Progress(String),
 }
 
 impl Default for Now {
     fn default() -> Self {
-        Self { line: Line::Empty, since: Instant::now(), ticks: false, timed: false, closed: false }
+        Self {
+            line: Line::Empty,
+            since: Instant::now(),
+            ticks: false,
+            timed: false,
+            bars: None,
+            held: String::new(),
+            closed: false,
+        }
     }
 }
 
@@ -161,7 +172,7 @@ impl Screen {
         while !now.closed {
             now = self.closed.wait_timeout(now, TICK).unwrap_or_else(PoisonError::into_inner).0;
             let elapsed = now.since.elapsed();
-            let (Line::Begun(text) | Line::Progress(text)) = &now.line else { continue };
+            let Line::Begun(text) = &now.line else { continue };
             if now.closed || elapsed < SOON {
                 continue;
             }
@@ -188,7 +199,14 @@ fn plain(event: Event) -> Event {
         Event::Deprecated(line) => Event::Deprecated(text(line)),
         Event::Error(lines) => Event::Error(texts(lines)),
         Event::Note(line) => Event::Note(text(line)),
-        Event::Progress(line) => Event::Progress(text(line)),
+        Event::Document(line) => Event::Document(text(line)),
+        Event::Progress(Some(mut progress)) => {
+            for running in &mut progress.running {
+                running.step = text(std::mem::take(&mut running.step));
+            }
+            Event::Progress(Some(progress))
+        }
+        other @ (Event::Progress(None) | Event::Ended(_)) => other,
     }
 }
 
@@ -217,36 +235,19 @@ fn cut(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
-impl Reporter for Console {
-    fn report(&self, event: Event) {
-        if self.quiet {
-            return;
-        }
-        let event = plain(event);
-        let mut now = self.screen.lock();
+impl Console {
+    /// Writes what was said, and keeps what is on the cursor's line.
+    fn write(&self, now: &mut Now, event: Event) -> io::Result<()> {
         let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-        if let Event::Progress(text) = event {
-            if self.terminal && !matches!(now.line, Line::Begun(_)) {
-                let _ = write!(err, "\r\x1b[K{}", cut(&text, width() - 1)).and_then(|()| err.flush());
-                now.turn(Line::Progress(text));
-                self.watch(&mut now);
-            }
-            return;
-        }
-        match &now.line {
-            Line::Progress(_) => {
-                let _ = write!(err, "\r\x1b[K");
-                now.turn(Line::Empty);
-            }
+        if let Line::Begun(text) = &now.line {
             // The line goes on where it was.
-            Line::Begun(text) if now.timed => {
+            if now.timed {
                 let _ = write!(err, "\r\x1b[K{text}");
                 now.timed = false;
             }
-            Line::Begun(_) | Line::Empty => {}
         }
-        let written = match event {
-            Event::Line(text) => {
+        match event {
+            Event::Line(text) | Event::Document(text) => {
                 now.turn(Line::Empty);
                 writeln!(out, "{text}").and_then(|()| out.flush())
             }
@@ -257,11 +258,11 @@ impl Reporter for Console {
             Event::Part(text) => {
                 let begun = match &now.line {
                     Line::Begun(before) => format!("{before}{text}"),
-                    Line::Empty | Line::Progress(_) => text.clone(),
+                    Line::Empty => text.clone(),
                 };
                 let last = begun.rsplit('\n').next().unwrap_or_default().to_owned();
                 now.turn(if last.is_empty() { Line::Empty } else { Line::Begun(last) });
-                self.watch(&mut now);
+                self.watch(now);
                 write!(out, "{text}").and_then(|()| out.flush())
             }
             other => {
@@ -280,9 +281,50 @@ impl Reporter for Console {
                         writeln!(err, "\n{}", self.severe("Error!", ("31;1", Severity::Error), &lines))
                     }
                     Event::Note(text) => writeln!(err, "{text}"),
-                    Event::Line(_) | Event::Styled(_) | Event::Part(_) | Event::Progress(_) => Ok(()),
+                    _ => Ok(()),
                 };
                 Ok(())
+            }
+        }
+    }
+
+    /// Shows what is going on, below all that is said.
+    fn progress(&self, now: &mut Now, progress: Option<&Progress>) {
+        match progress {
+            Some(progress) if self.terminal && !matches!(now.line, Line::Begun(_)) => {
+                now.bars.get_or_insert_with(Bars::new).show(progress);
+            }
+            Some(_) => {}
+            None => now.bars = None,
+        }
+    }
+}
+
+impl Reporter for Console {
+    fn report(&self, event: Event) {
+        if self.quiet {
+            return;
+        }
+        let mut now = self.screen.lock();
+        let event = match plain(event) {
+            Event::Progress(progress) => return self.progress(&mut now, progress.as_ref()),
+            Event::Ended(_) => return,
+            // No line is left unfinished above the bars.
+            Event::Part(text) if now.bars.is_some() => return now.held.push_str(&text),
+            Event::Line(text) => Event::Line(std::mem::take(&mut now.held) + &text),
+            other => other,
+        };
+        let held = std::mem::take(&mut now.held);
+        let write = |now: &mut Now| {
+            let before = if held.is_empty() { Ok(()) } else { self.write(now, Event::Line(held)) };
+            before.and(self.write(now, event))
+        };
+        let written = match now.bars.take() {
+            None => write(&mut now),
+            Some(bars) => {
+                let written = bars.aside(|| write(&mut now));
+                now.bars = Some(bars);
+                written
             }
         };
         if let Err(error) = written {
@@ -291,16 +333,18 @@ impl Reporter for Console {
             }
         }
     }
+
+    fn shows_progress(&self) -> bool {
+        self.terminal && !self.quiet
+    }
 }
 
 impl Drop for Console {
     fn drop(&mut self) {
         let mut now = self.screen.lock();
         now.closed = true;
+        now.bars = None;
         self.screen.closed.notify_all();
-        if matches!(now.line, Line::Progress(_)) {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
     }
 }
 

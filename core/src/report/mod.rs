@@ -1,13 +1,18 @@
 //! Everything said to a person or a program goes through here, as one stream of events.
 
+mod bars;
 mod console;
 pub mod journal;
+pub mod json;
+pub mod progress;
 pub mod syslog;
 
 use std::fmt::Display;
 use std::sync::Mutex;
 
 pub use console::Console;
+pub use json::Json;
+pub use progress::{Ended, Progress, Running};
 
 /// What a part of a line means to its reader: its colour, where there are colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,14 +48,28 @@ pub enum Event {
     Error(Vec<String>),
     /// A bare line on standard error.
     Note(String),
-    /// What is going on now: shown on a terminal until something else is said, nowhere else.
-    Progress(String),
+    /// What several builds are about: shown on a terminal, and told to programs; `None`: they have ended.
+    Progress(Option<Progress>),
+    /// How a step ended: for programs.
+    Ended(Ended),
+    /// A document for programs: a line of standard output, whatever else is said.
+    Document(String),
 }
 
 /// Takes events. Shared between threads; what one `report` call says is never torn apart.
 pub trait Reporter: Send + Sync {
     /// Says one thing.
     fn report(&self, event: Event);
+
+    /// Whether anybody sees progress.
+    fn shows_progress(&self) -> bool {
+        false
+    }
+
+    /// Whether documents are to be JSON.
+    fn wants_json(&self) -> bool {
+        false
+    }
 
     /// A line of standard output.
     fn line(&self, text: &dyn Display) {

@@ -106,6 +106,7 @@ fn run_now(ctx: &Context, release: &Release) -> Result<Depmod, SystemError> {
         }
     }
     clear_products(&dir)?;
+    ctx.trees.snapshot().act();
     let mut errors: Vec<String> = text.lines().filter(|line| line.contains("ERROR:")).map(str::to_owned).collect();
     if let Some(index) = own.filter(|_| maker == Maker::Check) {
         errors.extend(own_index::differences(&dir, &index));

@@ -214,6 +214,9 @@ pub fn make_keys(
             for event in said {
                 reporter.report(event);
             }
+            if made {
+                ctx.trees.snapshot().act();
+            }
             (plan, made)
         }
     };

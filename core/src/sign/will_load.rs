@@ -70,6 +70,7 @@ pub fn of_kernel(run: &Facts<'_>, kernel: &Kernel) -> Result<ExpectedSigning, Er
 
 /// What a module file says of its signature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Signature {
     /// The file's name.
     pub file: String,

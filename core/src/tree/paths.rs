@@ -70,8 +70,14 @@ impl Trees {
         &self.snapshot
     }
 
-    /// Something at, above or below `path`, a path of this process, has changed: what was read there is forgotten.
+    /// This run has changed something at, above or below `path`, a path of this process: what was read there is forgotten.
     pub fn changed(&self, path: &Path) {
+        self.snapshot.act();
+        self.forget(path);
+    }
+
+    /// Something at, above or below `path`, a path of this process, may have changed: what was read there is forgotten.
+    pub fn forget(&self, path: &Path) {
         if let Ok(below) = path.strip_prefix(self.state("superseded")) {
             // A source, to which the link of its package leads.
             let name = below.iter().next().map_or(self.dkms.outer.clone(), |name| self.dkms.outer.join(name));

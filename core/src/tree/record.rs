@@ -19,6 +19,7 @@ const LONGEST_LOG: u64 = 16 << 20;
 
 /// How it ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "outcome", rename_all = "lowercase")]
 pub enum Outcome {
     /// Its modules are beside the kernel's.
@@ -58,6 +59,7 @@ pub enum Outcome {
 
 /// The latest result for a package on a kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Record {
     /// The package.
     pub package: Package,

@@ -20,6 +20,7 @@
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::durable;
@@ -41,6 +42,8 @@ pub struct Snapshot {
     kernels: Mutex<Memory<(Identity, Arc<KernelDir>)>>,
     files: Mutex<Memory<(Identity, Shared)>>,
     indexes: Mutex<Memory<(Vec<Option<Identity>>, Shared)>>,
+    /// Whether this run has changed anything.
+    acted: AtomicBool,
 }
 
 /// What is in `<install tree>/<K>`, as far as it tells what that is.
@@ -212,6 +215,16 @@ impl Snapshot {
         let found = Arc::new(read());
         memory.put(dir, (identities, found.clone()));
         found
+    }
+
+    /// This run has changed something.
+    pub fn act(&self) {
+        self.acted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this run has changed anything.
+    pub fn has_acted(&self) -> bool {
+        self.acted.load(Ordering::Relaxed)
     }
 
     /// Something at, above or below `path` has changed.

@@ -160,6 +160,13 @@ impl Log {
     }
 }
 
+/// How long the commands of a log took, together, by what [`Log::end`] wrote.
+pub fn elapsed(log: &str) -> Duration {
+    let lines = log.lines().filter_map(|line| line.strip_prefix("# elapsed time: "));
+    let seconds = |line: &str| line.split(':').try_fold(0, |sum: u64, part| Some(sum * 60 + part.parse::<u64>().ok()?));
+    Duration::from_secs(lines.filter_map(seconds).sum())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +184,7 @@ mod tests {
         let text = fs_err::read_to_string(&path).unwrap();
         let dashes = "-".repeat(64);
         assert_eq!(log.said().unwrap(), "output\n");
+        assert_eq!(elapsed(&text), Duration::from_secs(3723));
         let copy = tmp.path().join("copy");
         log.copy_to(&copy).unwrap();
         assert_eq!(fs_err::read_to_string(&copy).unwrap(), text);

@@ -8,10 +8,14 @@ use clap::Command;
 use clap_mangen::Man;
 use fs_err as fs;
 
+use dkms_core::error::exit_status::EXIT_STATUS;
+
 use crate::examples::USES;
 
 /// The line of dkms.8 that the options take the place of.
 const OPTIONS: &str = ".\\\" @OPTIONS@\n";
+/// That of the exit statuses.
+const EXIT_STATUSES: &str = ".\\\" @EXIT_STATUS@\n";
 /// The pages that are installed as they were written.
 const PLAIN: &[&str] = &["dkms.conf.5", "dkms-framework.conf.5", "dkms-mok.8"];
 
@@ -21,6 +25,8 @@ const PLAIN: &[&str] = &["dkms.conf.5", "dkms-framework.conf.5", "dkms-mok.8"];
 /// If a page can't be read, or has no place for the options.
 pub fn pages(source: &Path, documentation: &Command) -> Result<Vec<(String, String)>> {
     let text = fs::read_to_string(source.join("dkms.8"))?;
+    anyhow::ensure!(text.contains(EXIT_STATUSES), "dkms.8 has no line for the exit statuses");
+    let text = text.replace(EXIT_STATUSES, &exit_statuses());
     let (before, after) = text.split_once(OPTIONS).context("dkms.8 has no line for the options")?;
     let mut pages = vec![("dkms.8".to_owned(), format!("{before}{}{after}", options(documentation)?))];
     for name in PLAIN {
@@ -62,6 +68,18 @@ fn options(documentation: &Command) -> Result<String> {
     let text = plain_apostrophes(&String::from_utf8(text)?);
     // The section's own heading: dkms.8 has one, with words of introduction.
     Ok(text.lines().filter(|line| !line.starts_with(".SH")).flat_map(|line| [line, "\n"]).collect())
+}
+
+/// The table of exit statuses as roff.
+fn exit_statuses() -> String {
+    let words = |text: &str| {
+        let parts = text.replace('-', "\\-");
+        let parts = parts.split('`').enumerate();
+        parts
+            .map(|(index, part)| if index % 2 == 1 { format!("\\fB{part}\\fR") } else { part.to_owned() })
+            .collect::<String>()
+    };
+    EXIT_STATUS.iter().map(|(code, text)| format!(".TP\n.B {code}\n{}\n", words(text))).collect()
 }
 
 /// The lines of a section of `page`, without its heading.

@@ -17,9 +17,9 @@ code 0 dkms status --long --format json; has '"outcome": "waiting"' /tmp/said
 pub const TERMINAL: &str = r#"
 esc=$(printf '\033'); both() { dkms add hello/1.0; dkms add other/1.0; } >/dev/null
 both; TERM=xterm script -qec "stty cols 200; dkms reconcile -k $k -j2" /root/log >/dev/null </dev/null
-has "[0 of 2 done] hello/1.0 for $k" /root/log; has "$esc[K" /root/log; has "Build and install hello/1.0 for kernel $k" /root/log
+has "hello/1.0 for $k" /root/log; has 'Building 0/2 [' /root/log; has "$esc[2K" /root/log; has "Build and install hello/1.0 for kernel $k" /root/log
 dkms remove hello/1.0 --all >/dev/null; dkms remove other/1.0 --all >/dev/null; both
-dkms reconcile -k $k -j2 >/root/log 2>&1; hasnt "$esc" /root/log; hasnt ' of 2 done' /root/log
+dkms reconcile -k $k -j2 >/root/log 2>&1; hasnt "$esc" /root/log; hasnt 'Building 0/2' /root/log
 dkms remove hello/1.0 --all >/dev/null; dkms add hello/1.0 >/dev/null
 TERM=dumb script -qec "dkms reconcile -k $k -j2" /root/log >/dev/null </dev/null; hasnt "$esc" /root/log
 # A person is told what the list leaves out; a program gets the list.

@@ -10,7 +10,8 @@ use crate::tree::record::{Outcome, Record};
 
 /// One result.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Row {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(in crate::command) struct Row {
     pub(super) name: String,
     pub(super) version: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,7 +49,8 @@ pub(super) struct Row {
 
 /// A module that is installed and would not be loaded.
 #[derive(Debug, Serialize)]
-pub(super) struct NotLoadable {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(in crate::command) struct NotLoadable {
     pub(super) module: String,
     pub(super) why: String,
     #[serde(skip_serializing_if = "Option::is_none")]
