@@ -1,9 +1,10 @@
-# Packages and kernels, read from their directories; dkms itself is never called.
+# Packages and kernels, read from their directories; dkms itself is never called. Nothing is run in a subshell, which would
+# take longer than all the rest: functions leave what they found in variables of their caller.
 
-# The value of the option $1 on the line so far, or $2.
+# The value of the option $1 on the line so far, or $2: in `value`.
 _dkms_option() {
 	local -i i
-	local value=$2
+	value=$2
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		"$1")
@@ -13,47 +14,44 @@ _dkms_option() {
 			;;
 		esac
 	done
-	printf '%s\n' "$value"
 }
 
-_dkms_root() {
-	local root
-	root=$(_dkms_option --root '')
-	printf '%s\n' "${root%/}"
-}
-
-# name/version of what is registered, and with $1 = source also of what could be.
+# name/version of what is registered, and with $1 = source also of what could be: in `offered`.
 _dkms_packages() {
-	local root tree source dir base
-	root=$(_dkms_root)
-	tree=$root$(_dkms_option --dkmstree /var/lib/dkms)
-	source=$root$(_dkms_option --sourcetree /usr/src)
+	local value root tree source dir base
+	_dkms_option --root '' && root=${value%/}
+	_dkms_option --dkmstree /var/lib/dkms && tree=$root$value
+	_dkms_option --sourcetree /usr/src && source=$root$value
 	for dir in "$tree"/*/*/source; do
 		[[ -e $dir || -L $dir ]] || continue
 		dir=${dir%/source}
 		base=${dir%/*}
-		printf '%s\n' "${base##*/}/${dir##*/}"
+		offered+=("${base##*/}/${dir##*/}")
 	done
 	[[ ${1-} = source ]] || return 0
 	for dir in "$source"/*-*/dkms.conf; do
 		[[ -e $dir ]] || continue
 		dir=${dir%/dkms.conf}
 		base=${dir##*/}
-		printf '%s\n' "${base%-*}/${base##*-}"
+		offered+=("${base%-*}/${base##*-}")
 	done
 }
 
 _dkms_kernels() {
-	local dir
-	for dir in "$(_dkms_root)$(_dkms_option --installtree /lib/modules)"/*/; do
+	local value root dir
+	_dkms_option --root '' && root=${value%/}
+	_dkms_option --installtree /lib/modules
+	for dir in "$root$value"/*/; do
 		[[ -d $dir ]] || continue
 		dir=${dir%/}
-		printf '%s\n' "${dir##*/}"
+		offered+=("${dir##*/}")
 	done
 }
 
 _dkms_places() {
-	local cur=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} offered='' verb='' word
+	local cur=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb='' word
+	local -a offered=()
+	local -A seen=()
 	if [[ $previous = = ]]; then
 		previous=${COMP_WORDS[COMP_CWORD - 2]}
 	elif [[ $cur = = ]]; then
@@ -65,23 +63,25 @@ _dkms_places() {
 		esac
 	done
 	case $previous in
-	-k | --kernelver | --templatekernel) offered=$(_dkms_kernels) ;;
-	-m | --module) offered=$(_dkms_packages source) ;;
+	-k | --kernelver | --templatekernel) _dkms_kernels ;;
+	-m | --module) _dkms_packages source ;;
 	esac
-	if [[ -z $offered && $cur != -* && $previous != -* ]]; then
+	if [[ ${#offered[@]} = 0 && $cur != -* && $previous != -* ]]; then
 		case $verb in
-		add | build | install) offered=$(_dkms_packages source) ;;
-		?*) offered=$(_dkms_packages) ;;
+		add | build | install) _dkms_packages source ;;
+		?*) _dkms_packages ;;
 		esac
 	fi
-	if [[ -z $offered ]]; then
+	if [[ ${#offered[@]} = 0 ]]; then
 		_dkms "$@"
 		return
 	fi
 	COMPREPLY=()
-	while IFS= read -r word; do
-		[[ $word != "$cur"* ]] || COMPREPLY+=("$word")
-	done < <(sort -u <<<"$offered")
+	for word in "${offered[@]}"; do
+		[[ $word = "$cur"* && -z ${seen[$word]-} ]] || continue
+		seen[$word]=1
+		COMPREPLY+=("$word")
+	done
 	# Nothing of ours begins so: bash offers paths then.
 }
 complete -F _dkms_places -o bashdefault -o default dkms

@@ -17,7 +17,7 @@ pub const EXIT_STATUS: &[(&str, &str)] = &[
         "4",
         "Two commands; not exactly one kernel where one is needed; a dkms.conf that can't be read; a broken registration; `fsck` found something that is still wrong; facts about the system could not be found out.",
     ),
-    ("5", "`--all` where it is not allowed; a patch that is missing or outside the patches directory."),
+    ("5", "The option `--all`, where it is not allowed; a patch that is missing or outside the patches directory."),
     (
         "6",
         "A patch does not apply; the kernel is not there; a built module is missing; nothing could be installed; depmod failed; what was installed would not be loaded, and why.",
