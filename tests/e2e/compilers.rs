@@ -38,12 +38,16 @@ few() { [ "$runs" -le 8 ] || fail "$1: the compiler ran $runs times"; }
 many() { [ "$runs" -ge 30 ] || fail "$1: the compiler ran only $runs times"; }
 switched() { echo "probe_cache=$1" >/etc/dkms/framework.conf.d/compilers.conf; }
 entries() { find $answers -type f 2>/dev/null | wc -l; }
+# stub: what a compiler cache sees of the compiler (ccache's compiler_check=mtime).
+stub() { grep ^stub= $log; }
 switched no
 # What was built before is built again: what compilers do is counted.
 echo 'result_cache="no"' >/etc/dkms/framework.conf.d/results.conf
 for p in hello other; do
 	sed -i 's|^MAKE.*|MAKE[0]="make -C ${kernel_source_dir} M=${dkms_tree}/${PACKAGE_NAME}/${PACKAGE_VERSION}/build V=1 modules \&\& sha256sum $PACKAGE_NAME.ko Module.symvers"|' /usr/src/$p-1.0/dkms.conf
 	printf 'int %s_exported(void);\nint %s_exported(void) { return 1; }\nEXPORT_SYMBOL_GPL(%s_exported);\n' $p $p $p >>/usr/src/$p-1.0/$p.c
+	printf '#!/bin/sh\necho "stub=$(stat -L -c "%%s %%Y" "$(command -v x86_64-linux-gnu-gcc-14)")"\n' >/usr/src/$p-1.0/stub.sh
+	chmod +x /usr/src/$p-1.0/stub.sh; echo PRE_BUILD=stub.sh >>/usr/src/$p-1.0/dkms.conf
 	dkms add $p/1.0 >/dev/null
 done
 for p in hello other; do build $p $k; many "without answers"; echo "$sums" >/var/lib/sums-$p-$k; done
@@ -69,7 +73,8 @@ fn script(text: &'static str) -> impl FnOnce() -> Result<()> + Send + 'static {
 const KEPT: &str = r#"
 same cold hello $k
 kept=$(entries); [ "$kept" -ge 25 ] || fail "$kept answers are kept"
-same warm hello $k; few warm
+first=$(stub); same warm hello $k; few warm
+[ "$(stub)" = "$first" ] || fail "the same compiler looks like another"
 same "another package" other $k; few "another package"
 switched no; build hello $k2; echo "$sums" >/var/lib/sums-hello-$k2; switched yes
 same "another kernel" hello $k2; few "another kernel"
@@ -80,6 +85,7 @@ time=$(stat -c %Y "$cc1")
 counted '[[ $* != *mskip-rax-setup* ]]'; touch -d @$time "$cc1"
 [ "$(ls $answers | wc -l)" = 1 ] || fail "more than one compiler's answers"
 build hello $k; [ "$(ls $answers | wc -l)" = 2 ] || fail "another cc1 was not asked"
+[ "$(stub)" != "$first" ] || fail "another compiler looks like the first"
 if grep -q mskip-rax-setup "$log"; then fail "an answer of the other cc1"; fi
 build hello $k; few "another cc1, warm"
 counted :; same "the first again" hello $k
@@ -158,7 +164,7 @@ asks(sprintf $text, "\"-DN=$_\",") for 1 .. 300;
 die "there is no end to it\n" if asks(sprintf $text, '"-DLAST"') != 0;
 PERL
 chmod +x /usr/src/other-1.0/evil.pl
-sed -i 's/^AUTOINSTALL.*/&\nPRE_BUILD=evil.pl/' /usr/src/other-1.0/dkms.conf
+sed -i 's/^PRE_BUILD=.*/PRE_BUILD=evil.pl/' /usr/src/other-1.0/dkms.conf
 same cold hello $k
 before=$(entries)
 build other $k

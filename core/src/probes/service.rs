@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -20,6 +20,7 @@ use super::question::{LONGEST, Question};
 use super::settings::{DIRECTORY, FILE, PROGRAM, SOCKET, Settings};
 use super::store::Store;
 use crate::compilers::Compilers;
+use crate::digest::Digest;
 use crate::durable::{self, FileError};
 use crate::journal;
 use crate::process::{DEFAULT_PATH, Environment};
@@ -80,6 +81,8 @@ impl Service {
         if fs::metadata(&this).map(|meta| Identity::of(&meta)).ok() != Some(Identity::of(&fs::metadata(THIS)?)) {
             return Ok(None);
         }
+        let program = world.called(trees, &trees.state(DIRECTORY)).join(PROGRAM);
+        let Some((stub, time)) = stub_file(&program, compilers.identity()) else { return Ok(None) };
         let store = Store::open(trees, compilers.identity())?;
         let work = journal::WorkDir::new(trees)?;
         let dir = work.path().join(DIRECTORY);
@@ -100,7 +103,8 @@ impl Service {
         durable::write_new(&dir.join(FILE), &serde_json::to_vec(&settings).map_err(io::Error::other)?, 0o644)
             .and_then(|_| durable::write_new(&dir.join(PROGRAM), b"", 0o755))?;
         for name in settings.compilers.keys() {
-            symlink(PROGRAM, dir.join(name))?;
+            let file = durable::write_new(&dir.join(name), stub.as_bytes(), 0o755)?;
+            file.set_modified(time)?;
         }
         let listener = UnixListener::bind(dir.join(SOCKET))?;
         // Of all other builds none can connect to it.
@@ -149,6 +153,18 @@ impl Drop for Service {
             let _ = thread.join();
         }
     }
+}
+
+/// The text of a stub, and the time of its last change: both are others for other compilers, as of a compiler that is replaced.
+/// Compiler caches that a package or a site calls itself go by that (ccache(1), `compiler_check`). `None`: the path of
+/// `program` can't be in it (execve(2), "Interpreter scripts").
+fn stub_file(program: &Path, identity: &Digest) -> Option<(String, SystemTime)> {
+    const LONGEST_LINE: usize = 127;
+    let path = program.to_str().filter(|path| !path.contains(char::is_whitespace) && path.len() + 3 < LONGEST_LINE)?;
+    let digits = identity.to_string();
+    // Somewhere between 1970 and 2004.
+    let seconds = u64::from_str_radix(digits.get(..15)?, 16).ok()? % (1 << 30);
+    Some((format!("#!{path}\n# {digits}\n"), SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)))
 }
 
 /// The compilers that get a stub, by name. Not what is a compiler's name only (ccache(1), "run modes"): it looks for the

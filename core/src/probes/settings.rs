@@ -9,7 +9,7 @@ use crate::tree::identity::Identity;
 
 /// The directory of the stubs, and what marks a program that is started from there as one of them.
 pub const DIRECTORY: &str = "compilers";
-/// In it: the program, which the stubs are links to.
+/// In it: the program, whose scripts the stubs are.
 pub const PROGRAM: &str = "dkms-program";
 /// In it: these settings.
 pub const FILE: &str = "settings.json";

@@ -1,6 +1,6 @@
 //! What a build finds as its compiler.
 //!
-//! It is a link to this program in a directory that is in front of the build's PATH. Everything that can go wrong here
+//! It is a script for this program in a directory that is in front of the build's PATH. Everything that can go wrong here
 //! ends with the compiler being run as if the stub were not there.
 
 // It is not dkms here, but a compiler, whose environment and name are part of what it is asked.
@@ -31,12 +31,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Does a compiler's work if this program was started as one; `args`: without the program's name.
 pub fn called(args: &[OsString]) -> Option<ExitCode> {
-    // The path given to execve(2), also where PATH was searched (getauxval(3), AT_EXECFN).
+    // The path given to execve(2), also where PATH was searched (getauxval(3), AT_EXECFN): the script's.
     let path = Path::new(OsStr::from_bytes(rustix::param::linux_execfn().to_bytes()));
     let (dir, name) = (path.parent()?, path.file_name()?);
     if dir.file_name() != Some(OsStr::new(DIRECTORY)) || name == PROGRAM {
         return None;
     }
+    // The kernel puts the script's path before the arguments (execve(2), "Interpreter scripts").
+    let args = args.get(1..).unwrap_or_default();
     let settings = Settings::read(dir);
     let answered = settings.as_ref().and_then(|settings| answer(settings, dir, name, args));
     Some(match answered {
@@ -170,9 +172,8 @@ fn become_compiler(settings: Option<&Settings>, dir: &Path, name: &OsStr, args: 
     };
     let mut compiler = command(&program);
     compiler.args(args);
-    // Called by its name, it looks for itself in PATH (gcc does, to find its parts).
-    let called = std::env::args_os().next().filter(|word| !word.as_bytes().contains(&b'/'));
-    compiler.arg0(called.unwrap_or_else(|| program.clone().into_os_string()));
+    // Called by its name, as kbuild does, it looks for itself in PATH (gcc does, to find its parts).
+    compiler.arg0(name);
     if let (true, Ok(others)) = (std::env::var_os("PATH").is_some(), std::env::join_paths(&others)) {
         compiler.env("PATH", others);
     }
