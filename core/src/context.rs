@@ -6,6 +6,7 @@ use crate::conf::Framework;
 use crate::durable;
 use crate::host::Distribution;
 use crate::host::caller::{MaintainerScript, RpmScriptlet};
+use crate::lock::gate::{self, Closed, Gate};
 use crate::lock::{self, Lock, LockError, Patience};
 use crate::names::{Arch, Kernel, NameError, Package, Release};
 use crate::process::Environment;
@@ -174,6 +175,33 @@ impl Context {
         let lock = lock::lock(&self.trees.pair_lock(package, kernel), patience)?;
         self.trees.forget(&self.trees.name_dir(&package.name));
         Ok(lock)
+    }
+
+    /// Opens a kernel's gate: before it is looked at what there is of it. Waits while another run takes everything away from it.
+    pub fn open_gate(&self, kernel: &Kernel, on_wait: &dyn Fn(&lock::Holder)) -> Result<Gate, LockError> {
+        let on_wait = others(on_wait);
+        let patience = Patience { limit: self.options.lock_patience, on_wait: &on_wait };
+        Gate::open(&self.trees.kernel_gate(kernel), patience)
+    }
+
+    /// Passes a kernel's gate for a change that looks at what there is when it has passed: held during that, after the lock of the
+    /// package.
+    pub fn pass_gate(&self, kernel: &Kernel, on_wait: &dyn Fn(&lock::Holder)) -> Result<Lock, LockError> {
+        loop {
+            match self.open_gate(kernel, on_wait)?.pass() {
+                // Closed in between: once more.
+                Err(LockError::Closed { .. }) => {}
+                passed => return passed,
+            }
+        }
+    }
+
+    /// Closes a kernel's gate, to take everything away from it: waits for what others are just putting in its place, not for
+    /// what they build.
+    pub fn close_gate(&self, kernel: &Kernel, on_wait: &dyn Fn(&lock::Holder)) -> Result<Closed, LockError> {
+        let on_wait = others(on_wait);
+        let patience = Patience { limit: self.options.lock_patience, on_wait: &on_wait };
+        gate::close(&self.trees.kernel_gate(kernel), patience)
     }
 }
 

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+pub mod gate;
+
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
@@ -91,6 +93,14 @@ pub enum LockError {
         /// Who holds it.
         holder: Holder,
     },
+    /// Another run has taken away what this one was about to add to.
+    #[error("{} was closed by {} meanwhile", .path.display(), who(.holder.as_ref()))]
+    Closed {
+        /// The gate's file.
+        path: PathBuf,
+        /// Who has closed it, if known.
+        holder: Option<Holder>,
+    },
     /// The tree can't be changed.
     #[error("cannot lock {}: the file system is read-only; mount it writable and try again", .path.display())]
     ReadOnly {
@@ -148,6 +158,11 @@ pub fn started_within(pids: Vec<u32>) {
     let _ = STARTED_WITHIN.set(pids);
 }
 
+/// Whether another run of ours may wait for this one to end.
+fn is_within_another() -> bool {
+    STARTED_WITHIN.get().is_some_and(|pids| !pids.is_empty())
+}
+
 /// Takes the lock that the file at `path` stands for, waiting for another holder as `patience`
 /// says. The file and the directories above it are made; `.dkms` and below for root alone.
 pub fn lock(path: &Path, patience: Patience<'_>) -> Result<Lock, LockError> {
@@ -169,19 +184,30 @@ pub fn share(path: &Path, patience: Patience<'_>) -> Result<Lock, LockError> {
 }
 
 fn take(path: &Path, patience: Patience<'_>, how: FlockOperation) -> Result<Lock, LockError> {
-    let fail = |error: io::Error| failure(path, error);
     if let Some(dir) = path.parent() {
-        durable::own_dirs(dir).map_err(|e| fail(e.source))?;
+        durable::own_dirs(dir).map_err(|e| failure(path, e.source))?;
     }
+    // Unlinked or replaced since we opened it: a lock on nothing.
+    wait(path, patience, how, &|| open(path), &|file| is_at(file, path))
+}
+
+/// Waits for a lock on the file that `open` gives, which counts if `is_right`; `path` is what it is called.
+fn wait(
+    path: &Path,
+    patience: Patience<'_>,
+    how: FlockOperation,
+    open: &dyn Fn() -> io::Result<File>,
+    is_right: &dyn Fn(&File) -> io::Result<bool>,
+) -> Result<Lock, LockError> {
+    let fail = |error: io::Error| failure(path, error);
     let start = Instant::now();
     let mut pause = PAUSES.0;
     let mut told = false;
     loop {
-        let file = open(path).map_err(fail)?;
+        let file = open().map_err(fail)?;
         match flock(&file, how) {
             Ok(()) => {
-                // Unlinked or replaced since we opened it: a lock on nothing.
-                if is_at(&file, path).map_err(fail)? {
+                if is_right(&file).map_err(fail)? {
                     return Lock::claim(file).map_err(fail);
                 }
                 continue;
@@ -281,10 +307,14 @@ fn open(path: &Path) -> io::Result<File> {
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let ours = file.metadata()?;
     match fs::symlink_metadata(path) {
-        Ok(there) => Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino())),
+        Ok(there) => Ok(same(&ours, &there)),
         Err(error) if durable::missing(&error) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+fn same(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 fn holder(mut file: File) -> Option<Holder> {

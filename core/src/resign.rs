@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::digest::Digest;
 use crate::install::{Error, artefact, is_installed};
 use crate::journal::{Change, WorkDir};
+use crate::lock::Holder;
 use crate::names::{Kernel, Package};
 use crate::report::Reporter;
 use crate::run::Session;
@@ -41,7 +42,8 @@ pub fn resign(
     reporter: &dyn Reporter,
 ) -> Result<Resigned, Error> {
     let ctx = session.ctx;
-    let _lock = ctx.lock_pair(package, kernel, &|holder| log::info!("waiting for {holder}"))?;
+    let waiting = |holder: &Holder| log::info!("waiting for {holder}");
+    let _locks = (ctx.lock_pair(package, kernel, &waiting)?, ctx.pass_gate(kernel, &waiting)?);
     let facts = session.facts.kernel(kernel)?;
     let signing = session.signing(&facts, reporter)?;
     signing.check()?;

@@ -21,6 +21,7 @@ use crate::initramfs::pending;
 use crate::install;
 use crate::install::superseded_mark::{all, load, to_bytes};
 use crate::journal::{Change, WorkDir};
+use crate::lock::Holder;
 use crate::names::Package;
 use crate::plan::{Action, Plan, Reason, Registering, Step};
 use crate::report::Reporter;
@@ -230,7 +231,8 @@ fn drop_idle_marks(ctx: &Context) -> Result<(), Error> {
 fn take_out(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Result<(), Error> {
     let ctx = session.ctx;
     let Step { package, kernel, reason, .. } = step;
-    let _lock = ctx.lock_pair(package, kernel, &|holder| log::info!("waiting for {holder}"))?;
+    let waiting = |holder: &Holder| log::info!("waiting for {holder}");
+    let _locks = (ctx.lock_pair(package, kernel, &waiting)?, ctx.pass_gate(kernel, &waiting)?);
     if install::is_installed(ctx, package, kernel) || ctx.machine.maintainer_script.is_some() {
         pending::note(ctx, package, kernel)?;
     }

@@ -107,6 +107,7 @@ fn conclude(session: &Session<'_>, kernel: &Kernel, outcome: &Outcome, reporter:
         let name = step.package.name.to_string();
         match (outcome.ending(index), &step.reason) {
             (_, Reason::Manual | Reason::Held) => {}
+            _ if matches!(outcome.results[index], Some(Ok(Done::Gone))) => {}
             (Ending::Present, _) if step.action == Action::Keep => present.push(name),
             (Ending::Present, _) => succeeded.push(name),
             // The classic's verb, and its code.

@@ -14,11 +14,12 @@ use crate::execute::{self, Done, Results, Voice};
 use crate::install;
 use crate::install::superseded_mark::is_of_other_at;
 use crate::loadable::gather::{Answer, Loadable};
+use crate::lock::Holder;
 use crate::modprobe;
 use crate::names::{Kernel, Package};
 use crate::plan::{PackageState, Plan, Registering, Stale, Step, Want, rebuilt, requested};
 use crate::reconcile::dependants;
-use crate::report::{Buffer, Reporter};
+use crate::report::{Buffer, Event, Reporter};
 use crate::run::Session;
 use crate::superseded::{self, Waiting};
 use crate::tree::walk::{self, Source};
@@ -48,6 +49,10 @@ pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporte
     };
     check_not_broken(ctx, &package)?;
     let kernels = kernels(ctx, args)?;
+    let on_wait = |holder: &Holder| {
+        reporter.report(Event::Note(format!("Waiting for {holder}, which takes all modules away from a kernel.")));
+    };
+    session.begin(&kernels, &on_wait)?;
     let mut tries = TRIES;
     let (mut steps, mut results) = loop {
         if !is_known(ctx, &package, &kernels) {

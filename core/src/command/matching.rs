@@ -50,6 +50,7 @@ pub(super) fn run(ctx: &Context, args: &Args, template: Option<Release>, reporte
     }
     if !ctx.options.dry_run {
         session.heal(reporter)?;
+        session.begin(std::slice::from_ref(&kernel), &|holder| log::info!("waiting for {holder}"))?;
     }
     let steps = packages.iter().map(|package| {
         let state = state_of(ctx, package, &kernel);

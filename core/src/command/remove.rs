@@ -162,7 +162,8 @@ pub(super) fn take_away(
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
     let ctx = session.ctx;
-    let _lock = ctx.lock_pair(package, kernel, &waiting(package, reporter))?;
+    let waiting = waiting(package, reporter);
+    let _locks = (ctx.lock_pair(package, kernel, &waiting)?, ctx.pass_gate(kernel, &waiting)?);
     // Packages go while their manager works: it has the initramfs looked at once, at the end.
     let managed =
         ctx.trees.root.is_host() && (ctx.machine.maintainer_script.is_some() || ctx.machine.rpm_scriptlet.is_some());

@@ -6,7 +6,7 @@ use super::command::make_line;
 use super::error::Error;
 use crate::context::Context;
 use crate::digest::Digest;
-use crate::finish::{self, Harvest};
+use crate::finish::{self, Enter, Harvest};
 use crate::kernel::headers_contents;
 use crate::process::Environment;
 use crate::report::Reporter;
@@ -53,7 +53,12 @@ impl<'a> Reuse<'a> {
     }
 
     /// Makes the artefact of what was built before, and puts it in place; `None` if there is nothing of use.
-    pub fn take(&self, signing: &Signing, reporter: &dyn Reporter) -> Result<Option<Manifest>, Error> {
+    pub fn take(
+        &self,
+        signing: &Signing,
+        enter: Enter<'_>,
+        reporter: &dyn Reporter,
+    ) -> Result<Option<Manifest>, Error> {
         let Self { ctx, target, .. } = self;
         let wanted = Wanted { place: &self.place, outer: &|path| ctx.world.outer(path) };
         let Some(entry) = self.results.take(&self.digest, &wanted) else { return Ok(None) };
@@ -73,7 +78,7 @@ impl<'a> Reuse<'a> {
         let path = finished.scratch().join("make.log");
         let mut log = Log::begin(&path, &target.package, &target.kernel, &crate::clock::date(ctx.now))?;
         log.taken(&date, &old)?;
-        let manifest = finished.put(ctx, target)?.keep(ctx, target, &log, reporter)?;
+        let manifest = finished.put(ctx, target, enter)?.keep(ctx, target, &log, reporter)?;
         // That of an earlier failure is as outdated as after a build.
         workdir::forget(ctx, &target.package);
         Ok(Some(manifest))

@@ -11,7 +11,7 @@ use super::reuse::Reuse;
 use crate::conf::misspelt::{Misspelt, misspelt_in};
 use crate::context::Context;
 use crate::facts;
-use crate::finish::{self, Harvest};
+use crate::finish::{self, Enter, Harvest};
 use crate::probes::Service;
 use crate::process::stop;
 use crate::process::{self, Environment, Output, Task};
@@ -27,7 +27,8 @@ use crate::tree::manifest::{CachedResult, Manifest};
 use crate::workdir::build_log::Log;
 use crate::workdir::{WorkDir, privilege};
 
-/// Builds `target` and puts the artefact in place; gives its manifest. The caller holds the pair's lock.
+/// Builds `target` and puts the artefact in place; gives its manifest. The caller holds the pair's lock. `enter` is called
+/// before anything appears where others see it; its error is that of the build then.
 ///
 /// On failure the previous artefact, if there was one, is still there, and the build directory with its
 /// log is left at `<tree>/<m>/<v>/build`.
@@ -36,6 +37,7 @@ pub fn build(
     target: &Target,
     signing: &Signing,
     budget: &Budget,
+    enter: Enter<'_>,
     reporter: &dyn Reporter,
 ) -> Result<Manifest, Error> {
     if target.evaluated.recipe.modules.is_empty() && target.evaluated.conf.records.is_empty() {
@@ -47,13 +49,13 @@ pub fn build(
     let base = environment(target, privilege::environment(ctx, is_demoted));
     let reuse = Reuse::of(ctx, target, base, network.as_deref());
     if let Some(known) = reuse.as_ref().filter(|_| !ctx.options.force) {
-        if let Some(manifest) = known.take(signing, reporter)? {
+        if let Some(manifest) = known.take(signing, enter, reporter)? {
             return Ok(manifest);
         }
     }
     let work = WorkDir::make(ctx, &target.package, demotion, privilege::needs_no_shared_files(ctx, target))?;
     let mut log = None;
-    let how = How { signing, budget, reporter, network, result: reuse.as_ref().map(Reuse::note) };
+    let how = How { signing, budget, enter, reporter, network, result: reuse.as_ref().map(Reuse::note) };
     match steps(ctx, target, &work, &mut log, how) {
         Ok((manifest, harvest)) => {
             if let (Some(reuse), Some(log), true) = (reuse, &log, work.user().is_some() == is_demoted) {
@@ -62,6 +64,7 @@ pub fn build(
             Ok(manifest)
         }
         Err(error) => {
+            enter()?;
             work.keep(ctx, log.as_ref());
             super::apport::tell(ctx, &target.package, &target.kernel, &error);
             Err(error)
@@ -73,6 +76,7 @@ pub fn build(
 struct How<'a> {
     signing: &'a Signing,
     budget: &'a Budget,
+    enter: Enter<'a>,
     reporter: &'a dyn Reporter,
     /// What lets it have the network.
     network: Option<String>,
@@ -87,7 +91,7 @@ fn steps(
     log: &mut Option<Log>,
     how: How<'_>,
 ) -> Result<(Manifest, Harvest), Error> {
-    let How { signing, budget, reporter, network, result } = how;
+    let How { signing, budget, enter, reporter, network, result } = how;
     work.fill(&ctx.trees, &target.package)?;
     let log_path = work.path().join("make.log");
     let begun = Log::begin(&log_path, &target.package, &target.kernel, &crate::clock::date(ctx.now))?;
@@ -138,7 +142,7 @@ fn steps(
     }
     let harvest = finish::harvest(ctx, target, work, &contents, reporter)?;
     let finished = finish::finish(ctx, target, &harvest, Some(&contents), signing, result, reporter)?;
-    let mut in_place = finished.put(ctx, target)?;
+    let mut in_place = finished.put(ctx, target, enter)?;
     // From here on the artefact is at its place, for the script to add to (zfs does).
     let post_build = target.evaluated.recipe.scripts.post_build.as_deref();
     let added = match work.user().filter(|_| post_build.is_some()) {

@@ -77,6 +77,7 @@ fn of_step(error: &StepError) -> u8 {
         StepError::EmptySource(_) => 8,
         StepError::NoTool { .. } => 10,
         StepError::MissingDependencies { .. } => 13,
+        StepError::KernelGone { .. } => 17,
         StepError::Excluded { .. } => 77,
     }
 }

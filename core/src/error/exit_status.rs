@@ -37,7 +37,11 @@ pub const EXIT_STATUS: &[(&str, &str)] = &[
     ("13", "Packages named by `BUILD_DEPENDS` are not installed for the kernel."),
     ("14", "`kernel_preinst` or `kernel_prerm` failed for some package."),
     ("16", "No kernel was given, and dkms can't find out which one is meant."),
-    ("17", "Another `dkms` is working on the same package and did not finish in time; the message names it."),
+    (
+        "17",
+        "Another `dkms` is working on the same package and did not finish in time; the message names it. \
+         Or another has taken all modules away from the kernel meanwhile, since it is being removed.",
+    ),
     (
         "18",
         "A file operation, a change or a program failed because of the system: disk full, read-only, out of memory. Nothing was changed.",

@@ -10,6 +10,16 @@ pub enum StepError {
     /// Another run removed the package before this one came to it.
     #[error("{0} has been removed by another dkms meanwhile.")]
     Removed(Package),
+    /// Another run took everything away from the kernel before this one came to it.
+    #[error(
+        "{package} is not put in place for kernel {kernel}: another dkms has taken all modules away from that kernel meanwhile, since it is being removed."
+    )]
+    KernelGone {
+        /// The package.
+        package: Package,
+        /// The kernel.
+        kernel: Kernel,
+    },
     /// Nothing to build in the source directory.
     #[error("The directory {} does not appear to have module source located within it.\nBuild halted.", .0.display())]
     EmptySource(PathBuf),

@@ -5,8 +5,10 @@ use crate::context::Context;
 use crate::error::{Error, StepError};
 use crate::loadable::Why;
 use crate::loadable::gather::{Answer, Loadable};
+use crate::lock::LockError;
 use crate::plan::{Action, Reason, Step};
 use crate::report::{Event, Reporter};
+use crate::run::Session;
 use crate::tree::record::{Outcome, Record};
 
 /// How the errors of this room are recorded.
@@ -15,13 +17,19 @@ const LOAD: &str = "load";
 /// Asks of each installation whether it will be loaded; of what is only kept, if it would not have been when it was last asked. Where
 /// nothing of a package would be, it has failed.
 pub(super) fn confirm(
-    ctx: &Context,
+    session: &Session<'_>,
     steps: &[Step],
     results: &mut [Option<Result<Done, Error>>],
     reporter: &dyn Reporter,
 ) {
+    let ctx = session.ctx;
     let loadable = Loadable::new(&ctx.trees);
     for (result, step) in results.iter_mut().zip(steps) {
+        // What another run takes away is no failure of this one.
+        let still = session.still(&step.kernel);
+        if matches!(still, Err(LockError::Closed { .. })) {
+            continue;
+        }
         match result {
             Some(Ok(Done::Installed)) => warn_of_dependants(&loadable, step, reporter),
             // Asked for by name, and there already.
@@ -60,22 +68,15 @@ fn was_refused(ctx: &Context, step: &Step) -> bool {
 
 /// Says what would not be loaded of the package of `step`. Gives the error if that is all of it.
 fn refused(ctx: &Context, loadable: &Loadable<'_>, step: &Step, reporter: &dyn Reporter) -> Option<Error> {
-    let answers = loadable.package(&step.package, &step.kernel);
-    let count = answers.len();
-    // What somebody wants so is not lacking.
-    let mut is_meant = true;
-    // Where the kernel's package has made no index yet, it is about to.
-    let lines: Vec<String> = (answers.into_iter())
-        .filter_map(|answer| {
-            // What a script has signed or stripped after the installation is loaded all the same.
-            let why = answer.answer.err().filter(|why| !matches!(why, Why::NoIndex | Why::Changed))?;
-            is_meant &= why.is_meant();
-            let text = why.with_mend(&step.package.to_string(), &step.kernel.release);
-            Some(format!("{}: {text}", answer.module))
-        })
-        .collect();
-    // Another command may have taken it out meanwhile: no lock is held any more.
-    if lines.is_empty() || Loadable::new(&ctx.trees).package(&step.package, &step.kernel).is_empty() {
+    let (_, lines, _) = lacking(loadable, step);
+    if lines.is_empty() {
+        return None;
+    }
+    // Another command may be taking it out: the index loses it first. Once more, while nobody changes anything.
+    let locked = ctx.lock_tree();
+    let (count, lines, is_meant) = lacking(&Loadable::new(&ctx.trees), step);
+    drop(locked);
+    if lines.is_empty() {
         return None;
     }
     let all = lines.len() == count;
@@ -87,6 +88,25 @@ fn refused(ctx: &Context, loadable: &Loadable<'_>, step: &Step, reporter: &dyn R
     }
     reporter.report(Event::Error(error.lines()));
     Some(error)
+}
+
+/// How many modules there are of the package of `step`, what is to be said of those that would not be loaded, and whether all
+/// of that is as somebody wants it: then it is not lacking.
+fn lacking(loadable: &Loadable<'_>, step: &Step) -> (usize, Vec<String>, bool) {
+    let answers = loadable.package(&step.package, &step.kernel);
+    let count = answers.len();
+    let mut is_meant = true;
+    // Where the kernel's package has made no index yet, it is about to.
+    let lines = (answers.into_iter())
+        .filter_map(|answer| {
+            // What a script has signed or stripped after the installation is loaded all the same.
+            let why = answer.answer.err().filter(|why| !matches!(why, Why::NoIndex | Why::Changed))?;
+            is_meant &= why.is_meant();
+            let text = why.with_mend(&step.package.to_string(), &step.kernel.release);
+            Some(format!("{}: {text}", answer.module))
+        })
+        .collect();
+    (count, lines, is_meant)
 }
 
 /// Says which other packages' modules would no longer be loaded, now that those of `step` are others.

@@ -173,7 +173,7 @@ pub fn depmod_once(session: &Session<'_>, steps: &[Step], results: &mut Results,
         }
     }
     if !session.ctx.options.no_depmod {
-        confirm(session.ctx, steps, results, reporter);
+        confirm(session, steps, results, reporter);
     }
 }
 
@@ -264,11 +264,11 @@ impl All<'_> {
         // Of what was interrupted, one word is said at the end.
         match &result {
             Ok(_) | Err(Error::System(SystemError::Interrupted(_))) => {}
-            Err(error @ Error::Step(StepError::Removed(_))) => {
+            Err(error @ Error::Step(StepError::Removed(_) | StepError::KernelGone { .. })) => {
                 reporter.report(Event::Note(error.to_string()));
                 // Of what nobody has asked for by name, nothing is lacking then.
                 if self.voice != Voice::Asked {
-                    return Ok(Done::Already);
+                    return Ok(Done::Gone);
                 }
             }
             Err(error @ Error::Step(StepError::Excluded { .. })) => reporter.report(Event::Warning(error.lines())),

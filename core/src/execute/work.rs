@@ -1,5 +1,6 @@
 //! One package on one kernel: built, or built and installed.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::compile;
@@ -9,7 +10,7 @@ use crate::error::{Error, StepError};
 use crate::facts::{self, Evaluated, KernelFacts};
 use crate::host::tools;
 use crate::install::{self, superseded_mark};
-use crate::lock::{Holder, LockError};
+use crate::lock::{Holder, Lock, LockError};
 use crate::names::{Kernel, Name, Package, names_in};
 use crate::plan::{Action, PackageState, Reason, Stale, Step};
 use crate::report::syslog::Severity;
@@ -27,6 +28,8 @@ use crate::tree::walk;
 pub enum Done {
     /// Nothing was to be done.
     Already,
+    /// Nothing is lacking: another run has just taken away what it was for.
+    Gone,
     /// It was built.
     Built,
     /// It was installed.
@@ -35,13 +38,36 @@ pub enum Done {
 
 /// Carries out a step that builds or installs, and records how it ended. depmod is left to the caller.
 pub fn work(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Result<Done, Error> {
-    let done = try_work(session, step, reporter).map_err(|error| {
+    let entry = Entry { session, kernel: &step.kernel, inside: RefCell::default() };
+    let done = try_work(session, step, &entry, reporter);
+    let done = done.map_err(|error| {
         // Whatever it tripped over for that.
-        let removed = !session.ctx.trees.package_dir(&step.package).is_dir();
-        if removed { StepError::Removed(step.package.clone()).into() } else { error }
+        let (package, kernel) = (step.package.clone(), step.kernel.clone());
+        if matches!(session.still(&kernel), Err(LockError::Closed { .. })) {
+            return StepError::KernelGone { package, kernel }.into();
+        }
+        let removed = !session.ctx.trees.package_dir(&package).is_dir();
+        if removed { StepError::Removed(package).into() } else { error }
     });
     record(session, &step.package, &step.kernel, &done);
     done
+}
+
+/// The way to where a step puts something of its package for its kernel: gone once, and held to the step's end.
+struct Entry<'a> {
+    session: &'a Session<'a>,
+    kernel: &'a Kernel,
+    inside: RefCell<Option<Lock>>,
+}
+
+impl Entry<'_> {
+    fn enter(&self) -> Result<(), SystemError> {
+        let mut inside = self.inside.borrow_mut();
+        if inside.is_none() {
+            *inside = Some(self.session.pass(self.kernel)?);
+        }
+        Ok(())
+    }
 }
 
 /// The state of a package that somebody names.
@@ -61,13 +87,16 @@ pub fn state_of(ctx: &Context, package: &Package, kernel: &Kernel) -> PackageSta
     }
 }
 
-fn try_work(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Result<Done, Error> {
+fn try_work(session: &Session<'_>, step: &Step, entry: &Entry<'_>, reporter: &dyn Reporter) -> Result<Done, Error> {
     let Step { package, kernel, .. } = step;
     let ctx = session.ctx;
     let on_wait = |holder: &Holder| {
         reporter.report(Event::Note(format!("Waiting for {holder}, which works on {package} for kernel {kernel}.")));
     };
     // Whoever may not take the lock hears of what is there all the same.
+    if step.action != Action::Keep {
+        session.begin(std::slice::from_ref(kernel), &on_wait)?;
+    }
     let lock = if step.action == Action::Keep { None } else { Some(ctx.lock_pair(package, kernel, &on_wait)?) };
     let action = if lock.is_some() { step.again(&state_of(ctx, package, kernel)) } else { Action::Keep };
     if action == Action::Keep {
@@ -120,11 +149,12 @@ fn try_work(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Resu
         };
         // Without private mounts all builds of a package happen in one directory, one after the other.
         let _alone = if ctx.world.has_private_mounts() { None } else { Some(ctx.lock_build(package, &on_wait)?) };
-        compile::build(ctx, &target, &signing, &session.budget, reporter)?;
+        compile::build(ctx, &target, &signing, &session.budget, &|| entry.enter(), reporter)?;
     }
     if action == Action::BuildOnly {
         return Ok(Done::Built);
     }
+    entry.enter()?;
     install::install(session, &facts, package, evaluated.as_ref(), step.replaces(), reporter)?;
     Ok(Done::Installed)
 }
@@ -228,9 +258,15 @@ pub fn installed_version(ctx: &Context, beside: &KernelManifest, name: &Name, ke
 /// Records how it ended. A record that can't be written is worth a line in the log, no more.
 pub(super) fn record(session: &Session<'_>, package: &Package, kernel: &Kernel, done: &Result<Done, Error>) {
     let ctx = session.ctx;
+    // Of what another run has taken away meanwhile, nothing is to be left.
+    let still = session.still(kernel);
+    if matches!(still, Err(LockError::Closed { .. })) {
+        return;
+    }
     let outcome = match done {
         // Nothing came of it, good or bad.
-        Err(Error::System(SystemError::Interrupted(_) | SystemError::Lock(LockError::Interrupted { .. }))) => return,
+        Err(Error::System(SystemError::Interrupted(_) | SystemError::Lock(LockError::Interrupted { .. })))
+        | Ok(Done::Gone) => return,
         Ok(Done::Already) if install::is_installed(ctx, package, kernel) => Outcome::Installed,
         Ok(Done::Already | Done::Built) => Outcome::Built,
         Ok(Done::Installed) => Outcome::Installed,

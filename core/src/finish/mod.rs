@@ -293,14 +293,18 @@ fn manifest(
     })
 }
 
+/// Says whether something may still be put in its place for the kernel.
+pub type Enter<'a> = &'a dyn Fn() -> Result<(), SystemError>;
+
 impl Finished {
     /// A directory for what is needed until it is in place.
     pub fn scratch(&self) -> &Path {
         self.work.path()
     }
 
-    /// Puts the artefact at its place, keeping the one before aside. Takes the tree lock for that.
-    pub fn put<'a>(self, ctx: &'a Context, target: &Target) -> Result<InPlace<'a>, Error> {
+    /// Puts the artefact at its place, keeping the one before aside. Takes the tree lock for that; asks `enter` before.
+    pub fn put<'a>(self, ctx: &'a Context, target: &Target, enter: Enter<'_>) -> Result<InPlace<'a>, Error> {
+        enter()?;
         fs::write(self.stage.join(MANIFEST), self.manifest.to_bytes()?)?;
         let to = ctx.trees.artefact(&target.package, &target.kernel);
         let _lock = ctx.lock_tree()?;

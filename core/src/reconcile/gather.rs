@@ -132,6 +132,16 @@ fn before(ctx: &Context, over: bool) -> Result<(Before, Walk), Error> {
     Ok((before, walk))
 }
 
+/// The kernels in `scope` that are there, or are to be. `over`: as for [`before`].
+pub(super) fn present(session: &Session<'_>, scope: &Scope, over: bool) -> Result<Vec<Kernel>, Error> {
+    if let Scope::Kernels(named) = scope {
+        return Ok(named.clone());
+    }
+    let (_, walk) = before(session.ctx, over)?;
+    let kernels = kernels(session, scope, &walk, &mut Vec::new())?.into_iter();
+    Ok(kernels.filter(|(_, presence)| *presence != Presence::Gone).map(|(kernel, _)| kernel).collect())
+}
+
 /// Reads the facts for the kernels in `scope`. `over`: as for [`before`].
 pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: bool) -> Result<Gathered, Error> {
     let ctx = session.ctx;

@@ -23,12 +23,13 @@ use crate::execute::{self, Done, Results, Voice};
 use crate::facts;
 use crate::install;
 use crate::journal::JournalError;
+use crate::lock::{Holder, LockError};
 use crate::modprobe;
 use crate::names::{Kernel, Name, Release};
 use crate::plan::{Action, FollowUp, Overdue, Plan, Reason, Step, Unlink, Unlinked, plan};
 use crate::policy::{self, Ending};
 use crate::process::stop;
-use crate::report::Reporter;
+use crate::report::{Event, Reporter};
 use crate::resign::{Resigned, resign};
 use crate::run::Session;
 use crate::sign::will_load;
@@ -163,8 +164,24 @@ pub fn preview(session: &Session<'_>, scope: &Scope, how: How<'_>) -> Result<Pre
     Ok(Preview { plan, broken: gathered.broken, notes: gathered.notes })
 }
 
+/// Begins with the kernels in `scope`: before the look at them that the plan is made of.
+fn begin(session: &Session<'_>, scope: &Scope, how: How<'_>, reporter: &dyn Reporter) -> Result<(), Error> {
+    // Nobody has anything to take away yet, and maybe nothing will be done.
+    if !session.ctx.trees.own().is_dir() {
+        return Ok(());
+    }
+    let on_wait = |holder: &Holder| {
+        reporter.report(Event::Note(format!("Waiting for {holder}, which takes all modules away from a kernel.")));
+    };
+    Ok(session.begin(&gather::present(session, scope, is_over(session, how))?, &on_wait)?)
+}
+
+fn is_over(session: &Session<'_>, how: How<'_>) -> bool {
+    how.over.unwrap_or(session.ctx.machine.rpm_scriptlet.is_none())
+}
+
 fn look(session: &Session<'_>, scope: &Scope, how: How<'_>) -> Result<(Plan, gather::Gathered), Error> {
-    let over = how.over.unwrap_or(session.ctx.machine.rpm_scriptlet.is_none());
+    let over = is_over(session, how);
     let gathered = gather::gather(session, scope, how, over)?;
     let is_ours = |overdue: &Overdue| match overdue.what {
         FollowUp::Depmod => true,
@@ -200,6 +217,7 @@ pub fn reconcile(
         session.require_signatures();
     }
     session.heal(reporter)?;
+    begin(session, scope, how, reporter)?;
     let (plan, gathered) = look(session, scope, how)?;
     if matches!(how.initramfs, Initramfs::Auto | Initramfs::AtEnd) {
         initramfs::note(session.ctx, &plan)?;
@@ -246,7 +264,7 @@ pub fn reconcile(
     for (result, done) in results.iter_mut().zip(done) {
         *result = result.take().or(done);
     }
-    note(session.ctx, &plan, &results)?;
+    note(session, &plan, &results)?;
     for (package, seen) in &gathered.seen {
         if let Err(error) = seen.remember(session.ctx, package) {
             log::warn!("{error}");
@@ -288,7 +306,7 @@ fn register(session: &Session<'_>, before: &gather::Before, reporter: &dyn Repor
 fn sign(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Result<Done, Error> {
     let result = resign(session, &step.package, &step.kernel, reporter).map_err(Error::from);
     if let Err(error) = &result {
-        reporter.report(crate::report::Event::Error(error.lines()));
+        reporter.report(Event::Error(error.lines()));
     }
     Ok(match result? {
         Resigned::Done(_) => Done::Installed,
@@ -297,7 +315,8 @@ fn sign(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Result<D
 }
 
 /// Records what was not tried, and takes marks away from what is right again.
-fn note(ctx: &Context, plan: &Plan, results: &Results) -> Result<(), Error> {
+fn note(session: &Session<'_>, plan: &Plan, results: &Results) -> Result<(), Error> {
+    let ctx = session.ctx;
     for (step, result) in plan.steps.iter().zip(results) {
         let outcome = match (&step.reason, step.action, result) {
             (Reason::Excluded(why), ..) => Recorded::Skipped { why: why.clone() },
@@ -314,6 +333,11 @@ fn note(ctx: &Context, plan: &Plan, results: &Results) -> Result<(), Error> {
             },
             _ => continue,
         };
+        // What another run has taken away, this one knows nothing of.
+        let still = session.still(&step.kernel);
+        if matches!(still, Err(LockError::Closed { .. })) {
+            continue;
+        }
         let (package, kernel) = (step.package.clone(), step.kernel.clone());
         let record = Record { package, kernel, outcome, at: ctx.timestamp() };
         if let Err(error) = record.store_if_here(&ctx.trees) {
@@ -369,14 +393,20 @@ pub fn kernel_is_coming(session: &Session<'_>, kernel: &Kernel) -> Result<Vec<cr
     Ok(packages)
 }
 
-/// Takes everything of ours away from a kernel that is being removed. Gives the packages that could not be
-/// unbuilt.
+/// Takes everything of ours away from a kernel that is being removed. What other runs are building for it meanwhile is not
+/// put in its place any more. Gives the packages that could not be unbuilt.
 pub fn kernel_is_going(
     session: &Session<'_>,
     kernel: &Kernel,
     reporter: &dyn Reporter,
 ) -> Result<Vec<(crate::names::Package, Error)>, Error> {
     session.heal(reporter)?;
+    let on_wait = |holder: &Holder| {
+        reporter.report(Event::Note(format!(
+            "Waiting for {holder}, which puts modules of kernel {kernel} in their places."
+        )));
+    };
+    let _closed = session.ctx.close_gate(kernel, &on_wait)?;
     let failures = orphan::remove_all(session, kernel, reporter)?;
     Record::list(&session.ctx.trees, Some(&kernel.release))?
         .iter()

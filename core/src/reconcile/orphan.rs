@@ -11,7 +11,7 @@ use crate::initramfs::list;
 use crate::install;
 use crate::journal::{Change, JournalError};
 use crate::kernel::installed;
-use crate::lock::{self, Lock, LockError};
+use crate::lock::{self, Holder};
 use crate::names::{Kernel, Package, Release};
 use crate::plan::{FollowUp, Step};
 use crate::process::stop;
@@ -21,9 +21,6 @@ use crate::system_error::SystemError;
 use crate::tree::manifest::KernelManifest;
 use crate::tree::walk::{self, Filter, Unreadable};
 use crate::weak;
-
-/// How often what other runs install meanwhile goes, too.
-const TRIES: usize = 3;
 
 /// Carries out a `Remove` step.
 pub(super) fn remove(session: &Session<'_>, step: &Step, reporter: &dyn Reporter) -> Result<(), Error> {
@@ -38,16 +35,14 @@ pub(crate) fn unbuild(
     kernel: &Kernel,
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
-    let _lock = lock_pair(session.ctx, package, kernel)?;
+    let waiting = |holder: &Holder| log::info!("waiting for {holder}");
+    let _locks = (session.ctx.lock_pair(package, kernel, &waiting)?, session.ctx.pass_gate(kernel, &waiting)?);
     Ok(install::unbuild(session, package, kernel, reporter)?)
 }
 
-fn lock_pair(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<Lock, LockError> {
-    ctx.lock_pair(package, kernel, &|holder| log::info!("waiting for {holder}"))
-}
-
 /// Unbuilds every package for `kernel`, removes whatever else its manifest says is ours, and clears the
-/// empty directories away. Gives the packages that failed.
+/// empty directories away. Gives the packages that failed. The caller has closed the kernel's gate: nobody else changes
+/// anything there, and the packages' own locks, which builds hold for long, are not needed.
 pub(super) fn remove_all(
     session: &Session<'_>,
     kernel: &Kernel,
@@ -55,45 +50,18 @@ pub(super) fn remove_all(
 ) -> Result<Vec<(Package, Error)>, Error> {
     let ctx = session.ctx;
     let mut failures: Vec<(Package, Error)> = Vec::new();
-    // Again as long as there is something: what another run has just installed goes as what was there before.
-    for round in 0.. {
-        let there = built(ctx, kernel, &failures);
-        if there.is_empty() {
-            break;
+    let there = built(ctx, kernel);
+    index_without(session, kernel, &there)?;
+    for package in there {
+        if let Some(stop) = stop::requested() {
+            return Err(SystemError::Interrupted(stop).into());
         }
-        if round > TRIES {
-            let changed = |package: Package| {
-                let path = ctx.trees.artefact(&package, kernel);
-                (package, JournalError::Changed(path).into())
-            };
-            failures.extend(there.into_iter().map(changed));
-            break;
+        reporter.report(Event::Note(format!("dkms: removing module {package} for kernel {kernel}")));
+        if let Err(error) = install::unbuild(session, &package, kernel, reporter).map_err(Error::from) {
+            reporter.report(Event::Error(error.lines()));
+            failures.push((package, error));
         }
-        // All at once, in one order for everybody: between two of them another run could install what has just gone.
-        let mut locks = Vec::new();
-        for package in &there {
-            match lock_pair(ctx, package, kernel) {
-                Ok(lock) => locks.push(lock),
-                Err(error) => failures.push((package.clone(), error.into())),
-            }
-        }
-        index_without(session, kernel, &there)?;
-        for package in there {
-            if let Some(stop) = stop::requested() {
-                return Err(SystemError::Interrupted(stop).into());
-            }
-            reporter.report(Event::Note(format!("dkms: removing module {package} for kernel {kernel}")));
-            let failed = failures.iter().position(|(failed, _)| *failed == package);
-            let done = match failed {
-                Some(index) => Err(failures.remove(index).1),
-                None => install::unbuild(session, &package, kernel, reporter).map_err(Error::from),
-            };
-            if let Err(error) = done {
-                reporter.report(Event::Error(error.lines()));
-                failures.push((package, error));
-            }
-            reporter.line(&"");
-        }
+        reporter.line(&"");
     }
     let of_kernel = format!("@{}@{}", kernel.release, kernel.arch);
     lock::discard_all(&ctx.trees.locks(), &|name| name.ends_with(&of_kernel));
@@ -127,11 +95,10 @@ fn index_without(session: &Session<'_>, kernel: &Kernel, packages: &[Package]) -
     Ok(())
 }
 
-/// The packages that are built for `kernel` and have not failed to go, in order of their names.
-fn built(ctx: &Context, kernel: &Kernel, failures: &[(Package, Error)]) -> Vec<Package> {
+/// The packages that are built for `kernel`, in order of their names.
+fn built(ctx: &Context, kernel: &Kernel) -> Vec<Package> {
     let packages = walk::walk(&ctx.trees, &Filter::kernel(kernel)).packages.into_iter();
-    let built = packages.filter(|entry| entry.is_built_for(kernel)).map(|entry| entry.package);
-    built.filter(|package| !failures.iter().any(|(failed, _)| failed == package)).collect()
+    packages.filter(|entry| entry.is_built_for(kernel)).map(|entry| entry.package).collect()
 }
 
 /// Removes the files that the manifest beside the modules lists for packages that the tree no longer knows;
@@ -220,5 +187,7 @@ pub(super) fn clear(ctx: &Context, release: &Release) -> Result<(), Error> {
     let mut change = Change::new(&ctx.trees, format!("clear the directory of the removed kernel {release}"));
     change.remove_dir_all(&dir);
     change.commit()?;
+    let of_kernel = format!("@{release}@");
+    lock::discard_all(&ctx.trees.locks(), &|name| name.contains(&of_kernel));
     Ok(())
 }

@@ -10,6 +10,8 @@ use super::foresight::without;
 use crate::context::Context;
 use crate::facts::{self, Facts, KernelFacts};
 use crate::journal;
+use crate::lock::gate::Gate;
+use crate::lock::{Holder, Lock, LockError};
 use crate::names::{Kernel, Release};
 use crate::plan::FollowUp;
 use crate::report::Reporter;
@@ -29,6 +31,8 @@ pub struct Session<'a> {
     /// Its jobs.
     pub budget: Budget,
     signing: Mutex<HashMap<Kernel, Arc<Signing>>>,
+    /// The kernels that this run looks at, from before it looked.
+    gates: Mutex<HashMap<Kernel, Arc<Gate>>>,
     must_sign: AtomicBool,
     /// Kernels beside whose modules something changed.
     changed: Mutex<BTreeSet<Release>>,
@@ -44,6 +48,7 @@ impl<'a> Session<'a> {
             facts: Facts::new(ctx),
             budget: Budget::new(ctx.machine.jobs),
             signing: Mutex::default(),
+            gates: Mutex::default(),
             must_sign: AtomicBool::new(false),
             changed: Mutex::default(),
             weak: Mutex::default(),
@@ -76,6 +81,36 @@ impl<'a> Session<'a> {
         changed.extend(healed.kernels);
         changed.extend(FollowUp::Depmod.left(&self.ctx.trees).into_iter().map(|note| note.release));
         Ok(healed.finished)
+    }
+
+    /// Says, before anything is planned, for which kernels this run will build or install. Waits while another run takes
+    /// everything away from one of them: what is planned then holds for what is left. What another takes away from now on is not
+    /// built up again by this run.
+    pub fn begin(&self, kernels: &[Kernel], on_wait: &dyn Fn(&Holder)) -> Result<(), LockError> {
+        kernels.iter().try_for_each(|kernel| self.gate(kernel, on_wait).map(drop))
+    }
+
+    fn gate(&self, kernel: &Kernel, on_wait: &dyn Fn(&Holder)) -> Result<Arc<Gate>, LockError> {
+        let known = || self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(gate) = known().get(kernel) {
+            return Ok(Arc::clone(gate));
+        }
+        // Whoever waits keeps nobody else from going on.
+        let gate = self.ctx.open_gate(kernel, on_wait)?;
+        Ok(Arc::clone(known().entry(kernel.clone()).or_insert(Arc::new(gate))))
+    }
+
+    /// Passes the kernel's gate: needed for whatever puts something of a package in its place for the kernel.
+    /// [`LockError::Closed`] if another run has taken everything away from the kernel since [`Self::begin`], or is about to.
+    pub fn pass(&self, kernel: &Kernel) -> Result<Lock, LockError> {
+        self.gate(kernel, &|holder| log::info!("waiting for {holder}"))?.pass()
+    }
+
+    /// Whether what this run knows of the kernel still holds: to be asked before anything is recorded of it, which then happens
+    /// while the lock is held. Of a kernel that nothing was begun for, nobody knows better.
+    pub fn still(&self, kernel: &Kernel) -> Result<Option<Lock>, LockError> {
+        let known = self.gates.lock().unwrap_or_else(PoisonError::into_inner).get(kernel).map(Arc::clone);
+        known.map(|gate| gate.pass()).transpose()
     }
 
     /// From now on, a module that should be signed and can't be is an error, and not only a warning.

@@ -155,6 +155,12 @@ impl Trees {
         self.locks().join(format!("{}@{}@{}@{}", package.name, package.version, kernel.release, kernel.arch))
     }
 
+    /// The file of a kernel's gate, which whoever builds or installs for it passes, and which its removal closes. No package's
+    /// name is empty.
+    pub fn kernel_gate(&self, kernel: &Kernel) -> PathBuf {
+        self.locks().join(format!("@{}@{}", kernel.release, kernel.arch))
+    }
+
     /// The lock file of a package's build directory.
     pub fn build_lock(&self, package: &Package) -> PathBuf {
         self.locks().join(format!("{}@{}", package.name, package.version))

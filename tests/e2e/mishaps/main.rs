@@ -90,7 +90,8 @@ for verb in "install other/1.0 -k $k" "autoinstall -k $k"; do
 done
 "#;
 
-/// `kernel_prerm` while another run installs something: that goes, too, and the kernel's own module is there again.
+/// `install` while `kernel_prerm` is under way: it waits, and is as if it had come afterwards. The kernel's own module is there
+/// again when that goes, too.
 const INSTALLED_AT_THE_END: &str = r#"
 printf '%s\n' '#!/bin/bash' 'touch /srv/told/removing; until [ -e /srv/told/on ]; do read -rt 0.1 <> <(:); done' >/usr/src/hello-1.0/rm.sh; chmod +x /usr/src/hello-1.0/rm.sh
 echo 'POST_REMOVE=rm.sh' >>/usr/src/hello-1.0/dkms.conf
@@ -100,12 +101,38 @@ echo 'DEST_MODULE_NAME[0]=dummy' >>/usr/src/dummy-99/dkms.conf
 code 0 dkms install hello/1.0 -k $k
 dkms kernel_prerm -k $k >/tmp/prerm 2>&1 & prerm=$!
 until_true test -e /srv/told/removing
-code 0 dkms install dummy/99 -k $k --force; [ ! -e "$stock" ] || fail "the original was not archived"
+dkms install dummy/99 -k $k --force >/tmp/install 2>&1 & installs=$!
+until_true grep -q 'Waiting for process .*kernel_prerm' /tmp/install
 touch /srv/told/on; wait $prerm || { cat /tmp/prerm >&2; fail prerm; }
+wait $installs || { cat /tmp/install >&2; fail install; }
+listed "dummy/99, $k, x86_64" installed || fail "it is not installed"; [ ! -e "$stock" ] || fail "the original was not archived"
+code 0 dkms kernel_prerm -k $k
 [ -e "$stock" ] || fail "the kernel's own module is gone"
 [ -z "$(find /lib/modules/$k/updates -name '*.ko*' 2>/dev/null)" ] || fail "a module is left"
 [ -z "$(dkms status -k $k | grep -v ': added$')" ] || fail "something is listed"
 [ -z "$(ls /var/lib/dkms/.dkms/locks | grep "@$k@")" ] || fail "locks are left"
+"#;
+
+/// `kernel_prerm` while something is compiled for that kernel: it does not wait, and what was compiled is not installed.
+const BUILT_FOR_A_KERNEL_THAT_GOES: &str = r#"
+code 0 dkms install hello/1.0 -k $k; code 0 dkms add slow/1.0
+for verb in "install slow/1.0 -k $k" "autoinstall -k $k"; do
+    rm -f /srv/told/*; dkms $verb >/tmp/install 2>&1 & installs=$!
+    until_true test -e /srv/told/started
+    code 0 timeout 60 dkms kernel_prerm -k $k
+    touch /srv/told/go; ended=0; wait $installs || ended=$?
+    case $verb in install*) [ $ended = 17 ] ;; *) [ $ended = 0 ] ;; esac || { cat /tmp/install >&2; fail "$verb: exit $ended"; }
+    has 'slow/1.0 is not put in place' /tmp/install; hasnt 'Error!' /tmp/install; hasnt succeeded /tmp/install
+    [ -z "$(find /lib/modules/$k/updates -name '*.ko*' 2>/dev/null)" ] || fail "$verb: a module is left"
+    [ -z "$(dkms status -k $k | grep -v ': added$')" ] || fail "$verb: something is listed"
+    [ -z "$(find /var/lib/dkms -path "*/$k*" ! -path '*/locks/*')" ] || fail "$verb: $(find /var/lib/dkms -path "*/$k*")"
+    [ ! -e /var/lib/dkms/slow/1.0/build ] || fail "$verb: a build is left"
+done
+# Another kernel's are none of its business.
+rm -f /srv/told/*; dkms install slow/1.0 -k $k2 >/tmp/install 2>&1 & installs=$!
+until_true test -e /srv/told/started; code 0 dkms kernel_prerm -k $k
+touch /srv/told/go; wait $installs || { cat /tmp/install >&2; fail install; }
+listed "slow/1.0, $k2, x86_64" installed || fail "it is not installed"
 "#;
 
 /// At no moment does the index name a file that is not there: killed at each renaming of a removal, and then made right.
@@ -434,11 +461,12 @@ code 0 dkms install rival/1.0 -k $k --force; listed "rival/1.0, $k, x86_64" inst
 "#;
 
 fn main() -> ExitCode {
-    let cases: [(&str, &'static str); 29] = [
+    let cases: [(&str, &'static str); 30] = [
         ("removed_meanwhile", REMOVED_MEANWHILE),
         ("another_kernel_meanwhile", ANOTHER_KERNEL_MEANWHILE),
         ("removed_at_once", REMOVED_AT_ONCE),
         ("installed_at_the_end", INSTALLED_AT_THE_END),
+        ("built_for_a_kernel_that_goes", BUILT_FOR_A_KERNEL_THAT_GOES),
         ("leftovers", LEFTOVERS),
         ("index_first", INDEX_FIRST),
         ("within_a_build", WITHIN_A_BUILD),

@@ -25,8 +25,8 @@ pub const KERNELS: [&str; 2] = ["6.1.0-torture", "6.6.0-torture"];
 /// The program under test, in the system.
 pub const PROGRAM: &str = "/usr/sbin/dkms";
 
-/// What a command may change, and what is saved.
-const AREAS: [&str; 6] = ["/var/lib/dkms", "/usr/src", "/usr/lib/modules", "/etc/dkms", "/boot", "/root"];
+/// What a command may change, and what is saved. Sources come first: they are older than what was built of them.
+const AREAS: [&str; 6] = ["/usr/src", "/var/lib/dkms", "/usr/lib/modules", "/etc/dkms", "/boot", "/root"];
 
 /// A command that takes longer than this many seconds has hung.
 const PATIENCE: &str = "60";
@@ -206,7 +206,7 @@ impl World {
     /// What is there now.
     pub fn look(&self) -> Result<State> {
         let mut state = State::default();
-        for area in ["/var/lib/dkms", "/usr/src", "/usr/lib/modules", "/etc/dkms", "/boot", "/root"] {
+        for area in AREAS {
             state.walk(&self.outer(area), area)?;
         }
         Ok(state)
@@ -229,18 +229,33 @@ pub struct State {
     pub modules: BTreeMap<String, u64>,
 }
 
-/// Not part of a state: lock files and kept-back space hold nothing, and a stand-in for update-initramfs whose caller was
+/// Not part of a state: lock files and kept-back space hold nothing; whether a source is remembered that had to be read
+/// depends on the clock; and a stand-in for update-initramfs whose caller was
 /// killed may still be at work.
 fn is_passed_over(path: &str) -> bool {
     let own = path.strip_prefix("/var/lib/dkms/.dkms").unwrap_or_default();
     ["/lock", "/reserve"].contains(&own)
         || own.starts_with("/locks")
+        || path.ends_with("/.dkms-source.json")
         || path.starts_with("/boot/.new-")
         || path.ends_with("/calls")
 }
 
+/// Files of more bytes than this are sparse ones that a case has made: they differ by their length from whatever they were.
+const SPARSE: u64 = 64 << 20;
+
+fn digest(path: &Path, length: u64) -> Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    if length > SPARSE {
+        length.hash(&mut hasher);
+    } else {
+        fs_err::read(path)?.hash(&mut hasher);
+    }
+    Ok(hasher.finish())
+}
+
 /// Directories that are made when there is something to put in them, and stay.
-const PLACES: [&str; 3] = ["/.dkms/owed", "/.dkms/owed/depmod", "/.dkms/owed/initramfs"];
+const PLACES: [&str; 4] = ["/.dkms/records", "/.dkms/owed", "/.dkms/owed/depmod", "/.dkms/owed/initramfs"];
 
 /// Files whose content differs from run to run: times, inodes, process numbers.
 fn varies(path: &str) -> bool {
@@ -269,9 +284,7 @@ impl State {
             } else if !meta.is_file() {
                 "something else".to_owned()
             } else {
-                let mut hasher = DefaultHasher::new();
-                fs_err::read(entry.path())?.hash(&mut hasher);
-                let digest = hasher.finish();
+                let digest = digest(&entry.path(), meta.len())?;
                 if is_module {
                     self.modules.insert(path.clone(), digest);
                 }
