@@ -13,6 +13,7 @@ use crate::conf::misspelt::misspelt_in;
 use crate::conf::{self, Answer, Conf, Directive, Evaluator, Recipe};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
+use crate::durable;
 use crate::names::{Kernel, Package};
 use crate::report::{Event, Reporter};
 use crate::tree::identity::Identity;
@@ -303,7 +304,7 @@ fn overrides_digest(files: &[conf::Source], directives: &[String]) -> Result<Opt
     }
     let mut hasher = Hasher::default();
     for file in files {
-        hasher.field(&fs_err::read(&file.outer)?);
+        hasher.field(&durable::bytes(&file.outer).map_err(durable::named(&file.outer))?);
     }
     for directive in directives {
         hasher.field(directive.as_bytes());

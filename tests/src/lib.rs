@@ -21,7 +21,7 @@
 //! | [`transcript`] | transcripts of the guide, replayed |
 //! | [`needs`], [`suite`] | cases, what they need, what was left out and why |
 //!
-//! `citations`, `distributions`, `floors`, `guide`, `honesty` support no tests but are some: they check this repository.
+//! `citations`, `distributions`, `floors`, `guide`, `honesty`, `reads` support no tests but are some: they check this repository.
 
 #![allow(clippy::format_push_string, clippy::format_collect)] // short texts for people
 
@@ -49,6 +49,8 @@ pub mod mini_kernel;
 pub mod needs;
 pub mod observe;
 pub mod programs;
+#[cfg(test)]
+mod reads;
 pub mod rpm;
 pub mod rpm_classic;
 pub mod run;

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::links;
 use super::module::{self, ModuleFacts};
 use crate::digest::Digest;
+use crate::durable;
 use crate::names::{Kernel, NameError, Package};
 use crate::tree::paths::MANIFEST;
 
@@ -307,7 +308,7 @@ impl Look<'_> {
         if !meta.is_file() || meta.len() > MAX_MANIFEST {
             return Err(lie("it is no file of a reasonable size".into()));
         }
-        let claims: ManifestClaims = serde_json::from_slice(&fs::read(&path)?)
+        let claims: ManifestClaims = serde_json::from_slice(&durable::bytes(&path).map_err(durable::named(&path))?)
             .map_err(|error| lie(format!("it cannot be understood: {error}")))?;
         if claims.kernel != *kernel {
             return Err(lie(format!("it is about the kernel {}", claims.kernel)));
@@ -411,7 +412,7 @@ fn first_line(path: &Path) -> Result<String, String> {
     if !is_file(path) {
         return Err("it is no file".into());
     }
-    let bytes = fs::read(path).map_err(|error| error.to_string())?;
+    let bytes = durable::bytes(path).map_err(durable::named(path)).map_err(|error| error.to_string())?;
     let line = bytes.split(|b| *b == b'\n').next().unwrap_or_default();
     String::from_utf8(line.trim_ascii().to_vec()).map_err(|_| "it is not UTF-8".into())
 }

@@ -45,7 +45,7 @@ pub fn inspect(path: &Path) -> Result<ModuleFacts, String> {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut input = io::BufReader::new(fs_err::File::open(path)?);
+    let mut input = io::BufReader::new(crate::durable::open_regular(path)?);
     let format = Format::of_magic(io::BufRead::fill_buf(&mut input)?);
     let mut bytes = Vec::new();
     codec::decoder(format, input)?.take(MAX_MODULE + 1).read_to_end(&mut bytes)?;

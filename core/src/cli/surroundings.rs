@@ -270,7 +270,7 @@ pub fn packager() -> PathBuf {
 
 /// What the file of older Red Hat systems assigns (docs/contract.md 1.7); plain values only.
 fn addon_modules_dir(trees: &Trees) -> Option<String> {
-    let text = std::fs::read_to_string(trees.outer("/etc/sysconfig/module-init-tools")).ok()?;
+    let text = crate::durable::text(&trees.outer("/etc/sysconfig/module-init-tools")).ok()?;
     assignments::value(&text, "ADDON_MODULES_DIR").filter(|dir| !dir.is_empty())
 }
 

@@ -38,7 +38,7 @@ pub fn run(ctx: &Context, args: &Args, listing: Listing, strict: bool, reporter:
     if !file.is_file() {
         return Err(Error::Registration(RegistrationError::NoConf(dir)));
     }
-    let text = fs_err::read_to_string(&file)?;
+    let text = durable::text(&file).map_err(durable::named(&file))?;
     let whole = fs_err::canonicalize(&file)?;
     let mut evaluator = shelter::evaluator(ctx, &ctx.world.on_host());
     let mut ask = |release: &str, arch: &str| evaluator.evaluate(&request(&whole, release, arch));

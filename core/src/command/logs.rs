@@ -11,12 +11,16 @@ use crate::cli::args::Args;
 use crate::cli::verb::Reach;
 use crate::clock;
 use crate::context::Context;
+use crate::durable;
 use crate::error::{Error, RequestError};
 use crate::names::{Kernel, Package};
 use crate::report::{Event, Reporter};
 use crate::tree::Trees;
 use crate::tree::record::{Outcome, Record};
 use crate::tree::walk::{self, Filter};
+
+/// Builds have no longer logs, in bytes.
+const LONGEST: u64 = 512 << 20;
 
 /// A log that is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -49,7 +53,8 @@ pub(super) fn run(ctx: &Context, args: &Args, reach: Reach, json: bool, reporter
     };
     if reach == Reach::Named {
         for log in &mut chosen {
-            let bytes = fs_err::read(ctx.trees.outer(&log.path))?;
+            let file = ctx.trees.outer(&log.path);
+            let bytes = durable::read_at_most(&file, LONGEST).map_err(durable::named(&file))?;
             log.text = Some(String::from_utf8_lossy(&bytes).into_owned());
         }
     }

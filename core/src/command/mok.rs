@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::cli::args::Args;
 use crate::cli::verb::Mok;
 use crate::context::Context;
+use crate::durable;
 use crate::error::Error;
 use crate::error::UsageError;
 use crate::host::tools;
@@ -221,7 +222,7 @@ fn import(mokutil: &Path, file: &Path, cert: &Certificate, reporter: &dyn Report
     let scratch =
         tempfile::Builder::new().prefix("dkms-mok-").permissions(std::fs::Permissions::from_mode(0o700)).tempdir()?;
     let der = scratch.path().join("certificate.der");
-    let as_it_is = fs_err::read(file).is_ok_and(|bytes| bytes == cert.der);
+    let as_it_is = durable::bytes(file).is_ok_and(|bytes| bytes == cert.der);
     if !as_it_is {
         fs_err::write(&der, &cert.der)?;
     }

@@ -73,7 +73,7 @@ impl Build<'_> {
         let inside = path.strip_prefix(self.work.path()).ok();
         let text = match inside {
             Some(inside) => read_start(self.contents.file(inside).ok()?),
-            None => std::fs::File::open(path).map(read_start).ok()?,
+            None => durable::open_regular(path).map(read_start).ok()?,
         };
         let shown = inside.map_or_else(|| self.ctx.trees.shown(path), |inside| self.in_source(inside));
         unrunnable(&text, &shown, &|program| self.ctx.world.has(program))
@@ -146,7 +146,7 @@ impl Build<'_> {
         let text = if found.dir == self.work.path() {
             read_start(self.contents.file(file).ok()?)
         } else {
-            read_start(std::fs::File::open(found.dir.join(file)).ok()?)
+            read_start(durable::open_regular(&found.dir.join(file)).ok()?)
         };
         fetch::fetcher(&String::from_utf8_lossy(&text))
     }
@@ -325,7 +325,7 @@ impl Build<'_> {
 /// Whether a refused file that can't be executed was to be: it has a first line that names its program, or is named as one
 /// of the build's own scripts.
 fn is_program(outer: &Path, name: &str) -> bool {
-    let text = std::fs::File::open(outer).map(read_start).unwrap_or_default();
+    let text = durable::open_regular(outer).map(read_start).unwrap_or_default();
     interpreter(&text).is_some() || text.starts_with(b"\x7fELF") || name.ends_with(".sh")
 }
 

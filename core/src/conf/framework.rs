@@ -11,6 +11,7 @@ use super::files::framework_files;
 pub use super::rights::{BuildAs, ScriptsAs};
 use super::unknown::{Unknown, unknown};
 use crate::assignments;
+use crate::durable;
 use crate::tree::Trees;
 
 /// The options of framework.conf and framework.conf.d (docs/contract.md 5). Defaults are filled in.
@@ -124,7 +125,7 @@ impl Framework {
         let mut literal = Some(Raw::default());
         let mut texts = Vec::new();
         for file in &files {
-            match fs_err::read(&file.outer) {
+            match durable::bytes(&file.outer) {
                 Ok(text) if is_silent(&text) => {}
                 Ok(text) => {
                     literal = literal.and_then(|raw| assign(raw, &text));

@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
 use super::headers_package::pkgbase;
+use crate::durable;
 use crate::kernel::version;
 use crate::names::Release;
 use crate::tree::Trees;
@@ -18,7 +19,7 @@ pub fn next(trees: &Trees) -> Option<Release> {
 }
 
 fn read(path: &Path) -> Option<String> {
-    std::fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    durable::bytes(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The release of the kernel that an entry names: its own, or that of its image.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::assignments;
+use crate::durable;
 use crate::names::Release;
 use crate::root::Root;
 
@@ -46,7 +47,7 @@ impl Distribution {
         let first = root.outer(Path::new("/etc/os-release"));
         let second = root.outer(Path::new("/usr/lib/os-release"));
         for path in [&first, &second] {
-            match std::fs::read(path) {
+            match durable::bytes(path) {
                 Ok(bytes) => return Ok(Self::parse(&String::from_utf8_lossy(&bytes))),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => {

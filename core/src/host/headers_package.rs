@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::durable;
 use crate::host::Distribution;
 use crate::kernel::installed::{self, Presence};
 use crate::names::{Release, nearest};
@@ -169,7 +170,7 @@ fn is_nobodys(trees: &Trees, release: &str) -> bool {
 
 /// The name of the kernel package that mkinitcpio and Arch's packages keep beside the modules.
 pub fn pkgbase(modules_dir: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(modules_dir.join("pkgbase")).ok()?;
+    let text = durable::text(&modules_dir.join("pkgbase")).ok()?;
     let base = text.trim();
     (!base.is_empty()).then(|| base.to_owned())
 }

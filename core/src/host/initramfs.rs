@@ -61,7 +61,7 @@ pub fn image(root: &Root, release: &Release, pkgbase: Option<&str>) -> Option<Pa
         names.push(format!("/boot/initramfs-{base}.img"));
     }
     let machine = root.outer(Path::new("/etc/machine-id"));
-    if let Ok(id) = std::fs::read_to_string(machine) {
+    if let Ok(id) = durable::text(&machine) {
         names.push(format!("/boot/{}/{release}/initrd", id.trim()));
     }
     names.iter().map(|name| root.outer(Path::new(name))).find(|path| path.is_file())

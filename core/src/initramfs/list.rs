@@ -115,7 +115,7 @@ pub fn refresh(ctx: &Context, release: &Release) -> Result<bool, SystemError> {
 
 /// The names in the list of `release`.
 pub fn read(trees: &Trees, release: &Release) -> BTreeSet<String> {
-    let text = std::fs::read_to_string(trees.image_list(release)).unwrap_or_default();
+    let text = durable::text(&trees.image_list(release)).unwrap_or_default();
     text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
@@ -194,7 +194,7 @@ fn archived(trees: &Trees, name: &Name, kernel: &Kernel) -> io::Result<Vec<PathB
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 dirs.push(path);
             } else if stem(&path).is_some() {
-                let note = std::fs::read_to_string(origin_file(&path)).unwrap_or_default();
+                let note = durable::text(&origin_file(&path)).unwrap_or_default();
                 let origin = Path::new(note.lines().next().unwrap_or_default());
                 let marker = format!("/{}/", kernel.release);
                 let below = origin.to_str().and_then(|text| Some(text.split_once(&marker)?.1));

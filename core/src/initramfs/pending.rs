@@ -69,6 +69,6 @@ fn dir(trees: &Trees) -> PathBuf {
 }
 
 fn read(trees: &Trees, release: &Release) -> Vec<String> {
-    let text = fs::read_to_string(dir(trees).join(release)).unwrap_or_default();
+    let text = durable::text(&dir(trees).join(release)).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }

@@ -20,6 +20,7 @@ use fs_err as fs;
 use crate::compress;
 use crate::context::Context;
 use crate::digest::Digest;
+use crate::durable;
 use crate::elf::symbols::content;
 use crate::facts::{Evaluated, KernelFacts};
 use crate::initramfs::list;
@@ -125,7 +126,7 @@ impl Forced {
         let overriding = format!("{}_version-override", package.name);
         for entry in fs::read_dir(dir)? {
             // A directory, or what is no text, forces nothing.
-            let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
+            let Ok(text) = durable::text(&entry?.path()) else { continue };
             for word in text.split_whitespace() {
                 if word == package.name.as_str() && !forced.force {
                     reporter.line(&format!("Forcing installation of {}", package.name));

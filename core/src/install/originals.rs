@@ -8,6 +8,7 @@ use fs_err as fs;
 use super::error::Error;
 use super::ours::is_ours;
 use crate::context::Context;
+use crate::durable;
 use crate::elf::Module;
 use crate::journal::{Change, origin_file};
 use crate::kernel::installed;
@@ -140,7 +141,7 @@ fn destination(
         let module = text.split(".ko").next().unwrap_or_default();
         return Ok(legacy(module).map(|dir| modules.join(dir).join(name)));
     }
-    let text = fs::read_to_string(&note)?;
+    let text = durable::text(&note).map_err(durable::named(&note))?;
     let origin = text.lines().next().unwrap_or_default();
     // The note holds the path as the classic saw it: /lib/modules/K/…, or the same behind a link.
     let inside = ctx.trees.install.inside.join(release);

@@ -92,7 +92,7 @@ fn one(
     if !name.ends_with(".json") {
         return Ok(());
     }
-    let file = match File::open(path) {
+    let file = match durable::open_regular(path) {
         Err(error) if durable::missing(&error) => return Ok(()),
         other => other.map_err(at("open", path))?,
     };
@@ -167,7 +167,7 @@ pub enum Unfinished {
 
 /// The journals that killed runs have left. The caller holds the tree lock, or takes the answer for what it is worth.
 pub fn unfinished(trees: &Trees) -> Vec<(PathBuf, Unfinished)> {
-    let is_left = |path: &Path| !File::open(path).is_ok_and(|file| is_held(&file));
+    let is_left = |path: &Path| !durable::open_regular(path).is_ok_and(|file| is_held(&file));
     let read = |path: PathBuf| {
         let what = match path.extension().and_then(std::ffi::OsStr::to_str) {
             Some("bad") => Unfinished::SetAside,

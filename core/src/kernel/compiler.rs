@@ -1,11 +1,11 @@
 //! Which compiler a kernel wants its modules built with.
 
-use std::fs::File;
 use std::path::Path;
 
 use object::read::ReadCache;
 use object::{Object, ObjectSection};
 
+use crate::durable;
 use crate::kernel::kernelvariables::Variables;
 use crate::kernel::{Config, Headers};
 
@@ -101,7 +101,7 @@ fn first_word(text: &str) -> Option<&str> {
 
 fn from_kernelvariables(dir: &Path, ask: &dyn Fn(&Path) -> Option<String>) -> Option<String> {
     let file = dir.join(".kernelvariables");
-    let bytes = std::fs::read(&file).ok()?;
+    let bytes = durable::bytes(&file).ok()?;
     let cc = Variables::parse(&String::from_utf8_lossy(&bytes)).value("CC");
     cc.or_else(|| ask(&file)).filter(|cc| !cc.is_empty())
 }
@@ -109,7 +109,7 @@ fn from_kernelvariables(dir: &Path, ask: &dyn Fn(&Path) -> Option<String>) -> Op
 /// Whether the `.comment` of a vmlinux mentions clang; `None` without such a section (Debian ships
 /// a vmlinux of nothing but type information).
 fn comment_names_clang(vmlinux: &Path) -> Option<bool> {
-    let cache = ReadCache::new(File::open(vmlinux).ok()?);
+    let cache = ReadCache::new(durable::open_regular(vmlinux).ok()?);
     let elf = object::File::parse(&cache).ok()?;
     let comment = elf.section_by_name(".comment")?;
     let bytes = comment.data().ok()?;

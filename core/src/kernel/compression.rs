@@ -3,13 +3,15 @@
 use std::path::Path;
 
 use crate::compress::Compression;
+use crate::durable;
 
 /// The kind used below `kernel/` of `modules_dir` (`<install tree>/<K>`, outer). Where several are
 /// found the last of gzip, xz, Zstandard wins, as for the classic. Read from depmod's list if there
 /// is one, else from the directory. Nothing found means none.
 pub fn of_kernel(modules_dir: &Path) -> Compression {
-    let listed =
-        std::fs::read(modules_dir.join("modules.dep")).ok().and_then(|bytes| of_list(&String::from_utf8_lossy(&bytes)));
+    let listed = durable::bytes(&modules_dir.join("modules.dep"))
+        .ok()
+        .and_then(|bytes| of_list(&String::from_utf8_lossy(&bytes)));
     listed.unwrap_or_else(|| {
         let mut best = Compression::None;
         walk(&modules_dir.join("kernel"), &mut best);

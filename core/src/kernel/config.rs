@@ -30,7 +30,7 @@ impl Config {
 
     /// Reads the file at the outer path `file`. Bytes that are not UTF-8 are replaced.
     pub fn load(file: &Path) -> Result<Self, Error> {
-        let bytes = fs_err::read(file).map_err(Error::read("the kernel configuration", file))?;
+        let bytes = crate::durable::bytes(file).map_err(Error::read("the kernel configuration", file))?;
         Ok(Self::new(&String::from_utf8_lossy(&bytes)))
     }
 

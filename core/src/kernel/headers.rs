@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::durable;
 use crate::kernel::Error;
 use crate::kernel::wrapper;
 use crate::names::Release;
@@ -80,8 +81,7 @@ impl Headers {
 
     /// What the generated files say.
     pub fn generated(&self) -> Generated {
-        let read =
-            |name: &str| std::fs::read_to_string(self.dir.join("include/generated").join(name)).unwrap_or_default();
+        let read = |name: &str| durable::text(&self.dir.join("include/generated").join(name)).unwrap_or_default();
         let compile = read("compile.h");
         Generated {
             release: define(&read("utsrelease.h"), "UTS_RELEASE"),

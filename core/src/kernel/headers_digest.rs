@@ -17,6 +17,7 @@ use fs_err::DirEntry;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
+use crate::durable;
 use crate::kernel::{Error, Headers};
 use crate::root::Root;
 
@@ -131,7 +132,7 @@ fn identity(hasher: &mut Hasher, path: &Path) {
 
 /// Adds a file's content, or that there is none.
 fn content(hasher: &mut Hasher, path: &Path) -> io::Result<()> {
-    match std::fs::read(path) {
+    match durable::bytes(path) {
         Ok(bytes) => hasher.field(&bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => hasher.field(b"missing"),
         Err(error) => return Err(error),

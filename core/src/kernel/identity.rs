@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Hasher;
+use crate::durable;
 use crate::kernel::headers::Generated;
 use crate::names::Release;
 use crate::tree::Trees;
@@ -49,7 +50,7 @@ impl KernelIdentity {
         let mut hasher = Hasher::default();
         let mut known = false;
         for name in ["modules.builtin", "modules.order", "modules.builtin.modinfo"] {
-            let bytes = there(fs_err::read(modules.join(name)))?;
+            let bytes = there(durable::bytes(&modules.join(name)))?;
             known |= bytes.is_some();
             hasher.field(name.as_bytes());
             hasher.field(&bytes.unwrap_or_default());
@@ -98,12 +99,12 @@ fn there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 
 /// The version text of an image file.
 fn banner(image: &Path) -> io::Result<Option<String>> {
-    let Some(file) = there(fs_err::File::open(image))? else { return Ok(None) };
+    let Some(file) = there(durable::open_regular(image))? else { return Ok(None) };
     let mut head = Vec::new();
     if there((&file).take(64 * 1024).read_to_end(&mut head))?.is_none() {
         return Ok(None);
     }
-    Ok(x86_banner(&head).or_else(|| arm64_banner(&head, file.file())))
+    Ok(x86_banner(&head).or_else(|| arm64_banner(&head, &file)))
 }
 
 /// The version text of a bzImage: `kernel_version` at 0x20E points 0x200 short of it

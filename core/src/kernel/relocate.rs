@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use crate::durable;
 use crate::kernel::headers::Headers;
 use crate::kernel::{Error, wrapper};
 use crate::root::Root;
@@ -111,8 +112,7 @@ impl Farm<'_> {
         let real = self.moved.first().map(|(from, _)| from.clone());
         let here = real.unwrap_or_default();
         for name in MAKE_FILES {
-            let text =
-                if name == "Makefile" { wrapper::load(dir) } else { std::fs::read_to_string(dir.join(name)).ok() };
+            let text = if name == "Makefile" { wrapper::load(dir) } else { durable::text(&dir.join(name)).ok() };
             let Some(text) = text else { continue };
             let new = wrapper::rewrite(&text, &here, &|path| self.there(path));
             let file = target.join(name);

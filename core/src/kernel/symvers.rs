@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::headers::Headers;
 use crate::compress::{self, Compression};
+use crate::durable;
 use crate::names::Release;
 use crate::tree::Trees;
 
@@ -44,7 +45,7 @@ impl Symvers {
         let of_headers = fitting.map(|headers| (headers.dir.join("Module.symvers"), Compression::None));
         let candidates: Vec<(PathBuf, Compression)> = of_headers.into_iter().chain(others).collect();
         candidates.into_iter().find_map(|(path, kind)| {
-            let bytes = std::fs::read(path).ok()?;
+            let bytes = durable::bytes(&path).ok()?;
             let text = compress::decompress(&bytes, kind).ok()?;
             Self::parse(&String::from_utf8_lossy(&text))
         })

@@ -6,6 +6,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use crate::durable;
+
 /// A wrapper is shorter than this; a kernel's own Makefile is far longer.
 const LONGEST: u64 = 8 * 1024;
 
@@ -15,7 +17,7 @@ pub fn load(dir: &Path) -> Option<String> {
     if std::fs::metadata(&file).ok()?.len() > LONGEST {
         return None;
     }
-    let text = std::fs::read_to_string(&file).ok()?;
+    let text = durable::text(&file).ok()?;
     text.lines().any(|l| included(l).is_some()).then_some(text)
 }
 

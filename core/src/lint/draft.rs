@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::durable;
 use crate::names::{Name, Version};
 
 /// A package, as far as its source tells.
@@ -65,7 +66,7 @@ impl Draft {
 /// The modules that kbuild makes in `dir` and in the directories that it descends to (Documentation/kbuild/makefiles.rst:
 /// Kbuild counts more than Makefile). Those that depend on the kernel's configuration are left out.
 fn modules_of(dir: &Path, place: &str, depth: u32, modules: &mut Vec<(String, String)>) {
-    let read = |name: &str| fs_err::read_to_string(dir.join(name)).ok();
+    let read = |name: &str| durable::text(&dir.join(name)).ok();
     let Some(text) = read("Kbuild").or_else(|| read("Makefile")) else { return };
     for line in text.replace("\\\n", " ").lines() {
         let Some((left, right)) = line.split('#').next().and_then(|line| line.split_once('=')) else { continue };
@@ -90,7 +91,7 @@ fn modules_of(dir: &Path, place: &str, depth: u32, modules: &mut Vec<(String, St
 
 /// The text of MODULE_VERSION in the source that is called like the module.
 fn module_version(dir: &Path, module: &str) -> Option<String> {
-    let text = fs_err::read_to_string(dir.join(format!("{module}.c"))).ok()?;
+    let text = durable::text(&dir.join(format!("{module}.c"))).ok()?;
     let (_, rest) = text.split_once("MODULE_VERSION(\"")?;
     let version = rest.split('"').next()?;
     Version::new(version).ok().map(|_| version.to_owned())

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{ASKS_RUNNING_KERNEL, CLEAN_BESIDE, FIXED_JOBS, Finding, NEEDS_NETWORK, source, text};
 use crate::conf::Answer;
+use crate::durable;
 
 /// Looks at MAKE, for one kernel and for `other`, and at the Makefiles that it may run.
 pub(super) fn check(dir: &Path, conf: &str, answer: &Answer, other: &Answer, found: &mut Vec<Finding>) {
@@ -32,7 +33,7 @@ pub(super) fn check(dir: &Path, conf: &str, answer: &Answer, other: &Answer, fou
 /// The line of a Makefile that asks for the running kernel, in a variable that `command` does not set.
 fn running_kernel(dir: &Path, command: &str) -> Option<Finding> {
     ["GNUmakefile", "makefile", "Makefile"].into_iter().find(|name| dir.join(name).is_file()).and_then(|name| {
-        let text = fs_err::read_to_string(dir.join(name)).ok()?;
+        let text = durable::text(&dir.join(name)).ok()?;
         let (index, line) = text
             .lines()
             .enumerate()

@@ -8,6 +8,7 @@ use super::{
     SCRIPT_NOT_EXECUTABLE, text,
 };
 use crate::conf::Raw;
+use crate::durable;
 
 /// The scripts of a package, and whether a build runs them (as a user that owns nothing, without a network).
 const SCRIPTS: &[(&str, bool)] = &[
@@ -63,7 +64,7 @@ fn script(dir: &Path, conf: &str, directive: &str, word: &str, builds: bool, fou
         found.push(Finding::conf(&SCRIPT_NOT_EXECUTABLE, line, format!("{directive}: {word} is not executable")));
     }
     // A program needs no more words.
-    let Ok(text) = fs_err::read_to_string(&file) else { return };
+    let Ok(text) = durable::text(&file) else { return };
     if text.split('\n').next().is_some_and(|first| first.ends_with('\r')) {
         found.push(Finding::new(&DOS_LINES, word, Some(1), "the line ends in a carriage return"));
     }
@@ -144,7 +145,7 @@ fn sources_below(dir: &Path, depth: u32, left: &mut u32, each: &mut dyn FnMut(&[
         if kind.is_dir() && depth > 0 {
             sources_below(&path, depth - 1, left, each);
         } else if kind.is_file() && path.extension().is_some_and(|end| end == "c" || end == "rs") {
-            if let Ok(bytes) = fs_err::read(&path) {
+            if let Ok(bytes) = durable::bytes(&path) {
                 each(&bytes);
             }
         }

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use crate::compress;
 use crate::digest::Digest;
+use crate::durable;
 use crate::elf::symbols::Symbols;
 use crate::elf::{ElfError, Module, Signature};
 use crate::host::headers_package::pkgbase;
@@ -393,7 +394,7 @@ fn allows_any_namespace(trees: &Trees, release: &Release) -> bool {
 /// Whether the index by devices names the module at `path`, so that it is loaded for them.
 fn aliases(known: &OfKernel, dir: &Path, path: &Path, module: &Module) -> Result<(), Why> {
     const FILE: &str = "modules.alias.bin";
-    let read = || std::fs::read(dir.join(FILE)).ok().and_then(Trie::new);
+    let read = || durable::bytes(&dir.join(FILE)).ok().and_then(Trie::new);
     let Some(aliases) = known.aliases.get_or_init(read) else { return Ok(()) };
     let name = module_name(path);
     let is_there = |alias: &str| index::alias(alias).is_none_or(|alias| aliases.get(&alias).contains(&name));
@@ -407,7 +408,7 @@ fn exports(known: &OfKernel, dir: &Path, offers: &Symbols) -> Result<(), Why> {
     if offers.offers.is_empty() {
         return Ok(());
     }
-    let read = || std::fs::read(dir.join(FILE)).ok().and_then(Trie::new);
+    let read = || durable::bytes(&dir.join(FILE)).ok().and_then(Trie::new);
     let Some(exported) = known.exported.get_or_init(read) else { return Ok(()) };
     let is_there = |symbol: &String| !exported.get(&format!("symbol:{symbol}")).is_empty();
     if offers.offers.keys().all(is_there) { Ok(()) } else { Err(Why::OldIndex(FILE)) }

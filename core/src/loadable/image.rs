@@ -6,7 +6,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -50,7 +49,7 @@ impl What {
 /// also for a compression that we don't know.
 pub fn modules(path: &Path, is_wanted: &dyn Fn(&str) -> bool) -> io::Result<Vec<Held>> {
     let mut found = Vec::new();
-    segments(&mut BufReader::with_capacity(1 << 16, File::open(path)?), is_wanted, &mut found, true)?;
+    segments(&mut BufReader::with_capacity(1 << 16, crate::durable::open_regular(path)?), is_wanted, &mut found, true)?;
     Ok(found)
 }
 

@@ -24,7 +24,7 @@ pub struct ImageNames {
 impl ImageNames {
     /// What is remembered of the image at `path`; `None` if nothing is, or of another file.
     pub fn of(trees: &Trees, release: &Release, path: &Path) -> Option<Self> {
-        let text = std::fs::read(file(trees, release)).ok()?;
+        let text = durable::bytes(&file(trees, release)).ok()?;
         let known: Self = serde_json::from_slice(&text).ok()?;
         (known.image == identity(path).ok()?).then_some(known)
     }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::depmod::trie::Trie;
 
+use crate::durable;
+
 /// The files that [`Index::read`] reads.
 pub const FILES: [&str; 4] = ["modules.dep.bin", "modules.builtin.bin", "modules.dep", "modules.builtin"];
 
@@ -28,7 +30,7 @@ impl Index {
     /// Reads those of the kernel whose modules are in `dir` (outer). `None` without any. kmod's modprobe knows the binary files
     /// alone; others (busybox's) know the texts. `is_kmod`: there is a kmod, so that texts alone count for nothing.
     pub fn read(dir: &Path, is_kmod: bool) -> io::Result<Option<Self>> {
-        let bytes = |name: &str| match std::fs::read(dir.join(name)) {
+        let bytes = |name: &str| match durable::bytes(&dir.join(name)) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

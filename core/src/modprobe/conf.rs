@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::conf::Conf;
 use crate::context::Context;
+use crate::durable;
 use crate::facts::Evaluated;
 use crate::journal::Change;
 use crate::names::{Kernel, Name, is_same_module};
@@ -96,7 +97,7 @@ pub fn stage(ctx: &Context, change: &mut Change<'_>, name: &Name, evaluated: &Ev
     let lines = compose(&evaluated.conf, &aliases(ctx, name));
     for (dir, text) in [(MODPROBE, lines.modprobe), (MODULES_LOAD, lines.load)] {
         let path = ctx.trees.outer(file(dir, name));
-        let found = std::fs::read_to_string(&path).ok();
+        let found = durable::text(&path).ok();
         let occupied = std::fs::symlink_metadata(&path).is_ok();
         let whole = format!("{}\n# Put your own settings into another file.\n{text}", head(name));
         if occupied && !found.as_deref().is_some_and(|found| is_ours(found, name)) {
@@ -128,7 +129,7 @@ pub fn stage_removal(ctx: &Context, change: &mut Change<'_>, name: &Name, kernel
     }
     for dir in [MODPROBE, MODULES_LOAD] {
         let path = ctx.trees.outer(file(dir, name));
-        if std::fs::read_to_string(&path).is_ok_and(|text| is_ours(&text, name)) {
+        if durable::text(&path).is_ok_and(|text| is_ours(&text, name)) {
             reporter.line(&format!("Deleting {}", ctx.trees.shown(&path).display()));
             change.remove_file(&path);
         }
@@ -156,7 +157,7 @@ fn aliases(ctx: &Context, name: &Name) -> Vec<Alias> {
             if Path::new(&entry.file_name()) == own || entry.path().extension().is_none_or(|end| end != "conf") {
                 continue;
             }
-            for line in std::fs::read_to_string(entry.path()).unwrap_or_default().lines() {
+            for line in durable::text(&entry.path()).unwrap_or_default().lines() {
                 let words: Vec<&str> = line.split_whitespace().collect();
                 if let ["alias", alias, module, ..] = words[..] {
                     found.push((alias.to_owned(), module.to_owned()));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::context::Context;
+use crate::durable;
 use crate::names::Release;
 use crate::process::{self, Output};
 
@@ -47,7 +48,7 @@ fn aliases(dir: &Path) -> BTreeSet<String> {
             if kind.is_dir() {
                 dirs.push(entry.path());
             } else if entry.file_name() == "modalias" {
-                let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+                let text = durable::text(&entry.path()).unwrap_or_default();
                 found.extend(Some(text.trim().to_owned()).filter(|text| !text.is_empty()));
             }
         }

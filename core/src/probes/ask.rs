@@ -99,7 +99,7 @@ fn ask(question: &Question, compiler: &Path) -> io::Result<Answer> {
     // A signal's end is no answer: it was killed for what it needed, or is broken.
     let Some(code) = end.status.code().and_then(|code| u8::try_from(code).ok()) else { return Ok(Answer::Unfit) };
     let left: Vec<PathBuf> = std::fs::read_dir(&dir)?.flatten().map(|entry| entry.path()).collect();
-    let made = match std::fs::read(&output) {
+    let made = match crate::durable::bytes(&output) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),

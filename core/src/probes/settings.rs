@@ -30,7 +30,7 @@ pub struct Settings {
 impl Settings {
     /// Reads the settings in the stubs' directory; `None`: they are not there.
     pub fn read(dir: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(dir.join(FILE)).ok()?).ok()
+        serde_json::from_slice(&crate::durable::bytes(&dir.join(FILE)).ok()?).ok()
     }
 
     /// Whether the compilers are still those that the answers are of.

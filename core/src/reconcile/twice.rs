@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::assignments;
+use crate::durable;
 use crate::names::Package;
 use crate::tree::Trees;
 use crate::tree::walk::{PackageEntry, Source, Walk};
@@ -17,7 +18,7 @@ pub(super) fn take_out(trees: &Trees, walk: &mut Walk) -> Vec<String> {
     let mut twice: Vec<(Package, Package)> = Vec::new();
     for entries in by_directory.into_values().filter(|entries| entries.len() > 1) {
         let conf = trees.source_of(&entries[0].package).join("dkms.conf");
-        let text = std::fs::read_to_string(conf).unwrap_or_default();
+        let text = durable::text(&conf).unwrap_or_default();
         let Some(name) = assignments::value(&text, "PACKAGE_NAME") else { continue };
         let Some(own) = entries.iter().find(|entry| entry.package.name.as_str() == name) else { continue };
         let is_installed = |entry: &PackageEntry| entry.built.iter().any(|built| built.installed);

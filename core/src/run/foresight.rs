@@ -85,7 +85,7 @@ pub fn without(ctx: &Context, release: &Release, going: &[&Path]) -> bool {
 }
 
 fn make(ctx: &Context, release: &Release, dir: &Path, going: &[&Path]) -> Result<bool, SystemError> {
-    let index = fs::read_to_string(dir.join("modules.dep")).unwrap_or_default();
+    let index = durable::text(&dir.join("modules.dep")).unwrap_or_default();
     let listed: Vec<&str> = index.lines().filter_map(|line| Some(line.split_once(':')?.0)).collect();
     let goes = |line: &&&str| going.iter().any(|path| dir.join(line) == **path);
     let count = listed.iter().filter(goes).count();

@@ -136,7 +136,7 @@ fn forget(written: impl IntoIterator<Item = (std::fs::File, PathBuf, PathBuf)>) 
 
 /// The files in `dir` that are not as we would have made them, each as a message.
 pub(super) fn differences(dir: &Path, index: &Index) -> Vec<String> {
-    let differs = |(name, bytes): &&(&str, Vec<u8>)| std::fs::read(dir.join(name)).ok().as_ref() != Some(bytes);
+    let differs = |(name, bytes): &&(&str, Vec<u8>)| durable::bytes(&dir.join(name)).ok().as_ref() != Some(bytes);
     let files = index.files.iter().filter(differs);
     let shown = |name: &str| {
         format!("ERROR: DKMS_DEPMOD=check: {} is not what dkms would have made of it", dir.join(name).display())

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::conf::framework::ScriptsAs;
 use crate::context::Context;
+use crate::durable;
 use crate::names::Package;
 use crate::process::{self, Environment, Output};
 use crate::report::{Event, Reporter};
@@ -194,7 +195,7 @@ pub fn run(
         Ok(end) => Ok(end.code()),
         // As a shell has it: there was a script, and it did not succeed.
         Err(error @ process::ProcessError::Start { .. }) => {
-            let start = std::fs::read(below(&script.dir, script.line.split_whitespace().next().unwrap_or_default()));
+            let start = durable::bytes(&below(&script.dir, script.line.split_whitespace().next().unwrap_or_default()));
             let why = unrunnable(&start.unwrap_or_default(), &program_called, &|program| ctx.world.has(program));
             reporter
                 .warning(&[&format!("The {which} script can't be run: {}", why.unwrap_or_else(|| error.to_string()))]);

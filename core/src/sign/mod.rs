@@ -33,7 +33,7 @@ pub use pkcs7::{Message, SignerId};
 pub use signer::Signer;
 pub use verify::{Untrusted, facts, verify};
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 /// No key, certificate or EFI variable we read is larger.
@@ -41,11 +41,12 @@ const SMALL: u64 = 1 << 20;
 
 /// Reads a small regular file; `what` names it in errors.
 fn read_small(what: &'static str, path: &Path) -> Result<Vec<u8>, SignError> {
-    let fail = |source| SignError::Read { what, path: path.to_owned(), source };
-    // std opens close-on-exec.
-    let file = std::fs::File::open(path).map_err(fail)?;
-    let meta = file.metadata().map_err(fail)?;
-    if !meta.is_file() || meta.len() > SMALL {
+    let fail = |source: std::io::Error| match source.kind() {
+        ErrorKind::InvalidInput | ErrorKind::IsADirectory => SignError::NotAFile { what, path: path.to_owned() },
+        _ => SignError::Read { what, path: path.to_owned(), source },
+    };
+    let file = crate::durable::open_regular(path).map_err(fail)?;
+    if file.metadata().map_err(fail)?.len() > SMALL {
         return Err(SignError::NotAFile { what, path: path.to_owned() });
     }
     let mut bytes = Vec::new();

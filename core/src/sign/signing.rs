@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use crate::assignments;
 use crate::conf::framework::{self, TrySign};
 use crate::context::Context;
+use crate::durable;
 use crate::facts::{Facts, KernelFacts};
 use crate::host::signing::ModuleSigning;
 use crate::process::{self, Output};
@@ -261,7 +262,7 @@ fn make_conf(ctx: &Context, name: &str) -> Option<String> {
         files = std::fs::read_dir(&place).ok()?.flatten().map(|entry| entry.path()).collect();
         files.sort();
     }
-    let texts = files.iter().filter_map(|file| std::fs::read_to_string(file).ok());
+    let texts = files.iter().filter_map(|file| durable::text(file).ok());
     texts.filter_map(|text| assignments::value(&text, name)).next_back()
 }
 
@@ -332,7 +333,7 @@ pub fn private_keys(facts: &Facts<'_>, kernels: &[crate::names::Kernel]) -> Vec<
 
 fn sign_in_process(signer: &Signer, path: &Path) -> Result<(), SignError> {
     let file = |doing| move |source| SignError::File { doing, source };
-    let signed = signer.sign(&fs_err::read(path).map_err(file("read the module"))?)?;
+    let signed = signer.sign(&durable::bytes(path).map_err(file("read the module"))?)?;
     // A name that nobody knows beforehand: a build may have left a link at any other.
     let new = tempfile::Builder::new()
         .prefix(".dkms-sign-")

@@ -146,7 +146,7 @@ impl Snapshot {
     /// Forgets everything if another run has changed something, or is about to: the tree lock, whose file is at `path`, has had another holder,
     /// or has one now. Whoever may not read it goes by what is known.
     pub fn look_at_lock(&self, path: &Path) {
-        let Ok(words) = std::fs::read(path) else { return };
+        let Ok(words) = durable::bytes(path) else { return };
         let mut known = locked(&self.lock);
         if lock::is_own(&words) || known.as_ref() == Some(&words) {
             return;
