@@ -142,7 +142,7 @@ fn earlier(ctx: &Context, name: &Name) -> Option<Duration> {
         Some((meta.modified().ok()?, log))
     });
     let (_, log) = latest.max()?;
-    Some(build_log::elapsed(&String::from_utf8_lossy(&fs_err::read(log).ok()?)))
+    Some(build_log::elapsed(&String::from_utf8_lossy(&crate::durable::bytes(&log).ok()?)))
 }
 
 #[cfg(test)]

@@ -260,7 +260,7 @@ impl All<'_> {
         if let Some(text) = &announcement {
             reporter.line(text);
         }
-        let result = work(self.session, step, reporter);
+        let mut result = work(self.session, step, reporter);
         // Of what was interrupted, one word is said at the end.
         match &result {
             Ok(_) | Err(Error::System(SystemError::Interrupted(_))) => {}
@@ -268,7 +268,7 @@ impl All<'_> {
                 reporter.report(Event::Note(error.to_string()));
                 // Of what nobody has asked for by name, nothing is lacking then.
                 if self.voice != Voice::Asked {
-                    return Ok(Done::Gone);
+                    result = Ok(Done::Gone);
                 }
             }
             Err(error @ Error::Step(StepError::Excluded { .. })) => reporter.report(Event::Warning(error.lines())),
@@ -287,7 +287,7 @@ fn ended(step: &Step, result: &Result<Done, Error>) -> Ended {
     let (outcome, code, why) = match result {
         Ok(Done::Installed) => (How::Installed, 0, None),
         Ok(Done::Built) => (How::Built, 0, None),
-        Ok(Done::Already) => (How::Unchanged, 0, None),
+        Ok(Done::Already | Done::Gone) => (How::Unchanged, 0, None),
         Err(error @ Error::Step(StepError::Excluded { .. })) => (How::Excluded, 0, Some(error.lines().join("\n"))),
         Err(Error::System(SystemError::Interrupted(_))) => (How::Interrupted, 0, None),
         Err(error) => (How::Failed, error.code(), Some(error.lines().join("\n"))),
