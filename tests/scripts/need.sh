@@ -38,7 +38,7 @@ for what; do
 		need pahole pahole
 		essential=1
 		;;
-	book) need mandoc mandoc; essential=1 ;;
+	book) need mandoc mandoc; need git git; essential=1 ;;
 	lint) need shellcheck shellcheck; essential=1 ;;
 	rpm) need rpmbuild rpm; essential=1 ;;
 	test | unit)

@@ -19,6 +19,14 @@ use crate::tree::manifest::{CachedResult, Manifest};
 use crate::workdir::build_log::Log;
 use crate::workdir::{self, WorkDir};
 
+/// A link in the source, or in the administrator's patches, that leads out of them.
+fn stray(ctx: &Context, target: &Target) -> Option<Unseen> {
+    let source = ctx.trees.source_of(&target.package);
+    let patches = ctx.trees.outer(Path::new("/etc/dkms").join(&target.package.name).join("patches"));
+    let source = fs_err::canonicalize(&source).unwrap_or(source);
+    [source, patches].iter().filter(|dir| dir.is_dir()).find_map(|dir| unseen::stray(dir))
+}
+
 /// The result of one build, known by what it follows from.
 #[derive(Debug)]
 pub struct Reuse<'a> {
@@ -41,6 +49,7 @@ impl<'a> Reuse<'a> {
         let place = ctx.world.called(&ctx.trees, &ctx.trees.build_dir(&target.package));
         let key = outside
             .or_else(|| unseen::declared(scripts, network))
+            .or_else(|| stray(ctx, target))
             .map_or_else(|| key(ctx, target, &environment, &place).map_err(Unseen::Unknown), Err);
         let key = key.and_then(|key| Ok((key.digest().map_err(|error| Unseen::Unknown(error.to_string()))?, key)));
         match key {

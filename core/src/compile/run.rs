@@ -47,7 +47,7 @@ pub fn build(
     let network = network(ctx, target);
     let is_demoted = demotion != Demotion::None;
     let base = environment(target, privilege::environment(ctx, is_demoted));
-    let reuse = Reuse::of(ctx, target, base, network.as_deref());
+    let reuse = if path_is_ours(ctx, &base) { Reuse::of(ctx, target, base, network.as_deref()) } else { None };
     if let Some(known) = reuse.as_ref().filter(|_| !ctx.options.force) {
         if let Some(manifest) = known.take(signing, enter, reporter)? {
             return Ok(manifest);
@@ -102,7 +102,7 @@ fn steps(
     if !symvers.is_empty() {
         env.entry("KBUILD_EXTRA_SYMBOLS".into()).or_insert_with(|| symvers.join(" ").into());
     }
-    let compilers = compilers(ctx, target, work);
+    let compilers = if path_is_ours(ctx, &env) { compilers(ctx, target, work) } else { None };
     if let Some(compilers) = &compilers {
         compilers.enter(&mut env);
     }
@@ -183,6 +183,13 @@ fn environment(target: &Target, base: Environment) -> Environment {
 fn extra_symbols(ctx: &Context, target: &Target) -> Vec<String> {
     let files = target.dependencies.iter().filter_map(|dep| dep.symvers.as_deref());
     files.map(|file| ctx.world.called(&ctx.trees, file).display().to_string()).collect()
+}
+
+/// Whether programs are looked for where this program looks for them. With a PATH of `build_environment` or of a directive, a
+/// build has compilers that nobody here has identified.
+fn path_is_ours(ctx: &Context, environment: &Environment) -> bool {
+    let path = std::ffi::OsStr::new("PATH");
+    environment.get(path) == ctx.world.environment().get(path)
 }
 
 /// What lets the build have the network; `None`: nothing does.

@@ -28,6 +28,7 @@ pub mod trie;
 use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use merge::{Merge, Module};
 use module::Told;
@@ -77,6 +78,12 @@ impl Time {
     fn changed(meta: &std::fs::Metadata) -> Self {
         Self { seconds: meta.ctime(), nanoseconds: meta.ctime_nsec() }
     }
+}
+
+/// What the clock of files says now.
+#[allow(clippy::disallowed_methods)] // compared with files' times, never shown
+fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 /// Why the real depmod has to run.
@@ -175,11 +182,14 @@ pub struct Index {
     pub files: Vec<(&'static str, Vec<u8>)>,
     /// How many modules were read for it.
     pub read: usize,
+    /// When the first of what it was made from was looked at: what changes from then on may not be in it.
+    pub begun: SystemTime,
 }
 
 /// Makes the index as `depmod -a` would make it now. Nothing is written. `modules.builtin.bin` and `modules.builtin.alias.bin` don't
 /// depend on modules and stay as they are.
 pub fn index(request: &Request<'_>) -> Result<Index, Unusual> {
+    let begun = now();
     let version = Version::parse(request.version)?;
     let settings = Settings::read(request.depmod_d, request.release)?;
     // With `-b`, depmod takes them from the host.
@@ -248,7 +258,7 @@ pub fn index(request: &Request<'_>) -> Result<Index, Unusual> {
     let header = exported.split_inclusive('\n').next().filter(|line| line.starts_with('#')).unwrap_or_default();
     files.extend(texts::symbols(header, &merge.symbols, &modules, layout).ok_or_else(long)?);
     files.push((DEVNAME.file, text(&DEVNAME)?.into_bytes()));
-    Ok(Index { files, read: count + needs.read })
+    Ok(Index { files, read: count + needs.read, begun })
 }
 
 /// What `depmod --version` says.
@@ -280,7 +290,13 @@ impl Version {
 /// that depmod reads besides modules is newer.
 fn made(request: &Request<'_>, version: &Version) -> Result<(Time, Layout), Unusual> {
     let modified = |name: &str| Ok::<_, Unusual>(Time::modified(&fs_err::metadata(request.dir.join(name))?));
-    let since = modified("modules.dep")?;
+    let meta = fs_err::metadata(request.dir.join("modules.dep"))?;
+    let since = Time::modified(&meta).min(Time::changed(&meta));
+    // A clock that was ahead hides what changed since it was set right.
+    let now = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    if since.seconds > i64::try_from(now).unwrap_or(i64::MAX) {
+        return Err(Unusual::Newer(request.dir.join("modules.dep")));
+    }
     // Written one after the other: what a killed depmod left is not in this order.
     let mut files = vec![
         "modules.dep.bin",

@@ -175,7 +175,8 @@ mod tests {
             ("*", Some(true)),
             ("6.1+x", None),
             ("6.2", Some(false)),
-            ("6.1", None),
+            ("6.1", Some(true)),
+            ("6x1", Some(false)),
             ("6.1.0-5", Some(true)),
             ("", None),
         ] {

@@ -96,8 +96,11 @@ fn ask(question: &Question, compiler: &Path) -> io::Result<Answer> {
         None => Stdio::null(),
     });
     let end = compile.output()?;
-    // A signal's end is no answer: it was killed for what it needed, or is broken.
-    let Some(code) = end.status.code().and_then(|code| u8::try_from(code).ok()) else { return Ok(Answer::Unfit) };
+    // A signal's end is no answer, nor is that of a part of the compiler: it was killed for what it needed, or is broken.
+    let code = end.status.code().and_then(|code| u8::try_from(code).ok());
+    let Some(code) = code.filter(|code| *code == 0 || refuses(&end.stderr)) else {
+        return Err(io::Error::other(format!("the compiler failed: {}", String::from_utf8_lossy(&end.stderr))));
+    };
     let left: Vec<PathBuf> = std::fs::read_dir(&dir)?.flatten().map(|entry| entry.path()).collect();
     let made = match crate::durable::bytes(&output) {
         Ok(bytes) => Some(bytes),
@@ -112,4 +115,59 @@ fn ask(question: &Question, compiler: &Path) -> io::Result<Answer> {
     }
     let said = |text: Vec<u8>| follows(&text).then_some(text);
     Ok(Answer::Said(Said { code, stdout: said(end.stdout), stderr: said(end.stderr), output: made }))
+}
+
+/// Whether a compiler that ended with an error says that it does not take what it was asked. Anything else may be otherwise the
+/// next time: memory, processes or room that it lacked.
+fn refuses(said: &[u8]) -> bool {
+    /// What compilers, assemblers and linkers say of a fault in what they are given.
+    const REFUSALS: [&str; 4] = ["error:", "Error:", "unrecognized", "unknown"];
+    /// What they say of a fault of their own or of the machine (gcc's and clang's drivers, libiberty, binutils).
+    const BREAKDOWNS: [&str; 13] = [
+        "fatal error",
+        "internal compiler error",
+        "terminated program",
+        "cannot execute",
+        "unable to execute",
+        "frontend command failed",
+        "No space left",
+        "annot allocate",
+        "out of memory",
+        "memory exhausted",
+        "temporarily unavailable",
+        "Too many open files",
+        "Input/output error",
+    ];
+    let text = String::from_utf8_lossy(said);
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    has(&REFUSALS) && !has(&BREAKDOWNS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refuses;
+
+    #[test]
+    fn only_a_refusal_is_an_answer() {
+        for said in [
+            "cc1: error: unrecognized command-line option '-mfoo'",
+            "<stdin>:1:1: error: 'x' undeclared",
+            "/tmp/x.s:1: Error: no such instruction: `foo'",
+            "clang: error: unknown argument: '-mfoo'",
+            "cc1: error: -Wfoo [-Werror=foo]\ncc1: all warnings being treated as errors",
+        ] {
+            assert!(refuses(said.as_bytes()), "{said}");
+        }
+        for said in [
+            "",
+            "gcc: fatal error: Killed signal terminated program cc1\ncompilation terminated.",
+            "gcc: error: cannot execute 'cc1': posix_spawn: Resource temporarily unavailable",
+            "cc1: out of memory allocating 65536 bytes",
+            "x.c:1:1: internal compiler error: Segmentation fault",
+            "clang: error: clang frontend command failed due to signal",
+            "as: error: No space left on device",
+        ] {
+            assert!(!refuses(said.as_bytes()), "{said}");
+        }
+    }
 }

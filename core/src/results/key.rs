@@ -57,8 +57,8 @@ pub struct Key {
     pub make: String,
     /// The modules that it is to make.
     pub modules: Vec<Module>,
-    /// What of its environment may matter.
-    pub environment: BTreeMap<String, String>,
+    /// What of its environment may matter. Of the values their digests: there may be secrets among them.
+    pub environment: BTreeMap<String, Digest>,
     /// The packages that it is linked against.
     pub dependencies: Vec<Needed>,
 }
@@ -108,12 +108,17 @@ const NEUTRAL: [&str; 17] = [
 /// The same for whole families of names: of locales (builds run in one of ours), and of what compiles in the compiler's place.
 const NEUTRAL_FAMILIES: [&str; 5] = ["CCACHE_", "DISTCC_", "ICECC_", "LC_", "SCCACHE_"];
 
+/// Of those the ones that choose the compiler (ccache(1), "Configuration").
+const CHOOSES_COMPILER: [&str; 4] = ["CCACHE_CC", "CCACHE_COMPILER", "CCACHE_PATH", "CCACHE_PREFIX"];
+
 /// What of `environment` counts in a key. Names that are no text are all called by what they look like.
 pub fn relevant(environment: &Environment) -> BTreeMap<String, String> {
     let text = |word: &std::ffi::OsStr| word.to_string_lossy().into_owned();
     let all = environment.iter().map(|(name, value)| (text(name), text(value)));
     all.filter(|(name, _)| {
-        !NEUTRAL.contains(&name.as_str()) && !NEUTRAL_FAMILIES.iter().any(|family| name.starts_with(family))
+        let is_neutral =
+            NEUTRAL.contains(&name.as_str()) || NEUTRAL_FAMILIES.iter().any(|family| name.starts_with(family));
+        !is_neutral || CHOOSES_COMPILER.contains(&name.as_str())
     })
     .collect()
 }
@@ -177,7 +182,7 @@ impl Key {
             modules: recipe.modules.iter().map(module).collect(),
             environment: relevant(environment)
                 .into_iter()
-                .map(|(name, value)| (name, without_place(&value, place)))
+                .map(|(name, value)| (name, Digest::of(without_place(&value, place).as_bytes())))
                 .collect(),
             dependencies: target.dependencies.iter().map(needed).collect::<Result<_, _>>()?,
         })

@@ -31,7 +31,7 @@ fn key(version: &str) -> Key {
         patches: vec!["a.patch".to_owned()],
         make: "make KERNELRELEASE=6.1 M={build}".to_owned(),
         modules: vec![Module { file: "hello.ko".to_owned(), strip: true }],
-        environment: [("ARCH".to_owned(), "x86".to_owned())].into(),
+        environment: [("ARCH".to_owned(), Digest::of(b"x86"))].into(),
         dependencies: vec![Needed { name: "base".to_owned(), version: Some("1".to_owned()), symbols: None }],
     }
 }

@@ -84,7 +84,10 @@ fn run_now(ctx: &Context, release: &Release) -> Result<Depmod, SystemError> {
     let own = if maker == Maker::Real { None } else { own_index::made(ctx, release, &[]) };
     if let Some(index) = own.as_ref().filter(|_| maker == Maker::Own) {
         match own_index::put(&dir, index) {
-            Ok(()) => return Ok(Depmod::Done(Vec::new())),
+            Ok(()) => {
+                ctx.trees.snapshot().act();
+                return Ok(Depmod::Done(Vec::new()));
+            }
             Err(error) => log::warn!("depmod makes the index of kernel {release}: {error}"),
         }
     }

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::follow_up::Note;
 use super::which_depmod::{CONFIGURATION, is_usual, version};
@@ -15,6 +16,9 @@ use crate::kernel::symvers::Symvers;
 use crate::names::Release;
 use crate::plan::FollowUp;
 use crate::tree::manifest::KernelManifest;
+
+/// More than a tick of any kernel's clock of files (CONFIG_HZ is at least 100).
+const TICK: Duration = Duration::from_millis(20);
 
 /// Who makes a kernel's index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +107,13 @@ pub(super) fn put(dir: &Path, index: &Index) -> Result<(), FileError> {
     for (name, bytes) in &index.files {
         let temp = dir.join(format!("{NEW}{}", durable::unique()));
         match durable::write_new(&temp, bytes, 0o644) {
-            Ok(file) => written.push((file, temp, dir.join(name))),
+            Ok(file) => {
+                // It counts from when it was begun; the clock of files is coarser than ours.
+                if *name == "modules.dep" {
+                    let _ = file.set_modified(index.begun - TICK);
+                }
+                written.push((file, temp, dir.join(name)));
+            }
             Err(error) => {
                 forget(written);
                 return Err(error);
