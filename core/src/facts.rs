@@ -27,7 +27,8 @@ pub struct Facts<'a> {
     /// The run's surroundings.
     pub ctx: &'a Context,
     kernels: Mutex<HashMap<Kernel, Arc<KernelFacts>>>,
-    evaluator: Mutex<Evaluator>,
+    /// Those that nobody uses now; the latest used is the last.
+    evaluators: Mutex<Vec<Evaluator>>,
     answers: Mutex<HashMap<(Package, Kernel), Known>>,
     frameworks: Mutex<HashMap<Kernel, conf::Framework>>,
     directives: Vec<Directive>,
@@ -62,7 +63,7 @@ impl<'a> Facts<'a> {
         Self {
             ctx,
             kernels: Mutex::default(),
-            evaluator: Mutex::new(shelter::evaluator(ctx, &ctx.world)),
+            evaluators: Mutex::default(),
             answers: Mutex::default(),
             frameworks: Mutex::default(),
             directives: ctx.options.directives.iter().filter_map(|text| Directive::parse(text)).collect(),
@@ -174,7 +175,7 @@ impl<'a> Facts<'a> {
         if let Some(known) = self.answers().get(&key).filter(|known| known.identities == identities) {
             return Ok(Arc::clone(&known.answer));
         }
-        let answer = Arc::new(self.evaluator.lock().unwrap_or_else(PoisonError::into_inner).evaluate(request)?);
+        let answer = Arc::new(self.with_evaluator(|evaluator| evaluator.evaluate(request))?);
         self.answers().insert(key, Known { identities, answer: Arc::clone(&answer) });
         Ok(answer)
     }
@@ -193,6 +194,16 @@ impl<'a> Facts<'a> {
                 reporter.report(event.clone());
             }
         }
+    }
+
+    /// Asks an evaluator that no other thread uses: that of the last question, or a new one if all are in use.
+    fn with_evaluator<T>(&self, ask: impl FnOnce(&mut Evaluator) -> T) -> T {
+        let idle = || self.evaluators.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = idle().pop();
+        let mut evaluator = free.unwrap_or_else(|| shelter::evaluator(self.ctx, &self.ctx.world));
+        let answer = ask(&mut evaluator);
+        idle().push(evaluator);
+        answer
     }
 
     /// Something that the dkms.conf of `package` may ask for has changed: a script has run, or what it depends on was built.
@@ -280,11 +291,12 @@ impl<'a> Facts<'a> {
         if let Some(framework) = known.get(kernel) {
             return Ok(framework.clone());
         }
-        let mut evaluator = self.evaluator.lock().unwrap_or_else(PoisonError::into_inner);
         let variables = [("kernelver", &kernel.release.to_string()), ("arch", &kernel.arch.to_string())]
             .map(|(name, value)| (name.to_owned(), value.clone()));
         let seen = |inside: &Path| ctx.world.called(&ctx.trees, &ctx.trees.outer(inside));
-        let framework = conf::Framework::load(&mut evaluator, &ctx.trees, &seen, variables.into_iter().collect())?;
+        let variables = variables.into_iter().collect();
+        let framework =
+            self.with_evaluator(|evaluator| conf::Framework::load(evaluator, &ctx.trees, &seen, variables))?;
         known.insert(kernel.clone(), framework.clone());
         Ok(framework)
     }

@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use dkms_core::context::Context;
+use dkms_core::facts::Facts;
 use dkms_core::names::{Kernel, Package};
 use dkms_core::probes;
 use dkms_core::tree::snapshot::{Count, Counts};
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
     assert_eq!(failures, 0);
     what_another_run_changes_shows();
     what_can_not_be_read_is_not_gone();
+    several_confs_are_evaluated_at_once();
     ExitCode::SUCCESS
 }
 
@@ -131,4 +133,28 @@ fn what_can_not_be_read_is_not_gone() {
     fs_err::remove_file(&odd).unwrap();
     bed.ok("kernel_prerm -k {k1}");
     assert!(!installed.exists());
+}
+
+/// Two threads that ask about two packages do not wait for each other: each file here waits for the other to be read.
+fn several_confs_are_evaluated_at_once() {
+    let bed = Bed::new();
+    bed.write("etc/dkms/framework.conf.d/root.conf", "build_as=root\n");
+    for (own, other) in [("here", "there"), ("there", "here")] {
+        let [own_file, other_file] = [own, other].map(|name| bed.path(name).display().to_string());
+        let waits = format!(": >{own_file}; until [ -e {other_file} ]; do read -rt 0.01 <> <(:); done\n");
+        bed.source(&format!("usr/src/{own}-1.0"), own, "1.0", "");
+        bed.ok(&format!("add {own}/1.0"));
+        let conf = format!("usr/src/{own}-1.0/dkms.conf");
+        bed.append(&conf, &waits);
+    }
+    let (_, ctx) = bed.parse("status");
+    let facts = Facts::new(&ctx);
+    let kernel = facts.kernel(&Kernel::new(KERNELS[0], "x86_64").unwrap()).unwrap();
+    let ask = |name: &str| facts.evaluate(&Package::new(name, "1.0").unwrap(), &kernel, None, true).map(drop);
+    std::thread::scope(|scope| {
+        let asked = [scope.spawn(|| ask("here")), scope.spawn(|| ask("there"))];
+        for thread in asked {
+            thread.join().unwrap().unwrap();
+        }
+    });
 }
