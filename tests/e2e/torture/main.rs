@@ -33,6 +33,9 @@ fn main() -> ExitCode {
         .case("order_reader", order::self_test)
         .case_needing(&[Need::Ours], "some_points", move || sweep::few(&part(0)))
         .case_needing(&[Need::Ours], "some_other_points", move || sweep::few(&part(1)));
+    let suite = suite.case_needing(&[Need::Ours], "no_threads", || {
+        sweep::starved(&["autoinstall", "remove_of_two_kernels"], scenarios::ALL)
+    });
     let suite = scenarios::ALL
         .iter()
         .fold(suite, |suite, scenario| suite.case_needing(&[Need::Long], scenario.name, || scenario.sweep()));

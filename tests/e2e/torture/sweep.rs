@@ -39,6 +39,8 @@ pub struct Scenario {
 enum Fault {
     Kill,
     Error(i32),
+    /// No thread and no process is to be had from here on.
+    Starved,
 }
 
 impl std::fmt::Display for Fault {
@@ -46,6 +48,7 @@ impl std::fmt::Display for Fault {
         match self {
             Self::Kill => f.write_str("killed"),
             Self::Error(errno) => f.write_str(&errno_name(*errno)),
+            Self::Starved => f.write_str("no more threads"),
         }
     }
 }
@@ -57,6 +60,7 @@ fn faults(call: &Call) -> impl Iterator<Item = Fault> {
         .then_some(Fault::Kill)
         .into_iter()
         .chain(call.kind.errors().iter().map(|errno| Fault::Error(*errno)))
+        .chain((call.kind == Kind::Spawn).then_some(Fault::Starved))
 }
 
 /// How the undisturbed command ends.
@@ -78,11 +82,11 @@ type Wrong = Vec<String>;
 impl Scenario {
     /// Tries all its points, or a sample of them.
     pub fn sweep(&self) -> Result<()> {
-        self.sweep_in(&World::new()?, settings::torture())
+        self.sweep_in(&World::new()?, settings::torture(), |_| true)
     }
 
-    /// The same in a system that others have used.
-    fn sweep_in(&self, world: &World, effort: Effort) -> Result<()> {
+    /// The same in a system that others have used, with those faults that `is_wanted`.
+    fn sweep_in(&self, world: &World, effort: Effort, is_wanted: fn(Fault) -> bool) -> Result<()> {
         world.restore("empty")?;
         world.sh(self.setup)?.ok().context("set the scene")?;
         world.save("scene")?;
@@ -90,6 +94,7 @@ impl Scenario {
         let disorder = order::check(&undisturbed.calls);
         let all: Vec<(usize, Fault)> = (undisturbed.calls.iter().enumerate())
             .flat_map(|(number, call)| faults(call).map(move |fault| (number, fault)))
+            .filter(|(_, fault)| is_wanted(*fault))
             .collect();
         let chosen = sample(&all, self.name, effort);
         let start = Instant::now();
@@ -152,13 +157,15 @@ impl Scenario {
         let mut hit = None;
         let (run, said) = world.traced(self.command, &mut |at, call| {
             // Threads and times change the numbers a little: the next call that can meet the fault.
-            if hit.is_some() || at < number || !faults(call).any(|possible| possible == fault) {
+            let is_over = hit.is_some() && fault != Fault::Starved;
+            if is_over || at < number || !faults(call).any(|possible| possible == fault) {
                 return Then::Go;
             }
-            hit = Some(call.to_string());
+            hit.get_or_insert_with(|| call.to_string());
             match fault {
                 Fault::Kill => Then::Kill,
                 Fault::Error(errno) => Then::Fail(errno),
+                Fault::Starved => Then::Fail(nix::libc::EAGAIN),
             }
         })?;
         let Some(call) = hit else { return Ok(None) };
@@ -169,7 +176,10 @@ impl Scenario {
         let now = world.look()?;
         let is_known = |line: &String| !(line.contains("torn") && said.contains(NOT_STRIPPED));
         wrong.extend(lost(&ideal.before, &ideal.after, &now).into_iter().filter(is_known));
-        wrong.extend(unindexed(world, &now).into_iter().filter(|line| !ideal.unindexed.contains(line)));
+        // Where no program can be started, no depmod can: a removal is one all the same, and says so.
+        if !(fault == Fault::Starved && said.contains(INDEX_LATER)) {
+            wrong.extend(unindexed(world, &now).into_iter().filter(|line| !ideal.unindexed.contains(line)));
+        }
         let status = world.run(&["dkms", "status"])?;
         if status.code != 0 || is_panic(status.code, &status.stderr) {
             wrong.push(format!("  status ends with {}: {}", status.code, status.tail()));
@@ -206,10 +216,20 @@ const FEW: usize = 5;
 /// The sample of every run: some points of each of `scenarios`, always the same ones.
 pub fn few(scenarios: &[&Scenario]) -> Result<()> {
     let world = World::new()?;
-    let tried = scenarios.iter().map(|scenario| scenario.sweep_in(&world, Effort::Sample(FEW)));
+    let tried = scenarios.iter().map(|scenario| scenario.sweep_in(&world, Effort::Sample(FEW), |_| true));
     let failures: Vec<String> = tried.filter_map(Result::err).map(|error| format!("{error:#}")).collect();
     ensure!(failures.is_empty(), "{}", failures.join("\n"));
     Ok(())
+}
+
+/// Where no thread and no process is to be had any more (a limit on processes), each of these ends with an error, and not with an abort.
+pub fn starved(names: &[&str], scenarios: &[Scenario]) -> Result<()> {
+    let world = World::new()?;
+    let chosen = scenarios.iter().filter(|scenario| names.contains(&scenario.name));
+    let tried = chosen.map(|scenario| scenario.sweep_in(&world, Effort::Sample(6), |fault| fault == Fault::Starved));
+    let ended: Vec<Result<()>> = tried.collect();
+    ensure!(ended.len() == names.len(), "not all of {names:?} are there");
+    ended.into_iter().collect()
 }
 
 /// Counts, prints and keeps what a case has found.
@@ -226,6 +246,9 @@ pub fn conclude(name: &str, (tried, all): (usize, usize), start: Instant, mut re
     ensure!(report.is_empty(), "{said}all in target/torture/{name}.log; the first:\n{}", report.join("\n"));
     Ok(())
 }
+
+/// What is said where a removal could not have the index made before it.
+const INDEX_LATER: &str = "names modules that are gone";
 
 /// What is said where modules are as the compiler made them.
 const NOT_STRIPPED: &str = "keep their debug information";

@@ -255,7 +255,8 @@ fn digest(path: &Path, length: u64) -> Result<u64> {
 }
 
 /// Directories that are made when there is something to put in them, and stay.
-const PLACES: [&str; 4] = ["/.dkms/records", "/.dkms/owed", "/.dkms/owed/depmod", "/.dkms/owed/initramfs"];
+const PLACES: [&str; 5] =
+    ["/.dkms/records", "/.dkms/compilers", "/.dkms/owed", "/.dkms/owed/depmod", "/.dkms/owed/initramfs"];
 
 /// Files whose content differs from run to run: times, inodes, process numbers.
 fn varies(path: &str) -> bool {
