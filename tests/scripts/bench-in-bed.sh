@@ -24,6 +24,27 @@ measure() {
 	end=${EPOCHREALTIME/./}
 	echo "$case $program $((end - start))"
 }
+# The same in processor time of the command and all that it starts; bash knows it in milliseconds. $3: how often it is run.
+measure_work() {
+	local case=$1 program=$2 times=$3 turn spent user system
+	shift 3
+	local TIMEFORMAT='%U %S'
+	spent=$({ time for ((turn = 0; turn < times; turn++)); do "$@" >/dev/null 2>/root/bench.err </dev/null || exit; done; } 2>&1) || { echo "$case $program failed: $(tail -n 1 /root/bench.err)" >&2; return; }
+	read -r user system <<<"$spent"
+	echo "$case $program $(((10#${user/./} + 10#${system/./}) * 1000 / times))"
+}
+as_root() { mkdir -p /etc/dkms/framework.conf.d; echo 'build_as="root"' >/etc/dkms/framework.conf.d/as-root.conf; }
+apart() { rm -f /etc/dkms/framework.conf.d/as-root.conf; }
+# In turns: the first of a pair finds other caches than the second.
+both_ways() { # ROUND CASE TIMES COMMAND...
+	local n round=$1 ways=(apart as_root)
+	shift
+	for ((n = 0; n < 2; n++)); do
+		"${ways[(round + n) % 2]}"
+		if [ -e /etc/dkms/framework.conf.d/as-root.conf ]; then measure_work "$1" as-root "${@:2}"; else measure_work "$1" ours "${@:2}"; fi
+	done
+	apart
+}
 # The first $1 kernels as options, in `options`.
 for_kernels() { local k; options=(); for k in "${kernels[@]:0:$1}"; do options+=(-k "$k"); done; }
 
@@ -50,6 +71,8 @@ for ((i = 0; i < rounds; i++)); do
 	measure one-module ours ours_one; clean
 	measure one-module classic classic_one; clean
 done
+built_anew() { dkms build hello/1.0 -k "$k" --force; }
+for ((i = 0; i < rounds * 2; i++)); do both_ways "$i" kept-apart 1 built_anew; done
 dkms remove hello/1.0 --all >/dev/null 2>&1
 fi
 
@@ -118,6 +141,7 @@ for ((i = 0; i < 20; i++)); do
 	measure status ours dkms status
 	measure status find find "${trees[@]}"
 done
+for ((i = 0; i < 20; i++)); do both_ways "$i" status-kept-apart 10 dkms status; done
 unpack() { xz -dc /lib/modules/*/updates/dkms/many*.ko.xz; }
 for ((i = 0; i < 10; i++)); do
 	measure status-long ours dkms status --long
