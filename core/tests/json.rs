@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use dkms_core::cli::table::{Id, VERBS};
@@ -127,6 +128,14 @@ fn every_verb_prints_what_the_schema_says() {
     for line in ["why one -k {k1} -k {k2}", "why one/1.0 -k {k1}"] {
         let pages = c.document(&bed, line, "why");
         assert_eq!(pages[0]["verdict"], "loadable", "{pages:#}");
+    }
+    // What scripts and make print is no JSON.
+    bed.source("usr/src/loud-1.0", "loud", "1.0", "POST_ADD=say\nPOST_INSTALL=say\nPOST_REMOVE=say\n");
+    bed.write("usr/src/loud-1.0/say", "#!/bin/sh\necho 'said by a script'; echo >&2 'to both'\n");
+    fs_err::set_permissions(bed.path("usr/src/loud-1.0/say"), PermissionsExt::from_mode(0o755)).unwrap();
+    for line in ["add loud/1.0", "install loud/1.0 -k {k1} --verbose", "remove loud/1.0 --all"] {
+        let events = c.stream(&bed, line, 0, true);
+        assert!(events.iter().any(|event| event.to_string().contains("said by a script")), "{line}: {events:#?}");
     }
     // What fails, what waits, what is excluded, what is held.
     bed.source("usr/src/bad-1", "bad", "1", "MAKE=\"echo bad.c:1:1: error: no; false\"\n");

@@ -61,12 +61,20 @@ pub(super) fn unhold(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Res
         let of_these = |all: &Vec<Release>| release.as_ref().is_some_and(|release| all.contains(release));
         *held == name && releases.as_ref().is_none_or(of_these)
     };
-    let line = match (change(ctx, |holds| holds.remove(goes))?, ctx.options.dry_run) {
-        (false, _) => format!("{name} is not held."),
-        (true, true) => format!("Would no longer hold {name}."),
-        (true, false) => format!("{name} is no longer held. To give kernels what they lack: dkms reconcile"),
+    let ends: Vec<Hold> = match &releases {
+        None => vec![(name.clone(), None)],
+        Some(releases) => releases.iter().map(|release| (name.clone(), Some(release.clone()))).collect(),
     };
-    reporter.line(&line);
+    let was = |end: &Hold| before.all().any(|hold| hold.0 == end.0 && (end.1.is_none() || hold.1 == end.1));
+    change(ctx, |holds| holds.remove(goes))?;
+    for end in &ends {
+        let what = words(end);
+        reporter.line(&match (was(end), ctx.options.dry_run) {
+            (false, _) => format!("{what} is not held."),
+            (true, true) => format!("Would no longer hold {what}."),
+            (true, false) => format!("{what} is no longer held. To give kernels what they lack: dkms reconcile"),
+        });
+    }
     Ok(0)
 }
 
@@ -148,7 +156,14 @@ mod tests {
         assert!(says(&system, &["why", "hello", "-k", "6.1"]).contains("dkms unhold hello"));
         assert!(says(&system, &["status", "--matrix"]).contains("h  held"));
         assert!(says(&system, &["unhold", "hello", "-k", "6.2"]).contains("is not held"));
+        assert!(says(&system, &["hold", "hello", "-k", "6.2"]).contains("6.2 is held"));
+        assert_eq!(
+            says(&system, &["unhold", "hello", "-k", "6.2"]),
+            "hello for kernel 6.2 is no longer held. To give kernels what they lack: dkms reconcile"
+        );
+        assert_eq!(says(&system, &["hold"]), "hello for kernel 6.1");
         assert!(says(&system, &["unhold", "hello"]).contains("no longer held"));
+        assert_eq!(says(&system, &["unhold", "hello"]), "hello is not held.");
         assert!(says(&system, &["reconcile", "--dry-run"]).contains("wait with hello/1"));
     }
 

@@ -76,8 +76,12 @@ pub(super) fn install_rpm(ctx: &Context, args: &Args, file: &Path, reporter: &dy
     let inside = inside(ctx, file)?;
     let argv = ["rpm".as_ref(), "-Uvh".as_ref(), inside.as_os_str()];
     let mut task = ctx.world.task(argv, Path::new("/"));
-    task.output = Output::Inherit;
-    match process::run(task) {
+    task.output = if reporter.wants_json() { Output::Capture } else { Output::Inherit };
+    let end = process::run(task);
+    if let Ok(end) = &end {
+        end.text().lines().for_each(|line| reporter.line(&line));
+    }
+    match end {
         Ok(end) if end.status.success() => autoinstall::run(ctx, args, Initramfs::Auto, Show::default(), reporter),
         _ => Err(refused()),
     }

@@ -352,7 +352,8 @@ impl Run<'_> {
         );
         task.jobs = jobs.and_then(|jobs| jobs.server);
         task.limit = Some(self.ctx.framework.build_time_limit.unwrap_or(Duration::MAX));
-        task.output = if verbose { Output::Tee(self.log.handle()?) } else { Output::File(self.log.handle()?) };
+        let shows = verbose && !self.reporter.wants_json();
+        task.output = if shows { Output::Tee(self.log.handle()?) } else { Output::File(self.log.handle()?) };
         let began = Instant::now();
         let end = process::run(task)?;
         let code = end.code();

@@ -187,12 +187,20 @@ pub fn run(
     }
     task.env.extend(extra.clone());
     task.env.insert("PWD".into(), called.into_os_string());
-    task.output = if ctx.options.quiet { Output::Null } else { Output::Inherit };
+    task.output = match (ctx.options.quiet, reporter.wants_json()) {
+        (true, _) => Output::Null,
+        (false, true) => Output::Capture,
+        (false, false) => Output::Inherit,
+    };
     let end = process::run(task);
     // It may have called this program, or have changed what it was not to.
     ctx.trees.snapshot().forget_all();
     match end {
-        Ok(end) => Ok(end.code()),
+        Ok(end) => {
+            // What was captured is for programs, that read one JSON object a line.
+            end.text().lines().for_each(|line| reporter.line(&line));
+            Ok(end.code())
+        }
         // As a shell has it: there was a script, and it did not succeed.
         Err(error @ process::ProcessError::Start { .. }) => {
             let start = durable::bytes(&below(&script.dir, script.line.split_whitespace().next().unwrap_or_default()));
