@@ -7,22 +7,24 @@
 set -eu
 stage=$1 root=$2
 shift 2
-if [ -z "$root" ]; then
-	for ask in 'dpkg-query -S' 'rpm -qf' 'pacman -Qo'; do
-		command -v "${ask%% *}" >/dev/null || continue
-		program=$(command -v dkms || echo /usr/sbin/dkms)
-		if owner=$($ask "$program" 2>/dev/null); then
-			echo "uninstall: $program is of a package ($owner): remove that" >&2
-			exit 1
-		fi
-	done
-fi
 files=("$@")
 while IFS= read -r -d '' file; do
 	files+=("/$file")
 done < <(cd "$stage" && find . \( -path ./etc -o -path ./var \) -prune -o ! -type d -printf '%P\0')
+if [ -z "$root" ]; then
+	for ask in 'dpkg-query -S' 'rpm -qf' 'pacman -Qo'; do
+		command -v "${ask%% *}" >/dev/null || continue
+		for file in "${files[@]}"; do
+			[ -e "$file" ] || continue
+			if owner=$($ask "$file" 2>/dev/null); then
+				echo "uninstall: $file is of a package ($owner): remove that" >&2
+				exit 1
+			fi
+		done
+	done
+fi
 for file in "${files[@]}"; do
 	rm -f "$root$file"
 	rmdir --parents --ignore-fail-on-non-empty "$(dirname "$root$file")" 2>/dev/null || true
 done
-echo "Left: $root/etc/dkms, $root/var/lib/dkms, and installed modules (\`dkms remove\` would have taken them away)."
+echo "Left: $root/etc/dkms, $root/var/lib/dkms, $root/var/cache/dkms, and installed modules (\`dkms remove\` would have taken them away)."

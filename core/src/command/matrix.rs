@@ -105,7 +105,7 @@ type Rows = BTreeMap<Package, BTreeMap<Kernel, Cell>>;
 /// What there is of each package: the tree says what is built and installed, the plan what is wrong with it or lacking.
 fn rows(trees: &Trees, filter: &Filter, packages: &[PackageEntry], plan: &Plan) -> Rows {
     let mut rows = Rows::new();
-    // Records are for root alone: without them, what has failed looks as what was never tried.
+    // Without records that can be read, what has failed looks as what was never tried.
     let failed: BTreeSet<(Package, Kernel)> = Record::list(trees, None)
         .unwrap_or_default()
         .into_iter()
