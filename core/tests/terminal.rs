@@ -58,7 +58,7 @@ impl Session {
         command.args(["reconcile", "-j", "2", "-k", KERNELS[0], "--root"]);
         command.arg(bed.path(""));
         command.env("TERM", "xterm-256color");
-        for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+        for name in ["CI", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
             command.env_remove(name);
         }
         for (name, value) in environment {
@@ -218,6 +218,7 @@ fn colours_are_asked_for() {
         (&[("CLICOLOR", "0")], false),
         (&[("CLICOLOR", "0"), ("CLICOLOR_FORCE", "1")], true),
         (&[("TERM", "dumb")], false),
+        (&[("TERM", "dumb"), ("CI", "true")], false),
     ] {
         let mut session = Session::begin((80, 24), environment);
         session.bed.append("usr/src/second-1.0/dkms.conf", "MAKE=false");

@@ -244,12 +244,20 @@ pub fn is_journal() -> bool {
 
 /// Whether standard error shows colours: NO_COLOR, CLICOLOR, CLICOLOR_FORCE, TERM (no-color.org, bixense.com/clicolors).
 pub fn wants_colour() -> bool {
-    AutoStream::choice(&std::io::stderr()) != ColorChoice::Never
+    has_colour(AutoStream::choice(&std::io::stderr()))
 }
 
 /// The same of standard output.
 pub fn wants_coloured_lists() -> bool {
-    AutoStream::choice(&std::io::stdout()) != ColorChoice::Never
+    has_colour(AutoStream::choice(&std::io::stdout()))
+}
+
+/// Whether a stream for which anstream has chosen so is coloured: it colours a dumb terminal where CI is set.
+fn has_colour(choice: ColorChoice) -> bool {
+    let caller = environment();
+    let is_dumb = caller.get(OsStr::new("TERM")).is_some_and(|term| term == OsStr::new("dumb"));
+    let is_forced = caller.get(OsStr::new("CLICOLOR_FORCE")).is_some_and(|value| value != OsStr::new("0"));
+    choice != ColorChoice::Never && (!is_dumb || is_forced)
 }
 
 /// The words of the command line, without the program's name.

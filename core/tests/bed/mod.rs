@@ -132,7 +132,7 @@ impl Bed {
         let reporter = Buffer::default();
         let code = command::run(&ctx, &args, &reporter);
         let said = reporter.take().into_iter().flat_map(|event| match event {
-            Event::Line(text) | Event::Note(text) => vec![text],
+            Event::Line(text) | Event::Note(text) | Event::Document(text) => vec![text],
             Event::Error(lines) | Event::Warning(lines) => lines,
             _ => Vec::new(),
         });
