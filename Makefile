@@ -201,7 +201,7 @@ rpm-prebuilt:
 		--define '_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' \
 		--define 'dkms_stage $(RPM_TOP)/stage' --define 'dkms_source $(CURDIR)' --define '_buildhost localhost' \
 		--define 'source_date_epoch_from_changelog 0' --define 'use_source_date_epoch_as_buildtime 1' \
-		--define 'clamp_mtime_to_source_date_epoch 1' $(RPM_DEFINES) packaging/rpm/dkms-rs.spec
+		--define 'clamp_mtime_to_source_date_epoch 1' --define 'python3_sitelib $(PYTHON_SITELIB)' $(RPM_DEFINES) packaging/rpm/dkms-rs.spec
 	@ls $(RPM_OUT)
 
 # What a distribution builds from: the source as committed, the crates of Cargo.lock as far as Linux needs them, and the

@@ -217,7 +217,9 @@ fn make_packages(kind: Kind, base: &Base) -> Result<Packages> {
     let project = settings::project();
     bed.copy_in(&project.join("hook-files"), "/work/hook-files")?;
     bed.copy_in(&project.join("packaging"), "/work/packaging")?;
-    bed.copy_in(&project.join("Makefile"), "/work/Makefile")?;
+    for file in ["Makefile", "Cargo.toml", "LICENSE", "README.md", "COMPATIBILITY.md", "CHANGELOG.md", "docs"] {
+        bed.copy_in(&project.join(file), &format!("/work/{file}"))?;
+    }
     bed.copy_in(&project.join("tests/scripts"), "/work/tests/scripts")?;
     bed.copy_in(&program, "/work/target/dkms")?;
     bed.copy_in(&hooks, "/work/target/dkms-rpm")?;

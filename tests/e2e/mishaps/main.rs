@@ -74,7 +74,7 @@ ls $updates/slow.ko* >/dev/null; [ -e /var/lib/dkms/slow/1.0/source ]
 /// `remove` when an `install` has only just begun, and holds nothing but the lock of its kernel: as if it had ended before.
 /// It is stopped at the system call that opens the lock which `remove` takes.
 const REMOVED_AT_ONCE: &str = r#"
-lock=/var/lib/dkms/.dkms/locks/other@1.0
+lock=/var/lib/dkms/.dkms/locks/other@1.0; mkdir -p /etc/dkms/framework.conf.d; echo 'result_cache="no"' >/etc/dkms/framework.conf.d/built.conf
 for verb in "install other/1.0 -k $k" "autoinstall -k $k"; do
     dkms add other/1.0 >/dev/null 2>&1; rm -f $lock
     strace -f -qq -o /dev/null -P $lock -e inject=openat:signal=STOP:when=1 dkms $verb >/tmp/install 2>&1 & installs=$!
@@ -122,7 +122,7 @@ for verb in "install slow/1.0 -k $k" "autoinstall -k $k"; do
     code 0 timeout 60 dkms kernel_prerm -k $k
     touch /srv/told/go; ended=0; wait $installs || ended=$?
     case $verb in install*) [ $ended = 17 ] ;; *) [ $ended = 0 ] ;; esac || { cat /tmp/install >&2; fail "$verb: exit $ended"; }
-    has 'slow/1.0 is not put in place' /tmp/install; hasnt 'Error!' /tmp/install; hasnt succeeded /tmp/install
+    has 'slow/1.0 is not put in place' /tmp/install; hasnt 'Error!' /tmp/install; (! grep 'succeeded.*slow' /tmp/install)
     [ -z "$(find /lib/modules/$k/updates -name '*.ko*' 2>/dev/null)" ] || fail "$verb: a module is left"
     [ -z "$(dkms status -k $k | grep -v ': added$')" ] || fail "$verb: something is listed"
     [ -z "$(find /var/lib/dkms -path "*/$k*" ! -path '*/locks/*')" ] || fail "$verb: $(find /var/lib/dkms -path "*/$k*")"

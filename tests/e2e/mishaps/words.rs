@@ -104,7 +104,7 @@ code 2 dkms install helo/1.0 -k $k; has 'Did you mean hello/1.0?' /tmp/said
 code 2 dkms isntall hello/1.0; has 'Did you mean install?' /tmp/said; hasnt Warning /tmp/said
 code 2 dkms install hello/1.0 --froce; has 'Did you mean --force?' /tmp/said
 code 2 dkms reconcile hello; has 'takes no package' /tmp/said
-code 2 dkms install hello/1.0 -k $k --format json; has 'does not take --format' /tmp/said
+code 2 dkms why hello --force; has 'does not take --force' /tmp/said
 code 5 dkms autoinstall --all; has 'reconcile --all-kernels' /tmp/said
 code 0 dkms uninstall hello/1.0 --all; code 0 dkms install hello -k $k; listed "hello/1.0, $k, x86_64" installed || fail "the only version"
 code 1 dkms remove hello --all; has 'Which version of hello? There is 1.0.' /tmp/said
