@@ -38,6 +38,7 @@ pub mod loadable;
 pub(crate) mod lock;
 pub(crate) mod modprobe;
 pub mod names;
+pub(crate) mod notice;
 pub mod plan;
 pub mod policy;
 pub mod preflight;

@@ -191,6 +191,27 @@ while read -r line; do test -f "${line##*, }" || fail "gone: $line"; done </tmp/
 kill $journald
 "#;
 
+/// Whoever logs in is told what the next boot will lack: by Debian's own lines for logins, and a session that PAM opens.
+const NOTICES: &str = r#"
+apt-get -q -y install pamtester login >/dev/null 2>&1 || { apt-get -q update >/dev/null; apt-get -q -y install pamtester login >/dev/null; }
+grep pam_motd /etc/pam.d/login >/etc/pam.d/told; [ -s /etc/pam.d/told ] || fail "login shows no messages"
+echo 'session required pam_permit.so' >>/etc/pam.d/told # somebody has to agree
+shown() { pamtester told root open_session >/tmp/shown 2>&1 || { cat /tmp/shown >&2; fail "no session"; }; }
+motd=/run/motd.d/dkms; desktop=/var/lib/update-notifier/user.d/dkms; lacks="Kernel $k, which boots next, lacks modules of other/1.0."
+mkdir -p /boot/grub; printf 'menuentry one {\n linux /boot/vmlinuz-%s\n}\n' $k >/boot/grub/grub.cfg
+code 0 dkms add hello/1.0; code 0 dkms add other/1.0; echo '#error no good' >>/usr/src/other-1.0/other.c
+code 0 dkms reconcile -k $k --dry-run; [ ! -e $motd ] || fail "a dry run tells"
+code 0 dkms reconcile -k $k; shown; has "$lacks" /tmp/shown; has 'dkms doctor' /tmp/shown; hasnt hello /tmp/shown
+code 1 dkms doctor -k $k; has other/1.0 /tmp/said; [ ! -e $desktop ] || fail "there is no desktop here"
+# /run is empty at boot, and the unit tells again.
+rm -r /run/motd.d; mkdir -p "${desktop%/*}"; code 0 dkms reconcile --event boot; shown; has "$lacks" /tmp/shown; has "$lacks" $desktop
+# Off by one option, or for what is held.
+echo notify=no >/etc/dkms/framework.conf.d/off.conf; code 0 dkms reconcile --event boot; [ ! -e $motd ] && [ ! -e $desktop ] || fail "it is off"
+rm /etc/dkms/framework.conf.d/off.conf; code 0 dkms reconcile --event boot; shown; has "$lacks" /tmp/shown
+code 0 dkms hold other; [ ! -e $motd ] || fail "it is held"; code 0 dkms unhold other; [ -e $motd ] || fail "it is held no more"
+sed -i '$d' /usr/src/other-1.0/other.c; code 0 dkms install other/1.0 -k $k; shown; hasnt dkms /tmp/shown; [ ! -e $motd ] && [ ! -e $desktop ] || fail "all is well"
+"#;
+
 fn main() -> ExitCode {
     Suite::new(&[Need::Bed, Need::Ours])
         .case("what_was_refused", script(REFUSED))
@@ -198,5 +219,6 @@ fn main() -> ExitCode {
         .case("full_disks", script(FULL))
         .case("changed_sources", script(CHANGED_SOURCES))
         .case("results_in_the_journal", script(JOURNAL))
+        .case("who_logs_in_is_told", script(NOTICES))
         .main()
 }

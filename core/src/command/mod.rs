@@ -38,27 +38,49 @@ use crate::cli::args::Args;
 use crate::cli::table::{Id, Rules, WRITES};
 use crate::cli::verb::Verb;
 use crate::context::{Context, NO_AUTOINSTALL};
+use crate::diagnosis::next_boot;
 use crate::error::{Error, RegistrationError, RequestError, StepError};
 use crate::execute;
 use crate::kernel::installed;
 use crate::names::{Arch, Kernel, Name, Package, Release};
+use crate::notice::{self, Lack};
 use crate::plan::{FollowUp, Plan, Want};
 use crate::process::stop;
 use crate::reconcile::lost_links;
 use crate::report::{Event, Reporter};
 use crate::run::Session;
 use crate::sign::will_load;
+use crate::system_error::SystemError;
 use crate::tree::fallback;
 use crate::tree::walk::{self, Filter, Source};
 
 /// Runs the verb that `args` name; gives the exit code. Errors are reported here.
 pub fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> u8 {
-    match dispatch(ctx, args, reporter) {
+    let code = match dispatch(ctx, args, reporter) {
         Ok(code) => code,
         Err(error) => {
             reporter.report(event(&error));
             error.code()
         }
+    };
+    if args.verb.is_some_and(|verb| verb.rules.root || verb.rules.writes) {
+        tell_of_next_boot(ctx);
+    }
+    code
+}
+
+/// Has those told who do not ask dkms, if the next boot will lack modules. What can't be told fails nothing.
+pub(crate) fn tell_of_next_boot(ctx: &Context) {
+    let is_this_system = ctx.trees.root.is_host() && !ctx.trees.is_another && !ctx.machine.in_chroot;
+    if !is_this_system || !ctx.machine.root || ctx.options.dry_run || stop::requested().is_some() {
+        return;
+    }
+    let lack = if ctx.framework.notify { next_boot::lack(ctx) } else { Ok(None) };
+    let put =
+        |lack: Option<Lack>| notice::put(&ctx.trees, lack.as_ref()).map_err(|error| SystemError::from(error).into());
+    let done: Result<(), Error> = lack.and_then(put);
+    if let Err(error) = done {
+        log::debug!("{error}");
     }
 }
 

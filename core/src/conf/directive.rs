@@ -62,7 +62,8 @@ pub const DEPRECATED: &[&str] = &[
 ];
 
 /// The options of framework.conf (docs/contract.md 5), and those of ours: `policy`, `modprobe_conf`, `build_as`,
-/// `build_network`, `build_time_limit`, `probe_cache`, `scripts_as`, `result_cache`, `result_cache_size`.
+/// `build_network`, `build_time_limit`, `probe_cache`, `scripts_as`, `result_cache`, `result_cache_size`,
+/// `notify`.
 pub const FRAMEWORK: &[&str] = &[
     "source_tree",
     "dkms_tree",
@@ -92,6 +93,7 @@ pub const FRAMEWORK: &[&str] = &[
     "scripts_as",
     "result_cache",
     "result_cache_size",
+    "notify",
 ];
 
 /// The values of directives, by name and array index; a plain variable is index 0. Arrays may have holes.

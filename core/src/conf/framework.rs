@@ -65,6 +65,8 @@ pub struct Framework {
     pub probe_cache: bool,
     /// How much the results of builds may be that are kept, in bytes; `None`: none are kept (ours).
     pub result_cache: Option<u64>,
+    /// Whether those are told who do not ask dkms, if the next boot will lack modules (ours; on unless it says "no").
+    pub notify: bool,
     /// Options whose value is none of the possible ones: name and value. The default counts.
     pub unusable: Vec<(&'static str, String)>,
     /// Assignments that no option is meant by.
@@ -205,6 +207,12 @@ impl Framework {
                 true
             })
         });
+        let notify = raw.text("notify", 0).is_none_or(|text| {
+            yes_or_no(text).unwrap_or_else(|| {
+                unusable.push(("notify", text.to_owned()));
+                true
+            })
+        });
         let mut size = RESULTS;
         if let Some(text) = raw.text("result_cache_size", 0) {
             match bytes(text) {
@@ -253,6 +261,7 @@ impl Framework {
             build_time_limit,
             probe_cache,
             result_cache: keeps.then_some(size),
+            notify,
             unusable,
             unknown: Vec::new(),
             stderr: String::new(),
@@ -395,6 +404,16 @@ mod tests {
             assert_eq!(given.unusable, [("build_time_limit", text.to_owned())], "{text}");
         }
         assert_eq!(Framework::default().build_time_limit, Some(TIME_LIMIT));
+    }
+
+    #[test]
+    fn notices_are_on_unless_it_says_no() {
+        let given = |text: &str| framework(&[("framework.conf", text)], &[], "bash");
+        for (text, on) in [("", true), ("notify=yes\n", true), ("notify=\"No\"\n", false)] {
+            assert_eq!((given(text).notify, given(text).unusable.len()), (on, 0), "{text}");
+        }
+        let odd = given("notify=0\n");
+        assert_eq!((odd.notify, odd.unusable), (true, vec![("notify", "0".to_owned())]));
     }
 
     #[test]

@@ -117,6 +117,12 @@ impl Health {
         self.problems.iter().map(|problem| problem.severity).min()
     }
 
+    /// The packages that some kernel lacks, of those problems that are as bad as `severity` or worse; each once.
+    pub fn packages(&self, severity: Severity) -> impl Iterator<Item = &str> {
+        let bad = self.problems.iter().filter(move |problem| problem.severity <= severity);
+        bad.filter_map(|problem| problem.package.as_deref()).collect::<BTreeSet<_>>().into_iter()
+    }
+
     /// Prints it for people.
     pub fn print(&self, reporter: &dyn Reporter) {
         let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });

@@ -240,6 +240,7 @@ pub fn handle(
     if handled.refused.is_none() {
         gone::take_away(ctx, events, options, &mut handled, reporter)?;
     }
+    command::tell_of_next_boot(ctx);
     Ok(handled)
 }
 

@@ -8,6 +8,8 @@ use crate::host::initramfs;
 use crate::initramfs::list;
 use crate::kernel::installed;
 use crate::names::Package;
+use crate::notice;
+use crate::system_error::SystemError;
 use crate::tree::beside;
 use crate::tree::walk::{self, Filter};
 
@@ -40,8 +42,10 @@ pub fn going(ctx: &Context) -> Result<Vec<String>, Error> {
     Ok(lines)
 }
 
-/// Has the modules that images need put into them without our hooks; gives the files that do so.
+/// Has the modules that images need put into them without our hooks; gives the files that do so. Notices name a command that
+/// will not be there: they go.
 pub fn leave_images(ctx: &Context) -> Result<Vec<std::path::PathBuf>, Error> {
+    notice::put(&ctx.trees, None).map_err(SystemError::from)?;
     let kernels = installed::scan(&ctx.trees, &|_, _| false)?;
     let modules: BTreeSet<String> = kernels.iter().flat_map(|kernel| list::read(&ctx.trees, &kernel.release)).collect();
     Ok(initramfs::leave_behind(&ctx.trees.root, &modules)?)
