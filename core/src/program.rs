@@ -25,60 +25,19 @@ pub fn main() -> ExitCode {
 
 fn run(words: Vec<OsString>) -> u8 {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let args = match Args::parse(words) {
-        Ok(args) => args,
-        Err(error) => {
-            let unknown = matches!(error, UsageError::UnknownOption(_));
-            let error = Error::Usage(error);
-            Console::new(false, surroundings::wants_colour(), false).report(Event::Error(error.lines()));
-            if unknown {
-                say(&usage());
-            }
-            return error.code();
-        }
+    let meant = args::guess(&words);
+    let (args, refused) = match Args::parse(words) {
+        Ok(args) => (args, None),
+        Err(error) => (meant, Some(error)),
     };
     let console = Console::new(surroundings::is_terminal(), surroundings::wants_colour(), args.flag("quiet"))
         .in_journal(surroundings::is_journal())
         .with_coloured_lists(surroundings::wants_coloured_lists());
     let json = args.wants_json().then(|| Json::new(args.prints_document(), args.flag("quiet")));
     let reporter: &dyn Reporter = json.as_ref().map_or(&console, |json| json);
-    if args.flag("version") {
-        reporter.line(&VERSION);
-        return 0;
-    }
-    if args.flag("help") {
-        reporter.line(&help(&args));
-        return 0;
-    }
-    if args.flag("debug") {
-        env_logger::Builder::new().filter_level(log::LevelFilter::Debug).init();
-    } else {
-        env_logger::Builder::new()
-            .filter_level(log::LevelFilter::Warn)
-            .format(|out, record| writeln!(out, "Warning: {}", record.args()))
-            .init();
-    }
-    for option in &args.deprecated {
-        reporter.report(Event::Deprecated(format!("--{option}")));
-    }
-    if let Err(error) = args.entry() {
-        let error = Error::Usage(error);
-        reporter.report(Event::Error(error.lines()));
-        return error.code();
-    }
-    for word in args.unknown.iter().filter(|_| args.verb.is_some_and(|verb| verb.rules.classic)) {
-        reporter.warning(&[&format!("Unexpected argument: {word}.")]);
-    }
-    let (code, changed) = match surroundings::context(&args) {
-        Ok(ctx) => {
-            tell_of_framework(&ctx, reporter);
-            let code = event::run(&ctx, &args, reporter);
-            (stop::requested().map_or(code, stop::Stop::code), ctx.trees.snapshot().has_acted())
-        }
-        Err(error) => {
-            reporter.report(Event::Error(error.lines()));
-            (error.code(), false)
-        }
+    let (code, changed) = match refused {
+        Some(error) => (refuse(error, json.is_none(), reporter), false),
+        None => perform(&args, reporter),
     };
     if let Some(json) = &json {
         json.end(code, changed);
@@ -92,6 +51,57 @@ fn run(words: Vec<OsString>) -> u8 {
             error.code()
         }
         _ => code,
+    }
+}
+
+/// Says why the words could not be taken apart, to a person with the usage where that helps; gives the exit code.
+fn refuse(error: UsageError, is_person: bool, reporter: &dyn Reporter) -> u8 {
+    let unknown = matches!(error, UsageError::UnknownOption(_));
+    let error = Error::Usage(error);
+    reporter.report(Event::Error(error.lines()));
+    if unknown && is_person {
+        say(&usage());
+    }
+    error.code()
+}
+
+/// Does what the words ask for; gives the exit code, and whether anything was changed.
+fn perform(args: &Args, reporter: &dyn Reporter) -> (u8, bool) {
+    if args.flag("version") {
+        reporter.line(&VERSION);
+        return (0, false);
+    }
+    if args.flag("help") {
+        reporter.line(&help(args));
+        return (0, false);
+    }
+    if args.flag("debug") {
+        env_logger::Builder::new().filter_level(log::LevelFilter::Debug).init();
+    } else {
+        env_logger::Builder::new()
+            .filter_level(log::LevelFilter::Warn)
+            .format(|out, record| writeln!(out, "Warning: {}", record.args()))
+            .init();
+    }
+    for option in &args.deprecated {
+        reporter.report(Event::Deprecated(format!("--{option}")));
+    }
+    if let Err(error) = args.entry() {
+        return (refuse(error, false, reporter), false);
+    }
+    for word in args.unknown.iter().filter(|_| args.verb.is_some_and(|verb| verb.rules.classic)) {
+        reporter.warning(&[&format!("Unexpected argument: {word}.")]);
+    }
+    match surroundings::context(args) {
+        Ok(ctx) => {
+            tell_of_framework(&ctx, reporter);
+            let code = event::run(&ctx, args, reporter);
+            (stop::requested().map_or(code, stop::Stop::code), ctx.trees.snapshot().has_acted())
+        }
+        Err(error) => {
+            reporter.report(Event::Error(error.lines()));
+            (error.code(), false)
+        }
     }
 }
 

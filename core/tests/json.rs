@@ -208,6 +208,30 @@ fn every_verb_prints_what_the_schema_says() {
     assert!(missing.is_empty(), "{missing:?} are not tried");
 }
 
+/// What is refused before anything is looked at ends with the last line, too.
+#[test]
+fn words_that_are_refused_are_answered_in_json() {
+    let mut checker = Checker::new();
+    let bed = Bed::new();
+    for (line, is_document) in [
+        ("isntall one/1.0", false),
+        ("install one/1.0 --froce", false),
+        ("install one/1.0 -j many", false),
+        ("install one/1.0 build", false),
+        ("install", false),
+        ("reconcile one", false),
+        ("status --froce", true),
+        ("reconcile --froce --dry-run", true),
+        ("doctor one", true),
+    ] {
+        let (code, out, events) = checker.run(&bed, line, is_document);
+        assert!(code != 0, "{line}");
+        assert!(events.iter().any(|event| event["event"] == "error"), "{line}: {events:#?}");
+        assert!(!is_document || out.is_empty(), "{line}: {out}");
+    }
+    checker.run(&bed, "install --help", false);
+}
+
 /// A change of the schema is seen.
 #[test]
 fn what_is_not_as_the_schema_says_is_noticed() {

@@ -251,6 +251,17 @@ fn explain(error: &clap::Error) -> UsageError {
     }
 }
 
+/// What words that can't be taken apart are about, as far as it decides how they are answered: the verb, and whether JSON is wanted.
+pub fn guess(words: &[OsString]) -> Args {
+    let texts: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+    let mut args = Args { verb: texts.iter().find_map(|word| table::verb(word)), ..Args::default() };
+    if texts.contains(&"--format=json") || texts.windows(2).any(|pair| pair == ["--format", "json"]) {
+        args.values.push(("format", "json".to_owned()));
+    }
+    args.flags.extend(["dry-run", "yes"].into_iter().filter(|flag| texts.contains(&format!("--{flag}").as_str())));
+    args
+}
+
 /// Whether the first of `words` asks for nothing but the version: the path that must start fastest.
 pub fn asks_for_version(words: &[OsString]) -> bool {
     matches!(words, [only] if only == OsStr::new("--version") || only == OsStr::new("-V"))
@@ -310,6 +321,22 @@ mod tests {
         assert!(matches!(parse(&["build", "-j", "many"]), Err(UsageError::BadValue(_))));
         assert_eq!(parse(&["mok", "status"]).unwrap().module.as_deref(), Some("status"));
         assert_eq!(parse(&["status", "a", "b"]).unwrap().unknown, ["b"]);
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_answered_in_the_words_wanted() {
+        for (line, json, document) in [
+            ("install a/1 --froce --format json", true, false),
+            ("install a/1 --froce --format json --dry-run", true, true),
+            ("--format=json status --bogus", true, true),
+            ("frobnicate --format=json --bogus", true, false),
+            ("install a/1 --froce", false, false),
+            ("mkpkg a/1 --format json --bogus", false, false),
+        ] {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let args = guess(&words);
+            assert_eq!((args.wants_json(), args.prints_document()), (json, document), "{line}");
+        }
     }
 
     #[test]

@@ -197,7 +197,7 @@ impl Verb {
 impl Args {
     /// Whether everything said is to be JSON. To those that write packages, `--format` means something else.
     pub fn wants_json(&self) -> bool {
-        self.value("format") == Some("json") && self.verb.is_some_and(|verb| verb.id != Id::Mkpkg)
+        self.value("format") == Some("json") && self.verb.is_none_or(|verb| verb.id != Id::Mkpkg)
     }
 
     /// Whether its verb then prints one document: what it has found, or with `--dry-run` a plan. The others print a line for each
