@@ -79,6 +79,9 @@ fn main() -> ExitCode {
 fn nothing_is_written(base: &Bed) {
     let bed = base.copy();
     bed.ok("build one/1.0 -k {k1}");
+    // Something to prune, and to hold no more.
+    bed.ok("build one/0.9 -k {k2}");
+    bed.write("etc/dkms/holds", "two\n");
     // Keys are made only where something is signed.
     bed.write("etc/dkms/framework.conf.d/test.conf", "try_sign_modules=true\n");
     let changing = VERB_TABLE.iter().filter(|verb| verb.options.contains(&"dry-run") && verb.id != Id::Mkpkg);
@@ -94,10 +97,14 @@ fn nothing_is_written(base: &Bed) {
             "init" => "{root}/srv/one",
             "sign" => "--all",
             "fsck" => "--repair",
+            "hold" => "one",
+            "unhold" => "two",
+            "prune" => "--yes",
             _ => "one/1.0 -k {k1}",
         };
         let before = bed.everything();
-        let (_, said) = bed.run(&format!("{} {operands} --dry-run", verb.name));
+        let (code, said) = bed.run(&format!("{} {operands} --dry-run", verb.name));
+        assert_ne!(code, 2, "{} {operands}: {said:?}", verb.name);
         let after = bed.everything();
         let traces: Vec<_> = before.symmetric_difference(&after).collect();
         assert!(traces.is_empty(), "{}: {traces:?}\n{said:?}", verb.name);
@@ -170,6 +177,8 @@ fn promises(line: &str) -> Vec<String> {
         ["Would", "mark", ..] => vec![pair("outdate")],
         ["Would", "load", ..] => vec!["add one/1.0".to_owned()],
         ["Would", "sign", ..] => vec![pair("sign")],
+        ["Would", "hold", name] => vec![format!("hold {name}")],
+        ["Would", "no", "longer", "hold", name] => vec![format!("unhold {name}")],
         ["Would", "copy" | "keep", ..] | ["Would", "run", "depmod", ..] => Vec::new(),
         ["Would", ..] => vec![format!("what is not understood: {line}")],
         _ => Vec::new(),
@@ -191,6 +200,8 @@ struct Sight {
     outdated: BTreeSet<String>,
     /// Links between kernels.
     links: BTreeSet<String>,
+    /// Packages that are held.
+    held: BTreeSet<String>,
 }
 
 impl Sight {
@@ -222,6 +233,8 @@ impl Sight {
         done.extend(gone(&self.installed, &then, "uninstall"));
         done.extend(self.outdated.difference(&before.outdated).map(|pair| format!("outdate {pair}")));
         done.extend(before.links.difference(&self.links).map(|link| format!("unlink {link}")));
+        done.extend(self.held.difference(&before.held).map(|name| format!("hold {name}")));
+        done.extend(before.held.difference(&self.held).map(|name| format!("unhold {name}")));
         done
     }
 }
@@ -294,6 +307,8 @@ impl Looks for Bed {
         let trees = self.trees();
         let inode = |path: &Path| fs_err::symlink_metadata(path).map_or(0, |meta| meta.ino());
         let mut sight = Sight::default();
+        let holds = fs_err::read_to_string(self.path("etc/dkms/holds")).unwrap_or_default();
+        sight.held = holds.lines().map(str::to_owned).collect();
         for entry in walk::walk(&trees, &Filter::default()).packages {
             let package = &entry.package;
             sight.known.insert(package.to_string());

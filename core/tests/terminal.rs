@@ -89,8 +89,17 @@ impl Session {
 
     /// Reads until the screen is as `wanted`.
     fn until(&mut self, what: &str, wanted: impl Fn(&[String]) -> bool) {
+        self.read_until(what, |session| wanted(&session.rows()));
+    }
+
+    /// Reads until something was said, which may have left the screen again.
+    fn until_said(&mut self, words: &str) {
+        self.read_until(words, |session| String::from_utf8_lossy(&session.raw).contains(words));
+    }
+
+    fn read_until(&mut self, what: &str, wanted: impl Fn(&Self) -> bool) {
         let end = Instant::now() + PATIENCE;
-        while !wanted(&self.rows()) {
+        while !wanted(self) {
             match self.output.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(bytes) => {
                     self.screen.process(&bytes);
@@ -184,19 +193,20 @@ fn each_build_has_a_line_at_any_width() {
 
 #[test]
 fn an_interrupt_leaves_words_and_no_bars() {
-    let mut session = Session::begin((80, 24), &[]);
-    session.until("a line for each build", is_whole);
-    session.keys.write_all(b"\x03").unwrap();
-    // Before anything is let go.
-    let told = "Interrupted by SIGINT after 0 of 3";
-    session.until("told of the interrupt", |rows| rows.iter().any(|row| row.contains(told)));
-    assert_eq!(session.end(), 130);
-    let rows = session.rows();
-    assert!(bars(&rows).is_empty() && builds(&rows) == 0, "{rows:#?}");
-    assert!(rows.iter().any(|row| row.contains(told)), "{rows:#?}");
-    let (row, column) = session.screen.screen().cursor_position();
-    assert_eq!(column, 0, "the shell's prompt begins a line: {row}");
-    assert!(!session.screen.screen().hide_cursor());
+    for (columns, rows) in [(40, 24), (80, 24), (200, 50)] {
+        let mut session = Session::begin((columns, rows), &[]);
+        session.until("a line for each build", is_whole);
+        session.keys.write_all(b"\x03").unwrap();
+        // Before anything is let go.
+        let told = "Interrupted by SIGINT after 0 of 3";
+        session.until_said(told);
+        assert_eq!(session.end(), 130);
+        let shown = session.rows();
+        assert!(bars(&shown).is_empty() && builds(&shown) == 0, "{columns}: {shown:#?}");
+        let (row, column) = session.screen.screen().cursor_position();
+        assert_eq!(column, 0, "the shell's prompt begins a line: {row}");
+        assert!(!session.screen.screen().hide_cursor());
+    }
 }
 
 /// TERM=dumb, and what is no terminal at all: no line is drawn.

@@ -294,6 +294,37 @@ fn as_the_guide_shows() -> Result<()> {
     Transcript::read("docs/guide/first-upgrade.md", "Debian", &names)?.replay(&machine.bed)
 }
 
+/// What is held stays as it is, whatever apt does; afterwards it is taken up again, and what nothing needs goes.
+fn hold_and_prune() -> Result<()> {
+    let machine = Machine::ours("trixie")?;
+    let kernel = machine.installed_kernel()?;
+    for name in ["hello", "other"] {
+        for version in ["1.0", "2.0"] {
+            machine.make_module(name, version, 1, "")?;
+        }
+    }
+    machine.apt("install /srv/hello-dkms_1.0-1_all.deb /srv/other-dkms_1.0-1_all.deb")?;
+    machine.bed.ok("dkms hold hello")?;
+    machine.apt("install /srv/hello-dkms_2.0-1_all.deb /srv/other-dkms_2.0-1_all.deb")?;
+    machine.dpkg_is_clean()?;
+    machine.has("other/2.0", &kernel)?;
+    machine.bed.ok(&format!("[ \"$(modinfo -k {kernel} -F version hello)\" = 1.0 ]"))?;
+    let health = machine.bed.ok("dkms doctor")?;
+    ensure!(health.contains("it is held") && health.starts_with("Healthy"), "doctor says\n{health}");
+    machine.bed.ok("dkms prune --yes >/root/pruned; dkms unhold hello; dkms reconcile")?;
+    machine.has("hello/2.0", &kernel)?;
+    // A version that somebody has added by hand, and never installed.
+    machine.bed.ok("cp -a /usr/src/hello-2.0 /usr/src/hello-1.5; sed -i s/2.0/1.5/ /usr/src/hello-1.5/dkms.conf; dkms add hello/1.5")?;
+    let shown = machine.bed.ok("dkms prune")?;
+    ensure!(shown.contains("Would delete hello/1.5") && shown.contains("dkms prune --yes"), "prune says\n{shown}");
+    machine.bed.ok("dkms prune --yes")?;
+    machine.has("hello/2.0", &kernel)?;
+    ensure!(machine.status()?.len() == 2, "left: {}", machine.status()?.join("\n"));
+    machine.apt("purge hello-dkms other-dkms")?;
+    ensure!(machine.status()?.is_empty(), "left: {}", machine.status()?.join("\n"));
+    machine.dpkg_is_clean()
+}
+
 fn main() -> ExitCode {
     let long = [Need::Long];
     Suite::new(&[Need::Bed, Need::Ours, Need::Packages])
@@ -305,6 +336,7 @@ fn main() -> ExitCode {
         .case("one_image", one_image)
         .case("bad_neighbours", bad_neighbours)
         .case_needing(&long, "removed_but_not_purged", removed_but_not_purged)
+        .case_needing(&long, "hold_and_prune", hold_and_prune)
         .case_needing(&long, "autopkgtest", autopkgtest)
         .case_needing(&long, "unattended_upgrades", unattended_upgrades)
         .main()

@@ -48,13 +48,17 @@ pub(super) fn run(ctx: &Context, args: &Args, yes: bool, json: bool, reporter: &
         }
         return Ok(0);
     }
+    // What another run has done since is looked at again: what is of use by now stays.
     for step in &plan.steps {
-        remove::take_away(&session, Depth::Unbuild, &step.package, &step.kernel, reporter)?;
+        let is_it = |other: &Step| (&other.package, &other.kernel) == (&step.package, &step.kernel);
+        let still = || -> Result<bool, Error> { Ok(self::plan(ctx)?.steps.iter().any(is_it)) };
+        remove::take_away_if(&session, Depth::Unbuild, (&step.package, &step.kernel), &still, reporter)?;
     }
     depmods(&session, reporter);
     for registering in &plan.registering {
-        if let Registering::Forget(package) = registering {
-            remove::everywhere(ctx, package, reporter)?;
+        let Registering::Forget(package) = registering else { continue };
+        if self::plan(ctx)?.registering.contains(registering) {
+            remove::forget_unbuilt(ctx, package, reporter)?;
         }
     }
     Record::forget_gone(&ctx.trees).map_err(SystemError::from)?;
@@ -189,5 +193,38 @@ mod tests {
         let left: Vec<_> = walk.packages.iter().map(|entry| (entry.package.to_string(), entry.built.len())).collect();
         assert_eq!(left, [("hello/2".to_owned(), 1)]);
         assert!(system.path().join("usr/src/hello-1/dkms.conf").exists(), "sources stay");
+    }
+
+    /// Does something when the first thing is said.
+    struct Meddler<F: FnOnce()>(std::sync::Mutex<Option<F>>);
+
+    impl<F: FnOnce() + Send> Reporter for Meddler<F> {
+        fn report(&self, _: crate::report::Event) {
+            if let Some(meddle) = self.0.lock().unwrap().take() {
+                meddle();
+            }
+        }
+    }
+
+    /// Another run takes the newer version away while the first of the older one's builds goes.
+    #[test]
+    fn what_is_of_use_in_the_meantime_stays() {
+        let system = System::new();
+        let old = version(&system, "1", &["5.9", "6.1"]);
+        let new = version(&system, "2", &["6.1"]);
+        install(&system, &new, "6.1");
+        let trees = &system.ctx.trees;
+        let meddler = Meddler(std::sync::Mutex::new(Some(|| {
+            fs_err::remove_file(trees.active_link(&new.name, &Kernel::new("6.1", "x86_64").unwrap())).unwrap();
+            fs_err::remove_dir_all(trees.package_dir(&new)).unwrap();
+        })));
+        let args = Args::parse(["prune".into(), "--yes".into()]).unwrap();
+        assert_eq!(run(&system.ctx, &args, true, false, &meddler).unwrap(), 0);
+        assert!(meddler.0.lock().unwrap().is_none(), "nothing was said");
+        trees.snapshot().forget_all();
+        let left = walk::walk(trees, &Filter::default()).packages;
+        let built: Vec<_> = left.iter().flat_map(|entry| &entry.built).map(|built| &built.kernel.release).collect();
+        assert_eq!((left.len(), &left[0].package), (1, &old));
+        assert_eq!(built.iter().map(|release| release.as_str()).collect::<Vec<_>>(), ["6.1"]);
     }
 }

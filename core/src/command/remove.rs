@@ -121,9 +121,7 @@ fn take(
         if !removes || !built_for(ctx, &package).is_empty() {
             break;
         }
-        reporter.line(&format!("Deleting module {package} completely from the DKMS tree."));
-        if install::forget(ctx, &package, &waiting(&package, reporter))? {
-            superseded::forget(ctx, &package)?;
+        if forget_unbuilt(ctx, &package, reporter)? {
             break;
         }
         // Somebody has built it in the meantime: with --all, that goes, too.
@@ -154,16 +152,30 @@ fn tell_kept(ctx: &Context, verb: &str, package: &Package, depth: Depth, reporte
 }
 
 /// One kernel's share.
-pub(super) fn take_away(
+fn take_away(
     session: &Session<'_>,
     depth: Depth,
     package: &Package,
     kernel: &Kernel,
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
+    take_away_if(session, depth, (package, kernel), &|| Ok(true), reporter)
+}
+
+/// The same, if it is `still` to be done when nobody else works on it.
+pub(super) fn take_away_if(
+    session: &Session<'_>,
+    depth: Depth,
+    (package, kernel): (&Package, &Kernel),
+    still: &dyn Fn() -> Result<bool, Error>,
+    reporter: &dyn Reporter,
+) -> Result<(), Error> {
     let ctx = session.ctx;
     let waiting = waiting(package, reporter);
     let _locks = (ctx.lock_pair(package, kernel, &waiting)?, ctx.pass_gate(kernel, &waiting)?);
+    if !still()? {
+        return Ok(());
+    }
     // Packages go while their manager works: it has the initramfs looked at once, at the end.
     let managed =
         ctx.trees.root.is_host() && (ctx.machine.maintainer_script.is_some() || ctx.machine.rpm_scriptlet.is_some());
@@ -175,6 +187,17 @@ pub(super) fn take_away(
         Depth::Unbuild | Depth::Remove => install::unbuild(session, package, kernel, reporter)?,
     }
     Ok(())
+}
+
+/// Deletes a package of which nothing is built for any kernel; says whether it has gone, which it has not if somebody has built it
+/// in the meantime.
+pub(super) fn forget_unbuilt(ctx: &Context, package: &Package, reporter: &dyn Reporter) -> Result<bool, Error> {
+    reporter.line(&format!("Deleting module {package} completely from the DKMS tree."));
+    let is_gone = install::forget(ctx, package, &waiting(package, reporter))?;
+    if is_gone {
+        superseded::forget(ctx, package)?;
+    }
+    Ok(is_gone)
 }
 
 /// What is said when another run works on the package.

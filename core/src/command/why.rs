@@ -5,16 +5,27 @@ use crate::cli::args::Args;
 use crate::context::Context;
 use crate::diagnosis::why;
 use crate::error::{Error, RegistrationError, RequestError};
+use crate::host::boot_loader;
 use crate::install;
-use crate::names::Package;
-use crate::report::Reporter;
+use crate::kernel::installed::{self, Presence};
+use crate::names::{Arch, Kernel, Package, Release};
+use crate::report::{Event, Reporter};
 use crate::run::Session;
 use crate::tree::walk::{self, Filter, PackageEntry};
 
-/// Prints a page for each kernel named, or for the default one.
+/// Prints a page for each kernel named, or for the running one; if that is not here, for the one that is most likely meant.
 pub(super) fn run(ctx: &Context, args: &Args, json: bool, reporter: &dyn Reporter) -> Result<u8, Error> {
     let entry = entry(ctx, args)?;
-    let kernels = kernels(ctx, args)?;
+    let kernels = match instead(ctx, args) {
+        Some((kernel, why)) => {
+            reporter.report(Event::Note(why));
+            vec![match args.arches.first() {
+                Some(arch) => Kernel { release: kernel, arch: Arch::new(arch.as_str())? },
+                None => ctx.kernel(&kernel)?,
+            }]
+        }
+        None => kernels(ctx, args)?,
+    };
     let session = Session::new(ctx)?;
     let mut pages = Vec::new();
     for kernel in &kernels {
@@ -31,6 +42,32 @@ pub(super) fn run(ctx: &Context, args: &Args, json: bool, reporter: &dyn Reporte
         }
     }
     Ok(0)
+}
+
+/// The kernel that is told of if none is named and the running one is not here (in another root, nobody knows which runs), and why
+/// it is that one.
+fn instead(ctx: &Context, args: &Args) -> Option<(Release, String)> {
+    let running = ctx.machine.running.as_ref().filter(|_| ctx.trees.root.is_host());
+    let is_here = |release: &Release| installed::is_there(&ctx.trees, release);
+    if !args.kernels.is_empty() || running.is_some_and(is_here) {
+        return None;
+    }
+    let next = boot_loader::next(&ctx.trees).filter(is_here);
+    let newest = || {
+        let found = installed::scan(&ctx.trees, &|_, _| false).ok()?;
+        Some(found.into_iter().find(|found| found.presence == Presence::Installed)?.release)
+    };
+    let boots_next = next.is_some();
+    let kernel = next.or_else(newest)?;
+    let why = words(running, &kernel, boots_next);
+    Some((kernel, why))
+}
+
+fn words(running: Option<&Release>, kernel: &Release, boots_next: bool) -> String {
+    let which = if boots_next { "which boots next" } else { "the newest one here" };
+    let begin =
+        running.map(|running| format!("The running kernel {running} is not installed here. ")).unwrap_or_default();
+    format!("{begin}This is about kernel {kernel}, {which}; name another one with -k.")
 }
 
 /// The version asked for, or the newest one that is registered.
@@ -55,6 +92,7 @@ fn entry(ctx: &Context, args: &Args) -> Result<PackageEntry, Error> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::command::test_system::System;
 
     /// The first line, why, and the fix, of hello/1; the JSON must have the same verdict.
@@ -90,6 +128,31 @@ mod tests {
         system.add("");
         fs_err::remove_dir_all(system.path().join("usr/src/hello-1")).unwrap();
         assert_eq!(asked(&system).0, "broken");
+    }
+
+    #[test]
+    fn without_a_kernel_it_is_about_the_one_that_is_meant() {
+        let system = System::new();
+        system.add("");
+        system.write("lib/modules/6.10/modules.order", "");
+        let about = || {
+            let (code, json) = system.run(&["why", "hello", "--format", "json"]);
+            let json: serde_json::Value = serde_json::from_str(&json.join("\n")).unwrap();
+            assert_eq!(code, 0);
+            json[0]["kernel"]["release"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(about(), "6.10", "the newest");
+        system.write("boot/grub/grub.cfg", "menuentry 'one' {\n linux /boot/vmlinuz-6.1\n}\n");
+        assert_eq!(about(), "6.1", "the one that boots next");
+        let [running, kernel] = ["6.18.44-custom", "6.1"].map(|release| Release::new(release).unwrap());
+        assert_eq!(
+            words(Some(&running), &kernel, true),
+            "The running kernel 6.18.44-custom is not installed here. This is about kernel 6.1, which boots next; name another one with -k."
+        );
+        assert_eq!(
+            words(None, &kernel, false),
+            "This is about kernel 6.1, the newest one here; name another one with -k."
+        );
     }
 
     #[test]

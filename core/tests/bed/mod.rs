@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use dkms_core::cli::args::Args;
 use dkms_core::cli::surroundings;
+use dkms_core::cli::table;
 use dkms_core::command;
 use dkms_core::context::Context;
 use dkms_core::report::{Buffer, Event};
@@ -143,7 +144,8 @@ impl Bed {
     pub fn parse(&self, line: &str) -> (Args, Context) {
         let root = self.dir.path().display().to_string();
         let line = with_kernels(line).replace("{root}", &root);
-        let jobs = if line.starts_with("doctor") || line.starts_with("why") { "" } else { " -j 1" };
+        let verb = line.split(' ').next().and_then(table::verb);
+        let jobs = if verb.is_some_and(|verb| verb.takes("jobs")) { " -j 1" } else { "" };
         let line = format!("{line} -a x86_64 --root {root}{jobs}");
         // The verbs that look at every kernel take no architecture.
         let line = if line.contains(" -k ") { line } else { line.replace(" -a x86_64", "") };

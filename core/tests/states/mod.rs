@@ -161,6 +161,15 @@ pub const STATES: &[(&str, Lay)] = &[
         bed.mark("one/0.9", false);
         bed.delete("usr/src/one-0.9");
     }),
+    ("held, with an older version that nothing needs", |bed| {
+        bed.ok("install one/1.0 -k {k1}");
+        bed.ok("build one/0.9 -k {k2}");
+        bed.write("etc/dkms/holds", "one\n");
+    }),
+    ("an older version is of no use", |bed| {
+        bed.ok("build one/0.9 -k {k1}");
+        bed.ok("install one/1.0 -k {k1}");
+    }),
     ("automatic installation is switched off", |bed| {
         bed.ok("add one/1.0");
         bed.write("etc/dkms/no-autoinstall", "");
@@ -191,4 +200,7 @@ pub const VERBS: &[&str] = &[
     "match --templatekernel {k2} -k {k1}",
     "ldtarball {root}/srv/one.tar",
     "sign --all",
+    "prune --yes",
+    "hold one",
+    "unhold one",
 ];
