@@ -43,7 +43,7 @@ for what; do
 	rpm) need rpmbuild rpm; essential=1 ;;
 	test | unit)
 		need make make; need depmod kmod; need xz xz-utils; need zstd zstd; need patch patch; need openssl openssl
-		need strip binutils; need file file
+		need strip binutils; need file file; need jq jq
 		if [ "$what$(id -u)" = test0 ]; then
 			need rpmbuild rpm; need mmdebstrap mmdebstrap; need unshare util-linux
 			need dpkg-buildpackage dpkg-dev; need dh debhelper; need pkg-config pkgconf
