@@ -345,8 +345,11 @@ pub fn named(path: &Path) -> impl Fn(io::Error) -> io::Error {
 
 /// What is in a regular file of no more than `most` bytes.
 pub fn read_at_most(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    open_regular(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    let file = open_regular(path)?;
+    // Room for all of it at once, and for the byte that would be too much: otherwise a short file takes five reads.
+    let length = usize::try_from(file.metadata()?.len().min(most)).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(length.saturating_add(1));
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         return Err(io::Error::new(ErrorKind::FileTooLarge, format!("it is longer than {most} bytes")));
     }

@@ -19,7 +19,7 @@ use crate::files::copy_tree;
 use crate::host::owner::{Owner, OwnerState, Signs};
 use crate::initramfs::pending;
 use crate::install;
-use crate::install::superseded_mark::{all, load, to_bytes};
+use crate::install::superseded_mark::{load, to_bytes};
 use crate::journal::{Change, WorkDir};
 use crate::lock::Holder;
 use crate::names::Package;
@@ -29,7 +29,7 @@ use crate::run::Session;
 use crate::tree::walk::{self, Built};
 use fs_err as fs;
 
-pub use crate::install::superseded_mark::{Mark, is_marked, is_of_other_at, is_outdated, list};
+pub use crate::install::superseded_mark::{Mark, all, is_marked, is_of_other_at, is_outdated, list};
 
 /// `owner` brought files for `package`, which is registered already: its source may be another.
 pub fn renew(ctx: &Context, package: &Package, owner: Owner) -> Result<(), Error> {

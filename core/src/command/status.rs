@@ -15,7 +15,8 @@ use crate::cli::verb::Show;
 use crate::compress::Compression;
 use crate::context::Context;
 use crate::error::Error;
-use crate::install::{artefact, source_change};
+use crate::install::artefact;
+use crate::install::source_change::{self, Newest};
 use crate::loadable::gather::Loadable;
 use crate::names::{Kernel, Package, Release};
 use crate::report::{Event, Reporter};
@@ -191,7 +192,8 @@ impl Rows<'_> {
                 } else {
                     Vec::new()
                 },
-                source_changed: self.long && source_change::look(self.ctx, &entry.package, &built.kernel).has_changed,
+                source_changed: self.long
+                    && source_change::look(self.ctx, &entry.package, &built.kernel, &mut Newest::default()).has_changed,
                 taken_from_cache: self.taken(&entry.package, &built.kernel),
                 builds: self.builds(&entry.package, Some(&built.kernel))?,
                 ..row(if built.installed { "installed" } else { "built" })

@@ -25,17 +25,24 @@ pub(super) fn confirm(
     let ctx = session.ctx;
     let loadable = Loadable::new(&ctx.trees);
     for (result, step) in results.iter_mut().zip(steps) {
+        // A lock only where there is something to ask: most of what a run looks at is only kept.
+        let is_asked = match result {
+            Some(Ok(Done::Installed)) => true,
+            // Asked for by name, and there already.
+            Some(Ok(Done::Already)) => step.reason == Reason::Present,
+            None => step.action == Action::Keep && was_refused(ctx, step),
+            _ => false,
+        };
+        if !is_asked {
+            continue;
+        }
         // What another run takes away is no failure of this one.
         let still = session.still(&step.kernel);
         if matches!(still, Err(LockError::Closed { .. })) {
             continue;
         }
-        match result {
-            Some(Ok(Done::Installed)) => warn_of_dependants(&loadable, step, reporter),
-            // Asked for by name, and there already.
-            Some(Ok(Done::Already)) if step.reason == Reason::Present => {}
-            None if step.action == Action::Keep && was_refused(ctx, step) => {}
-            _ => continue,
+        if matches!(result, Some(Ok(Done::Installed))) {
+            warn_of_dependants(&loadable, step, reporter);
         }
         let outcome = match refused(ctx, &loadable, step, reporter) {
             Some(error) => {

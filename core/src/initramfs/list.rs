@@ -154,8 +154,13 @@ fn of_tree(trees: &Trees, release: &Release, beside: &KernelManifest) -> Vec<Our
 /// Which modules of `ours` the image needs.
 fn wanted(trees: &Trees, ours: &[Ours], old: &BTreeSet<String>, found: &[(String, PathBuf)]) -> BTreeSet<String> {
     let mut wanted = BTreeSet::new();
+    // Most packages have no file there.
+    let etc = trees.outer("/etc/dkms");
+    let files = std::fs::read_dir(etc).map(|entries| entries.flatten().map(|entry| entry.file_name()).collect());
+    let files: BTreeSet<_> = files.unwrap_or_default();
     for ours in ours {
-        let archived = match Wanted::of(trees, &ours.name) {
+        let has_file = files.contains(std::ffi::OsStr::new(&format!("{}.conf", ours.name)));
+        let archived = match if has_file { Wanted::of(trees, &ours.name) } else { Wanted::default() } {
             Wanted::None => continue,
             Wanted::All => {
                 wanted.extend(ours.modules.iter().cloned());

@@ -1,5 +1,6 @@
 //! Sources that were changed in their place after they were built.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use crate::durable::{self, FileError};
 use crate::names::{Kernel, Package};
 
 /// A time of the last change of a file, in seconds and nanoseconds since 1970. Nothing sets it back.
-type Changed = (i64, i64);
+pub type Changed = (i64, i64);
 
 /// Files change again within the same tick of the kernel's clock without a new time. What is older than this, in seconds, does
 /// not.
@@ -34,13 +35,17 @@ pub struct Look {
     pub seen: Option<Seen>,
 }
 
+/// When sources were last changed, by their directories: one that several kernels have modules of is walked once.
+pub type Newest = BTreeMap<PathBuf, Option<Changed>>;
+
 /// Whether the source of `package` is another one than what is built of it for `kernel` was made from. Its files are read
 /// only if one of them was changed after that, and since they were last read ([`Seen::remember`]): a look at a source that was
-/// left alone costs a walk.
-pub fn look(ctx: &Context, package: &Package, kernel: &Kernel) -> Look {
+/// left alone costs a walk, or none if `known_newest` has it.
+pub fn look(ctx: &Context, package: &Package, kernel: &Kernel, known_newest: &mut Newest) -> Look {
     let source = ctx.trees.source_of(package);
     let built = std::fs::metadata(ctx.trees.manifest(package, kernel)).map(|meta| changed_at(&meta));
-    let touched = newest(&source).filter(|newest| built.is_ok_and(|built| *newest > built));
+    let last = known_newest.entry(source.clone()).or_insert_with(|| newest(&source));
+    let touched = last.filter(|newest| built.is_ok_and(|built| *newest > built));
     let Some(newest) = touched else { return Look { has_changed: false, seen: None } };
     if let Some(known) = remembered(ctx, package).filter(|known| known.newest == newest) {
         return Look { has_changed: is_of_other(ctx, package, kernel, &known.digest), seen: None };

@@ -169,6 +169,9 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
         leftovers: Vec::new(),
         seen: BTreeMap::new(),
     };
+    let marks = superseded::all(&ctx.trees).into_iter();
+    let renewed: BTreeSet<Package> = marks.filter(|mark| mark.renewed).map(|mark| mark.package).collect();
+    let known_newest = RefCell::default();
     for (kernel, presence) in kernels(session, scope, &walk, &mut gathered.leftovers)? {
         if presence == Presence::Gone {
             let leftovers = active_for(&walk, &kernel);
@@ -203,6 +206,8 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
             expected_signing: OnceCell::new(),
             how,
             holds: &holds,
+            renewed: &renewed,
+            newest: &known_newest,
             seen: RefCell::default(),
         };
         gathered.notes.extend(gatherer.replaced());
@@ -332,8 +337,9 @@ fn newest<'a>(
     gives_way: &dyn Fn(&PackageEntry) -> bool,
 ) -> BTreeMap<&'a Name, Vec<&'a PackageEntry>> {
     let mut packages: BTreeMap<&Name, Vec<&PackageEntry>> = BTreeMap::new();
+    let marked: BTreeSet<Package> = superseded::list(&ctx.trees).into_iter().map(|mark| mark.package).collect();
     let counts = |entry: &&PackageEntry| {
-        let waits = superseded::is_marked(&ctx.trees, &entry.package) || gives_way(entry);
+        let waits = marked.contains(&entry.package) || gives_way(entry);
         sources.contains_key(&entry.package) || !waits
     };
     for entry in walk.packages.iter().filter(counts) {

@@ -10,7 +10,7 @@ use crate::conf::framework::BuildAs;
 use crate::conf::holds::Holds;
 use crate::error::Error;
 use crate::facts::KernelFacts;
-use crate::install::source_change::Seen;
+use crate::install::source_change::{Newest, Seen};
 use crate::install::{self, artefact};
 use crate::names::{Kernel, Name, Package, Release, names_in};
 use crate::plan::{KnownFailure, PackageInput, PackageState, Stale, Wish};
@@ -34,6 +34,10 @@ pub(super) struct Gatherer<'a> {
     pub(super) sources: &'a BTreeMap<Package, PathBuf>,
     /// Those of them that a package manager has brought anew, perhaps with another content.
     pub(super) anew: &'a BTreeMap<Package, PathBuf>,
+    /// The versions that have arrived anew while they waited for a successor ([`superseded::Mark::renewed`]).
+    pub(super) renewed: &'a BTreeSet<Package>,
+    /// When each source was last changed, once somebody asks; for all kernels.
+    pub(super) newest: &'a RefCell<Newest>,
     /// How modules for this kernel are signed, once somebody asks.
     pub(super) expected_signing: OnceCell<ExpectedSigning>,
     pub(super) how: How<'a>,
@@ -169,7 +173,8 @@ impl Gatherer<'_> {
         let installed = built.installed;
         let anew = self.anew.get(package).map(|source| ctx.trees.outer(source));
         let outdated = anew.is_some_and(|source| superseded::is_of_other_at(ctx, package, kernel, &source));
-        if outdated || superseded::is_outdated(ctx, package, kernel) || self.source_has_changed(package) {
+        let is_renewed = self.renewed.contains(package) && superseded::is_outdated(ctx, package, kernel);
+        if outdated || is_renewed || self.source_has_changed(package) {
             return Ok((PackageState::Stale { why: Stale::Source, installed }, known));
         }
         let marked = self.marked.contains(package);
@@ -220,7 +225,7 @@ impl Gatherer<'_> {
     /// they leave is no reason to build again.
     fn source_has_changed(&self, package: &Package) -> bool {
         let ctx = self.session.ctx;
-        let look = install::source_change::look(ctx, package, &self.facts.kernel);
+        let look = install::source_change::look(ctx, package, &self.facts.kernel, &mut self.newest.borrow_mut());
         self.seen.borrow_mut().extend(look.seen.map(|seen| (package.clone(), seen)));
         look.has_changed
             && self

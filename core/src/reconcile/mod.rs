@@ -137,8 +137,13 @@ impl Outcome {
     /// The exit code by policy.
     pub fn code(&self, ctx: &Context, strict: bool) -> u8 {
         let endings = (0..self.plan.steps.len()).map(|index| {
-            let wish = Wish::of(&ctx.trees, &self.plan.steps[index].package.name);
-            (wish, self.ending(index))
+            let ending = self.ending(index);
+            // Of what is there, nobody's wish matters: its file need not be read.
+            let wish = match ending {
+                Ending::Present | Ending::Excluded => Wish::Wanted,
+                Ending::Waiting | Ending::Failed(_) => Wish::of(&ctx.trees, &self.plan.steps[index].package.name),
+            };
+            (wish, ending)
         });
         // Nobody knows what is lacking of what can't be looked at, nor what the old initramfs holds.
         let others = self.broken.iter().map(|_| 4).chain(self.initramfs_failures.iter().map(|_| 6));
