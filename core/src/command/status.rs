@@ -2,9 +2,10 @@
 
 mod row;
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use self::row::NotLoadable;
 pub(super) use self::row::Row;
@@ -23,6 +24,7 @@ use crate::report::{Event, Reporter};
 use crate::run::{Session, follow_up};
 use crate::sign::Certificate;
 use crate::sign::state::ExpectedSigning;
+use crate::sign::trust::MachineTrust;
 use crate::sign::will_load::{self, Signature};
 use crate::tree::Trees;
 use crate::tree::beside::{self, Beside, Files};
@@ -54,6 +56,8 @@ pub(super) fn run(ctx: &Context, args: &Args, show: Show, reporter: &dyn Reporte
         session: OnceCell::new(),
         long: show.long,
         records: OnceCell::new(),
+        machine: OnceCell::new(),
+        certificates: RefCell::default(),
         // Links between the system's kernels say nothing of another tree.
         shared: if ctx.trees.is_another { BTreeMap::new() } else { weak::links::shared(&ctx.trees) },
         found: Vec::new(),
@@ -150,8 +154,12 @@ struct Rows<'a> {
     /// Made only when something has no manifest: then dkms.conf must be evaluated.
     session: OnceCell<Session<'a>>,
     long: bool,
-    /// All records, read once.
-    records: OnceCell<Vec<Record>>,
+    /// All records by package, read once.
+    records: OnceCell<BTreeMap<Package, Vec<Record>>>,
+    /// What the machine trusts, asked once; `None` if it does not boot this root.
+    machine: OnceCell<Option<MachineTrust>>,
+    /// The certificates that may have signed a kernel's modules.
+    certificates: RefCell<BTreeMap<Kernel, Rc<Vec<Certificate>>>>,
     /// The kernels that use what was built for another.
     shared: BTreeMap<Package, BTreeSet<(Kernel, Release)>>,
     found: Vec<Row>,
@@ -343,14 +351,23 @@ impl Rows<'_> {
 
     /// What each module's file says of its signature.
     fn signatures(&self, kernel: &Kernel, files: &[PathBuf]) -> Result<Vec<Signature>, Error> {
-        let machine = will_load::machine(self.ctx);
-        let session = self.session()?;
+        let machine = self.machine.get_or_init(|| will_load::machine(self.ctx));
+        let known = self.certificates(kernel)?;
+        Ok(files.iter().map(|file| Signature::read(file, machine.as_ref(), &known)).collect())
+    }
+
+    fn certificates(&self, kernel: &Kernel) -> Result<Rc<Vec<Certificate>>, Error> {
+        if let Some(known) = self.certificates.borrow().get(kernel) {
+            return Ok(Rc::clone(known));
+        }
         // Without its configuration a kernel's key is not known; what the file says is.
-        let known: Vec<Certificate> = match will_load::of_kernel(&session.facts, kernel) {
+        let known = match will_load::of_kernel(&self.session()?.facts, kernel) {
             Ok(ExpectedSigning::Key { certificate, .. }) => vec![*certificate],
             _ => Vec::new(),
         };
-        Ok(files.iter().map(|file| Signature::read(file, machine.as_ref(), &known)).collect())
+        let known = Rc::new(known);
+        self.certificates.borrow_mut().insert(kernel.clone(), Rc::clone(&known));
+        Ok(known)
     }
 
     fn results(&self, package: &Package, kernel: Option<&Kernel>) -> Vec<Record> {
@@ -358,10 +375,15 @@ impl Rows<'_> {
             return Vec::new();
         }
         // Records are history, and for root alone: without them the rest is as true.
-        let records = self.records.get_or_init(|| Record::list(&self.ctx.trees, None).unwrap_or_default());
-        let of_this = records.iter().filter(|record| {
-            record.package == *package
-                && kernel.is_none_or(|kernel| record.kernel == *kernel)
+        let records = self.records.get_or_init(|| {
+            let mut by_package = BTreeMap::<Package, Vec<Record>>::new();
+            for record in Record::list(&self.ctx.trees, None).unwrap_or_default() {
+                by_package.entry(record.package.clone()).or_default().push(record);
+            }
+            by_package
+        });
+        let of_this = records.get(package).into_iter().flatten().filter(|record| {
+            kernel.is_none_or(|kernel| record.kernel == *kernel)
                 && !matches!(record.outcome, Outcome::Installed | Outcome::Built | Outcome::Added)
         });
         of_this.cloned().collect()
