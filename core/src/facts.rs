@@ -33,7 +33,7 @@ pub struct Facts<'a> {
     frameworks: Mutex<HashMap<Kernel, conf::Framework>>,
     directives: Vec<Directive>,
     /// What was said of dkms.conf files.
-    told: Mutex<HashSet<(Package, String)>>,
+    reported: Mutex<HashSet<(Package, String)>>,
 }
 
 /// What bash made of a package's dkms.conf and its overrides.
@@ -53,7 +53,7 @@ pub struct Evaluated {
     pub recipe: Recipe,
     /// The digest of the overrides that counted, and of `--directive`s; `None` without any.
     pub overrides: Option<Digest>,
-    /// What is to be said once ([`Facts::tell`]): warnings of the check and deprecated directives, as events.
+    /// What is to be said once ([`Facts::report`]): warnings of the check and deprecated directives, as events.
     pub said: Vec<Event>,
 }
 
@@ -67,7 +67,7 @@ impl<'a> Facts<'a> {
             answers: Mutex::default(),
             frameworks: Mutex::default(),
             directives: ctx.options.directives.iter().filter_map(|text| Directive::parse(text)).collect(),
-            told: Mutex::default(),
+            reported: Mutex::default(),
         }
     }
 
@@ -181,12 +181,12 @@ impl<'a> Facts<'a> {
     }
 
     /// Says what is to be said of a dkms.conf of `package`: of an event that adds, builds and installs it for many kernels, once.
-    pub fn tell(&self, package: &Package, evaluated: &Evaluated, reporter: &dyn Reporter) {
+    pub fn report(&self, package: &Package, evaluated: &Evaluated, reporter: &dyn Reporter) {
         for event in &evaluated.said {
             let is_new = match event {
                 Event::Note(text) | Event::Deprecated(text) => {
-                    let told = (package.clone(), text.clone());
-                    self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(told)
+                    let reported = (package.clone(), text.clone());
+                    self.reported.lock().unwrap_or_else(PoisonError::into_inner).insert(reported)
                 }
                 _ => true,
             };

@@ -46,6 +46,7 @@ pub mod probes;
 pub mod process;
 pub mod program;
 pub mod reconcile;
+pub(crate) mod register;
 pub mod report;
 pub(crate) mod resign;
 pub mod results;

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::source::Registration;
 use super::{
-    add, check_access, check_not_broken, kernels, ldtarball, post_transaction, print, tell_trust, with_follow_ups,
+    autoinstall, check_access, check_not_broken, kernels, post_transaction, print, source, tell_trust, with_follow_ups,
 };
 use crate::cli::args::Args;
+use crate::cli::verb::Show;
 use crate::context::Context;
 use crate::error::{Error, StepError};
 use crate::execute::work::state_of;
@@ -18,7 +18,9 @@ use crate::lock::Holder;
 use crate::modprobe;
 use crate::names::{Kernel, Package};
 use crate::plan::{PackageState, Plan, Registering, Stale, Step, Want, rebuilt, requested};
-use crate::reconcile::dependants;
+use crate::reconcile::{Initramfs, dependants};
+use crate::register::conf::Registration;
+use crate::register::{Again, Found, Placed, place};
 use crate::report::{Buffer, Event, Reporter};
 use crate::run::Session;
 use crate::superseded::{self, Waiting};
@@ -29,23 +31,19 @@ const TRIES: usize = 3;
 
 pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporter) -> Result<u8, Error> {
     check_access(ctx, args)?;
-    let session = Session::new(ctx)?;
-    let how = Registration::of(ctx, args)?;
+    let asked = || source::asked(ctx, args, Again::SameSource);
+    let (session, how, found) = source::look(ctx, args, asked, reporter)?;
     if ctx.options.dry_run {
-        return Ok(print(&with_follow_ups(ctx, preview(args, &how, &session, want)?), reporter));
+        return Ok(print(&with_follow_ups(ctx, preview(args, &how, &session, &found, want)?), reporter));
     }
-    session.heal(reporter)?;
-    let package = match add::archive(args) {
-        Some(file) if ldtarball::is_rpm(&file) => return ldtarball::install_rpm(ctx, args, &file, reporter),
-        Some(file) => {
-            let loaded = ldtarball::load(&session, &how, &file, ldtarball::Again::SameSource, reporter)?;
-            if loaded.code != 0 {
-                return Ok(loaded.code);
-            }
+    let package = match found.place(&session, &how, reporter)? {
+        Placed::Source(package) => package,
+        Placed::Registered(package, 0) => {
             reporter.line(&"");
-            loaded.package
+            package
         }
-        None => add::resolve(args, &how, &session, reporter)?,
+        Placed::Registered(_, code) => return Ok(code),
+        Placed::Rpm => return autoinstall::run(ctx, args, Initramfs::Auto, Show::default(), reporter),
     };
     check_not_broken(ctx, &package)?;
     let kernels = kernels(ctx, args)?;
@@ -56,7 +54,7 @@ pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporte
     let mut tries = TRIES;
     let (mut steps, mut results) = loop {
         if !is_known(ctx, &package, &kernels) {
-            let code = add::add(&session, &how, &package, reporter)?;
+            let code = place::add(&session, &how, &package, reporter)?;
             if code != 0 {
                 return Ok(code);
             }
@@ -188,34 +186,26 @@ fn followers<'a>(
 }
 
 /// The plan of a run, without a change.
-fn preview(args: &Args, how: &Registration, session: &Session<'_>, want: Want) -> Result<Plan, Error> {
+fn preview(args: &Args, how: &Registration, session: &Session<'_>, found: &Found, want: Want) -> Result<Plan, Error> {
     let ctx = session.ctx;
-    let mut plan = Plan::default();
-    if let Some(file) = add::archive(args) {
-        plan.registering.push(ldtarball::registering(session, how, &file, ldtarball::Again::SameSource)?);
-        return Ok(plan);
-    }
-    let (package, copied) = add::resolve_dry(args, how, session)?;
-    if copied.is_none() {
-        check_not_broken(ctx, &package)?;
+    let mut plan = Plan { registering: found.planned(ctx).into_iter().collect(), ..Plan::default() };
+    let Some((package, source)) = found.source(ctx) else { return Ok(plan) };
+    let is_copied = !plan.registering.is_empty();
+    if !is_copied {
+        check_not_broken(ctx, package)?;
     }
     let kernels = kernels(ctx, args)?;
-    if !is_known(ctx, &package, &kernels) {
-        plan.registering.push(add::registering(session, how, &package, copied.as_ref())?);
+    if !is_known(ctx, package, &kernels) {
+        plan.registering.push(place::planned(session, how, package, is_copied)?);
     }
-    plan.registering.splice(..0, copied);
-    let source = match plan.registering.first() {
-        Some(Registering::Copy(from, _)) => from.clone(),
-        _ => ctx.trees.source_of(&package),
-    };
-    plan.steps = steps(ctx, &package, &kernels, want, &source);
+    plan.steps = steps(ctx, package, &kernels, want, &source);
     if want == Want::Installed && !ctx.options.force {
         let followers = followers(ctx, plan.steps.iter().filter(|step| step.installs()), &Buffer::default())?;
         plan.steps.extend(followers);
     }
     if want == Want::Installed {
         // Whoever installs settles what waits for a successor.
-        let waiting = superseded::waiting(ctx, ctx.machine.rpm_scriptlet.is_none(), &[package]);
+        let waiting = superseded::waiting(ctx, ctx.machine.rpm_scriptlet.is_none(), std::slice::from_ref(package));
         let again = superseded::revivals(ctx, &waiting).map(|Waiting { mark, .. }| mark.clone());
         plan.registering.extend(again.map(|mark| Registering::Again(mark.package, mark.source)));
         superseded::plan_ends(ctx, &waiting, &mut plan);

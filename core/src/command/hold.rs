@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 
-use super::{check_access, known_packages};
+use super::check_access;
 use crate::cli::args::Args;
 use crate::conf::holds::{Hold, Holds};
 use crate::context::Context;
 use crate::error::{Error, RequestError};
 use crate::names::{Name, Release};
+use crate::register::known;
 use crate::report::Reporter;
 use crate::system_error::SystemError;
 
@@ -32,7 +33,7 @@ pub(super) fn hold(ctx: &Context, args: &Args, json: bool, reporter: &dyn Report
         None => vec![(name.clone(), None)],
         Some(releases) => releases.into_iter().map(|release| (name.clone(), Some(release))).collect(),
     };
-    if !known_packages(ctx).iter().any(|package| package.name == name) {
+    if !known::packages(ctx).iter().any(|package| package.name == name) {
         reporter.warning(&[&format!("No package called {name} is registered.")]);
     }
     let news = change(ctx, |holds| holds.add(&asked))?;

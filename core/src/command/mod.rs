@@ -1,6 +1,6 @@
 //! The verbs, one file each, and what they share: checks, defaults, exit codes.
 
-pub(crate) mod add;
+mod add;
 mod autoinstall;
 mod build;
 mod doctor;
@@ -8,7 +8,7 @@ mod fsck;
 mod generate_mok;
 mod hold;
 pub(crate) mod kernel;
-pub(crate) mod ldtarball;
+mod ldtarball;
 mod lint;
 mod logs;
 mod matching;
@@ -23,8 +23,7 @@ pub(crate) mod remove;
 pub mod schema;
 mod settings;
 mod sign;
-pub(crate) mod source;
-mod stage;
+mod source;
 mod status;
 #[cfg(test)]
 pub(crate) mod test_system;
@@ -41,18 +40,18 @@ use crate::context::{Context, NO_AUTOINSTALL};
 use crate::diagnosis::next_boot;
 use crate::error::{Error, RegistrationError, RequestError, StepError};
 use crate::execute;
-use crate::kernel::installed;
 use crate::names::{Arch, Kernel, Name, Package, Release};
 use crate::notice::{self, Lack};
 use crate::plan::{FollowUp, Plan, Want};
 use crate::process::stop;
 use crate::reconcile::lost_links;
+use crate::register::known;
 use crate::report::{Event, Reporter};
 use crate::run::Session;
 use crate::sign::will_load;
 use crate::system_error::SystemError;
 use crate::tree::fallback;
-use crate::tree::walk::{self, Filter, Source};
+use crate::tree::walk::{self, Source};
 
 /// Runs the verb that `args` name; gives the exit code. Errors are reported here.
 pub fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> u8 {
@@ -184,7 +183,7 @@ pub fn package(ctx: &Context, args: &Args) -> Result<Package, Error> {
                 let rest = name.strip_prefix(known.name.as_str()).unwrap_or_default();
                 rest.strip_prefix(['-', '@', '=', ':', '_']) == Some(known.version.as_str())
             };
-            let meant = known_packages(ctx).into_iter().find(|known| version.is_none() && is_meant(known));
+            let meant = known::packages(ctx).into_iter().find(|known| version.is_none() && is_meant(known));
             let hint = meant.map_or_else(|| hint(name, version), |meant| format!("Did you mean {meant}?\n"));
             Err(Error::Request(RequestError::NoPackage { verb, hint }))
         }
@@ -201,20 +200,6 @@ pub fn package(ctx: &Context, args: &Args) -> Result<Package, Error> {
 /// The versions of `name` that are registered.
 fn versions(ctx: &Context, name: &str) -> Vec<Package> {
     Name::new(name).map(|name| walk::versions(&ctx.trees, &name)).unwrap_or_default()
-}
-
-/// The packages that a user may mean: those that are registered, and those whose source is where it can be.
-fn known_packages(ctx: &Context) -> Vec<Package> {
-    let filter = Filter { kernels: vec![(String::new(), None)], ..Filter::default() };
-    let registered = walk::walk(&ctx.trees, &filter).packages.into_iter().map(|entry| entry.package);
-    let sources = std::fs::read_dir(&ctx.trees.source.outer).into_iter().flatten().flatten();
-    let sources = sources.filter(|entry| entry.path().join("dkms.conf").is_file()).filter_map(|entry| {
-        let name = entry.file_name().into_string().ok()?;
-        let (name, version) =
-            name.split_once('-').filter(|(_, version)| version.starts_with(|c: char| c.is_ascii_digit()))?;
-        Package::new(name, version).ok()
-    });
-    registered.chain(sources).collect()
 }
 
 /// What was probably meant by half a package's name, or by a path that is no source.
@@ -288,7 +273,7 @@ fn check_not_broken(ctx: &Context, package: &Package) -> Result<(), Error> {
 /// The kernels that the words name, with their architectures; the default one if they name none.
 pub fn kernels(ctx: &Context, args: &Args) -> Result<Vec<Kernel>, Error> {
     if args.kernels.is_empty() {
-        return Ok(vec![default_kernel(ctx, args)?]);
+        return Ok(vec![known::default_kernel(ctx, args.arches.first().map(String::as_str))?]);
     }
     if args.kernels.iter().chain(&args.arches).any(String::is_empty) {
         return Err(Error::Request(RequestError::EmptyKernel));
@@ -304,25 +289,6 @@ pub fn kernels(ctx: &Context, args: &Args) -> Result<Vec<Kernel>, Error> {
         kernels.push(Kernel { release, arch });
     }
     Ok(kernels)
-}
-
-/// The kernel meant when none is named: the running one. In another root nobody knows what will run:
-/// there it is the only one installed, if there is just one.
-fn default_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
-    let running = ctx.machine.running.clone().filter(|_| ctx.trees.root.is_host());
-    let only = || {
-        let found = installed::scan(&ctx.trees, &|_, _| false).ok()?;
-        let mut there = found.iter().filter(|kernel| kernel.presence == installed::Presence::Installed);
-        let first = there.next()?.release.clone();
-        there.next().is_none().then_some(first)
-    };
-    let Some(release) = running.or_else(only) else {
-        return Err(Error::Request(RequestError::NoKernel { root: ctx.trees.root.dir().to_owned() }));
-    };
-    Ok(match args.arches.first() {
-        Some(arch) => Kernel { release, arch: Arch::new(arch.as_str())? },
-        None => ctx.kernel(&release)?,
-    })
 }
 
 /// The plan of a verb that runs depmod, with what else that brings: where one is overdue, it is run as well, and links to modules

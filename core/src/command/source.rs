@@ -1,83 +1,89 @@
-//! What `add` and `ldtarball` share: the package that a source is, the kernel to read its dkms.conf for, and POST_ADD.
+//! What `add`, `ldtarball`, `build` and `install` share: from words to a source that is to be registered.
 
-use std::path::Path;
-
-use super::default_kernel;
+use super::{autoinstall, kernels, package, print};
 use crate::cli::args::Args;
 use crate::cli::table::Id;
-use crate::conf::framework::ScriptsAs;
+use crate::cli::verb::Show;
 use crate::context::Context;
 use crate::error::Error;
-use crate::facts;
-use crate::names::{Kernel, Name, Package, Release, Version};
-use crate::process::Environment;
+use crate::names::Kernel;
+use crate::plan::{Plan, Registering};
+use crate::reconcile::Initramfs;
+use crate::register::conf::Registration;
+use crate::register::known::any_kernel;
+use crate::register::{self, Again, Asked, Found, Placed, place};
 use crate::report::Reporter;
 use crate::run::Session;
-use crate::run::script;
 
-/// How a source is registered, whichever it is.
-#[derive(Debug)]
-pub(crate) struct Registration {
-    /// The kernel that its dkms.conf is read for.
-    pub kernel: Kernel,
-    /// It is only registered, not built.
-    pub alone: bool,
+/// What a verb begins with: what was interrupted is healed, and the source that `asked` names looked at.
+pub(super) fn look<'a>(
+    ctx: &'a Context,
+    args: &Args,
+    asked: impl FnOnce() -> Result<Asked, Error>,
+    reporter: &dyn Reporter,
+) -> Result<(Session<'a>, Registration, Found), Error> {
+    let session = Session::new(ctx)?;
+    let alone = args.verb.is_some_and(|verb| matches!(verb.id, Id::Add | Id::Ldtarball));
+    let how = Registration { kernel: some_kernel(ctx, args)?, alone };
+    if !ctx.options.dry_run {
+        session.heal(reporter)?;
+    }
+    let found = register::look(&session, &how, asked()?)?;
+    Ok((session, how, found))
 }
 
-impl Registration {
-    /// As `args` ask for it.
-    pub(super) fn of(ctx: &Context, args: &Args) -> Result<Self, Error> {
-        let alone = args.verb.is_some_and(|verb| matches!(verb.id, Id::Add | Id::Ldtarball));
-        Ok(Self { kernel: some_kernel(ctx, args)?, alone })
-    }
-
-    /// By itself, for any kernel.
-    pub(crate) fn alone(ctx: &Context) -> Result<Self, Error> {
-        Ok(Self { kernel: some_kernel(ctx, &Args::default())?, alone: true })
+/// What the words name: an archive only when nothing else is named.
+pub(super) fn asked(ctx: &Context, args: &Args, again: Again) -> Result<Asked, Error> {
+    match (&args.source, &args.archive) {
+        (Some(dir), _) if is_nameless(args) => Ok(Asked::Directory(dir.clone())),
+        (None, Some(file)) if is_nameless(args) => Ok(Asked::File(file.clone(), again)),
+        _ => package(ctx, args).map(Asked::Package),
     }
 }
 
-/// Runs POST_ADD; its status is the verb's.
-pub(super) fn post_add(
-    ctx: &Context,
-    how: &Registration,
-    package: &Package,
-    (line, scripts_as): (&str, Option<ScriptsAs>),
+fn is_nameless(args: &Args) -> bool {
+    args.module.is_none() && args.version.is_none()
+}
+
+/// Registers what was found and does no more, or prints the plan; gives the exit code.
+pub(super) fn finish(
+    (session, how, found): (Session<'_>, Registration, Found),
+    args: &Args,
     reporter: &dyn Reporter,
 ) -> Result<u8, Error> {
-    // On its own, `add` hands no variables of the package to the script; as a part of build and install it does.
-    let environment = if how.alone { Environment::new() } else { script::environment(package, &how.kernel) };
-    let code = script::run(ctx, package, "post_add", (line, scripts_as), &environment, reporter)?;
-    Ok(u8::try_from(code).unwrap_or(1))
+    if session.ctx.options.dry_run {
+        let registering = planned(&session, &how, &found, reporter)?;
+        return Ok(print(&Plan { registering, ..Plan::default() }, reporter));
+    }
+    match found.place(&session, &how, reporter)? {
+        Placed::Source(package) => place::add(&session, &how, &package, reporter),
+        Placed::Registered(_, code) => Ok(code),
+        Placed::Rpm => autoinstall::run(session.ctx, args, Initramfs::Auto, Show::default(), reporter),
+    }
+}
+
+/// The plan of that.
+fn planned(
+    session: &Session<'_>,
+    how: &Registration,
+    found: &Found,
+    reporter: &dyn Reporter,
+) -> Result<Vec<Registering>, Error> {
+    let first = found.planned(session.ctx);
+    let second = found.source(session.ctx).map(|(package, _)| place::planned(session, how, package, first.is_some()));
+    let second = second.transpose().inspect_err(|_| {
+        // The copy is made before the refusal.
+        if let Some(copied) = &first {
+            reporter.line(copied);
+        }
+    })?;
+    Ok(first.into_iter().chain(second).collect())
 }
 
 /// Any kernel to read a dkms.conf for, when which one does not matter.
 pub(super) fn some_kernel(ctx: &Context, args: &Args) -> Result<Kernel, Error> {
-    if !args.kernels.is_empty() {
-        return Ok(super::kernels(ctx, args)?.remove(0));
+    if args.kernels.is_empty() {
+        return any_kernel(ctx, args.arches.first().map(String::as_str));
     }
-    if let Ok(kernel) = default_kernel(ctx, args) {
-        return Ok(kernel);
-    }
-    let found = crate::kernel::installed::scan(&ctx.trees, &|_, _| false)?;
-    let release = match crate::kernel::installed::newest(&found) {
-        Some(release) => release.clone(),
-        None => Release::new("0")?,
-    };
-    Ok(ctx.kernel(&release)?)
-}
-
-/// The package that a dkms.conf names.
-pub(crate) fn named_by_conf(session: &Session<'_>, how: &Registration, conf: &Path) -> Result<Package, Error> {
-    // The directory may be anywhere, the root's programs can't see it: it is read outside of them.
-    let nameless = Package::new("unknown", "0")?;
-    let kernel = session.facts.kernel(&how.kernel)?;
-    let evaluated = session.facts.evaluate_at(&nameless, &kernel, conf)?;
-    let unusable = |directive: &str, error: &dyn std::fmt::Display| facts::Error::BadConf {
-        file: conf.to_owned(),
-        why: format!("{directive}: {error}"),
-    };
-    let name = Name::new(evaluated.conf.name.as_str()).map_err(|error| unusable("PACKAGE_NAME", &error))?;
-    let version = Version::new(evaluated.conf.version.as_str()).map_err(|error| unusable("PACKAGE_VERSION", &error))?;
-    Ok(Package { name, version })
+    Ok(kernels(ctx, args)?.remove(0))
 }

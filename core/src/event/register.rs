@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::{Arrival, Handled};
 use crate::command;
-use crate::command::source::{self, Registration};
 use crate::context::{Context, Options};
 use crate::error::Error;
 use crate::host::owner::Owner;
 use crate::journal::Change;
 use crate::names::Package;
+use crate::register::conf::{self, Registration};
+use crate::register::{Again, Asked, for_event};
 use crate::report::Reporter;
 use crate::run::Session;
 use crate::superseded;
@@ -29,7 +30,8 @@ pub(super) fn register(
         Arrival::Package(package) => Ok(code_of(named(ctx, package, reporter)?).map(|()| Some(package.clone()))),
         Arrival::Tarball(package, file) => {
             let forced = Context { options: Options { force: true, ..ctx.options.clone() }, ..ctx.clone() };
-            let load = || command::ldtarball::tarball(&forced, &ctx.trees.outer(file), reporter);
+            let file = Asked::File(ctx.trees.outer(file), Again::Refused);
+            let load = || for_event(&forced, file, reporter);
             Ok(match command::carry_out(&forced, reporter, load) {
                 0 => Ok(Some(package.clone())),
                 _ => Err(BAD_TARBALL),
@@ -59,7 +61,7 @@ fn named(ctx: &Context, package: &Package, reporter: &dyn Reporter) -> Result<u8
     if walk::source(&ctx.trees, package) == Source::Added {
         return Ok(0);
     }
-    Ok(command::carry_out(ctx, reporter, || command::add::package_in_place(ctx, package, reporter)))
+    Ok(command::carry_out(ctx, reporter, || for_event(ctx, Asked::Package(package.clone()), reporter)))
 }
 
 /// Links the tree to the source of `package` in its usual place, if it is there and not linked: it is registered then,
@@ -96,7 +98,7 @@ fn directory(ctx: &Context, dir: &Path, reporter: &dyn Reporter) -> Result<Resul
         }
         // Refused, with the reason.
         _ => {
-            let add = || command::add::directory(ctx, &ctx.trees.outer(dir), reporter);
+            let add = || for_event(ctx, Asked::Directory(ctx.trees.outer(dir)), reporter);
             Ok(code_of(command::carry_out(ctx, reporter, add)).map(|()| None))
         }
     }
@@ -105,7 +107,7 @@ fn directory(ctx: &Context, dir: &Path, reporter: &dyn Reporter) -> Result<Resul
 /// The package that the dkms.conf in `dir` names.
 pub(super) fn named_by_conf(ctx: &Context, dir: &Path) -> Result<Package, Error> {
     let conf = ctx.trees.outer(dir).join("dkms.conf");
-    source::named_by_conf(&Session::new(ctx)?, &Registration::alone(ctx)?, &conf)
+    conf::named_by_conf(&Session::new(ctx)?, &Registration::alone(ctx)?, &conf)
 }
 
 /// Links the tree to the source of `package` in `dir` (inside the root).

@@ -125,7 +125,7 @@ fn try_work(session: &Session<'_>, step: &Step, entry: &Entry<'_>, reporter: &dy
         Err(error) => return Err(error.into()),
     };
     if let Some(evaluated) = &evaluated {
-        session.facts.tell(package, evaluated, reporter);
+        session.facts.report(package, evaluated, reporter);
     }
     if !step.after.is_empty() && evaluated.as_ref().is_some_and(|evaluated| has_scripts(&evaluated.recipe.scripts)) {
         // They may ask modprobe for what has just been installed.

@@ -1,5 +1,5 @@
 //! A source tree on its way to the source directory: copied beside its destination first, so that one change
-//! puts it there. `add DIR` and `ldtarball` use it.
+//! puts it there. Directories and archives use it.
 
 use std::path::{Path, PathBuf};
 
