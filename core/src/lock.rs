@@ -202,7 +202,7 @@ fn wait(
     let fail = |error: io::Error| failure(path, error);
     let start = Instant::now();
     let mut pause = PAUSES.0;
-    let mut told = false;
+    let mut named = false;
     loop {
         let file = open().map_err(fail)?;
         match flock(&file, how) {
@@ -232,9 +232,9 @@ fn wait(
         if left == Some(Duration::ZERO) {
             return Err(LockError::Timeout { path: path.to_owned(), holder, waited });
         }
-        if let (false, Some(holder)) = (told, &holder) {
+        if let (false, Some(holder)) = (named, &holder) {
             (patience.on_wait)(holder);
-            told = true;
+            named = true;
         }
         std::thread::sleep(left.map_or(pause, |left| pause.min(left)));
         pause = (pause * 2).min(PAUSES.1);
@@ -352,14 +352,16 @@ mod tests {
     fn one_holder_at_a_time_and_its_name_is_known() {
         let (_tmp, path) = place();
         let first = lock(&path, QUIET).unwrap();
-        let told = RefCell::new(Vec::new());
-        let patience =
-            Patience { limit: Some(Duration::from_millis(500)), on_wait: &|holder| told.borrow_mut().push(holder.pid) };
+        let named = RefCell::new(Vec::new());
+        let patience = Patience {
+            limit: Some(Duration::from_millis(500)),
+            on_wait: &|holder| named.borrow_mut().push(holder.pid),
+        };
         let error = lock(&path, patience).unwrap_err();
         let LockError::Timeout { holder: Some(holder), .. } = error else { unreachable!("{error}") };
         assert_eq!(holder.pid, std::process::id());
         assert!(!holder.command.is_empty());
-        assert_eq!(*told.borrow(), [std::process::id()]);
+        assert_eq!(*named.borrow(), [std::process::id()]);
         drop(first);
         assert_eq!(fs::read(&path).unwrap(), b"");
         lock(&path, QUIET).unwrap();

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{fsck, hold, logs, mok, status};
 use crate::diagnosis::{doctor, why};
 use crate::plan::Plan;
-use crate::report::json::Told;
+use crate::report::json::Message;
 
 /// The version: another number for a change that could break a reader.
 pub const VERSION: u32 = 1;
@@ -25,7 +25,7 @@ pub fn schema() -> Value {
         ("mok", of::<mok::MokStatus>(&mut generator)),
         ("lint", of::<Vec<super::lint::Row>>(&mut generator)),
         ("plan", of::<Plan>(&mut generator)),
-        ("event", of::<Told>(&mut generator)),
+        ("event", of::<Message>(&mut generator)),
     ];
     let mut definitions: Map<String, Value> = generator.take_definitions(true);
     definitions.extend(documents.map(|(name, schema)| (format!("document.{name}"), schema)));

@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::module::Told;
+use super::module::Contents;
 use super::order::{Order, order};
 use super::present::{Present, Symbol, row};
 use super::{MOST_READ, Unusual};
@@ -18,7 +18,7 @@ pub struct Module {
     /// Its number in the old index, if there is a module of that name in it.
     pub old: Option<u32>,
     /// What its file says, if that was read: it is new, or it has changed.
-    pub told: Option<Told>,
+    pub contents: Option<Contents>,
 }
 
 /// Puts the old index and what has changed together.
@@ -53,7 +53,7 @@ impl<'a> Merge<'a> {
             }
         }
         // Those that are as they were are in the order that they were in, or the index is of another order.
-        let kept = renumbered.iter().flatten().filter(|number| modules[**number as usize].told.is_none());
+        let kept = renumbered.iter().flatten().filter(|number| modules[**number as usize].contents.is_none());
         if !kept.clone().is_sorted() {
             return Err(Unusual::Order);
         }
@@ -63,38 +63,38 @@ impl<'a> Merge<'a> {
     }
 
     fn exported(&self, before: &[Symbol<'a>]) -> Vec<Symbol<'a>> {
-        let mut told: Vec<Symbol<'a>> = Vec::new();
-        for (number, module) in self.told() {
-            let exports = module.told.iter().flat_map(|told| &told.exports);
-            told.extend(exports.map(|name| Symbol { row: row(name), name, owner: number }));
+        let mut exported: Vec<Symbol<'a>> = Vec::new();
+        for (number, module) in self.read_anew() {
+            let exports = module.contents.iter().flat_map(|contents| &contents.exports);
+            exported.extend(exports.map(|name| Symbol { row: row(name), name, owner: number }));
         }
-        told.sort_unstable_by_key(|symbol| (symbol.row, symbol.name, symbol.owner));
+        exported.sort_unstable_by_key(|symbol| (symbol.row, symbol.name, symbol.owner));
         let kept = before.iter().filter_map(|symbol| {
             let owner = self.renumbered[symbol.owner as usize]?;
-            self.modules[owner as usize].told.is_none().then_some(Symbol { owner, ..*symbol })
+            self.modules[owner as usize].contents.is_none().then_some(Symbol { owner, ..*symbol })
         });
-        let mut all: Vec<Symbol<'a>> = Vec::with_capacity(before.len() + told.len());
-        let mut told = told.into_iter().peekable();
+        let mut all: Vec<Symbol<'a>> = Vec::with_capacity(before.len() + exported.len());
+        let mut exported = exported.into_iter().peekable();
         let mut put = |symbol: Symbol<'a>| match all.last_mut() {
             // The last module that exports it has it.
             Some(last) if last.key() == symbol.key() => last.owner = last.owner.max(symbol.owner),
             _ => all.push(symbol),
         };
         for symbol in kept {
-            while let Some(earlier) = told.next_if(|told| told.key() <= symbol.key()) {
+            while let Some(earlier) = exported.next_if(|export| export.key() <= symbol.key()) {
                 put(earlier);
             }
             put(symbol);
         }
-        told.for_each(put);
+        exported.for_each(put);
         all
     }
 
     /// The modules whose files were read.
-    fn told(&self) -> impl Iterator<Item = (u32, &'a Module)> + use<'a> {
+    fn read_anew(&self) -> impl Iterator<Item = (u32, &'a Module)> + use<'a> {
         let all = self.modules.iter().enumerate();
         all.filter_map(|(number, module)| Some((u32::try_from(number).ok()?, module)))
-            .filter(|(_, module)| module.told.is_some())
+            .filter(|(_, module)| module.contents.is_some())
     }
 
     /// Whose symbols are gone, or are another module's now: by old numbers.
@@ -117,9 +117,9 @@ impl<'a> Merge<'a> {
     }
 
     /// The modules that export what module `number` needs, in the order in which its file names their symbols.
-    fn direct(&self, number: u32, told: &Told) -> Result<Vec<u32>, Unusual> {
+    fn direct(&self, number: u32, contents: &Contents) -> Result<Vec<u32>, Unusual> {
         let mut direct = Vec::new();
-        for owner in told.needs.iter().filter_map(|name| self.owner(name)) {
+        for owner in contents.needs.iter().filter_map(|name| self.owner(name)) {
             if owner == number {
                 return Err(Unusual::Cycle);
             }
@@ -135,12 +135,12 @@ impl<'a> Merge<'a> {
     pub fn needs(
         &self,
         losers: &BTreeSet<u32>,
-        read: &dyn Fn(&str) -> Result<Told, Unusual>,
+        read: &dyn Fn(&str) -> Result<Contents, Unusual>,
     ) -> Result<Needs, Unusual> {
         let mut direct: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-        for (number, module) in self.told() {
-            if let Some(told) = &module.told {
-                direct.insert(number, self.direct(number, told)?);
+        for (number, module) in self.read_anew() {
+            if let Some(contents) = &module.contents {
+                direct.insert(number, self.direct(number, contents)?);
             }
         }
         let mut count = 0;
@@ -184,7 +184,7 @@ impl<'a> Merge<'a> {
     /// The modules that are as they were: new and old number.
     fn kept(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         let all = self.modules.iter().zip(0..);
-        all.filter(|(module, _)| module.told.is_none()).filter_map(|(module, number)| Some((number, module.old?)))
+        all.filter(|(module, _)| module.contents.is_none()).filter_map(|(module, number)| Some((number, module.old?)))
     }
 
     /// All dependencies of all modules, each module's sorted by number. Of modules that are not in `direct` those are known that

@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use merge::{Merge, Module};
-use module::Told;
+use module::Contents;
 use present::{Present, Symbol, module_name};
 use search::{Found, Search};
 use settings::Settings;
@@ -214,19 +214,19 @@ pub fn index(request: &Request<'_>) -> Result<Index, Unusual> {
     };
     let own: Vec<bool> = found.iter().map(is_own).collect();
     // An absolute path stays as it is.
-    let tell = |path: &str| Told::read(&request.dir.join(path));
+    let read_module = |path: &str| Contents::read(&request.dir.join(path));
     let mut count = 0;
     let mut modules = Vec::with_capacity(found.len());
     for found in found {
         let old = present.by_name.get(&found.name).copied();
         let is_kept = old.is_some_and(|old| present.lines[old as usize].path == found.path) && found.changed < since;
-        let mut module = Module { path: found.path, name: found.name, old, told: None };
+        let mut module = Module { path: found.path, name: found.name, old, contents: None };
         if !is_kept {
             count += 1;
             if count > MOST_CHANGED {
                 return Err(Unusual::Many);
             }
-            module.told = Some(tell(&module.path)?);
+            module.contents = Some(read_module(&module.path)?);
         }
         modules.push(module);
     }
@@ -234,16 +234,16 @@ pub fn index(request: &Request<'_>) -> Result<Index, Unusual> {
     let before = present.symbols(&exported)?;
     if are_symbols_concerned(request, &modules, &present, &before)? {
         // Who is not of the kernel may export or need them in vain: that is not in the index.
-        for (module, _) in modules.iter_mut().zip(own).filter(|(module, is_own)| !is_own && module.told.is_none()) {
+        for (module, _) in modules.iter_mut().zip(own).filter(|(module, is_own)| !is_own && module.contents.is_none()) {
             count += 1;
             if count > MOST_CHANGED {
                 return Err(Unusual::Many);
             }
-            module.told = Some(tell(&module.path)?);
+            module.contents = Some(read_module(&module.path)?);
         }
     }
     let merge = Merge::new(&modules, &present, &before)?;
-    let needs = merge.needs(&merge.losers(&before), &tell)?;
+    let needs = merge.needs(&merge.losers(&before), &read_module)?;
     let long = || Unusual::Malformed { file: "modules.dep", what: "it would be too long".to_owned() };
     let mut files = Vec::new();
     files.extend(texts::dep(&modules, &needs.of, layout).ok_or_else(long)?);
@@ -366,7 +366,7 @@ fn are_symbols_concerned(
     }
     let owners: HashMap<&str, u32> = before
         .iter()
-        .filter(|symbol| now[symbol.owner as usize].is_none_or(|module| module.told.is_some()))
+        .filter(|symbol| now[symbol.owner as usize].is_none_or(|module| module.contents.is_some()))
         .map(|symbol| (symbol.name, symbol.owner))
         .collect();
     let mut owned: HashMap<u32, BTreeSet<&str>> = HashMap::new();
@@ -382,8 +382,8 @@ fn are_symbols_concerned(
     let mut exported: BTreeSet<&str> = BTreeSet::new();
     let none = BTreeSet::new();
     for module in modules {
-        let Some(told) = &module.told else { continue };
-        let exports: BTreeSet<&str> = told.exports.iter().map(String::as_str).collect();
+        let Some(contents) = &module.contents else { continue };
+        let exports: BTreeSet<&str> = contents.exports.iter().map(String::as_str).collect();
         let before = module.old.and_then(|old| owned.get(&old)).unwrap_or(&none);
         let is_moved = module.old.is_some_and(|old| present.lines[old as usize].path != module.path);
         if is_moved || *before != exports {
@@ -401,7 +401,7 @@ fn are_symbols_concerned(
             None => !exported.contains(name),
             Some(path) => {
                 let exporter = module_name(path);
-                let is_kept = |module: &&Module| module.name == exporter && module.told.is_none();
+                let is_kept = |module: &&Module| module.name == exporter && module.contents.is_none();
                 // One that was there has users that are known by the index.
                 all.contains(name) && !modules.iter().any(|module| is_kept(&module))
             }

@@ -15,7 +15,7 @@ const LONGEST: usize = 1 << 24;
 
 /// The facts of one module, each list in the order of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct Contents {
     /// `alias` of `.modinfo`.
     pub aliases: Vec<String>,
     /// `softdep` of `.modinfo`.
@@ -28,7 +28,7 @@ pub struct Told {
     pub needs: Vec<String>,
 }
 
-impl Told {
+impl Contents {
     /// Reads a module's file, decompressed by its suffix. What depmod would report is an error.
     pub fn read(path: &Path) -> Result<Self, Unusual> {
         let odd = |why: String| Unusual::Module { path: path.to_owned(), why };
@@ -44,14 +44,14 @@ impl Told {
             Some(section) => section.data().map_err(said),
             None => Ok(&[][..]),
         };
-        let mut told = Self::default();
+        let mut contents = Self::default();
         let mut length = 0;
         for field in section(".modinfo")?.split(|byte| *byte == 0).filter(|field| !field.is_empty()) {
             let end = field.iter().position(|byte| *byte == b'=').unwrap_or(field.len());
             let list = match &field[..end] {
-                b"alias" => &mut told.aliases,
-                b"softdep" => &mut told.softdeps,
-                b"weakdep" => &mut told.weakdeps,
+                b"alias" => &mut contents.aliases,
+                b"softdep" => &mut contents.softdeps,
+                b"weakdep" => &mut contents.weakdeps,
                 _ => continue,
             };
             list.push(text(field.get(end + 1..).unwrap_or_default(), &mut length)?);
@@ -60,25 +60,25 @@ impl Told {
             let name = symbol.name_bytes().map_err(said)?;
             if symbol.is_undefined() {
                 if !name.is_empty() && !symbol.is_local() {
-                    told.needs.push(needed(text(name, &mut length)?));
+                    contents.needs.push(needed(text(name, &mut length)?));
                 }
             } else if let Some(name) = name.strip_prefix(b"__crc_") {
-                told.exports.push(text(name, &mut length)?);
+                contents.exports.push(text(name, &mut length)?);
             }
         }
         // Only where no symbol has a checksum.
-        if told.exports.is_empty() {
+        if contents.exports.is_empty() {
             let names = section("__ksymtab_strings")?.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-            told.exports = names.map(|name| text(name, &mut length)).collect::<Result<_, _>>()?;
+            contents.exports = names.map(|name| text(name, &mut length)).collect::<Result<_, _>>()?;
         }
         let width = if file.is_64() { 8 } else { 4 };
         for entry in section("__versions")?.chunks_exact(VERSION_ENTRY) {
             let name = entry[width..].split(|byte| *byte == 0).next().unwrap_or_default();
             if !name.is_empty() {
-                told.needs.push(needed(text(name, &mut length)?));
+                contents.needs.push(needed(text(name, &mut length)?));
             }
         }
-        Ok(told)
+        Ok(contents)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Unusual;
 use super::merge::Module;
-use super::module::Told;
+use super::module::Contents;
 use super::present::{Blocks, Present, SYMBOL, Symbol};
 use super::trie::write::{Entry, Layout, file};
 
@@ -18,15 +18,15 @@ pub struct Kind {
     /// The name of the module that a line is of.
     pub name: fn(&str) -> Option<&str>,
     /// Adds the lines of a module.
-    pub lines: fn(&mut String, &str, &Told) -> Result<(), String>,
+    pub lines: fn(&mut String, &str, &Contents) -> Result<(), String>,
 }
 
 /// Lines `alias PATTERN MODULE`.
 pub const ALIAS: Kind = Kind {
     file: "modules.alias",
     name: |line| line.strip_prefix("alias ")?.rsplit(' ').next(),
-    lines: |text, name, told| {
-        for alias in &told.aliases {
+    lines: |text, name, contents| {
+        for alias in &contents.aliases {
             text.extend(["alias ", alias, " ", name, "\n"]);
         }
         Ok(())
@@ -37,8 +37,8 @@ pub const ALIAS: Kind = Kind {
 pub const SOFTDEP: Kind = Kind {
     file: "modules.softdep",
     name: |line| line.strip_prefix("softdep ")?.split(' ').next(),
-    lines: |text, name, told| {
-        for words in &told.softdeps {
+    lines: |text, name, contents| {
+        for words in &contents.softdeps {
             text.extend(["softdep ", name, " ", words, "\n"]);
         }
         Ok(())
@@ -49,8 +49,8 @@ pub const SOFTDEP: Kind = Kind {
 pub const WEAKDEP: Kind = Kind {
     file: "modules.weakdep",
     name: |line| line.strip_prefix("weakdep ")?.split(' ').next(),
-    lines: |text, name, told| {
-        for words in &told.weakdeps {
+    lines: |text, name, contents| {
+        for words in &contents.weakdeps {
             text.extend(["weakdep ", name, " ", words, "\n"]);
         }
         Ok(())
@@ -61,8 +61,8 @@ pub const WEAKDEP: Kind = Kind {
 pub const DEVNAME: Kind = Kind {
     file: "modules.devname",
     name: |line| line.split(' ').next(),
-    lines: |text, name, told| {
-        if let Some((device, kind, major, minor)) = device(told)? {
+    lines: |text, name, contents| {
+        if let Some((device, kind, major, minor)) = device(contents)? {
             let _ = writeln!(text, "{name} {device} {kind}{major}:{minor}");
         }
         Ok(())
@@ -70,14 +70,14 @@ pub const DEVNAME: Kind = Kind {
 };
 
 impl Kind {
-    /// The new text, from the old one's lines and what was told.
+    /// The new text, from the old one's lines and from the contents of those that were read anew.
     pub fn text(&self, present: &Present<'_>, modules: &[Module], old: &str) -> Result<String, Unusual> {
         let blocks: Blocks<'_> = present.blocks(self.file, old, self.name)?;
         let mut text = String::with_capacity(old.len() + (old.len() >> 6) + 256);
         text.push_str(blocks.header());
         for module in modules {
-            match &module.told {
-                Some(told) => (self.lines)(&mut text, &module.name, told)
+            match &module.contents {
+                Some(contents) => (self.lines)(&mut text, &module.name, contents)
                     .map_err(|why| Unusual::Module { path: module.path.clone().into(), why })?,
                 None => text.push_str(module.old.map_or("", |old| blocks.of(old))),
             }
@@ -88,9 +88,9 @@ impl Kind {
 
 /// The device of a module that is loaded when the device is opened: its name, `c` or `b`, and its numbers. Its aliases are gone
 /// through until both are known.
-fn device(told: &Told) -> Result<Option<(&str, char, u32, u32)>, String> {
+fn device(contents: &Contents) -> Result<Option<(&str, char, u32, u32)>, String> {
     let (mut name, mut numbers) = (None, None);
-    for alias in &told.aliases {
+    for alias in &contents.aliases {
         if let Some(path) = alias.strip_prefix("devname:") {
             name = Some(path);
         } else {

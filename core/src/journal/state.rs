@@ -50,14 +50,14 @@ fn place(trees: &Trees) -> Option<u64> {
 }
 
 /// However far a change gets: what it touches is read again.
-struct Told<'a> {
+struct Forgets<'a> {
     journal: &'a Journal,
     trees: &'a Trees,
 }
 
-impl Drop for Told<'_> {
+impl Drop for Forgets<'_> {
     fn drop(&mut self) {
-        self.journal.tell(self.trees);
+        self.journal.forget_read(self.trees);
     }
 }
 
@@ -153,7 +153,7 @@ impl Journal {
         again: bool,
         before_going: BeforeGoing<'_>,
     ) -> Result<(), JournalError> {
-        let _told = Told { journal: self, trees };
+        let _forgets = Forgets { journal: self, trees };
         for put in &self.puts {
             executor.checkpoint()?;
             match put.forward(executor) {
@@ -166,7 +166,7 @@ impl Journal {
         let going = self.going(trees)?;
         if !going.is_empty() {
             self.sync_dirs()?;
-            self.tell(trees);
+            self.forget_read(trees);
         }
         for (release, modules) in going {
             executor.checkpoint()?;
@@ -200,7 +200,7 @@ impl Journal {
     /// After [`Journal::forward`]: seals, deletes what is left over, and the journal.
     /// What can't be deleted is left, with the journal, for the next run: the change is made.
     pub fn finish(&self, trees: &Trees, executor: &mut Executor, again: bool) -> Result<(), JournalError> {
-        let _told = Told { journal: self, trees };
+        let _forgets = Forgets { journal: self, trees };
         executor.stops_only();
         executor.checkpoint()?;
         if let Some(release) = &self.seal {
@@ -251,7 +251,7 @@ impl Journal {
 
     /// Undoes everything that has been done, deletes the temporaries and the journal.
     pub fn roll_back(&self, trees: &Trees, executor: &mut Executor) -> Result<(), JournalError> {
-        let _told = Told { journal: self, trees };
+        let _forgets = Forgets { journal: self, trees };
         for take in self.takes.iter().rev() {
             executor.checkpoint()?;
             match take.back() {
@@ -311,7 +311,7 @@ impl Journal {
     }
 
     /// Has what was read of the paths that it changes forgotten.
-    pub fn tell(&self, trees: &Trees) {
+    pub fn forget_read(&self, trees: &Trees) {
         self.touched().chain(self.prunes.iter().map(|(dir, _)| dir.as_path())).for_each(|path| trees.changed(path));
     }
 

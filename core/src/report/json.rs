@@ -11,7 +11,7 @@ use super::{Ended, Event, Progress, Reporter};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum Told {
+pub enum Message {
     /// A line for people, which may change.
     Line {
         /// What it says.
@@ -77,12 +77,12 @@ impl Json {
     /// Says the last line.
     pub fn end(&self, code: u8, changed: bool) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        self.tell(&mut state, &Told::End { code, changed });
+        self.print(&mut state, &Message::End { code, changed });
     }
 
-    fn tell(&self, state: &mut State, told: &Told) {
+    fn print(&self, state: &mut State, message: &Message) {
         // Strings and numbers: there is nothing that JSON has no words for.
-        let Ok(line) = serde_json::to_string(told) else { return };
+        let Ok(line) = serde_json::to_string(message) else { return };
         self.write(state, &line, self.is_document);
     }
 
@@ -106,29 +106,29 @@ impl Json {
 impl Reporter for Json {
     fn report(&self, event: Event) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = match event {
+        let message = match event {
             Event::Document(text) => return self.write(&mut state, &text, false),
             Event::Part(text) => {
                 state.begun.push_str(&text);
                 return;
             }
             Event::Progress(None) => return,
-            Event::Line(text) => Told::Line { text: std::mem::take(&mut state.begun) + &text },
-            Event::Styled(parts) => Told::Line { text: parts.into_iter().map(|(_, text)| text).collect() },
-            Event::Note(text) => Told::Note { text },
-            Event::Warning(lines) => Told::Warning { text: lines.join("\n") },
-            Event::Deprecated(text) => Told::Warning { text: format!("Deprecated feature: {text}") },
-            Event::Error(lines) => Told::Error { text: lines.join("\n") },
-            Event::Progress(Some(progress)) => Told::Progress(progress),
-            Event::Ended(ended) => Told::Step(ended),
+            Event::Line(text) => Message::Line { text: std::mem::take(&mut state.begun) + &text },
+            Event::Styled(parts) => Message::Line { text: parts.into_iter().map(|(_, text)| text).collect() },
+            Event::Note(text) => Message::Note { text },
+            Event::Warning(lines) => Message::Warning { text: lines.join("\n") },
+            Event::Deprecated(text) => Message::Warning { text: format!("Deprecated feature: {text}") },
+            Event::Error(lines) => Message::Error { text: lines.join("\n") },
+            Event::Progress(Some(progress)) => Message::Progress(progress),
+            Event::Ended(ended) => Message::Step(ended),
         };
-        let is_line = matches!(told, Told::Line { .. } | Told::Progress(_));
+        let is_line = matches!(message, Message::Line { .. } | Message::Progress(_));
         if !is_line && !state.begun.is_empty() {
             let text = std::mem::take(&mut state.begun);
-            self.tell(&mut state, &Told::Line { text });
+            self.print(&mut state, &Message::Line { text });
         }
-        if !matches!(&told, Told::Line { text } if text.is_empty()) {
-            self.tell(&mut state, &told);
+        if !matches!(&message, Message::Line { text } if text.is_empty()) {
+            self.print(&mut state, &message);
         }
     }
 
