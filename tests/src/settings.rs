@@ -82,6 +82,11 @@ pub fn torture() -> Effort {
     }
 }
 
+/// Only points at these calls are tried, if set (`DKMS_TORTURE_AT=modules.dep.bin`): a part of their text, as the log has it.
+pub fn torture_at() -> Option<String> {
+    var("DKMS_TORTURE_AT")
+}
+
 /// Where beds and downloads are kept between runs: `$DKMS_BED_CACHE`, else `/var/cache/dkms-tests`, else `target/beds`.
 pub fn cache() -> PathBuf {
     if let Some(path) = var("DKMS_BED_CACHE") {

@@ -92,7 +92,9 @@ impl Scenario {
         world.save("scene")?;
         let undisturbed = self.undisturbed(world)?;
         let disorder = order::check(&undisturbed.calls);
+        let at = settings::torture_at().unwrap_or_default();
         let all: Vec<(usize, Fault)> = (undisturbed.calls.iter().enumerate())
+            .filter(|(_, call)| call.to_string().contains(&at))
             .flat_map(|(number, call)| faults(call).map(move |fault| (number, fault)))
             .filter(|(_, fault)| is_wanted(*fault))
             .collect();
