@@ -3,7 +3,7 @@
 //! - `dkms-gen documents SOURCE DESTINATION`: the man pages and completions. SOURCE is this project's `packaging` directory,
 //!   with the hand-written parts; DESTINATION gets `man/` and `completions/`. What the command line understands comes from
 //!   the table that the program itself parses with ([`dkms_core::cli::table`]), so that neither can lag behind.
-//! - `dkms-gen schema FILE`: the schema of what `--format json` prints.
+//! - `dkms-gen schema FILE`: the schema of what `--format json` prints (with the feature `schema`).
 //! - `dkms-gen prune VENDOR`: takes out of the directory that `cargo vendor` made what no Linux build reads.
 //! - `dkms-gen copyright LICENCES`: Debian's copyright file; LICENCES is the directory with what it is made of.
 //! - `dkms-gen bundled MEMBER...`: the crates linked into these members of the workspace, as `Provides` of an rpm package.
@@ -32,6 +32,7 @@ fn main() -> Result<()> {
     let words: Vec<PathBuf> = words.map(PathBuf::from).collect();
     match (what.to_str(), words.as_slice()) {
         (Some("documents"), [source, destination]) => documents(source, destination),
+        #[cfg(feature = "schema")]
         (Some("schema"), [file]) => Ok(fs::write(file, schema()?)?),
         (Some("prune"), [vendor]) => prune::prune(vendor, &crates::Metadata::read(std::io::stdin())?),
         (Some("copyright"), [licences]) => say(&copyright::text(licences, &crates::Metadata::read(std::io::stdin())?)?),
@@ -53,6 +54,7 @@ fn documents(source: &Path, destination: &Path) -> Result<()> {
 }
 
 /// The schema of what `--format json` prints.
+#[cfg(any(test, feature = "schema"))]
 fn schema() -> Result<String> {
     Ok(format!("{}\n", serde_json::to_string_pretty(&dkms_core::command::schema::schema())?))
 }
@@ -76,7 +78,7 @@ mod tests {
         let there = fs_err::read_to_string(&file).unwrap();
         assert!(
             there == super::schema().unwrap(),
-            "the types that are printed have changed. Only additions? Then: cargo run -p dkms-gen -- schema {}",
+            "the types that are printed have changed. Only additions? Then: cargo run -p dkms-gen --features schema -- schema {}",
             file.display()
         );
     }
