@@ -3,16 +3,20 @@
 # exist in packages only, and a part of them would leave kernels without modules. Which packages have them on this system.
 set -eu
 like=$( (. /etc/os-release && echo "$ID ${ID_LIKE:-}") 2>/dev/null || true)
-for word in $like none; do
+package=
+for word in $like; do
 	case $word in
-	debian | ubuntu) how='make deb && sudo apt install ./target/packages/deb/dkms_*.deb' ;;
-	fedora | rhel | centos) how='make rpm && sudo dnf install ./target/packages/rpm/dkms-[0-9]*.rpm' ;;
-	suse | opensuse*) how='make rpm && sudo zypper install ./target/packages/rpm/dkms-[0-9]*.rpm' ;;
-	arch) how='make arch && sudo pacman -U target/packages/arch/dkms-[0-9]*.pkg.tar.zst' ;;
-	none) how='there is no package for this system: run "dkms reconcile" after each change of kernel, or enable dkms.service' ;;
+	debian | ubuntu) package='make deb && sudo apt install ./target/packages/deb/dkms_*.deb' ;;
+	fedora | rhel | centos) package='make rpm && sudo dnf install ./target/packages/rpm/dkms-[0-9]*.rpm' ;;
+	suse | opensuse*) package='make rpm && sudo zypper install ./target/packages/rpm/dkms-[0-9]*.rpm' ;;
+	arch) package='make arch && sudo pacman -U target/packages/arch/dkms-[0-9]*.pkg.tar.zst' ;;
 	*) continue ;;
 	esac
 	break
 done
-echo 'dkms is installed. No hooks were installed: nothing builds modules by itself when a kernel comes.'
-echo "With hooks: $how"
+echo 'dkms is installed, without hooks: no modules are built by themselves when a kernel comes.'
+if [ -n "$package" ]; then
+	echo "The package has the hooks; in its place: sudo make uninstall && $package"
+else
+	echo 'Run "dkms reconcile" after each change of kernels, or "systemctl enable dkms.service", which does it at each boot.'
+fi
