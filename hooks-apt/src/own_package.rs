@@ -4,7 +4,6 @@ use crate::{end_of_run, pending, streams};
 use dkms_core::context::Context;
 use dkms_core::event;
 use dkms_core::report::{Event, Reporter};
-use dkms_core::tree::paths::{IMAGE_LIST, KERNEL_MANIFEST};
 
 /// `configure`, `triggered`, `abort-…`: we are in working order, and do what was left. Never fails.
 pub fn postinst(words: &[String]) -> u8 {
@@ -31,7 +30,9 @@ pub fn prerm(words: &[String]) -> u8 {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let said = match words[..] {
             ["remove", ..] => event::own::going(ctx),
-            ["upgrade", version, ..] if is_classic(version) => event::own::leave_images(ctx).map(|_| Vec::new()),
+            ["upgrade", version, ..] if event::own::is_classic(version) => {
+                event::own::leave_images(ctx).map(|_| Vec::new())
+            }
             _ => return,
         };
         match said {
@@ -42,21 +43,8 @@ pub fn prerm(words: &[String]) -> u8 {
             }
             Err(error) => streams::reporter().report(Event::Error(error.lines())),
         }
-        for entry in fs_err::read_dir(&ctx.trees.install.outer).into_iter().flatten().flatten() {
-            for note in [KERNEL_MANIFEST, IMAGE_LIST] {
-                if let Err(error) = dkms_core::durable::remove_any(&entry.path().join(note)) {
-                    log::warn!("{error}");
-                }
-            }
-        }
+        event::own::forget_notes(ctx);
     })
-}
-
-/// Whether a version of the package `dkms` is a classic one: before 4.
-fn is_classic(version: &str) -> bool {
-    let upstream = version.split_once(':').map_or(version, |(_, rest)| rest);
-    let major: String = upstream.chars().take_while(char::is_ascii_digit).collect();
-    major.parse::<u32>().is_ok_and(|major| major < 4)
 }
 
 fn with_context(work: impl FnOnce(&Context)) -> u8 {
@@ -65,18 +53,4 @@ fn with_context(work: impl FnOnce(&Context)) -> u8 {
         Err(error) => streams::reporter().report(Event::Error(error.lines())),
     }
     0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn which_program_takes_over() {
-        for (version, classic) in
-            [("3.2.2-1~deb13u1", true), ("1:2.8-1", true), ("4.0.0-2", false), ("10.1", false), ("x", false)]
-        {
-            assert_eq!(is_classic(version), classic, "{version}");
-        }
-    }
 }

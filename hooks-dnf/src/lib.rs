@@ -39,7 +39,7 @@ use say::say;
 /// How this program is used.
 const USAGE: &str = "usage: dkms-rpm kernel-install add|remove KERNEL...
        dkms-rpm postinst NAME VERSION [TARBALL_ROOT]
-       dkms-rpm trigger | package-installed | package-going
+       dkms-rpm trigger | package-installed | package-going | package-replaced VERSION
        dkms-rpm dnf5 goal-resolved|pre-transaction|post-transaction
        dkms-rpm dnf4 preflight|summary";
 
@@ -58,6 +58,7 @@ pub fn main() -> ExitCode {
         ["trigger", ..] => trigger::main(),
         ["package-installed"] => own_package::installed(),
         ["package-going"] => own_package::going(),
+        ["package-replaced", now] => own_package::replaced(now),
         ["dnf5", "goal-resolved", ..] => dnf5::look(false),
         ["dnf5", "pre-transaction", ..] => dnf5::look(true),
         ["dnf5", "post-transaction", ..] => dnf5::post_transaction(),

@@ -15,6 +15,20 @@ pub fn going() -> u8 {
     never_fails(event::surroundings(false).and_then(|ctx| event::own::going(&ctx)))
 }
 
+/// `%preun`, when another version is in our place already; `now` is what its `dkms --version` says. A classic one knows nothing
+/// of our files beside the modules, which stay, also in images.
+pub fn replaced(now: &str) -> u8 {
+    let version = now.strip_prefix("dkms-").unwrap_or(now);
+    if !event::own::is_classic(version) {
+        return 0;
+    }
+    never_fails(event::surroundings(true).and_then(|ctx| {
+        event::own::leave_images(&ctx)?;
+        event::own::forget_notes(&ctx);
+        Ok(Vec::new())
+    }))
+}
+
 fn never_fails(said: Result<Vec<String>, Error>) -> u8 {
     for line in said.unwrap_or_else(|error| error.lines()) {
         say(&format!("dkms: {line}"));

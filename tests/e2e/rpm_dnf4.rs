@@ -77,8 +77,8 @@ fn preflight_by_records_and_room() -> Result<()> {
     w.expect_word_of_little_room(["7.2.14", "7.2.15"])
 }
 
-fn upgrade_from_the_classic() -> Result<()> {
-    rpm_classic::upgrade(&World::without_dkms(Kind::Old, DNF4)?, "upgrade dkms")
+fn from_the_classic_and_back() -> Result<()> {
+    rpm_classic::upgrade(&World::without_dkms(Kind::Old, DNF4)?, "upgrade dkms", "downgrade dkms")
 }
 
 /// What the vendor's program is told; then the program itself.
@@ -249,7 +249,7 @@ fn main() -> ExitCode {
         .case("kernels and modules come and go", kernels_and_modules_come_and_go)
         .case("preflight", preflight)
         .case("preflight by records and room", preflight_by_records_and_room)
-        .case("upgrade from the classic", upgrade_from_the_classic)
+        .case("from the classic and back", from_the_classic_and_back)
         .case("weak modules", weak_modules)
         .case("weak modules: kernels link themselves", kernels_link_themselves)
         .case("weak modules refused", weak_modules_refused)

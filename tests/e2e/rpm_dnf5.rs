@@ -251,8 +251,8 @@ fn through_the_library() -> Result<()> {
     expect_no_stray_words(&w)
 }
 
-fn upgrade_from_the_classic() -> Result<()> {
-    rpm_classic::upgrade(&World::without_dkms(Kind::Dnf5, DNF5)?, "upgrade dkms")
+fn from_the_classic_and_back() -> Result<()> {
+    rpm_classic::upgrade(&World::without_dkms(Kind::Dnf5, DNF5)?, "upgrade dkms", "downgrade dkms")
 }
 
 /// Our package does not come beside an actions plugin that would end every dnf5 command with 1 on our file. When it goes, it
@@ -356,7 +356,7 @@ fn main() -> ExitCode {
         .case_needing(long, "preflight looks into packages", preflight_looks_into_packages)
         .case_needing(long, "offline upgrade", offline_upgrade)
         .case_needing(long, "through the library", through_the_library)
-        .case_needing(long, "upgrade from the classic", upgrade_from_the_classic)
+        .case_needing(long, "from the classic and back", from_the_classic_and_back)
         .case_needing(long, "plain rpm", plain_rpm)
         .case_needing(long, "our own package", our_own_package)
         .main()

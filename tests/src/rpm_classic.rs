@@ -1,4 +1,4 @@
-//! The classic as an rpm package, and what becomes of its tree when ours takes its place.
+//! The classic as an rpm package, and what becomes of its tree when ours takes its place, and of ours when it comes back.
 
 use anyhow::{Result, ensure};
 
@@ -37,14 +37,16 @@ touch %{buildroot}/usr/lib/dkms/classic-only
 [ $1 != 0 ] || systemctl --no-reload disable dkms.service >/dev/null 2>&1 || :
 "#;
 
-/// The classic has built for a kernel; then comes our package. Nothing is lost, nothing is built anew, and the next kernel
-/// and the module package's end are ours. The world has no dkms yet, and `upgrade` installs our package.
-pub fn upgrade(w: &World, upgrade: &str) -> Result<()> {
+/// The classic has built for a kernel; then comes our package. Nothing is lost, nothing is built anew; the classic comes back
+/// to the same, and ours again; the next kernel and the module package's end are ours. The world has no dkms yet, `upgrade`
+/// installs our package, and `downgrade` the classic over it.
+pub fn upgrade(w: &World, upgrade: &str, downgrade: &str) -> Result<()> {
     let kernel = release("7.2.13");
     w.bed.write("/root/classic.spec", SPEC)?;
     w.bed.ok(
         "rpmbuild -bb --quiet --define '_topdir /tmp/build' --define '_rpmdir /tmp/out' --define '_buildhost bed' \
                 /root/classic.spec >/tmp/log 2>&1 || { cat /tmp/log >&2; exit 1; }
+         cp /tmp/out/noarch/dkms-3*.rpm /srv/rpm/modules/; createrepo_c -q /srv/rpm/modules
          rpm -i --nosignature /tmp/out/noarch/dkms-3*.rpm 2>&1
          [ -e /etc/systemd/system/multi-user.target.wants/dkms.service ] || systemctl enable dkms.service 2>&1",
     )?;
@@ -70,6 +72,23 @@ pub fn upgrade(w: &World, upgrade: &str) -> Result<()> {
     w.bed.ok(&format!(
         "[ -L /var/lib/dkms/hello/kernel-{kernel}-* ] && [ -e /var/lib/dkms/hello/1.0/source/dkms.conf ]"
     ))?;
+    // Something of ours for the classic to find: it leaves nothing beside the modules that only we know.
+    w.bed.ok(&format!(
+        "dkms unbuild hello/1.0 -k {kernel} && dkms install hello/1.0 -k {kernel} && [ -e /lib/modules/{kernel}/.dkms-manifest.json ]"
+    ))?;
+    let before = w.bed.ok(&state)?;
+    w.ok(downgrade)?;
+    let package = w.bed.ok("rpm -q --qf '%{VERSION}\n' dkms; dkms --version; ls /usr/lib/dkms")?;
+    ensure!(package.starts_with("3.4.3\ndkms-3.") && !package.contains("dkms-rpm"), "installed is {package}");
+    w.bed.ok(&format!("dkms status | grep -q '^hello/1.0, {kernel}, .*: installed'"))?;
+    w.bed.ok("[ -z \"$(find /lib/modules/ -name '.dkms-*')\" ]")?;
+    w.expect_modules("7.2.13", &["hello"])?;
+    let after = w.bed.ok(&state)?;
+    ensure!(before == after, "changed by the way back from\n{before}\nto\n{after}");
+    w.bed.ok(&format!("dkms uninstall hello/1.0 -k {kernel} && dkms install hello/1.0 -k {kernel}"))?;
+    w.ok(upgrade)?;
+    w.expect_status(&["hello/1.0, {13}: installed"])?;
+    w.expect_modules("7.2.13", &["hello"])?;
     w.seen()?;
     w.ok(&format!("install {}", World::kernel("7.2.14", true)))?;
     w.expect_initramfs("7.2.14", &["hello"])?;

@@ -1,4 +1,4 @@
-//! Our own package comes and goes: modules that are installed stay.
+//! Our own package comes, goes, or makes room for an older program: modules that are installed stay.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +11,7 @@ use crate::names::Package;
 use crate::notice;
 use crate::system_error::SystemError;
 use crate::tree::beside;
+use crate::tree::paths::{IMAGE_LIST, KERNEL_MANIFEST};
 use crate::tree::walk::{self, Filter};
 
 /// What is to be said when dkms goes: which modules stay, and how to remove them. Their places in images are seen to.
@@ -42,6 +43,25 @@ pub fn going(ctx: &Context) -> Result<Vec<String>, Error> {
     Ok(lines)
 }
 
+/// Takes our files beside the modules away: a program that knows nothing of them does not remove them, and they would keep the
+/// directories of removed kernels. What can't be deleted is logged.
+pub fn forget_notes(ctx: &Context) {
+    for entry in fs_err::read_dir(&ctx.trees.install.outer).into_iter().flatten().flatten() {
+        for note in [KERNEL_MANIFEST, IMAGE_LIST] {
+            if let Err(error) = crate::durable::remove_any(&entry.path().join(note)) {
+                log::warn!("{error}");
+            }
+        }
+    }
+}
+
+/// Whether a version of the package `dkms` is a classic one: before 4. An epoch in front does not count.
+pub fn is_classic(version: &str) -> bool {
+    let upstream = version.split_once(':').map_or(version, |(_, rest)| rest);
+    let major: String = upstream.chars().take_while(char::is_ascii_digit).collect();
+    major.parse::<u32>().is_ok_and(|major| major < 4)
+}
+
 /// Has the modules that images need put into them without our hooks; gives the files that do so. Notices name a command that
 /// will not be there: they go.
 pub fn leave_images(ctx: &Context) -> Result<Vec<std::path::PathBuf>, Error> {
@@ -54,4 +74,18 @@ pub fn leave_images(ctx: &Context) -> Result<Vec<std::path::PathBuf>, Error> {
 /// dkms is there, with its hooks.
 pub fn here(ctx: &Context) -> Result<(), Error> {
     Ok(initramfs::take_back(&ctx.trees.root)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_program_takes_over() {
+        for (version, classic) in
+            [("3.2.2-1~deb13u1", true), ("1:2.8-1", true), ("4.0.0-2", false), ("10.1", false), ("x", false)]
+        {
+            assert_eq!(is_classic(version), classic, "{version}");
+        }
+    }
 }

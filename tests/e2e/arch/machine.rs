@@ -51,6 +51,21 @@ impl Arch {
         Ok(Self(bed, RefCell::default()))
     }
 
+    /// The same as a package: `/srv/classic.pkg.tar` here holds its program, its configuration and those hooks. (Arch's own is
+    /// not in Debian's archive.)
+    pub fn pack_classic(&self, suite: &'static str) -> Result<()> {
+        let classic = Self::classic(suite)?;
+        classic.0.ok(
+            "mkdir -p /srv/pkg/usr/bin; cd /srv/pkg; cp /usr/sbin/dkms usr/bin/
+             { printf 'pkgname = dkms\\npkgbase = dkms\\nxdata = pkgtype=pkg\\npkgver = 3.2.2-1\\npkgdesc = dkms\\n'
+               printf 'builddate = 1\\npackager = Nobody <nobody@example.org>\\nsize = 1\\narch = any\\nlicense = GPL\\n'
+               printf 'backup = etc/dkms/framework.conf\\n'; } >.PKGINFO
+             cp -a --parents /etc/dkms/framework.conf /usr/share/libalpm/scripts/dkms /usr/share/libalpm/hooks/7[01]-dkms-* .
+             bsdtar -cf /mnt/classic.pkg.tar --uid 0 --gid 0 .PKGINFO etc usr",
+        )?;
+        self.0.copy_in(&classic.0.exchange().join("classic.pkg.tar"), "/srv/classic.pkg.tar")
+    }
+
     /// Runs pacman, which has to succeed; gives all that it and the hooks said.
     pub fn pacman(&self, words: &str) -> Result<String> {
         let said = self.0.sh(&format!("pacman --noconfirm {words} 2>&1"))?;

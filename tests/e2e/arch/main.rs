@@ -361,6 +361,43 @@ fn outside(suite: &'static str) -> Result<()> {
     Ok(())
 }
 
+/// The classic takes our place and finds everything; ours comes back, and finds it too.
+fn to_the_classic_and_back(suite: &'static str) -> Result<()> {
+    let arch = Arch::ours(suite)?;
+    arch.pack_classic(suite)?;
+    arch.archive(&format!("{BASE} hello-dkms-1.0-1"))?;
+    arch.pacman("-Sy linux linux-headers hello-dkms")?;
+    arch.0.ok("echo '# mine' >>/etc/dkms/framework.conf; echo REMAKE_INITRD=no >/etc/dkms/hello.conf")?;
+    let state = || {
+        arch.0.ok(
+            "find /usr/lib/modules/ -name 'hello.ko*' -exec sha256sum {} +; grep -x '# mine' /etc/dkms/framework.conf
+             cat /etc/dkms/hello.conf; dkms status",
+        )
+    };
+    let before = state()?;
+    ensure!(before.contains(&format!("hello/1.0, {OLD}, x86_64: installed")), "{before}");
+
+    arch.pacman("-Udd /srv/classic.pkg.tar")?;
+    says(&arch.0.ok("dkms --version; pacman -Q dkms")?, &["dkms-3.", "dkms 3.2.2-1"])?;
+    arch.0.ok("test ! -e /usr/lib/dkms/dkms-alpm && test ! -e /usr/share/libalpm/hooks/zz-dkms-summary.hook")?;
+    ensure!(state()? == before, "the classic has\n{}\ninstead of\n{before}", state()?);
+    // The next kernel is the classic's work, the one after it ours.
+    arch.archive(&format!("{BASE} hello-dkms-1.0-1"))?;
+    arch.pacman("-Sy linux-lts linux-lts-headers")?;
+    arch.has(&[(OLD, "hello 1.0"), (LTS, "hello 1.0")])?;
+    arch.pacman("-Udd /srv/dkms.pkg.tar.zst")?;
+    says(&arch.0.ok("dkms --version")?, &["dkms-4."])?;
+    says(
+        &state()?,
+        &["# mine", &format!("hello/1.0, {LTS}, x86_64: installed"), before.lines().next().unwrap_or("?")],
+    )?;
+    arch.archive(&format!("{NEXT} hello-dkms-1.0-1"))?;
+    arch.pacman("-Syu")?;
+    arch.has(&[(NEW, "hello 1.0"), (LTS, "hello 1.0")])?;
+    arch.pacman("-R hello-dkms")?;
+    arch.has(&[])
+}
+
 /// What the packaged hooks leave (docs/contract.md 9.4), ours leave too, after each transaction.
 fn as_the_classic(suite: &'static str) -> Result<()> {
     let ours = Arch::ours(suite)?;
@@ -419,7 +456,7 @@ fn main() -> ExitCode {
         Need::Program("cargo"),
     ]);
     type Case = (&'static str, fn(&'static str) -> Result<()>);
-    let cases: [Case; 11] = [
+    let cases: [Case; 12] = [
         ("as_the_guide_shows", as_the_guide_shows),
         ("life", life),
         ("upgrades", upgrades),
@@ -431,6 +468,7 @@ fn main() -> ExitCode {
         ("running", running),
         ("outside", outside),
         ("as_the_classic", as_the_classic),
+        ("to_the_classic_and_back", to_the_classic_and_back),
     ];
     for (name, case) in cases {
         for (debian, pacman) in [("sid", "7"), ("bookworm", "6")] {
