@@ -1,6 +1,10 @@
 # Targets for people: `make help`. Each asks for what it lacks by way of tests/scripts/need.sh, which says what it will
 # install before it does (root) or what is missing (anybody else).
 
+# A pipeline fails if any part of it does.
+SHELL = /bin/bash
+.SHELLFLAGS = -o pipefail -c
+
 DESTDIR =
 PREFIX = /usr
 SBINDIR = $(PREFIX)/sbin
@@ -172,7 +176,7 @@ RPM_HOOKS = target/dkms-rpm
 install-rpm: install
 	install -D -m 0755 $(RPM_HOOKS) $(DESTDIR)/usr/lib/dkms/dkms-rpm
 	cd hook-files/rpm && find usr/lib/kernel usr/lib/systemd usr/lib/dkms/common.postinst etc -type f | while read -r file; do \
-		install -D -m $$(stat -c %a $$file) $$file $(DESTDIR)/$$file || exit 1; done
+		install -D -m $$([ -x $$file ] && echo 0755 || echo 0644) $$file $(DESTDIR)/$$file || exit 1; done
 	install -D -m 0644 hook-files/rpm/usr/lib/rpm/macros.d/macros.dkms $(DESTDIR)$(RPMMACRODIR)/macros.dkms
 	install -D -m 0644 hook-files/rpm/usr/lib/dkms/dnf4/dkms.py $(DESTDIR)$(PYTHON_SITELIB)/dnf-plugins/dkms.py
 
@@ -233,7 +237,8 @@ dist:
 		dkms-rs-$(VERSION) | $(DIST_XZ) >$(DIST).tar.xz
 	@rm -rf $(DIST) target/dist/vendor.log
 	@cp packaging/rpm/dkms-rs.spec packaging/rpm/dkms-rs.rpmlintrc packaging/arch/dkms.install target/dist/
-	@sed "s/^sha256sums=.*/sha256sums=($$(sha256sum $(DIST).tar.xz | cut -d' ' -f1))/" packaging/arch/PKGBUILD >target/dist/PKGBUILD
+	@sum=$$(sha256sum $(DIST).tar.xz | cut -d' ' -f1) && \
+		sed "s/^sha256sums=.*/sha256sums=($$sum)/" packaging/arch/PKGBUILD >target/dist/PKGBUILD
 	@ls -l target/dist
 
 # Debian's source package, of the same source: target/dist/dkms-rs_*.dsc and what it names.

@@ -27,4 +27,6 @@ else
 	sed -i 's/^pkgname=.*/pkgname=(dkms)/' "$out/PKGBUILD"
 fi
 install -m 0755 "$alpm" "$source/target/dkms-alpm"
+# Whatever modes the checkout has.
+chmod -R u=rwX,go=rX "$source"
 [ -z "$preflight" ] || install -m 0755 "$preflight" "$source/target/dkms-alpm-preflight"

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use dkms_tests::debian::{Machine, summary};
+use dkms_tests::debian::{self, Machine, summary};
 use dkms_tests::needs::Need;
 use dkms_tests::suite::Suite;
 use dkms_tests::transcript::Transcript;
@@ -44,6 +44,60 @@ fn replacement(suite: &str) -> Result<()> {
     machine.apt("purge hello-dkms dummy-dkms bbswitch-dkms")?;
     ensure!(machine.status()?.is_empty(), "left: {}", machine.status()?.join("\n"));
     Ok(())
+}
+
+/// Packages of the archive: what `dkms status` calls them, and how many modules each has.
+const ARCHIVE: &[(&str, &str, usize)] = &[
+    ("v4l2loopback-dkms", "v4l2loopback/", 1),
+    ("acpi-call-dkms", "acpi-call/", 1),
+    ("tp-smapi-dkms", "tp_smapi/", 3),
+    ("ddcci-dkms", "ddcci/", 2),
+    ("xtables-addons-dkms", "xtables-addons/", 20),
+];
+
+/// A fresh Debian 13: ours in place of the classic, then packages of the archive, as apt has them (one replaces a module of the
+/// kernel's own); the classic comes back to the same modules, and takes them away.
+fn archive_packages() -> Result<()> {
+    let names: Vec<&str> = ARCHIVE.iter().map(|(name, ..)| *name).collect();
+    let machine = Machine::on(&debian::fresh(&names)?)?;
+    let kernel = machine.installed_kernel()?;
+    // Every module, with what its file is made of; depmod knows each, and takes ours.
+    let modules = || {
+        machine.bed.ok(&format!(
+            "cd /lib/modules/{kernel}/updates/dkms; for file in *.ko*; do name=${{file%%.ko*}}
+                 [ \"$(modinfo -k {kernel} -F filename $name)\" = $PWD/$file ]
+                 modinfo -k {kernel} -F vermagic $name | grep -q '^{kernel} '; sha256sum $file; done"
+        ))
+    };
+    let kernels_own =
+        |kernel: &str| machine.bed.ok(&format!("cd /lib/modules/{kernel}/kernel; find . -name '*.ko*' | sort"));
+    let stock = kernels_own(&kernel)?;
+    machine.install_ours()?;
+    let said = machine.apt(&format!("install {}", names.join(" ")))?;
+    let told = summary(&said)?;
+    let before = machine.status()?;
+    ensure!(before.len() == ARCHIVE.len(), "the status is\n{}\nafter\n{said}", before.join("\n"));
+    for (_, id, _) in ARCHIVE {
+        let installed =
+            |line: &&String| line.starts_with(id) && line.contains(&format!(", {kernel}, x86_64: installed"));
+        ensure!(before.iter().filter(installed).count() == 1, "no {id} in\n{}", before.join("\n"));
+        ensure!(told.contains(id), "the summary has no {id}\n{told}");
+    }
+    let made = modules()?;
+    let least: usize = ARCHIVE.iter().map(|(.., count)| count).sum();
+    ensure!(made.lines().count() >= least, "fewer than {least} modules:\n{made}");
+    machine.dpkg_is_clean()?;
+
+    machine.install_classic()?;
+    ensure!(machine.bed.ok("dkms --version")?.starts_with("dkms-3"), "the classic is not back");
+    ensure!(machine.status()? == before, "the classic's status is\n{}", machine.status()?.join("\n"));
+    ensure!(modules()? == made, "the modules have changed:\n{}\nfrom\n{made}", modules()?);
+    machine.dpkg_is_clean()?;
+    machine.apt(&format!("purge {}", names.join(" ")))?;
+    ensure!(machine.status()?.is_empty(), "left: {}", machine.status()?.join("\n"));
+    machine.bed.ok(&format!("test ! -e /lib/modules/{kernel}/updates/dkms"))?;
+    ensure!(kernels_own(&kernel)? == stock, "the kernel's own modules have changed");
+    machine.dpkg_is_clean()
 }
 
 /// A new revision, a new version, and back: the kernel always has a module, in the end the right one.
@@ -330,6 +384,7 @@ fn main() -> ExitCode {
     Suite::new(&[Need::Bed, Need::Ours, Need::Packages])
         .case_needing(&long, "replacement_trixie", || replacement("trixie"))
         .case_needing(&long, "replacement_bookworm", || replacement("bookworm"))
+        .case_needing(&long, "archive_packages", archive_packages)
         .case("as_the_guide_shows", as_the_guide_shows)
         .case("upgrades", upgrades)
         .case_needing(&long, "failing_upgrades", failing_upgrades)

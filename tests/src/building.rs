@@ -52,6 +52,11 @@ pub fn debian() -> Result<Base> {
     root("trixie", DEBIAN)
 }
 
+/// The same of Debian unstable.
+pub fn debian_unstable() -> Result<Base> {
+    root("sid", DEBIAN)
+}
+
 /// A root of Debian unstable with rpm 6, pacman's makepkg, and a Rust that is new enough for everything.
 pub fn unstable() -> Result<Base> {
     root("sid", &[RPM, SID].concat())

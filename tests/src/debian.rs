@@ -24,6 +24,30 @@ pub fn base(suite: &str) -> Result<Base> {
     })
 }
 
+/// What a fresh Debian has besides what is essential, as far as kernel modules go.
+const FRESH: &[&str] = &["dkms", "initramfs-tools", "xz-utils", "zstd", "openssl", "file", "libc6-dev"];
+
+/// Debian 13 as an installation leaves it: its general kernel with headers, initramfs-tools, the classic dkms with its hooks.
+/// Nothing of a later test needs a network: the `packages` and the classic are in apt's cache.
+pub fn fresh(packages: &[&str]) -> Result<Base> {
+    let scripts = settings::project().join("tests/scripts");
+    let script = scripts.join("make-bed.sh");
+    let mut hasher = DefaultHasher::new();
+    (FRESH, packages, fs_err::read_to_string(&script)?).hash(&mut hasher);
+    let name = format!("fresh-trixie-{:08x}", hasher.finish() >> 32);
+    Base::kept(&settings::cache().join("debian"), &name, |new| {
+        run(command("bash").arg(&script).arg("trixie").arg(new).args(["1", "full"]).args(FRESH), b"")?.ok()?;
+        let fetch = format!(
+            "mkdir -p /usr/share/dkms-bed; dpkg-query -W -f '${{Version}}' dkms >/usr/share/dkms-bed/classic
+             apt-get -q -y install --download-only --reinstall dkms >/dev/null
+             apt-get -q -y install --download-only {} >/dev/null",
+            packages.join(" ")
+        );
+        run(command(scripts.join("in-bed.sh")).arg(new).args(["sh", "-ec", &fetch]), b"")?.ok()?;
+        Ok(())
+    })
+}
+
 /// Our packages, as `make deb` leaves them; `None` if it has not run.
 pub fn our_packages() -> Option<PathBuf> {
     let dir = settings::debs();
@@ -54,7 +78,12 @@ pub struct Machine {
 impl Machine {
     /// A clone of the bed of `suite`, with the classic dkms.
     pub fn classic(suite: &str) -> Result<Self> {
-        let bed = Bed::classic(&base(suite)?)?;
+        Self::on(&base(suite)?)
+    }
+
+    /// A clone of `base`, with our packages at hand.
+    pub fn on(base: &Base) -> Result<Self> {
+        let bed = Bed::classic(base)?;
         let packages = our_packages().context("there are no packages of ours: run `make deb`")?;
         bed.copy_in(&packages, "/srv/ours")?;
         bed.copy_in(&settings::project().join("tests/scripts/module-deb.sh"), "/usr/local/bin/module-deb")?;
