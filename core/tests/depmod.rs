@@ -40,6 +40,11 @@ fn main() {
         small_kernel(tmp.path());
         let mut world = World::new(tmp.path().to_owned(), "6.1-small", depmod, 1);
         world.run(120);
+        // Somebody else's depmod in between.
+        let made = world.index().unwrap();
+        assert!(made.is_current(&world.dir));
+        assert!(world.real().0);
+        assert!(!made.is_current(&world.dir));
     }
 }
 

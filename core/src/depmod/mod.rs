@@ -40,6 +40,7 @@ use trie::write::Layout;
 
 use crate::durable;
 use crate::kernel::symvers::Symvers;
+use crate::tree::identity::Identity;
 
 /// More changed files than this are no small change.
 const MOST_CHANGED: usize = 100;
@@ -184,12 +185,40 @@ pub struct Index {
     pub read: usize,
     /// When the first of what it was made from was looked at: what changes from then on may not be in it.
     pub begun: SystemTime,
+    /// The files of the index that it was made from.
+    from: Vec<(&'static str, Option<Identity>)>,
+}
+
+/// What every index has, in the order in which depmod writes it.
+const FILES: [&str; 10] = [
+    "modules.dep",
+    "modules.dep.bin",
+    ALIAS.file,
+    "modules.alias.bin",
+    SOFTDEP.file,
+    WEAKDEP.file,
+    "modules.symbols",
+    "modules.symbols.bin",
+    DEVNAME.file,
+    "modules.order",
+];
+
+impl Index {
+    /// Whether what is in the kernel's directory `dir` is still what this was made from, or somebody else's depmod has run meanwhile.
+    pub fn is_current(&self, dir: &Path) -> bool {
+        self.from == present_files(dir)
+    }
+}
+
+fn present_files(dir: &Path) -> Vec<(&'static str, Option<Identity>)> {
+    FILES.iter().map(|name| (*name, Identity::of_path(&dir.join(name)).ok())).collect()
 }
 
 /// Makes the index as `depmod -a` would make it now. Nothing is written. `modules.builtin.bin` and `modules.builtin.alias.bin` don't
 /// depend on modules and stay as they are.
 pub fn index(request: &Request<'_>) -> Result<Index, Unusual> {
     let begun = now();
+    let from = present_files(request.dir);
     let version = Version::parse(request.version)?;
     let settings = Settings::read(request.depmod_d, request.release)?;
     // With `-b`, depmod takes them from the host.
@@ -258,7 +287,7 @@ pub fn index(request: &Request<'_>) -> Result<Index, Unusual> {
     let header = exported.split_inclusive('\n').next().filter(|line| line.starts_with('#')).unwrap_or_default();
     files.extend(texts::symbols(header, &merge.symbols, &modules, layout).ok_or_else(long)?);
     files.push((DEVNAME.file, text(&DEVNAME)?.into_bytes()));
-    Ok(Index { files, read: count + needs.read, begun })
+    Ok(Index { files, read: count + needs.read, begun, from })
 }
 
 /// What `depmod --version` says.

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::depmod::{Index, Request, Time, Unusual, index};
 use crate::durable::{self, FileError, NEW};
 use crate::kernel::symvers::Symvers;
+use crate::lock::directory::{self, Held};
 use crate::names::Release;
 use crate::plan::FollowUp;
 use crate::tree::manifest::KernelManifest;
@@ -100,7 +101,20 @@ fn program(ctx: &Context, is_roots_own: bool) -> Option<PathBuf> {
     (program.file_name() == Some(OsStr::new("kmod"))).then_some(program)
 }
 
-/// Puts the files of an index into `dir`: all are written, and durable, before the first gets its name; then they get their names
+/// Waits until no other run makes the index in the kernel's directory `dir`, and keeps others waiting. Where that can't be, it is made all
+/// the same: a depmod that somebody else runs waits for nobody either.
+pub(super) fn turn(dir: &Path) -> Option<Held> {
+    /// More than any depmod takes.
+    const LIMIT: Duration = Duration::from_secs(120);
+    match directory::hold(dir, LIMIT) {
+        Ok(Some(held)) => return Some(held),
+        Ok(None) => log::warn!("another run still makes the index in {}", dir.display()),
+        Err(error) => log::info!("{}: {error}", dir.display()),
+    }
+    None
+}
+
+/// Puts the files of an index into `dir`, unless what it was made from is no longer there: all are written, and durable, before the first gets its name; then they get their names
 /// one right after the other, in depmod's order. What a kill leaves in between is found by their times, and made anew.
 pub(super) fn put(dir: &Path, index: &Index) -> Result<(), FileError> {
     let mut written = Vec::new();
@@ -124,6 +138,12 @@ pub(super) fn put(dir: &Path, index: &Index) -> Result<(), FileError> {
     if let Err(error) = synced {
         forget(written);
         return Err(error);
+    }
+    if !index.is_current(dir) {
+        forget(written);
+        return Err(durable::at("replace the index in", dir)(std::io::Error::other(
+            "somebody else has made it anew meanwhile",
+        )));
     }
     let mut written = written.into_iter();
     while let Some((file, temp, path)) = written.next() {
