@@ -2,13 +2,25 @@
 # Prints what compilers are made of, for `compilers::Compilers`: fields that each end with a NUL, the first of a line saying what it is.
 #   compiler NAME PATH REAL VERSION    the command, where it is found, what that is a link to, what --version says
 #   part FILE                          a file that does its work
-#   may FILE                           a file that changes its work, and may not be there
+#   may FILE                           a file that changes its work, and may not be there, or a link to one that does it
 # Arguments: the names of the commands.
 declare -A known
+# links FILE: the links that lead to it, of which any may be made to lead elsewhere.
+links() {
+    local at=$1 to n
+    for ((n = 0; n < 40; n++)); do
+        [[ -L $at ]] || return 0
+        printf '%s\0' may "$at"
+        to=$(readlink -- "$at")
+        [[ $to == /* ]] || to=${at%/*}/$to
+        at=$to
+    done
+}
 for name; do
     path=$(type -P -- "$name") || continue
     real=$(readlink -f -- "$path") || continue
     printf '%s\0' compiler "$name" "$path" "$real" "$("$path" --version 2>/dev/null </dev/null)"
+    links "$path"
     # What stands before many compilers (ccache) goes by its name.
     key=$real
     [[ ${real##*/} =~ gcc|clang|cc1 ]] || key=$path
@@ -16,6 +28,7 @@ for name; do
         files=("$real")
         for tool in cc1 as ld collect2; do
             file=$(type -P -- "$("$path" "-print-prog-name=$tool" 2>/dev/null </dev/null)") || continue
+            links "$file"
             file=$(readlink -f -- "$file") && files+=("$file")
         done
         # The libraries of LLVM and of binutils are the better part of them (ldd(1)).

@@ -55,7 +55,7 @@ pub struct Compiler {
 /// A file that decides what a compiler does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// Its path, as programs call it, without symbolic links.
+    /// Its path, as programs call it: of a file, or of a link on the way to one.
     pub path: PathBuf,
     /// The same for us.
     pub outer: PathBuf,
@@ -131,7 +131,8 @@ impl Compilers {
             hasher.field(compiler.name.as_bytes());
             hasher.field(compiler.version.as_bytes());
         }
-        let essential = self.files.iter().filter(|part| is_essential(&part.path));
+        // Where links lead is there, too.
+        let essential = self.files.iter().filter(|part| is_essential(&part.path) && !part.outer.is_symlink());
         let member = |part: &Part| {
             let label = PathBuf::from(part.path.file_name().unwrap_or_default());
             Some(Member { label, path: part.outer.clone(), identity: part.identity? })

@@ -80,8 +80,26 @@ fn the_compiler_says_what_it_consists_of() {
         .collect();
     assert_eq!(
         files,
-        [("as", true), ("cc1", true), ("gcc-9", true), ("specs", false)].map(|(name, there)| (name.to_owned(), there))
+        [("as", true), ("bin/gcc", true), ("bin/gcc-9", true), ("cc1", true), ("gcc-9", true), ("specs", false)]
+            .map(|(name, there)| (name.to_owned(), there))
     );
+}
+
+/// A link that is made to lead elsewhere while a run goes on.
+#[test]
+fn a_link_counts() {
+    let bench = Bench::new();
+    let (local, portable) = bench.identities();
+    let found = bench.compilers();
+    fs_err::copy(bench.file("gcc-9"), bench.file("gcc-8")).unwrap();
+    symlink("../gcc-8", bench.file("new")).unwrap();
+    fs_err::rename(bench.file("new"), bench.file("bin/gcc")).unwrap();
+    assert!(!found.are_unchanged());
+    // Of another name, and with the same in it.
+    fs_err::remove_file(bench.file("bin/gcc")).unwrap();
+    symlink("../gcc-9", bench.file("bin/gcc")).unwrap();
+    assert_ne!(bench.identities().0, local);
+    assert_eq!(bench.identities().1, portable);
 }
 
 /// The version text says nothing of it.

@@ -2,7 +2,9 @@
 //!
 //! What is remembered lies in `/var/cache/dkms/contents`: one file for a set, named after the identities of its members
 //! (size, inode, times of change: [`Identity`]). Nothing sets the time of an inode's change back, so a file that was replaced or
-//! written to gives the set another name. The memory may be deleted at any time.
+//! written to gives the set another name. Images that are only read (squashfs, erofs) know no such time, and another image may
+//! have another file with the same number, size and time: of sets with such a file nothing is remembered. The memory may be
+//! deleted at any time.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -49,7 +51,8 @@ impl Member {
 /// If one of them can't be read, or is written to at this moment.
 pub fn digest(trees: &Trees, members: &[Member], now: u64) -> io::Result<Digest> {
     let name = name_of(members);
-    if let Some(known) = recall(trees, &name) {
+    let is_told = members.iter().all(|member| tells_changes(&member.identity));
+    if let Some(known) = recall(trees, &name).filter(|_| is_told) {
         return Ok(known);
     }
     let mut hasher = Hasher::default();
@@ -62,12 +65,18 @@ pub fn digest(trees: &Trees, members: &[Member], now: u64) -> io::Result<Digest>
     }
     let digest = hasher.finish();
     let newest = members.iter().map(|member| member.identity.ctime_ns / 1_000_000_000).max().unwrap_or_default();
-    if newest.saturating_add(SETTLED) <= i64::try_from(now).unwrap_or(i64::MAX) {
+    if is_told && newest.saturating_add(SETTLED) <= i64::try_from(now).unwrap_or(i64::MAX) {
         if let Err(error) = remember(trees, &name, &digest) {
             log::debug!("{error}");
         }
     }
     Ok(digest)
+}
+
+/// Whether the time of a file's change is one, and not a copy of that of its content. Also below an overlay an image has whole seconds
+/// and one time for both; a package manager sets the content's time, and the system the other.
+fn tells_changes(identity: &Identity) -> bool {
+    identity.ctime_ns != identity.mtime_ns || identity.mtime_ns % 1_000_000_000 != 0
 }
 
 fn name_of(members: &[Member]) -> Digest {
@@ -125,6 +134,23 @@ mod tests {
 
     /// As if the run had begun then: everything has settled.
     const LATE: u64 = 1 << 40;
+
+    #[test]
+    fn nothing_is_remembered_of_an_image() {
+        let tmp = tempfile::tempdir().unwrap();
+        let trees = Trees::new(Root::at(tmp.path()).unwrap());
+        let file = tmp.path().join("file");
+        fs_err::write(&file, "one").unwrap();
+        let mut member = Member::of("file", &file).unwrap();
+        assert!(tells_changes(&member.identity));
+        digest(&trees, std::slice::from_ref(&member), LATE).unwrap();
+        assert!(recall(&trees, &name_of(std::slice::from_ref(&member))).is_some());
+        // As squashfs has it.
+        member.identity.mtime_ns = 1_700_000_000_000_000_000;
+        member.identity.ctime_ns = member.identity.mtime_ns;
+        remember(&trees, &name_of(std::slice::from_ref(&member)), &Digest::of(b"another image's")).unwrap();
+        assert!(digest(&trees, std::slice::from_ref(&member), LATE).is_err(), "it was not believed, but read");
+    }
 
     #[test]
     fn files_that_nobody_touched_are_not_read_again() {

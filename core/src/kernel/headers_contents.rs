@@ -6,7 +6,6 @@
 //! ([`contents`]), and then costs a look at each file.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -23,7 +22,9 @@ const MOST_FILES: usize = 60_000;
 /// More bytes than any distribution's headers have (an unstripped vmlinux beside them has some 400 MB).
 const MOST_BYTES: u64 = 1 << 30;
 /// The ends of names of what make leaves behind, and no module is built with.
-const PRODUCTS: [&str; 6] = ["a", "cmd", "d", "ko", "mod", "o"];
+const PRODUCTS: [&str; 5] = ["a", "cmd", "d", "ko", "mod"];
+/// Where objects are parts of kbuild's own programs. Others are linked into modules (`arch/powerpc/lib/crtsavres.o`).
+const PROGRAMS: [&str; 2] = ["scripts", "tools"];
 /// Of the thousands of stamps in `include/config`, these are files with something in them.
 const CONFIGURED: [&str; 3] = ["auto.conf", "kernel.release", "tristate.conf"];
 
@@ -93,7 +94,7 @@ impl Gathering<'_> {
                 if name != ".git" && !self.directory(&path, &label)? {
                     return Ok(false);
                 }
-            } else if meta.is_file() && !is_product(&name) {
+            } else if meta.is_file() && !is_product(&label) {
                 self.bytes = self.bytes.saturating_add(meta.len());
                 self.found.push(Member { label, path, identity: Identity::of(&meta) });
                 if self.found.len() > MOST_FILES || self.bytes > MOST_BYTES {
@@ -110,8 +111,10 @@ impl Gathering<'_> {
     }
 }
 
-fn is_product(name: &OsStr) -> bool {
-    Path::new(name).extension().is_some_and(|end| PRODUCTS.iter().any(|known| end == *known))
+/// Whether the file that counts as `label` only is what make has left.
+fn is_product(label: &Path) -> bool {
+    let of_program = || label.iter().nth(1).is_some_and(|top| PROGRAMS.iter().any(|known| top == *known));
+    label.extension().is_some_and(|end| PRODUCTS.iter().any(|known| end == *known) || (end == "o" && of_program()))
 }
 
 #[cfg(test)]
@@ -138,6 +141,7 @@ mod tests {
             "/usr/src/arch/kernel/built.o",
             "/usr/src/common/include/linux/module.h",
             "/usr/lib/kbuild/scripts/mod/modpost",
+            "/usr/lib/kbuild/scripts/mod/built.o",
         ] {
             put(path);
         }
@@ -159,6 +163,7 @@ mod tests {
             "/usr/src/arch/include/generated/autoconf.h",
             "/usr/src/common/include/linux/module.h",
             "/usr/lib/kbuild/scripts/mod/modpost",
+            "/usr/src/arch/kernel/built.o",
         ] {
             // Same size, same time.
             let path = trees.outer(path);
@@ -171,7 +176,7 @@ mod tests {
             known.push(digest);
         }
         let last = known.last().unwrap().clone();
-        for path in ["/usr/src/arch/include/config/STAMP", "/usr/src/arch/kernel/built.o"] {
+        for path in ["/usr/src/arch/include/config/STAMP", "/usr/lib/kbuild/scripts/mod/built.o"] {
             fs_err::write(trees.outer(path), "22").unwrap();
             assert_eq!(take(), last, "{path}");
         }
