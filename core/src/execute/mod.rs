@@ -1,6 +1,7 @@
 //! Running a plan under the job budget.
 
 mod confirm;
+mod order;
 mod progress;
 pub mod run;
 pub mod work;

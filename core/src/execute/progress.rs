@@ -3,12 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::context::Context;
-use crate::names::Name;
 use crate::plan::Step;
 use crate::report::{self, Buffer, Event, Reporter, Running};
-use crate::tree::walk::{self, Filter};
-use crate::workdir::build_log;
 
 /// The jobs of one run.
 pub(super) struct Progress<'a> {
@@ -37,12 +33,11 @@ struct JobReporter<'a> {
 }
 
 impl<'a> Progress<'a> {
-    /// None of `steps` is done yet; `workers` do them, and `reporter` is who speaks to the user.
-    pub(super) fn new(ctx: &Context, steps: &[&Step], workers: usize, reporter: &'a dyn Reporter) -> Self {
-        let mut jobs = Jobs::default();
-        if reporter.shows_progress() && workers > 0 {
-            jobs.expected = steps.iter().map(|step| (job(step), earlier(ctx, &step.package.name))).collect();
-        }
+    /// None of `steps` is done yet, each with how long it is expected to take; `workers` do them, and `reporter` is who speaks to
+    /// the user.
+    pub(super) fn new(steps: &[(&Step, Option<Duration>)], workers: usize, reporter: &'a dyn Reporter) -> Self {
+        let expected = steps.iter().map(|(step, expected)| (job(step), *expected)).collect();
+        let jobs = Jobs { expected, ..Jobs::default() };
         Self { total: steps.len(), workers: workers.max(1), reporter, state: Mutex::new(jobs) }
     }
 
@@ -126,23 +121,6 @@ impl Reporter for JobReporter<'_> {
 
 fn job(step: &Step) -> Running {
     Running::new(step.package.to_string(), step.kernel.release.to_string())
-}
-
-/// How long the latest build of a package took that is there, by its log.
-fn earlier(ctx: &Context, name: &Name) -> Option<Duration> {
-    let filter = Filter { name: Some(name.to_string()), ..Filter::default() };
-    let entries = walk::walk(&ctx.trees, &filter).packages.into_iter();
-    let logs = entries.flat_map(|entry| {
-        let package = entry.package;
-        entry.built.into_iter().map(move |built| (package.clone(), built.kernel)).collect::<Vec<_>>()
-    });
-    let logs = logs.map(|(package, kernel)| ctx.trees.artefact_log(&package, &kernel));
-    let latest = logs.filter_map(|log| {
-        let meta = fs_err::symlink_metadata(&log).ok().filter(std::fs::Metadata::is_file)?;
-        Some((meta.modified().ok()?, log))
-    });
-    let (_, log) = latest.max()?;
-    Some(build_log::elapsed(&String::from_utf8_lossy(&crate::durable::bytes(&log).ok()?)))
 }
 
 #[cfg(test)]

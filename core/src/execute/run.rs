@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::Builder;
+use std::time::Duration;
 
 use super::work::{Done, record, work};
 use crate::context::Context;
@@ -21,6 +22,7 @@ use crate::system_error::SystemError;
 use crate::weak;
 
 use super::confirm::confirm;
+use super::order;
 use super::progress::Progress;
 
 /// How each step of a plan ended; `None` of those that do nothing.
@@ -105,13 +107,18 @@ pub fn without_depmod(session: &Session<'_>, steps: &[Step], voice: Voice, repor
     let workers = (session.budget.total() * 2).min(total);
     // Alone, a step speaks for itself at once; side by side, they take turns.
     let buffers: Vec<Buffer> = steps.iter().map(|_| Buffer::default()).collect();
-    let concerned: Vec<&Step> = steps.iter().filter(|step| voice.concerns(step)).collect();
-    let all = All { session, steps, voice };
+    // Where all begin at once, their order is of no interest.
+    let has_order = workers > 1 && workers < total;
+    let is_asked = |step: &Step| (has_order || (workers > 0 && reporter.shows_progress())) && voice.concerns(step);
+    let expected = order::earlier(session.ctx, steps, &is_asked);
+    let ways = if has_order { order::ways(steps, &expected) } else { vec![Duration::ZERO; steps.len()] };
+    let all = All { session, steps, ways, voice };
     // Whoever sees progress sees that of several builds, also of one after the other.
     if workers <= 1 && (total <= 1 || !reporter.shows_progress()) {
         one_by_one(&all, &board, reporter);
     } else {
-        let progress = Progress::new(session.ctx, &concerned, workers, reporter);
+        let concerned = steps.iter().zip(expected).filter(|(step, _)| voice.concerns(step));
+        let progress = Progress::new(&concerned.collect::<Vec<_>>(), workers, reporter);
         std::thread::scope(|scope| {
             for _ in 0..workers {
                 let work = || worker(&all, &board, &moved, &buffers, &progress);
@@ -181,11 +188,13 @@ pub fn depmod_once(session: &Session<'_>, steps: &[Step], results: &mut Results,
 struct All<'a> {
     session: &'a Session<'a>,
     steps: &'a [Step],
+    /// How far it is from the beginning of each to the end.
+    ways: Vec<Duration>,
     voice: Voice,
 }
 
 fn one_by_one(all: &All<'_>, board: &Mutex<Board>, reporter: &dyn Reporter) {
-    while let Some(index) = take(all.steps, board) {
+    while let Some(index) = take(all, board) {
         let result = all.one(&all.steps[index], reporter);
         finish(board, index, result);
     }
@@ -196,7 +205,7 @@ fn worker(all: &All<'_>, board: &Mutex<Board>, moved: &Condvar, buffers: &[Buffe
         let index = {
             let mut state = board.lock().unwrap_or_else(PoisonError::into_inner);
             loop {
-                if let Some(index) = ready(all.steps, &mut state) {
+                if let Some(index) = ready(all, &mut state) {
                     break index;
                 }
                 if !state.states.contains(&StepState::Running) {
@@ -221,16 +230,18 @@ fn worker(all: &All<'_>, board: &Mutex<Board>, moved: &Condvar, buffers: &[Buffe
     }
 }
 
-fn take(steps: &[Step], board: &Mutex<Board>) -> Option<usize> {
-    ready(steps, &mut board.lock().unwrap_or_else(PoisonError::into_inner))
+fn take(all: &All<'_>, board: &Mutex<Board>) -> Option<usize> {
+    ready(all, &mut board.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// The first step that can begin, which is then running. Steps that never can are marked failed.
-fn ready(steps: &[Step], board: &mut Board) -> Option<usize> {
+/// Of the steps that can begin the first of those with the longest way to the end; it is then running. Steps that never can are
+/// marked failed.
+fn ready(all: &All<'_>, board: &mut Board) -> Option<usize> {
     if stop::requested().is_some() {
         return None;
     }
-    for (index, step) in steps.iter().enumerate() {
+    let mut found: Option<usize> = None;
+    for (index, step) in all.steps.iter().enumerate() {
         if board.states[index] != StepState::Waiting {
             continue;
         }
@@ -239,11 +250,13 @@ fn ready(steps: &[Step], board: &mut Board) -> Option<usize> {
             continue;
         }
         if step.after.iter().all(|before| board.states[*before] == StepState::Done) {
-            board.states[index] = StepState::Running;
-            return Some(index);
+            found = Some(found.filter(|other| all.ways[*other] >= all.ways[index]).unwrap_or(index));
         }
     }
-    None
+    if let Some(index) = found {
+        board.states[index] = StepState::Running;
+    }
+    found
 }
 
 fn finish(board: &Mutex<Board>, index: usize, result: Result<Done, Error>) {
