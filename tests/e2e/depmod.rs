@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use dkms_tests::bed::{Base, Bed, Flavour};
 use dkms_tests::compare::fill;
 use dkms_tests::hello::package;
 use dkms_tests::needs::Need;
-use dkms_tests::run::{command, run};
-use dkms_tests::settings;
+use dkms_tests::programs;
 use dkms_tests::suite::Suite;
 
 /// What every script begins with: `hello` and `other` are in /usr/src.
@@ -68,23 +67,42 @@ grep -q 'modules.alias is not what dkms' /tmp/said || { cat /tmp/said >&2; fail 
 same
 "#;
 
+/// Two runs that share nothing but the kernel: what each installs is in the index, as often as they meet.
+const TWO_TREES: &str = r#"
+depmod -a $k
+for tree in one two; do mkdir -p /var/$tree; done
+dkms --dkmstree /var/one add hello/1.0 >/dev/null; dkms --dkmstree /var/two add other/1.0 >/dev/null
+dkms --dkmstree /var/one build hello/1.0 -k $k >/dev/null; dkms --dkmstree /var/two build other/1.0 -k $k >/dev/null
+for round in $(seq 12); do
+	pids=
+	for run in 'one hello' 'two other'; do
+		set -- $run
+		dkms --dkmstree /var/$1 install $2/1.0 -k $k >/tmp/said-$1 2>&1 & pids="$pids $!"
+	done
+	for pid in $pids; do wait $pid || { cat /tmp/said-* >&2; fail "round $round"; }; done
+	for module in hello other; do modprobe -S $k -n $module || fail "round $round: $module is not in the index"; done
+	same
+	pids=
+	dkms --dkmstree /var/one uninstall hello/1.0 -k $k >/dev/null & pids=$!
+	dkms --dkmstree /var/two uninstall other/1.0 -k $k >/dev/null & pids="$pids $!"
+	for pid in $pids; do wait $pid || fail "round $round: uninstall"; done
+	for module in hello other; do (! modprobe -S $k -n $module 2>/dev/null) || fail "round $round: $module is in the index"; done
+	same
+done
+# Who holds the kernel's directory is waited for.
+exec 9<$dir; flock 9
+dkms --dkmstree /var/one install hello/1.0 -k $k >/tmp/said 2>&1 9<&- & pid=$!
+for ((i = 0; i < 1000000; i++)); do [ ! -e $dir/updates/dkms/hello.ko.xz ] || break; done
+(! modprobe -S $k -n hello 2>/dev/null) || fail "it did not wait"
+flock -u 9; wait $pid || { cat /tmp/said >&2; fail "it did not go on"; }
+modprobe -S $k -n hello || fail "hello is not in the index"; same
+"#;
+
 /// Random changes of real kernels: `core/tests/depmod.rs` in a bed of each suite, each with its own kmod.
 fn random_changes(suite: &'static str) -> impl FnOnce() -> Result<()> + Send + 'static {
     move || {
         let bed = Bed::classic(&Base::get(suite, 1, Flavour::Cloud, &[])?)?;
-        let host = run(command("rustc").arg("-vV"), b"")?.ok()?;
-        let host = host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc does not say its host")?;
-        // Static: beds are older than the machine, or newer.
-        let words = ["test", "--locked", "-p", "dkms-core", "--test", "depmod", "--no-run", "--message-format=json"];
-        let mut cargo = command("cargo");
-        cargo.args(words).args(["--target", host]).env("RUSTFLAGS", "-C target-feature=+crt-static");
-        let said = run(cargo.current_dir(settings::project()), b"")?.ok()?;
-        let program = said
-            .lines()
-            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-            .find_map(|message| Some(message.get("executable")?.as_str()?.to_owned()))
-            .context("cargo names no program")?;
-        bed.copy_in(program.as_ref(), "/root/changes")?;
+        bed.copy_in(&programs::core_test("depmod", false)?, "/root/changes")?;
         let said = bed.ok(&fill(bed.base(), "/root/changes {k} 170 1"))?;
         print(&said);
         ensure!(said.contains("170 steps") && said.contains("no difference"), "{said}");
@@ -98,7 +116,9 @@ fn print(text: &str) {
 }
 
 fn main() -> ExitCode {
-    let mut suite = Suite::new(&[Need::Bed, Need::Subject]).case("without_depmod", script(WITHOUT_DEPMOD));
+    let mut suite = Suite::new(&[Need::Bed, Need::Subject])
+        .case("without_depmod", script(WITHOUT_DEPMOD))
+        .case("two_trees_at_once", script(TWO_TREES));
     for name in ["bookworm", "trixie", "sid"] {
         suite = suite.case_needing(&[Need::Long], format!("random_changes_{name}"), random_changes(name));
     }

@@ -34,6 +34,10 @@ const BOOTING: &[&str] = &[
     "cpio",
 ];
 
+/// What real packages need, by their control files.
+const NEEDED: &[&str] =
+    &["lsb-release", "python3-minimal", "libpython3-stdlib", "perl", "autoconf", "automake", "libtool"];
+
 /// The machine's key and certificate are made once, so that two clones sign alike.
 const FINISH: &str = "dkms generate_mok >/dev/null && apt-get clean && rm -f /etc/kernel/*.d/dkms";
 
@@ -73,6 +77,11 @@ impl Base {
     /// The same with its newest general kernel only.
     pub fn trixie_full() -> Result<Self> {
         Self::get("trixie", 1, Flavour::Full, &[])
+    }
+
+    /// Debian 13 with its two newest general kernels and what real packages need besides a compiler.
+    pub fn real() -> Result<Self> {
+        Self::get("trixie", 2, Flavour::Full, NEEDED)
     }
 
     /// Debian unstable with its newest cloud kernel, and what boots that in an emulated machine with Secure Boot.

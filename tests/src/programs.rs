@@ -4,12 +4,13 @@
 //! is built here then. A suite that was started by `cargo test` has `make` build what its cases need; that takes about
 //! a second when nothing has changed.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::needs::Need;
-use crate::run::command;
+use crate::run::{command, run};
 use crate::settings;
 
 /// The targets of the Makefile that make what `need` asks for.
@@ -52,6 +53,24 @@ pub fn build(needs: &[Need]) -> Result<()> {
     let ended = make.stdin(Stdio::null()).status().context("start make, which builds what is tried")?;
     ensure!(ended.success(), "nothing was tried, since `make {words}` failed: mend that, or set DKMS_BIN to a program");
     Ok(())
+}
+
+/// The test `name` of the core as a program, to be copied into beds: static, since they are older than the machine, or newer.
+///
+/// # Errors
+/// If it can't be compiled.
+pub fn core_test(name: &str, optimised: bool) -> Result<PathBuf> {
+    let host = run(command("rustc").arg("-vV"), b"")?.ok()?;
+    let host = host.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc does not say its host")?;
+    let words = ["test", "--locked", "-p", "dkms-core", "--test", name, "--no-run", "--message-format=json"];
+    let mut cargo = command("cargo");
+    cargo.args(words).args(optimised.then_some("--release"));
+    cargo.args(["--target", host]).env("RUSTFLAGS", "-C target-feature=+crt-static");
+    let said = run(cargo.current_dir(settings::project()), b"")?.ok()?;
+    said.lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find_map(|message| Some(message.get("executable")?.as_str()?.into()))
+        .context("cargo names no program")
 }
 
 #[cfg(test)]
