@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use dkms_tests::bed::Base;
+use dkms_tests::bed::{Base, Bed};
 use dkms_tests::compare::{compare, step};
 use dkms_tests::debs;
 use dkms_tests::needs::Need;
+use dkms_tests::settings;
 use dkms_tests::suite::Suite;
 
 /// A Debian package.
@@ -114,6 +115,26 @@ fn whole_life(real: Real) -> Result<()> {
     )
 }
 
+/// What `dkms lint` finds in the archive's packages was looked at by a person: only these are errors and warnings, and each is true.
+const TRUE_PROBLEMS: &[(&str, &str)] = &[];
+
+/// No finding over every dkms.conf of the archive that nobody has looked at.
+fn lint_of_the_archive() -> Result<()> {
+    let bed = Bed::subject(&Base::trixie()?)?;
+    bed.copy_in(&settings::project().join("tests/scripts/lint-archive.sh"), "/srv/lint-archive.sh")?;
+    let said = bed.ok("bash /srv/lint-archive.sh")?;
+    let looked_at = said.lines().next_back().and_then(|line| line.strip_prefix("looked at ")?.parse::<u32>().ok());
+    ensure!(looked_at.is_some_and(|count| count >= 40), "too few were looked at\n{said}");
+    let unknown = |line: &&str| {
+        let rule = line.rsplit_once('[').map_or("", |(_, rule)| rule.trim_end_matches(']'));
+        let package = line.split('\t').next().unwrap_or_default();
+        line.contains('\t') && !line.contains(": note: ") && !TRUE_PROBLEMS.contains(&(package, rule))
+    };
+    let unknown: Vec<&str> = said.lines().filter(unknown).collect();
+    ensure!(unknown.is_empty(), "are these true?\n{}", unknown.join("\n"));
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let mut suite = Suite::new(&[Need::Bed, Need::Subject]);
     for &real in PACKAGES {
@@ -121,5 +142,5 @@ fn main() -> ExitCode {
         let name = real.package.to_owned() + if real.unstable { "_fails" } else { "" };
         suite = suite.case_needing(needs, name, move || whole_life(real));
     }
-    suite.main()
+    suite.case_needing(&[Need::Long], "lint_of_the_archive", lint_of_the_archive).main()
 }
