@@ -93,7 +93,7 @@ fn nothing_is_written(base: &Bed) {
             "autoinstall" | "kernel_preinst" | "kernel_postinst" | "kernel_prerm" | "reconcile" | "generate_mok" => {
                 "-k {k1}"
             }
-            "mok" => "enroll -k {k1}",
+            "mok" => "enroll",
             "init" => "{root}/srv/one",
             "sign" => "--all",
             "fsck" => "--repair",
