@@ -1,5 +1,6 @@
 //! What a kernel module says about itself.
 
+pub mod release;
 pub mod symbols;
 
 use std::path::Path;

@@ -12,7 +12,7 @@ use crate::install;
 use crate::names::Kernel;
 use crate::plan::{Action, Reason, Step};
 use crate::policy::{Ending, FAILED};
-use crate::reconcile::{How, Initramfs, Outcome, Scope, preview, reconcile};
+use crate::reconcile::{How, Initramfs, Outcome, Scope, foresee, reconcile};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
 use crate::system_error::SystemError;
@@ -78,7 +78,7 @@ fn install(
     let scope = Scope::Kernels(vec![kernel.clone()]);
     let how = How { announce: true, initramfs, ..How::default() };
     if ctx.options.dry_run {
-        return Ok((print(show, &preview(session, &scope, how)?, reporter)?, None));
+        return Ok((print(show, &foresee(session, &scope, how)?, reporter)?, None));
     }
     check_rights(ctx)?;
     let outcome = reconcile(session, &scope, how, reporter)?;

@@ -34,7 +34,9 @@ pub(super) fn run(ctx: &Context, args: &Args, want: Want, reporter: &dyn Reporte
     let asked = || source::asked(ctx, args, Again::SameSource);
     let (session, how, found) = source::look(ctx, args, asked, reporter)?;
     if ctx.options.dry_run {
-        return Ok(print(&with_follow_ups(ctx, preview(args, &how, &session, &found, want)?), reporter));
+        let mut plan = with_follow_ups(ctx, preview(args, &how, &session, &found, want)?);
+        execute::work::foresee(&session, &mut plan);
+        return Ok(print(&plan, reporter));
     }
     let package = match found.place(&session, &how, reporter)? {
         Placed::Source(package) => package,

@@ -11,7 +11,7 @@ use crate::error::{Error, RequestError};
 use crate::host::boot_loader;
 use crate::kernel::installed;
 use crate::plan::{Action, Step};
-use crate::reconcile::{How, Outcome, Preview, Scope, preview, reconcile};
+use crate::reconcile::{How, Outcome, Preview, Scope, foresee, reconcile};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
 
@@ -26,7 +26,7 @@ pub(super) fn run(ctx: &Context, args: &Args, options: &Reconciling, reporter: &
     let Reconciling { initramfs, strict, show, .. } = *options;
     let how = How { initramfs, spare_known_failures: boot, strict, load: boot, ..How::default() };
     if ctx.options.dry_run {
-        return print(show, &preview(&Session::new(ctx)?, &scope, how)?, reporter);
+        return print(show, &foresee(&Session::new(ctx)?, &scope, how)?, reporter);
     }
     match super::check_access(ctx, args) {
         // A package manager's run in a system without /var: that modules are lacking is policy's business, as ever.

@@ -4,6 +4,7 @@ use crate::conf::framework::{BuildAs, ScriptsAs};
 use crate::conf::package_files;
 use crate::error::Error;
 use crate::names::{Kernel, Package};
+use crate::reuse::Policy;
 use crate::run::Session;
 
 /// What the administrator has set for the builds of `package` for `kernel`, each in words that follow "its builds". A
@@ -33,6 +34,12 @@ pub(super) fn of_builds(session: &Session<'_>, package: &Package, kernel: &Kerne
         ScriptsAs::Root => {}
         ScriptsAs::Nobody => words.push(format!("are installed by scripts that are not root ({scripts})")),
         ScriptsAs::None => words.push(format!("are installed without the package's scripts ({scripts})")),
+    }
+    let reuse = by(conf.reuse.is_some(), "DKMS_REUSE", "reuse");
+    match conf.reuse.unwrap_or(ctx.framework.reuse) {
+        Policy::Never => {}
+        Policy::Proven => words.push(format!("are reused for kernels that are the same to them ({reuse})")),
+        Policy::Symbols => words.push(format!("are reused for kernels with the same checksums of symbols ({reuse})")),
     }
     if let Some(jobs) = conf.jobs {
         words.push(format!("run at most {jobs} jobs (DKMS_JOBS)"));

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use self::row::NotLoadable;
 pub(super) use self::row::Row;
+use self::row::{NotLoadable, NotReused, ReusedFrom};
 use super::settings;
 use super::source::some_kernel;
 use crate::cli::args::Args;
@@ -29,7 +29,7 @@ use crate::sign::will_load::{self, Signature};
 use crate::tree::Trees;
 use crate::tree::beside::{self, Beside, Files};
 use crate::tree::compare::{Differences, differences, same_bytes};
-use crate::tree::manifest::{KernelManifest, Manifest};
+use crate::tree::manifest::{CachedResult, How, KernelManifest, Manifest};
 use crate::tree::record::{Outcome, Record};
 use crate::tree::walk::{self, Built, Filter, PackageEntry, Source};
 use crate::weak;
@@ -188,6 +188,7 @@ impl Rows<'_> {
         let first = self.found.len();
         for built in &entry.built {
             let files = if self.long { self.files(&entry.package, built) } else { Vec::new() };
+            let result = self.result(&entry.package, &built.kernel);
             let row = Row {
                 kernel: Some(built.kernel.release.to_string()),
                 arch: Some(built.kernel.arch.to_string()),
@@ -202,7 +203,15 @@ impl Rows<'_> {
                 },
                 source_changed: self.long
                     && source_change::look(self.ctx, &entry.package, &built.kernel, &mut Newest::default()).has_changed,
-                taken_from_cache: self.taken(&entry.package, &built.kernel),
+                taken_from_cache: result.as_ref().and_then(|result| result.taken),
+                reused: result.as_ref().and_then(|result| result.reused.as_ref()).map(|reused| ReusedFrom {
+                    kernel: reused.from.to_string(),
+                    names_it: reused.how == How::AsTheyAre && reused.from != built.kernel.release,
+                }),
+                not_reused: result
+                    .as_ref()
+                    .and_then(|result| result.differs.as_ref())
+                    .map(|differs| NotReused { kernel: differs.from.to_string(), why: differs.why.clone() }),
                 builds: self.builds(&entry.package, Some(&built.kernel))?,
                 ..row(if built.installed { "installed" } else { "built" })
             };
@@ -238,12 +247,12 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// When what was taken from the result cache was built, in seconds since 1970.
-    fn taken(&self, package: &Package, kernel: &Kernel) -> Option<i64> {
+    /// What the result cache knows of what is built.
+    fn result(&self, package: &Package, kernel: &Kernel) -> Option<CachedResult> {
         if !self.long {
             return None;
         }
-        Manifest::of(&self.ctx.trees, package, kernel).ok().flatten()?.result.as_ref()?.taken
+        Manifest::of(&self.ctx.trees, package, kernel).ok().flatten()?.result.clone()
     }
 
     /// Kernels that use what was built for another (weak modules).

@@ -1,4 +1,5 @@
-//! The result cache, as a build uses it: what is there need not be built, and what was built is kept for the next time.
+//! The result cache, as a build uses it: what is there need not be built, and what was built is kept for the next time. What was
+//! built for another kernel need not be built either, if a build would make the same.
 
 use std::path::{Path, PathBuf};
 
@@ -6,16 +7,20 @@ use super::command::make_line;
 use super::error::Error;
 use crate::context::Context;
 use crate::digest::Digest;
+use crate::elf::release::with_release;
 use crate::finish::{self, Enter, Harvest};
+use crate::inputs;
 use crate::kernel::headers_contents;
+use crate::names::Release;
 use crate::process::Environment;
 use crate::report::Reporter;
 use crate::results::entry::{Entry, Wanted};
 use crate::results::unseen::{self, Allowed, Unseen};
 use crate::results::{Kept, Key, Results};
+use crate::reuse::{Answer, Policy};
 use crate::run::target::Target;
 use crate::sign::signing::Signing;
-use crate::tree::manifest::{CachedResult, Manifest};
+use crate::tree::manifest::{CachedResult, Differs, How, Manifest, Reused};
 use crate::workdir::build_log::Log;
 use crate::workdir::{self, WorkDir};
 
@@ -37,7 +42,14 @@ pub struct Reuse<'a> {
     place: PathBuf,
     key: Key,
     digest: Digest,
+    /// The digest of what it follows from besides its kernel; `None` if it is not to be used for others, nor others for it.
+    family: Option<Digest>,
+    /// Why what was built for another kernel is not used.
+    differs: Option<Differs>,
 }
+
+/// Of the kernels that a package was built for, those that are compared with the one it is to be built for: the latest.
+const MOST_KERNELS: usize = 8;
 
 impl<'a> Reuse<'a> {
     /// Finds out what a build of `target` follows from; `None` if its result is not to be kept, or that can't be known.
@@ -53,7 +65,11 @@ impl<'a> Reuse<'a> {
             .map_or_else(|| key(ctx, target, &environment, &place).map_err(Unseen::Unknown), Err);
         let key = key.and_then(|key| Ok((key.digest().map_err(|error| Unseen::Unknown(error.to_string()))?, key)));
         match key {
-            Ok((digest, key)) => Some(Self { ctx, target, results, environment, place, key, digest }),
+            Ok((digest, key)) => {
+                let family = (policy(ctx, target) != Policy::Never).then(|| inputs::family(&key, &environment, &place));
+                let family = family.flatten();
+                Some(Self { ctx, target, results, environment, place, key, digest, family, differs: None })
+            }
             Err(why) => {
                 tell(target, &why);
                 None
@@ -63,39 +79,103 @@ impl<'a> Reuse<'a> {
 
     /// Makes the artefact of what was built before, and puts it in place; `None` if there is nothing of use.
     pub fn take(
-        &self,
+        &mut self,
         signing: &Signing,
         enter: Enter<'_>,
         reporter: &dyn Reporter,
     ) -> Result<Option<Manifest>, Error> {
+        let (entry, reused) = match self.known(&self.digest) {
+            Some(entry) => (entry, None),
+            None => match self.of_another_kernel() {
+                Some((entry, reused)) => (entry, Some(reused)),
+                None => return Ok(None),
+            },
+        };
         let Self { ctx, target, .. } = self;
-        let wanted = Wanted { place: &self.place, outer: &|path| ctx.world.outer(path) };
-        let Some(entry) = self.results.take(&self.digest, &wanted) else { return Ok(None) };
-        let Entry { built_at, modules, symvers, log: old, .. } = entry;
+        let Entry { key, built_at, modules, symvers, log: old, .. } = entry;
+        let key = key.digest().unwrap_or_else(|_| self.digest.clone());
         let date = crate::clock::date(u64::try_from(built_at).unwrap_or_default());
-        reporter.line(&format!("Taken from the result cache, built on {date}."));
+        match &reused {
+            None => reporter.line(&format!("Taken from the result cache, built on {date}.")),
+            Some(Reused { from, .. }) => reporter.line(&format!(
+                "Reused from kernel {from}, built on {date}: all that the build has read is the same for this kernel."
+            )),
+        }
+        let from = reused.as_ref().map(|reused| reused.from.clone());
         let harvest = Harvest { modules, exports: symvers };
-        let result = CachedResult { key: self.digest.clone(), taken: Some(built_at) };
+        let result = CachedResult { key: key.clone(), taken: Some(built_at), reused, differs: None };
         let finished = match finish::finish(ctx, target, &harvest, None, signing, Some(result), reporter) {
             Err(error @ finish::Error::NotAModule { .. }) => {
                 log::warn!("the result cache is passed over: {error}");
-                self.results.drop(&self.digest);
+                self.results.drop(&key);
                 return Ok(None);
             }
             other => other?,
         };
         let path = finished.scratch().join("make.log");
         let mut log = Log::begin(&path, &target.package, &target.kernel, &crate::clock::date(ctx.now))?;
-        log.taken(&date, &old)?;
+        match &from {
+            None => log.taken(&date, &old)?,
+            Some(from) => log.reused(from, &date, &old)?,
+        }
         let manifest = finished.put(ctx, target, enter)?.keep(ctx, target, &log, reporter)?;
         // That of an earlier failure is as outdated as after a build.
         workdir::forget(ctx, &target.package);
         Ok(Some(manifest))
     }
 
+    /// What is kept under `key`, if it can be used here.
+    fn known(&self, key: &Digest) -> Option<Entry> {
+        let wanted = Wanted { place: &self.place, outer: &|path| self.ctx.world.outer(path) };
+        self.results.take(key, &wanted)
+    }
+
+    /// What was built for another kernel, or for another build of this one, and is what a build would make now. Notes why the
+    /// latest of them is not, if none is.
+    fn of_another_kernel(&mut self) -> Option<(Entry, Reused)> {
+        let Self { ctx, target, .. } = *self;
+        let policy = policy(ctx, target);
+        let family = self.family.as_ref()?;
+        let records = inputs::store::of(&ctx.trees, family).into_iter();
+        for record in records.filter(|record| self.results.has(&record.result)).take(MOST_KERNELS) {
+            let from = &record.kernel.release;
+            let why = match inputs::now::decision(ctx, target, &record, policy) {
+                Ok(Answer::Reuse(how)) => match self.known(&record.result).map(|entry| fitted(entry, how, target)) {
+                    Some(Ok(entry)) => return Some((entry, Reused { from: from.clone(), how })),
+                    Some(Err(why)) => why,
+                    None => continue,
+                },
+                Ok(Answer::Build(difference)) => difference.to_string(),
+                Err(why) => why,
+            };
+            log::info!("{} for kernel {} is not reused from kernel {from}: {why}", target.package, target.kernel);
+            self.differs.get_or_insert_with(|| Differs { from: from.clone(), why });
+        }
+        None
+    }
+
+    /// The kernel that was built for and is compared first, or that whose modules are used; and what differs, if something does.
+    /// `None`: there is none, or what was built for this very kernel is there.
+    pub fn foresee(&self) -> Option<(Release, Option<String>)> {
+        if self.results.has(&self.digest) {
+            return None;
+        }
+        let records = inputs::store::of(&self.ctx.trees, self.family.as_ref()?);
+        let mut first = None;
+        for record in records.into_iter().filter(|record| self.results.has(&record.result)).take(MOST_KERNELS) {
+            let from = record.kernel.release.clone();
+            match inputs::now::decision(self.ctx, self.target, &record, policy(self.ctx, self.target)) {
+                Ok(Answer::Reuse(_)) => return Some((from, None)),
+                Ok(Answer::Build(difference)) => first = first.or(Some((from, Some(difference.to_string())))),
+                Err(why) => first = first.or(Some((from, Some(why)))),
+            }
+        }
+        first
+    }
+
     /// What the manifest of what is built now says of it.
     pub fn note(&self) -> CachedResult {
-        CachedResult { key: self.digest.clone(), taken: None }
+        CachedResult { key: self.digest.clone(), taken: None, reused: None, differs: self.differs.clone() }
     }
 
     /// Keeps what was built in `work`. The artefact is in place: whatever goes wrong here is worth a
@@ -141,8 +221,37 @@ impl<'a> Reuse<'a> {
             symvers: exports,
             log: log.bytes().map_err(|error| unknown(&error))?,
         };
-        self.results.keep(&entry).map_err(|error| unknown(&error))
+        let kept = self.results.keep(&entry).map_err(|error| unknown(&error))?;
+        if let (Kept::Yes, Some(family)) = (&kept, self.family.clone()) {
+            let build = inputs::Build {
+                work: work.path(),
+                contents: &contents,
+                place: &self.place,
+                modules: &entry.modules,
+                exports: entry.symvers.as_deref(),
+            };
+            let record = inputs::take(ctx, target, &build, family, self.digest.clone());
+            if let Err(why) = record.and_then(|record| inputs::store::put(ctx, &record)) {
+                log::info!("{} for kernel {} is not reused for others: {why}", target.package, target.kernel);
+            }
+        }
+        Ok(kept)
     }
+}
+
+/// The modules as they are used for `target`'s kernel.
+fn fitted(mut entry: Entry, how: How, target: &Target) -> Result<Entry, String> {
+    if how == How::WithItsRelease {
+        for module in &mut entry.modules {
+            *module = with_release(module, target.kernel.release.as_str()).map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(entry)
+}
+
+/// What is enough for modules to be used again.
+fn policy(ctx: &Context, target: &Target) -> Policy {
+    target.evaluated.conf.reuse.unwrap_or(ctx.framework.reuse)
 }
 
 fn tell(target: &Target, why: &dyn std::fmt::Display) {

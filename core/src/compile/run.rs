@@ -12,10 +12,11 @@ use crate::conf::misspelt::{Misspelt, misspelt_in};
 use crate::context::Context;
 use crate::facts;
 use crate::finish::{self, Enter, Harvest};
+use crate::names::Release;
 use crate::probes::Service;
 use crate::process::stop;
 use crate::process::{self, Environment, Output, Task};
-use crate::report::{Event, Reporter};
+use crate::report::{Buffer, Event, Reporter};
 use crate::run::budget::Budget;
 use crate::run::script;
 use crate::run::target::Target;
@@ -47,8 +48,8 @@ pub fn build(
     let network = network(ctx, target);
     let is_demoted = demotion != Demotion::None;
     let base = environment(target, privilege::environment(ctx, is_demoted));
-    let reuse = if path_is_ours(ctx, &base) { Reuse::of(ctx, target, base, network.as_deref()) } else { None };
-    if let Some(known) = reuse.as_ref().filter(|_| !ctx.options.force) {
+    let mut reuse = if path_is_ours(ctx, &base) { Reuse::of(ctx, target, base, network.as_deref()) } else { None };
+    if let Some(known) = reuse.as_mut().filter(|_| !ctx.options.force) {
         if let Some(manifest) = known.take(signing, enter, reporter)? {
             return Ok(manifest);
         }
@@ -70,6 +71,17 @@ pub fn build(
             Err(error)
         }
     }
+}
+
+/// Finds out, without changing anything, whether a build of `target` would use what was built for another kernel: that kernel,
+/// and what differs, if something does. `None`: nothing is known of any.
+pub fn foresee(ctx: &Context, target: &Target) -> Option<(Release, Option<String>)> {
+    let is_demoted = privilege::demotion(ctx, target, &Buffer::default()) != Demotion::None;
+    let base = environment(target, privilege::environment(ctx, is_demoted));
+    if !path_is_ours(ctx, &base) {
+        return None;
+    }
+    Reuse::of(ctx, target, base, network(ctx, target).as_deref())?.foresee()
 }
 
 /// What a build is given besides its target and its directory.
@@ -96,6 +108,9 @@ fn steps(
     let log_path = work.path().join("make.log");
     let begun = Log::begin(&log_path, &target.package, &target.kernel, &crate::clock::date(ctx.now))?;
     let log = log.insert(begun);
+    if let Some(differs) = result.as_ref().and_then(|result| result.differs.as_ref()) {
+        log.differs(&differs.from, &differs.why)?;
+    }
     let contents = work.contents(&ctx.world.called(&ctx.trees, work.seen_at()))?;
     let mut env = environment(target, work.environment(ctx));
     let symvers = extra_symbols(ctx, target);

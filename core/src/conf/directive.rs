@@ -44,11 +44,12 @@ pub const PACKAGE: &[&str] = &[
     "DKMS_BUILD_NETWORK",
     "DKMS_SCRIPTS_AS",
     "DKMS_JOBS",
+    "DKMS_REUSE",
 ];
 
 /// The directives of ours that only the administrator sets: in an override below `/etc/dkms` or on the command line. Those in
 /// a package's own dkms.conf are ignored.
-pub const ADMINISTRATORS: &[&str] = &["DKMS_BUILD_AS", "DKMS_BUILD_NETWORK", "DKMS_SCRIPTS_AS"];
+pub const ADMINISTRATORS: &[&str] = &["DKMS_BUILD_AS", "DKMS_BUILD_NETWORK", "DKMS_SCRIPTS_AS", "DKMS_REUSE"];
 
 /// The deprecated directives, in the order in which they are warned about.
 pub const DEPRECATED: &[&str] = &[
@@ -63,7 +64,7 @@ pub const DEPRECATED: &[&str] = &[
 
 /// The options of framework.conf (docs/contract.md 5), and those of ours: `policy`, `modprobe_conf`, `build_as`,
 /// `build_network`, `build_time_limit`, `probe_cache`, `scripts_as`, `result_cache`, `result_cache_size`,
-/// `notify`.
+/// `notify`, `reuse`.
 pub const FRAMEWORK: &[&str] = &[
     "source_tree",
     "dkms_tree",
@@ -94,6 +95,7 @@ pub const FRAMEWORK: &[&str] = &[
     "result_cache",
     "result_cache_size",
     "notify",
+    "reuse",
 ];
 
 /// The values of directives, by name and array index; a plain variable is index 0. Arrays may have holes.

@@ -12,6 +12,7 @@ pub use super::rights::{BuildAs, ScriptsAs};
 use super::unknown::{Unknown, unknown};
 use crate::assignments;
 use crate::durable;
+use crate::reuse::Policy as Reuse;
 use crate::tree::Trees;
 
 /// The options of framework.conf and framework.conf.d (docs/contract.md 5). Defaults are filled in.
@@ -67,6 +68,8 @@ pub struct Framework {
     pub result_cache: Option<u64>,
     /// Whether those are told who do not ask dkms, if the next boot will lack modules (ours; on unless it says "no").
     pub notify: bool,
+    /// What is enough for modules to be used for another kernel (ours).
+    pub reuse: Reuse,
     /// Options whose value is none of the possible ones: name and value. The default counts.
     pub unusable: Vec<(&'static str, String)>,
     /// Assignments that no option is meant by.
@@ -226,6 +229,11 @@ impl Framework {
                 true
             })
         });
+        // Nobody who wrote something else meant the bolder one.
+        let reuse = raw.text("reuse", 0).map_or(Some(Reuse::default()), Reuse::parse).unwrap_or_else(|| {
+            unusable.push(("reuse", raw.text("reuse", 0).unwrap_or_default().to_owned()));
+            Reuse::Never
+        });
         Self {
             source_tree: path("source_tree"),
             dkms_tree: path("dkms_tree"),
@@ -262,6 +270,7 @@ impl Framework {
             probe_cache,
             result_cache: keeps.then_some(size),
             notify,
+            reuse,
             unusable,
             unknown: Vec::new(),
             stderr: String::new(),

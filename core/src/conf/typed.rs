@@ -8,6 +8,7 @@ use super::directive::Raw;
 use super::exclusive::{Conditions, Exclusive, Pattern};
 use super::framework::{BuildAs, ScriptsAs, yes_or_no};
 use super::wish::{DKMS_POLICY, Wish};
+use crate::reuse::Policy;
 use crate::tree::manifest::Provenance;
 
 /// A package's conf. Values that depend on the kernel are those for the request's kernel.
@@ -43,6 +44,8 @@ pub struct Conf {
     pub build_network: Option<bool>,
     /// DKMS_SCRIPTS_AS: who the administrator wants its scripts to be, when it is added, installed and removed.
     pub scripts_as: Option<ScriptsAs>,
+    /// DKMS_REUSE: what is enough for its modules to be used for another kernel.
+    pub reuse: Option<Policy>,
     /// DKMS_JOBS: the most jobs that its make may run at once.
     pub jobs: Option<usize>,
     /// All directives as they were set.
@@ -241,6 +244,13 @@ impl Conf {
             }
             known
         });
+        let reuse = raw.text("DKMS_REUSE", 0).and_then(|text| {
+            let known = Policy::parse(text);
+            if known.is_none() {
+                problems.push(Problem::Value("DKMS_REUSE", text.to_owned()));
+            }
+            known
+        });
         let jobs = raw.text("DKMS_JOBS", 0).and_then(|text| {
             let known = text.trim().parse().ok().filter(|jobs| *jobs > 0);
             if known.is_none() {
@@ -289,6 +299,7 @@ impl Conf {
             build_as,
             build_network,
             scripts_as,
+            reuse,
             jobs,
             raw: raw.clone(),
         };

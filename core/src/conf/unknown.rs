@@ -17,6 +17,7 @@ const OF_ONE_PACKAGE: &[(&str, &str)] = &[
     ("DKMS_BUILD_NETWORK", "build_network"),
     ("DKMS_POLICY", "policy"),
     ("DKMS_JOBS", "parallel_jobs"),
+    ("DKMS_REUSE", "reuse"),
 ];
 
 /// How many letters of a misspelt option may be wrong.

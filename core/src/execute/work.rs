@@ -12,7 +12,7 @@ use crate::host::tools;
 use crate::install::{self, superseded_mark};
 use crate::lock::{Holder, Lock, LockError};
 use crate::names::{Kernel, Name, Package, names_in};
-use crate::plan::{Action, PackageState, Reason, Stale, Step};
+use crate::plan::{Action, Foreseen, PackageState, Plan, Reason, Stale, Step};
 use crate::report::syslog::Severity;
 use crate::report::{Event, Reporter, journal};
 use crate::run::Session;
@@ -139,14 +139,7 @@ fn try_work(session: &Session<'_>, step: &Step, entry: &Entry<'_>, reporter: &dy
         check(session, package, &facts, evaluated, reporter)?;
         let signing = session.signing(&facts, reporter)?;
         signing.check()?;
-        let target = Target {
-            package: package.clone(),
-            kernel: kernel.clone(),
-            facts: Arc::clone(&facts),
-            evaluated: evaluated.clone(),
-            directives: session.facts.directives().to_vec(),
-            dependencies: dependencies(session, kernel, evaluated)?,
-        };
+        let target = target(session, package, &facts, evaluated)?;
         // Without private mounts all builds of a package happen in one directory, one after the other.
         let _alone = if ctx.world.has_private_mounts() { None } else { Some(ctx.lock_build(package, &on_wait)?) };
         compile::build(ctx, &target, &signing, &session.budget, &|| entry.enter(), reporter)?;
@@ -222,6 +215,38 @@ fn check(
         error.lines().first().cloned().unwrap_or_default()
     )]);
     Ok(())
+}
+
+fn target(
+    session: &Session<'_>,
+    package: &Package,
+    facts: &Arc<KernelFacts>,
+    evaluated: &Evaluated,
+) -> Result<Target, Error> {
+    Ok(Target {
+        package: package.clone(),
+        kernel: facts.kernel.clone(),
+        facts: Arc::clone(facts),
+        evaluated: evaluated.clone(),
+        directives: session.facts.directives().to_vec(),
+        dependencies: dependencies(session, &facts.kernel, evaluated)?,
+    })
+}
+
+/// Adds to `plan` which of its builds are known beforehand to give what was built for another kernel. Only root knows.
+pub fn foresee(session: &Session<'_>, plan: &mut Plan) {
+    if !session.ctx.machine.root || session.ctx.options.force {
+        return;
+    }
+    let one = |step: &Step| {
+        let facts = session.facts.kernel(&step.kernel).ok()?;
+        let evaluated = session.facts.evaluate(&step.package, &facts, None, true).ok()?;
+        let target = target(session, &step.package, &facts, &evaluated).ok()?;
+        let (from, differs) = compile::foresee(session.ctx, &target)?;
+        Some(Foreseen { package: step.package.clone(), kernel: step.kernel.clone(), from, differs })
+    };
+    let builds = plan.steps.iter().filter(|step| [Action::Build, Action::BuildOnly].contains(&step.action));
+    plan.foreseen = builds.filter_map(one).collect();
 }
 
 /// The names in BUILD_DEPENDS of which no version is installed for the kernel.

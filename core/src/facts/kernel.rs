@@ -16,6 +16,7 @@ use crate::kernel::find::ModuleIndex;
 use crate::kernel::headers_digest::{HeadersDigest, HeadersStamp};
 use crate::kernel::identity::KernelIdentity;
 use crate::kernel::installed::{self, Presence};
+use crate::kernel::kbuild::Kbuild;
 use crate::kernel::kernelvariables;
 use crate::kernel::{self, Config, Headers, Toolchain, relocate};
 use crate::names::{Kernel, Release, nearest};
@@ -47,6 +48,7 @@ pub struct KernelFacts {
     modules: OnceLock<ModuleIndex>,
     compilers: OnceLock<Compilers>,
     origin: OnceLock<Result<Origin, String>>,
+    kbuild: OnceLock<Result<Kbuild, String>>,
     _relocated: Option<Relocated>,
 }
 
@@ -118,6 +120,7 @@ impl KernelFacts {
             modules: OnceLock::new(),
             compilers: OnceLock::new(),
             origin: OnceLock::new(),
+            kbuild: OnceLock::new(),
             _relocated: relocated,
         })
     }
@@ -168,6 +171,18 @@ impl KernelFacts {
     /// Whether that is still so.
     pub fn origin_is_unchanged(&self, ctx: &Context) -> bool {
         self.origin(ctx).is_ok_and(|before| self.look_at_origin(ctx).is_ok_and(|now| now == *before))
+    }
+
+    /// What of its headers are no headers, as it was when first asked for in this run.
+    ///
+    /// # Errors
+    /// In words, if that can't be known.
+    pub fn kbuild(&self, ctx: &Context) -> Result<&Kbuild, String> {
+        let take = || {
+            let headers = self.headers.as_ref().map_err(|_| "there are no headers".to_owned())?;
+            Kbuild::take(&ctx.trees.root, headers, self.kernel.release.as_str()).map_err(|error| error.to_string())
+        };
+        self.kbuild.get_or_init(take).as_ref().map_err(Clone::clone)
     }
 
     fn look_at_origin(&self, ctx: &Context) -> Result<Origin, String> {

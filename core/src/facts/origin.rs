@@ -34,7 +34,9 @@ impl Origin {
         compilers: &Compilers,
         toolchain: &Toolchain,
     ) -> Result<Self, String> {
-        let headers = headers_contents::take(&ctx.trees, headers, ctx.now).map_err(|error| error.to_string())?;
+        // Who only looks remembers nothing: to them, everything was written to just now.
+        let now = if ctx.options.dry_run { 0 } else { ctx.now };
+        let headers = headers_contents::take(&ctx.trees, headers, now).map_err(|error| error.to_string())?;
         if compilers.all.is_empty() {
             return Err("there is no compiler".to_owned());
         }
@@ -51,7 +53,7 @@ impl Origin {
         let os_release = OS_RELEASE.iter().map(|path| ctx.world.outer(path.as_ref())).find(|path| path.is_file());
         Ok(Self {
             headers: headers.ok_or("its kernel's headers are a whole source, of which it may read anything")?,
-            compilers: compilers.portable(&ctx.trees, ctx.now).map_err(failed)?.clone(),
+            compilers: compilers.portable(&ctx.trees, now).map_err(failed)?.clone(),
             programs,
             distribution: os_release
                 .map_or_else(|| Ok(Digest::of(b"")), |path| Digest::of_file(&path))

@@ -28,7 +28,7 @@ use crate::sandbox::handover;
 use crate::sign::signing::Signing;
 use crate::system_error::SystemError;
 use crate::tree::identity::Identity;
-use crate::tree::manifest::{BuiltModule, CachedResult, Manifest, Provenance, Signer};
+use crate::tree::manifest::{BuiltModule, CachedResult, Manifest, Provenance, Reused, Signer};
 use crate::tree::paths::MANIFEST;
 use crate::tree::paths::relative;
 use crate::workdir as build;
@@ -137,7 +137,8 @@ pub fn finish(
         }
         signed &= is_signed;
         let facts = elf::Module::parse(&bytes).map_err(|error| unfit(&path, &error))?;
-        check_fitness(target, &path, &facts, ctx.options.force, reporter)?;
+        let reused = result.as_ref().and_then(|result| result.reused.as_ref());
+        check_fitness(target, &path, &facts, (ctx.options.force, reused), reporter)?;
         let compressed = compress(&bytes, target.facts.compression, &options, scratch.path())
             .map_err(|error| SystemError::Io(std::io::Error::other(error)))?;
         if let Some(why) = &compressed.fell_back {
@@ -200,26 +201,26 @@ fn exports(modules: &[Module], contents: &Beneath, reporter: &dyn Reporter) -> O
 /// Whether a module is one for the target's kernel.
 ///
 /// With `force`, one for another release passes where the kernel goes by symbol versions: it may load (a vendor's module that
-/// is built for all releases of a stable kernel interface).
+/// is built for all releases of a stable kernel interface). The same goes for one that was `reused` from that release.
 fn check_fitness(
     target: &Target,
     path: &Path,
     module: &elf::Module,
-    force: bool,
+    (force, reused): (bool, Option<&Reused>),
     reporter: &dyn Reporter,
 ) -> Result<(), Error> {
+    let magic = module.field("vermagic").unwrap_or_default();
+    let goes_by_versions = magic.split(' ').any(|word| word == "modversions");
+    if goes_by_versions && reused.is_some_and(|reused| magic.split(' ').next() == Some(reused.from.as_str())) {
+        return Ok(());
+    }
     let headers = target.facts.headers.as_ref().ok().and_then(|headers| headers.generated().release);
     let wanted =
         Wanted { kernel: &target.kernel, headers_release: headers.as_deref(), config: target.facts.config.as_ref() };
     match wanted.judge(module) {
         Fitness::Fit => {}
         Fitness::Headers(why) => reporter.warning(&[&why]),
-        Fitness::OtherRelease(why)
-            if force
-                && module.field("vermagic").is_some_and(|magic| magic.split(' ').any(|word| word == "modversions")) =>
-        {
-            reporter.warning(&[&why]);
-        }
+        Fitness::OtherRelease(why) if force && goes_by_versions => reporter.warning(&[&why]),
         Fitness::OtherRelease(why) | Fitness::Unfit(why) => {
             return Err(Error::NotAModule { module: path.to_owned(), why });
         }
@@ -374,7 +375,7 @@ impl InPlace<'_> {
                         let path = Path::new(&module.file);
                         let facts = elf::Module::read(&file)
                             .map_err(|error| Error::NotAModule { module: path.to_owned(), why: error.to_string() })?;
-                        check_fitness(target, path, &facts, ctx.options.force, reporter)?;
+                        check_fitness(target, path, &facts, (ctx.options.force, None), reporter)?;
                         module.digest = digest;
                     }
                     module.identity = Identity::of_path(&file).ok();

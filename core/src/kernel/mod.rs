@@ -14,6 +14,7 @@ pub mod headers_contents;
 pub mod headers_digest;
 pub mod identity;
 pub mod installed;
+pub mod kbuild;
 pub mod kernelvariables;
 pub mod relocate;
 pub mod symvers;

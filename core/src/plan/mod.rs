@@ -297,6 +297,24 @@ pub struct Plan {
     /// Links to modules of ours that go.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Unlink>,
+    /// What is known beforehand of steps that build: for who only looks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub foreseen: Vec<Foreseen>,
+}
+
+/// A package that was built for one kernel, and is to be built for another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Foreseen {
+    /// The package.
+    pub package: Package,
+    /// The kernel that it is to be built for.
+    pub kernel: Kernel,
+    /// The kernel that it was built for.
+    pub from: Release,
+    /// What differs between the two for its build; `None`: nothing, so the modules are used again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differs: Option<String>,
 }
 
 /// A kernel's link to a module for another kernel (weak modules) that goes.

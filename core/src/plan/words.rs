@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Action, Because, FollowUp, Overdue, Plan, Reason, Registering, Stale, Step, Unlink, Unlinked};
+use super::{Action, Because, FollowUp, Foreseen, Overdue, Plan, Reason, Registering, Stale, Step, Unlink, Unlinked};
 use crate::names::Name;
 
 impl Plan {
@@ -26,6 +26,7 @@ impl Plan {
             lines(&mut self.steps.iter()),
             lines(&mut self.superseded.iter().filter(|step| !first(step))),
             all(self.registering.iter().filter(last)),
+            all(self.foreseen.iter()),
         ]
         .concat()
     }
@@ -59,6 +60,16 @@ impl Step {
             (Action::Keep, Reason::Present) => vec![format!("{package} is installed for kernel {kernel} already.")],
             (Action::Keep, Reason::Built) => vec![format!("{package} is built for kernel {kernel} already.")],
             (Action::Keep | Action::Skip | Action::Wait | Action::Fail, _) => Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Foreseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { package, kernel, from, differs } = self;
+        match differs {
+            None => write!(f, "{package} for kernel {kernel} is reused from kernel {from}."),
+            Some(why) => write!(f, "{package} for kernel {kernel} is not reused from kernel {from}: {why}."),
         }
     }
 }

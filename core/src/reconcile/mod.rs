@@ -169,6 +169,13 @@ pub fn preview(session: &Session<'_>, scope: &Scope, how: How<'_>) -> Result<Pre
     Ok(Preview { plan, broken: gathered.broken, notes: gathered.notes })
 }
 
+/// The same with what is known beforehand of its builds.
+pub fn foresee(session: &Session<'_>, scope: &Scope, how: How<'_>) -> Result<Preview, Error> {
+    let mut preview = preview(session, scope, how)?;
+    execute::work::foresee(session, &mut preview.plan);
+    Ok(preview)
+}
+
 /// Begins with the kernels in `scope`: before the look at them that the plan is made of.
 fn begin(session: &Session<'_>, scope: &Scope, how: How<'_>, reporter: &dyn Reporter) -> Result<(), Error> {
     // Nobody has anything to take away yet, and maybe nothing will be done.

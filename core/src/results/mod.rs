@@ -79,6 +79,12 @@ impl<'a> Results<'a> {
         Some(entry)
     }
 
+    /// Whether there is something of this key, unverified.
+    pub fn has(&self, key: &Digest) -> bool {
+        let dir = self.trees.cache(PLACE);
+        durable::is_own_dir(&dir) && dir.join(key.to_string()).is_file()
+    }
+
     /// Keeps a result, and lets go of those that were not used for the longest time, as far as there is no room for all.
     ///
     /// # Errors

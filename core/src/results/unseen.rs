@@ -18,7 +18,8 @@ use super::entry::Read;
 
 /// No package has more notes (the graphics drivers of one vendor have 1,800), nor longer ones.
 const MOST_NOTES: usize = 20_000;
-const LONGEST_NOTE: u64 = 4 << 20;
+/// The same of one note, in bytes.
+pub(crate) const LONGEST_NOTE: u64 = 4 << 20;
 /// What a compiler brings of its own is a handful of headers.
 const MOST_READ: usize = 64;
 /// What stands before a compiler's name, and compiles by it.
@@ -103,7 +104,8 @@ pub fn noted(contents: &Beneath, allowed: &Allowed<'_>) -> Result<Vec<Read>, Uns
     let mut known: HashSet<String> = HashSet::new();
     let mut own = BTreeSet::new();
     let mut compilations = 0_usize;
-    for note in notes(allowed.work)? {
+    let is_note = |path: &Path| path.as_os_str().as_encoded_bytes().ends_with(b".o.cmd");
+    for note in files(allowed.work, is_note)? {
         let failed = |why: String| Unseen::Notes(why);
         let bytes = contents.read_at_most(&note, LONGEST_NOTE).map_err(|error| failed(error.to_string()))?;
         let text = String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned();
@@ -185,22 +187,31 @@ impl Allowed<'_> {
 
 /// What kbuild has noted of one object.
 #[derive(Debug, PartialEq, Eq)]
-struct Note<'a> {
+pub(crate) struct Note<'a> {
     compiler: &'a str,
-    read: Vec<&'a str>,
+    /// The whole command.
+    pub command: &'a str,
+    /// The files that were read.
+    pub read: Vec<&'a str>,
+    /// The symbols of the configuration that these mention, as files below `include/config`.
+    pub configured: Vec<&'a str>,
 }
 
 impl<'a> Note<'a> {
     /// From the text of a `.cmd` file; `None` if that is not of a compilation.
-    fn parse(text: &'a str) -> Option<Self> {
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let mut compiler = None;
+        let mut command = "";
         let mut read = Vec::new();
+        let mut configured = Vec::new();
         let mut in_list = false;
         for line in text.lines() {
             if in_list {
                 let word = line.trim().trim_end_matches('\\').trim_end();
                 in_list = !word.is_empty();
-                if in_list && !word.starts_with("$(wildcard ") {
+                if let Some(marker) = word.strip_prefix("$(wildcard include/config/") {
+                    configured.push(marker.trim_end_matches(')'));
+                } else if in_list && !word.starts_with("$(wildcard ") {
                     read.push(word);
                 }
             } else if let Some((name, value)) = line.split_once(" := ") {
@@ -208,6 +219,7 @@ impl<'a> Note<'a> {
                     read.push(value.trim());
                 } else if name.starts_with("savedcmd_") || name.starts_with("cmd_") {
                     let is_launcher = |word: &str| LAUNCHERS.iter().any(|known| Path::new(word).ends_with(known));
+                    command = value;
                     compiler = value.split_whitespace().find(|word| !word.contains('=') && !is_launcher(word));
                 } else if name.starts_with("deps_") {
                     in_list = true;
@@ -215,12 +227,12 @@ impl<'a> Note<'a> {
             }
         }
         // Only the notes of compilations have a source.
-        (!read.is_empty()).then_some(Self { compiler: compiler?, read })
+        (!read.is_empty()).then_some(Self { compiler: compiler?, command, read, configured })
     }
 }
 
-/// The `.cmd` files of objects below `work`, relative to it: names only, no link is followed.
-fn notes(work: &Path) -> Result<Vec<PathBuf>, Unseen> {
+/// The regular files below `work` that are `wanted`, relative to it and in order: names only, no link is followed.
+pub(crate) fn files(work: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>, Unseen> {
     let mut found = Vec::new();
     let mut waiting = vec![PathBuf::new()];
     let mut seen = 0;
@@ -233,9 +245,7 @@ fn notes(work: &Path) -> Result<Vec<PathBuf>, Unseen> {
             let path = dir.join(entry.file_name());
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => waiting.push(path),
-                Ok(kind) if kind.is_file() && path.as_os_str().as_encoded_bytes().ends_with(b".o.cmd") => {
-                    found.push(path);
-                }
+                Ok(kind) if kind.is_file() && wanted(&path) => found.push(path),
                 _ => {}
             }
         }
@@ -245,7 +255,7 @@ fn notes(work: &Path) -> Result<Vec<PathBuf>, Unseen> {
 }
 
 /// Whether a header came with a compiler: `/usr/lib/gcc/x86_64-linux-gnu/14/include/stddef.h`.
-fn is_compilers_own(path: &Path) -> bool {
+pub(crate) fn is_compilers_own(path: &Path) -> bool {
     let is_own = |part: Component<'_>| {
         let name = part.as_os_str().to_string_lossy();
         ["clang", "gcc", "gcc-cross"].contains(&name.as_ref())
@@ -280,10 +290,10 @@ mod tests {
     #[test]
     fn a_note_of_kbuilds() {
         let note = Note::parse(NOTE).unwrap();
-        assert_eq!(
-            note,
-            Note { compiler: "gcc-14", read: vec!["/b/x.c", "/h/include/linux/a.h", "arch/x86/include/b.h"] }
-        );
+        assert_eq!(note.compiler, "gcc-14");
+        assert_eq!(note.read, ["/b/x.c", "/h/include/linux/a.h", "arch/x86/include/b.h"]);
+        assert_eq!(note.configured, ["A"]);
+        assert!(note.command.starts_with("ccache gcc-14 ") && note.command.ends_with("objtool x"), "{}", note.command);
         let old = NOTE.replace("savedcmd_", "cmd_");
         assert_eq!(Note::parse(&old).unwrap(), note);
         assert_eq!(Note::parse("savedcmd_x.mod := printf '%s\\n'   x.o\n"), None);

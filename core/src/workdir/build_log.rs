@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::names::{Kernel, Package};
+use crate::names::{Kernel, Package, Release};
 use crate::sandbox::beneath;
 
 /// How much of a log is looked at for what went wrong.
@@ -103,6 +103,18 @@ impl Log {
         let dashes = "-".repeat(64);
         writeln!(self.file, "\n# taken from the result cache, built on {date}; the log of that build:\n{dashes}")?;
         self.file.write_all(old)
+    }
+
+    /// Says that nothing was run: it was built for the kernel `from` on `date`, with the log `old`.
+    pub fn reused(&mut self, from: &Release, date: &str, old: &[u8]) -> io::Result<()> {
+        let dashes = "-".repeat(64);
+        writeln!(self.file, "\n# reused from kernel {from}, built on {date}; the log of that build:\n{dashes}")?;
+        self.file.write_all(old)
+    }
+
+    /// Says why what was built for the kernel `from` is not used.
+    pub fn differs(&mut self, from: &Release, why: &str) -> io::Result<()> {
+        writeln!(self.file, "\n# not reused from kernel {from}: {why}")
     }
 
     /// A handle that a program can append to.

@@ -39,12 +39,38 @@ pub(in crate::command) struct Row {
     /// It was not built but taken from the result cache, for which it was built at this time, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) taken_from_cache: Option<i64>,
+    /// It was built for another kernel, whose inputs are the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reused: Option<ReusedFrom>,
+    /// Why it was built although it had been built for another kernel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) not_reused: Option<NotReused>,
     /// What the administrator has set for its builds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) builds: Vec<String>,
     /// Follow-ups that an interrupted run left undone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) overdue: Vec<FollowUp>,
+}
+
+/// The kernel that modules were built for.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(in crate::command) struct ReusedFrom {
+    /// Its release.
+    pub(super) kernel: String,
+    /// The modules' vermagic names that kernel, not this one.
+    pub(super) names_it: bool,
+}
+
+/// Why modules that were built for another kernel are not used.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(in crate::command) struct NotReused {
+    /// The release of that kernel.
+    pub(super) kernel: String,
+    /// What differs.
+    pub(super) why: String,
 }
 
 /// A module that is installed and would not be loaded.
@@ -86,6 +112,13 @@ impl Row {
         }
         for module in &self.modules {
             reporter.line(&format!("    {}", module.line()));
+        }
+        if let Some(ReusedFrom { kernel, names_it }) = &self.reused {
+            let vermagic = if *names_it { " (its vermagic names that kernel)" } else { "" };
+            reporter.line(&format!("    reused from kernel {kernel}{vermagic}"));
+        }
+        if let Some(NotReused { kernel, why }) = &self.not_reused {
+            reporter.line(&format!("    not reused from kernel {kernel}: {why}"));
         }
         if let Some(built_at) = self.taken_from_cache {
             let date = crate::clock::date(u64::try_from(built_at).unwrap_or_default());

@@ -1,0 +1,171 @@
+//! The directories of headers by all their names, and files in them by one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+
+use crate::context::Context;
+use crate::kernel::kbuild::PLACES;
+use crate::run::target::Target;
+use crate::sandbox::beneath::Beneath;
+
+/// Where a file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In the build's directory, relative to it.
+    Module(PathBuf),
+    /// In the headers: its name there (`{source}/include/linux/fs.h`).
+    Headers(String),
+}
+
+/// One kernel's.
+#[derive(Debug)]
+pub struct Places {
+    /// What the build calls its directory.
+    module: PathBuf,
+    /// What builds call the directories of headers, and what they are here.
+    names: Vec<(PathBuf, &'static str)>,
+    /// The directories, as outer paths.
+    outer: Vec<(&'static str, PathBuf)>,
+}
+
+impl Places {
+    /// Those of a target that calls its build directory `module`.
+    ///
+    /// # Errors
+    /// In words, if the kernel has no headers.
+    pub fn of(ctx: &Context, target: &Target, module: &Path) -> Result<Self, String> {
+        let headers = target.facts.headers.as_ref().map_err(|_| "there are no headers".to_owned())?;
+        let mut outer = vec![(PLACES[0], headers.dir.clone())];
+        outer.extend(headers.common(&ctx.trees.root).map(|dir| (PLACES[1], dir)));
+        let called = outer.iter().map(|(place, dir)| (ctx.world.called(&ctx.trees, dir), *place));
+        let mut names: Vec<_> = called.collect();
+        names.push((target.facts.source_dir.clone(), PLACES[0]));
+        names.push((headers.real_inside(&ctx.trees.root), PLACES[0]));
+        // The longest first: one may be in another.
+        names.sort_by_key(|(name, _)| std::cmp::Reverse(name.as_os_str().len()));
+        names.dedup();
+        Ok(Self { module: module.to_owned(), names, outer })
+    }
+
+    /// Where a compiler may have found the file `path`, for an object in `dir` of the build's directory, which has these
+    /// `contents`. A relative path means a file in the kernel's directory before Linux 6.13, and in one of the module's from
+    /// then on: where both are there, both count.
+    pub fn find(&self, path: &Path, dir: &Path, contents: &Beneath) -> Vec<Place> {
+        if path.is_absolute() {
+            let path = straight(path);
+            return match path.strip_prefix(&self.module) {
+                Ok(below) => vec![Place::Module(below.to_owned())],
+                Err(_) => self.name(&path).map(Place::Headers).into_iter().collect(),
+            };
+        }
+        let below = |base: &Path| {
+            let here = straight(&self.module.join(base).join(path));
+            here.strip_prefix(&self.module).ok().filter(|below| contents.file(below).is_ok()).map(Path::to_owned)
+        };
+        let own = dir.ancestors().filter_map(below).map(Place::Module);
+        let name = |place: &str| normal(&format!("{place}/{}", path.display()));
+        let headers = self.outer.iter().map(|(place, _)| name(place)).filter(|name| self.has(name)).map(Place::Headers);
+        own.chain(headers).collect()
+    }
+
+    /// The name that a directory has in which headers are looked for; `None`: it is not the kernel's. Relative ones begin in
+    /// the kernel's directory before Linux 6.13, and in a module's from then on, where no kernel puts anything.
+    pub fn directory(&self, path: &Path) -> Option<String> {
+        if path.is_absolute() {
+            return self.name(&straight(path));
+        }
+        Some(normal(&format!("{}/{}", PLACES[0], path.display())))
+    }
+
+    fn name(&self, path: &Path) -> Option<String> {
+        self.names.iter().find_map(|(dir, place)| {
+            let below = path.strip_prefix(dir).ok()?;
+            Some(normal(&format!("{place}/{}", below.display())))
+        })
+    }
+
+    /// The outer path of a file of the headers.
+    pub fn outer(&self, name: &str) -> PathBuf {
+        let found = self.outer.iter().find_map(|(place, dir)| {
+            let below = name.strip_prefix(place)?.strip_prefix('/')?;
+            Some(dir.join(below))
+        });
+        found.unwrap_or_default()
+    }
+
+    /// Whether the headers have a file of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.outer(name).is_file()
+    }
+
+    /// `text` without the names of the directories.
+    pub fn without_names(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (dir, place) in &self.names {
+            if let Some(dir) = dir.to_str() {
+                text = text.replace(dir, place);
+            }
+        }
+        text
+    }
+}
+
+/// Headers that exist in directories that are searched before those in which `headers` were found, and those of `quoted` that
+/// exist.
+pub fn earlier<'a>(
+    places: &Places,
+    searches: &BTreeSet<Vec<String>>,
+    headers: impl Iterator<Item = &'a String> + Clone,
+    quoted: &BTreeSet<String>,
+) -> BTreeSet<String> {
+    let mut found: BTreeSet<String> = quoted.iter().filter(|name| places.has(name)).cloned().collect();
+    let mut asked = BTreeSet::new();
+    for search in searches {
+        for header in headers.clone() {
+            for (at, dir) in search.iter().enumerate() {
+                let Some(name) = header.strip_prefix(dir.as_str()).and_then(|rest| rest.strip_prefix('/')) else {
+                    continue;
+                };
+                for earlier in &search[..at] {
+                    let name = format!("{earlier}/{name}");
+                    if name != *header && asked.insert(name.clone()) && places.has(&name) {
+                        found.insert(name);
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The length of the text that names the kernel in its modules.
+pub fn salt(target: &Target) -> Option<usize> {
+    target.facts.config.as_ref()?.value("CONFIG_BUILD_SALT").map(str::len)
+}
+
+/// The values of the symbols that are set in the kernel's configuration.
+pub fn configuration(target: &Target, names: &BTreeSet<String>) -> BTreeMap<String, String> {
+    let config = target.facts.config.as_ref();
+    let value = |name: &String| Some((name.clone(), config?.value(name)?.to_owned()));
+    names.iter().filter_map(value).collect()
+}
+
+/// A name without `.` and `..`.
+pub fn normal(name: &str) -> String {
+    straight(Path::new(name)).display().to_string()
+}
+
+/// A path without `.` and `..`, by its words alone.
+fn straight(path: &Path) -> PathBuf {
+    let mut straight = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                straight.pop();
+            }
+            Component::CurDir => {}
+            other => straight.push(other),
+        }
+    }
+    straight
+}
