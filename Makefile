@@ -35,6 +35,8 @@ PROGRAM = target/dkms
 RUST_188 = $(shell [ "$$(printf '%s\n1.88\n' "$$(rustc -V 2>/dev/null | cut -d' ' -f2)" | sort -V | head -n 1)" != 1.88 ] || echo yes)
 # What `dkms mkpkg` runs. It needs Rust 1.88; an older one leaves it out.
 MKPKG = $(dir $(PROGRAM))dkms-mkpkg
+# What `dkms share` runs; the same.
+SHARE = $(dir $(PROGRAM))dkms-share
 # Where the rules below look for what cargo has built, whatever the caller's own cargo uses.
 export CARGO_TARGET_DIR := $(CURDIR)/target
 
@@ -62,7 +64,7 @@ help:
 .PHONY: release
 release:
 	@$(NEED) build
-	@$(MAKE) --no-print-directory $(PROGRAM)-now mkpkg-now documents-now
+	@$(MAKE) --no-print-directory $(PROGRAM)-now mkpkg-now share-now documents-now
 
 # Man pages and completions, from the table of commands: target/man, target/completions. Built as the program is: what both
 # are made of is compiled once.
@@ -82,6 +84,13 @@ mkpkg-now:
 	$(SHIPPED) -p dkms-mkpkg; \
 	install -m 0755 $(BUILT)/dkms-mkpkg $(MKPKG)
 
+.PHONY: share-now
+share-now:
+	@if [ "$(RUST_188)" != yes ]; then \
+		rm -f $(SHARE); echo "dkms-share is left out: it needs Rust 1.88, this is $$(rustc -V)"; exit 0; fi; set -e; \
+	$(SHIPPED) -p dkms-share; \
+	install -m 0755 $(BUILT)/dkms-share $(SHARE)
+
 # Installs what has been built, best by `make release` as an ordinary user. An administrator's framework.conf stays.
 .PHONY: install
 install:
@@ -89,6 +98,7 @@ install:
 	@[ -e target/man/dkms.8 ] || $(MAKE) --no-print-directory documents-now
 	install -D -m 0755 $(PROGRAM) $(DESTDIR)$(SBINDIR)/dkms
 	@[ ! -e $(MKPKG) ] || { set -x; install -D -m 0755 $(MKPKG) $(DESTDIR)$(LIBDIR)/dkms/dkms-mkpkg; }
+	@[ ! -e $(SHARE) ] || { set -x; install -D -m 0755 $(SHARE) $(DESTDIR)$(LIBDIR)/dkms/dkms-share; }
 	install -d -m 0755 $(DESTDIR)/var/lib/dkms $(DESTDIR)/etc/dkms/framework.conf.d
 	install -d -m 0755 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8
 	install -m 0644 target/man/*.5 $(DESTDIR)$(MANDIR)/man5
@@ -114,7 +124,7 @@ endif
 uninstall:
 	@rm -rf target/uninstall
 	@$(MAKE) --no-print-directory install DESTDIR=$(CURDIR)/target/uninstall >/dev/null
-	@bash packaging/uninstall.sh target/uninstall '$(DESTDIR)' '$(LIBDIR)/dkms/dkms-mkpkg'
+	@bash packaging/uninstall.sh target/uninstall '$(DESTDIR)' '$(LIBDIR)/dkms/dkms-mkpkg' '$(LIBDIR)/dkms/dkms-share'
 	@rm -rf target/uninstall
 
 # The programs of Debian's packages, from where DEB_PROGRAMS says (target/debug while developing).
@@ -129,7 +139,7 @@ deb:
 
 .PHONY: deb-programs
 deb-programs:
-	@$(MAKE) --no-print-directory $(PROGRAM)-now mkpkg-now
+	@$(MAKE) --no-print-directory $(PROGRAM)-now mkpkg-now share-now
 	$(SHIPPED) -p dkms-hooks-apt -p dkms-debhelper
 	@install -m 0755 $(BUILT)/dkms-apt $(BUILT)/dh_dkms target/
 
@@ -140,7 +150,7 @@ DEBIAN = -p dkms-core -p dkms-hooks-apt -p dkms-debhelper -p dkms-gen
 debian-build-now:
 	$(SHIPPED) --bins $(DEBIAN)
 	@install -m 0755 $(BUILT)/dkms $(BUILT)/dkms-apt $(BUILT)/dh_dkms target/
-	@$(MAKE) --no-print-directory mkpkg-now
+	@$(MAKE) --no-print-directory mkpkg-now share-now
 	@if [ '$(HOST)' = '$(BUILD)' ]; then set -x; $(BUILT)/dkms-gen documents packaging target; \
 		else $(MAKE) --no-print-directory documents-now; fi
 
@@ -161,8 +171,8 @@ install-debian:
 	install -D -m 0755 $(PROGRAMS)/dkms-apt $(DESTDIR)/dkms/usr/lib/dkms/dkms-apt
 	@for name in common.postinst apt-preflight dkms_autoinstaller; do ln -sf dkms-apt $(DESTDIR)/dkms/usr/lib/dkms/$$name; done
 	cp -a --no-preserve=ownership hook-files/debian/. $(DESTDIR)/dkms/
-	@if [ -e $(DESTDIR)/dkms/usr/lib/dkms/dkms-mkpkg ]; then set -x; mkdir -p $(DESTDIR)/dkms-mkpkg/usr/lib/dkms; \
-		mv $(DESTDIR)/dkms/usr/lib/dkms/dkms-mkpkg $(DESTDIR)/dkms-mkpkg/usr/lib/dkms/; fi
+	@set -e; for name in dkms-mkpkg dkms-share; do [ -e $(DESTDIR)/dkms/usr/lib/dkms/$$name ] || continue; \
+		set -x; mkdir -p $(DESTDIR)/$$name/usr/lib/dkms; mv $(DESTDIR)/dkms/usr/lib/dkms/$$name $(DESTDIR)/$$name/usr/lib/dkms/; done
 	install -D -m 0755 $(PROGRAMS)/dh_dkms $(DESTDIR)/dh-dkms/usr/bin/dh_dkms
 	mkdir -p $(DESTDIR)/dh-dkms/usr/share
 	mv $(DESTDIR)/dkms/usr/share/perl5 $(DESTDIR)/dh-dkms/usr/share/perl5
@@ -184,7 +194,7 @@ install-rpm: install
 .PHONY: rpm
 rpm:
 	@$(NEED) build rpm
-	@$(MAKE) --no-print-directory $(PROGRAM)-now $(RPM_HOOKS)-now mkpkg-now
+	@$(MAKE) --no-print-directory $(PROGRAM)-now $(RPM_HOOKS)-now mkpkg-now share-now
 	@$(MAKE) --no-print-directory rpm-prebuilt
 
 # With Rust 1.88 it looks into packages before a transaction; without, it goes by their names.
@@ -201,7 +211,7 @@ RPM_TOP = $(CURDIR)/target/rpmbuild
 rpm-prebuilt:
 	@rm -rf $(RPM_TOP) && mkdir -p $(RPM_TOP)/stage $(RPM_OUT)
 	@$(MAKE) --no-print-directory install-rpm DESTDIR=$(RPM_TOP)/stage >/dev/null
-	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) rpmbuild -bb --quiet --with prebuilt $(if $(wildcard $(MKPKG)),--with mkpkg) --define '_topdir $(RPM_TOP)' --define '_rpmdir $(RPM_OUT)' \
+	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) rpmbuild -bb --quiet --with prebuilt $(if $(wildcard $(MKPKG)),--with mkpkg) $(if $(wildcard $(SHARE)),--with share) --define '_topdir $(RPM_TOP)' --define '_rpmdir $(RPM_OUT)' \
 		--define '_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm' \
 		--define 'dkms_stage $(RPM_TOP)/stage' --define 'dkms_source $(CURDIR)' --define '_buildhost localhost' \
 		--define 'source_date_epoch_from_changelog 0' --define 'use_source_date_epoch_as_buildtime 1' \
@@ -264,8 +274,10 @@ copyright:
 	@mv packaging/debian/copyright.new packaging/debian/copyright
 	@$(CRATES) | $(GEN) bundled dkms-core dkms-hooks-dnf >target/bundled
 	@$(CRATES) | $(GEN) bundled dkms-mkpkg >target/bundled-mkpkg
+	@$(CRATES) | $(GEN) bundled dkms-share >target/bundled-share
 	@sed -i -e '/^# bundled: begin$$/,/^# bundled: end$$/{/^# bundled: begin$$/{p;r target/bundled' -e '};/^# bundled: end$$/p;d}' \
 		-e '/^# bundled in mkpkg: begin$$/,/^# bundled in mkpkg: end$$/{/: begin$$/{p;r target/bundled-mkpkg' -e '};/: end$$/p;d}' \
+		-e '/^# bundled in share: begin$$/,/^# bundled in share: end$$/{/: begin$$/{p;r target/bundled-share' -e '};/: end$$/p;d}' \
 		packaging/rpm/dkms-rs.spec
 
 # The Arch family: what its packages add to `release` and `install`. The preflight program needs libalpm, and may be
@@ -278,7 +290,7 @@ release-arch:
 # It links a library, and is compiled apart from the static programs.
 .PHONY: release-arch-now
 release-arch-now:
-	@$(MAKE) --no-print-directory $(PROGRAM)-now mkpkg-now documents-now target/dkms-alpm-now
+	@$(MAKE) --no-print-directory $(PROGRAM)-now mkpkg-now share-now documents-now target/dkms-alpm-now
 	@if pkg-config --exists libalpm 2>/dev/null; then set -x; \
 		$(subst -C target-feature=+crt-static,,$(FLAGGED)) cargo build --locked --profile $(PROFILE) -p dkms-hooks-pacman-preflight --features libalpm && \
 		install -m 0755 target/$(patsubst dev,debug,$(PROFILE))/dkms-alpm-preflight target/dkms-alpm-preflight; \
@@ -303,7 +315,7 @@ install-arch:
 .PHONY: arch
 arch:
 	@$(NEED) build
-	@$(MAKE) --no-print-directory $(PROGRAM)-now target/dkms-alpm-now mkpkg-now
+	@$(MAKE) --no-print-directory $(PROGRAM)-now target/dkms-alpm-now mkpkg-now share-now
 	@bash packaging/arch/make-package.sh target
 
 .PHONY: demo
@@ -315,7 +327,7 @@ demo:
 .PHONY: test
 test:
 	@$(NEED) build test
-	@$(MAKE) --no-print-directory $(PROGRAM)-now $(RPM_HOOKS)-now mkpkg-now target/dkms-alpm-now documents-now
+	@$(MAKE) --no-print-directory $(PROGRAM)-now $(RPM_HOOKS)-now mkpkg-now share-now target/dkms-alpm-now documents-now
 	@# Packages that can't be made here are not tried as they once were.
 	@rm -rf $(DEB_DIR) $(RPM_OUT)
 	@if command -v dpkg-buildpackage >/dev/null && command -v dh >/dev/null; then $(MAKE) --no-print-directory deb-programs deb-now >target/deb.log 2>&1 || \

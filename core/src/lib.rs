@@ -55,6 +55,7 @@ pub mod reuse;
 pub mod root;
 pub mod run;
 pub mod sandbox;
+pub mod share;
 pub mod sign;
 pub mod superseded;
 pub mod system_error;

@@ -11,7 +11,10 @@ use crate::context::Context;
 use crate::error::{Error, UsageError};
 use crate::process::stop;
 use crate::report::{Console, Event, Json, Reporter};
-use crate::{VERSION, event, probes};
+use crate::{VERSION, command, event, probes};
+
+/// The verb that another program takes apart.
+const SHARE: &str = "share";
 
 /// The whole `dkms` program.
 pub fn main() -> ExitCode {
@@ -19,6 +22,10 @@ pub fn main() -> ExitCode {
     if args::asks_for_version(&words) {
         say(VERSION);
         return ExitCode::SUCCESS;
+    }
+    if words.len() > 1 && words[0] == SHARE && !words[1].as_encoded_bytes().starts_with(b"-") {
+        // Its verbs have words of their own, which this program does not know.
+        return ExitCode::from(command::share());
     }
     probes::stage(&words).unwrap_or_else(|| ExitCode::from(run(words)))
 }

@@ -21,11 +21,13 @@ cp "$top/packaging/debian/copyright" "$source/packaging/debian/"
 cp -a "$top"/{README.md,COMPATIBILITY.md,CHANGELOG.md,docs} "$source/"
 install -m 0755 "$dkms" "$source/target/dkms"
 # Beside dkms; what builds the package there has a Rust that is new enough.
-if [ -e "${dkms%/*}/dkms-mkpkg" ]; then
-	install -m 0755 "${dkms%/*}/dkms-mkpkg" "$source/target/"
-else
-	sed -i 's/^pkgname=.*/pkgname=(dkms)/' "$out/PKGBUILD"
-fi
+for name in dkms-mkpkg dkms-share; do
+	if [ -e "${dkms%/*}/$name" ]; then
+		install -m 0755 "${dkms%/*}/$name" "$source/target/"
+	else
+		sed -i "/^pkgname=/s/ $name//" "$out/PKGBUILD"
+	fi
+done
 install -m 0755 "$alpm" "$source/target/dkms-alpm"
 # Whatever modes the checkout has.
 chmod -R u=rwX,go=rX "$source"

@@ -77,10 +77,10 @@ fn rpm(new: bool) -> Result<()> {
     if !new {
         building::with_our_rust(&bed)?;
     }
-    let said = bed.ok("bash /srv/build dev /home/one/rpm one --with mkpkg 2>&1")?;
+    let said = bed.ok("bash /srv/build dev /home/one/rpm one --with mkpkg --with share 2>&1")?;
     ensure!(said.matches("test result: ok.").count() >= 2 && !said.contains("FAILED"), "the unit tests say\n{said}");
     let names = bed.ok("cd /srv/built; rpm -qp --qf '%{NAME}.%{ARCH} %{SOURCERPM}\\n' *.rpm | sort")?;
-    let wanted = ["dkms-dnf4.", "dkms-mkpkg.", "dkms-rs.", "dkms."];
+    let wanted = ["dkms-dnf4.", "dkms-mkpkg.", "dkms-rs.", "dkms-share.", "dkms."];
     ensure!(
         names.lines().count() == wanted.len() && names.lines().zip(wanted).all(|(line, start)| line.starts_with(start)),
         "the packages are\n{names}"
@@ -116,14 +116,16 @@ fn arch() -> Result<()> {
         "usr/lib/dkms/dkms-alpm",
         "usr/lib/dkms/dkms-alpm-preflight",
         "usr/lib/dkms/dkms-mkpkg",
+        "usr/lib/dkms/dkms-share",
         "usr/share/libalpm/hooks/70-dkms-install.hook",
         "usr/share/doc/dkms/guide/start.",
         "usr/share/licenses/dkms/copyright",
         "usr/share/licenses/dkms-mkpkg/copyright",
+        "usr/share/licenses/dkms-share/copyright",
     ] {
         ensure!(files.lines().any(|line| line.starts_with(file)), "no {file} in\n{files}");
     }
-    ensure!(files.matches(".pkg.tar.zst").count() == 2, "not two packages:\n{files}");
+    ensure!(files.matches(".pkg.tar.zst").count() == 3, "not three packages:\n{files}");
     ensure!(
         !files.contains("SUMMARY.") && !files.contains("book.toml"),
         "what makes the website is installed:\n{files}"

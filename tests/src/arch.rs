@@ -88,7 +88,7 @@ pub fn package(suite: &str, into: &Path) -> Result<PathBuf> {
     bed.ok("bash /mnt/repackage.sh /mnt/build")?;
     let mut found = fs_err::read_dir(&stage)?.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.contains(".pkg.tar") && !name.starts_with("dkms-mkpkg-")
+        name.contains(".pkg.tar") && !["dkms-mkpkg-", "dkms-share-"].iter().any(|other| name.starts_with(other))
     });
     let package = found.next().context("makepkg left no package")?;
     ensure!(found.next().is_none(), "makepkg left several packages");

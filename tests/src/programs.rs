@@ -18,6 +18,7 @@ fn targets(need: Need) -> &'static [&'static str] {
     match need {
         Need::Subject | Need::Ours => &["target/dkms-now"],
         Need::Beside("dkms-mkpkg") => &["mkpkg-now"],
+        Need::Beside("dkms-share") => &["share-now"],
         Need::Beside("dkms-alpm") => &["target/dkms-alpm-now", "documents-now"],
         Need::Beside("dkms-rpm") => &["target/dkms-rpm-now", "documents-now"],
         Need::Beside(_) => &["deb-programs"],
@@ -82,7 +83,7 @@ mod tests {
     fn the_makefile_has_them() {
         let makefile = fs_err::read_to_string(settings::project().join("Makefile")).unwrap();
         let makefile = makefile.replace("$(PROGRAM)", "target/dkms").replace("$(RPM_HOOKS)", "target/dkms-rpm");
-        let beside = ["dkms-mkpkg", "dkms-alpm", "dkms-rpm", "dkms-apt"].map(Need::Beside);
+        let beside = ["dkms-mkpkg", "dkms-share", "dkms-alpm", "dkms-rpm", "dkms-apt"].map(Need::Beside);
         for need in [Need::Subject, Need::Ours, Need::Packages, Need::Rpms].into_iter().chain(beside) {
             assert!(!targets(need).is_empty(), "{need:?}");
             for target in targets(need) {

@@ -265,17 +265,6 @@ pub fn words() -> Vec<OsString> {
     std::env::args_os().skip(1).collect()
 }
 
-/// Where the program that writes packages is: beside this one in a build directory, in `lib/dkms` of its prefix, else
-/// where distributions put it.
-pub fn packager() -> PathBuf {
-    const NAME: &str = "dkms-mkpkg";
-    let places = |program: PathBuf| {
-        let installed = program.parent().and_then(Path::parent).map(|prefix| prefix.join("lib/dkms").join(NAME));
-        [Some(program.with_file_name(NAME)), installed].into_iter().flatten().find(|place| place.is_file())
-    };
-    std::env::current_exe().ok().and_then(places).unwrap_or_else(|| Path::new("/usr/lib/dkms").join(NAME))
-}
-
 /// What the file of older Red Hat systems assigns (docs/contract.md 1.7); plain values only.
 fn addon_modules_dir(trees: &Trees) -> Option<String> {
     let text = crate::durable::text(&trees.outer("/etc/sysconfig/module-init-tools")).ok()?;

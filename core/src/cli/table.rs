@@ -35,6 +35,8 @@ pub enum Id {
     Hold,
     Unhold,
     Prune,
+    /// All that `dkms-share` does.
+    Share,
 }
 
 /// A command.
@@ -355,6 +357,14 @@ pub const VERBS: &[Entry] = &[
         operands: "",
         options: &["yes", "dry-run", "format"],
         rules: Rules { root: true, writes: true, classic: false, ..PLAIN },
+    },
+    Entry {
+        id: Id::Share,
+        name: "share",
+        about: "Push what was built to a registry or a directory, or fetch it from there",
+        operands: "push | pull | list | verify | prune | keygen | plan | build",
+        options: &["kernelver", "dry-run", "format"],
+        rules: Rules { classic: false, ..PLAIN },
     },
     Entry {
         id: Id::GenerateMok,

@@ -25,6 +25,7 @@ pub enum Verb {
     Mktarball(Reach, Content),
     Ldtarball,
     Mkpkg,
+    Share,
     /// A list, or the table of `--matrix`.
     Status(Show, bool),
     /// `--repair`, and `--format json`.
@@ -163,6 +164,7 @@ impl Verb {
             ),
             Id::Ldtarball => Self::Ldtarball,
             Id::Mkpkg => Self::Mkpkg,
+            Id::Share => Self::Share,
             Id::Status => Self::Status(show, args.flag("matrix")),
             Id::Fsck => Self::Fsck { repair: args.flag("repair"), json: show.json },
             Id::GenerateMok => Self::GenerateMok,
@@ -209,7 +211,7 @@ impl Args {
             Id::Mok => self.module.as_deref() != Some("enroll"),
             Id::Hold => self.module.is_none(),
             Id::Prune => !self.flag("yes") || self.flag("dry-run"),
-            Id::Mktarball | Id::Mkpkg | Id::GenerateMok | Id::Unhold | Id::Init | Id::Ldtarball => false,
+            Id::Mktarball | Id::Mkpkg | Id::Share | Id::GenerateMok | Id::Unhold | Id::Init | Id::Ldtarball => false,
             Id::Add
             | Id::Build
             | Id::Install

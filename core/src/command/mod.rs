@@ -34,6 +34,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::cli::args::Args;
+use crate::cli::surroundings;
 use crate::cli::table::{Id, Rules, WRITES};
 use crate::cli::verb::Verb;
 use crate::context::{Context, NO_AUTOINSTALL};
@@ -46,12 +47,24 @@ use crate::plan::{FollowUp, Plan, Want};
 use crate::process::stop;
 use crate::reconcile::lost_links;
 use crate::register::known;
-use crate::report::{Event, Reporter};
+use crate::report::{Console, Event, Reporter};
 use crate::run::Session;
 use crate::sign::will_load;
 use crate::system_error::SystemError;
 use crate::tree::fallback;
 use crate::tree::walk::{self, Source};
+
+/// Becomes the program that shares what was built; gives the exit code if it can't. The error is reported here.
+pub fn share() -> u8 {
+    match mkpkg::share() {
+        Ok(code) => code,
+        Err(error) => {
+            let reporter = Console::new(false, surroundings::wants_colour(), false);
+            reporter.report(event(&error));
+            error.code()
+        }
+    }
+}
 
 /// Runs the verb that `args` name; gives the exit code. Errors are reported here.
 pub fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> u8 {
@@ -126,6 +139,7 @@ fn dispatch(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<u8, E
         Verb::Mktarball(reach, content) => mktarball::run(ctx, args, reach, content, reporter),
         Verb::Ldtarball => ldtarball::run(ctx, args, reporter),
         Verb::Mkpkg => mkpkg::run(ctx),
+        Verb::Share => mkpkg::share(),
         Verb::Status(_, true) => matrix::run(ctx, &status::filter(args), reporter),
         Verb::Status(show, false) => status::run(ctx, args, show, reporter),
         Verb::Fsck { repair, json } => fsck::run(ctx, args, repair, json, reporter),

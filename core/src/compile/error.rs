@@ -96,6 +96,16 @@ pub enum Error {
         /// What may help, in a line.
         advice: Option<String>,
     },
+    /// The share lacks it, and this machine does not build.
+    #[error("The share has no build of {package} for kernel {kernel}, and build_locally=\"never\" is set in /etc/dkms/framework.conf.{}", one_more(why.as_ref()))]
+    NotShared {
+        /// The package.
+        package: Package,
+        /// The kernel.
+        kernel: Kernel,
+        /// Why the share could not be asked.
+        why: Option<String>,
+    },
     /// The modules did not become an artefact.
     #[error(transparent)]
     Finish(#[from] finish::Error),

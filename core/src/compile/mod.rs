@@ -11,4 +11,4 @@ mod reuse;
 mod run;
 
 pub use error::Error;
-pub use run::{build, foresee};
+pub use run::{build, foresee, key};

@@ -19,6 +19,7 @@ use crate::results::unseen::{self, Allowed, Unseen};
 use crate::results::{Kept, Key, Results};
 use crate::reuse::{Answer, Policy};
 use crate::run::target::Target;
+use crate::share::Share;
 use crate::sign::signing::Signing;
 use crate::tree::manifest::{CachedResult, Differs, How, Manifest, Reused};
 use crate::workdir::build_log::Log;
@@ -84,10 +85,18 @@ impl<'a> Reuse<'a> {
         enter: Enter<'_>,
         reporter: &dyn Reporter,
     ) -> Result<Option<Manifest>, Error> {
-        let (entry, reused) = match self.known(&self.digest) {
-            Some(entry) => (entry, None),
-            None => match self.of_another_kernel() {
-                Some((entry, reused)) => (entry, Some(reused)),
+        let mut whence = "result cache".to_owned();
+        let known = match self.known(&self.digest) {
+            Some(entry) => Some((entry, None)),
+            None => self.of_another_kernel().map(|(entry, reused)| (entry, Some(reused))),
+        };
+        let (entry, reused) = match known {
+            Some(found) => found,
+            None => match self.pull(reporter) {
+                Some((entry, address)) => {
+                    whence = format!("share {address}");
+                    (entry, None)
+                }
                 None => return Ok(None),
             },
         };
@@ -96,7 +105,7 @@ impl<'a> Reuse<'a> {
         let key = key.digest().unwrap_or_else(|_| self.digest.clone());
         let date = crate::clock::date(u64::try_from(built_at).unwrap_or_default());
         match &reused {
-            None => reporter.line(&format!("Taken from the result cache, built on {date}.")),
+            None => reporter.line(&format!("Taken from the {whence}, built on {date}.")),
             Some(Reused { from, .. }) => reporter.line(&format!(
                 "Reused from kernel {from}, built on {date}: all that the build has read is the same for this kernel."
             )),
@@ -173,6 +182,15 @@ impl<'a> Reuse<'a> {
         first
     }
 
+    /// What the share has; and its address.
+    fn pull(&self, reporter: &dyn Reporter) -> Option<(Entry, &'a str)> {
+        let share = Share::of(self.ctx)?;
+        if !share.pull(&self.digest, &what(self.target), reporter) {
+            return None;
+        }
+        Some((self.known(&self.digest)?, share.address()))
+    }
+
     /// What the manifest of what is built now says of it.
     pub fn note(&self) -> CachedResult {
         CachedResult { key: self.digest.clone(), taken: None, reused: None, differs: self.differs.clone() }
@@ -180,9 +198,13 @@ impl<'a> Reuse<'a> {
 
     /// Keeps what was built in `work`. The artefact is in place: whatever goes wrong here is worth a
     /// line in the log, no more.
-    pub fn keep(self, work: &WorkDir, harvest: Harvest, log: &Log) {
+    pub fn keep(self, work: &WorkDir, harvest: Harvest, log: &Log, reporter: &dyn Reporter) {
         match self.try_keep(work, harvest, log) {
-            Ok(Kept::Yes) => {}
+            Ok(Kept::Yes) => {
+                if let Some(share) = Share::of(self.ctx) {
+                    share.push(&self.digest, &what(self.target), reporter);
+                }
+            }
             Ok(Kept::No(why)) => tell(self.target, &why),
             Err(why) => tell(self.target, &why),
         }
@@ -252,6 +274,10 @@ fn fitted(mut entry: Entry, how: How, target: &Target) -> Result<Entry, String> 
 /// What is enough for modules to be used again.
 fn policy(ctx: &Context, target: &Target) -> Policy {
     target.evaluated.conf.reuse.unwrap_or(ctx.framework.reuse)
+}
+
+fn what(target: &Target) -> String {
+    format!("{} for kernel {}", target.package, target.kernel)
 }
 
 fn tell(target: &Target, why: &dyn std::fmt::Display) {

@@ -10,6 +10,7 @@ use super::error::Error;
 use super::reuse::Reuse;
 use crate::conf::misspelt::{Misspelt, misspelt_in};
 use crate::context::Context;
+use crate::digest::Digest;
 use crate::facts;
 use crate::finish::{self, Enter, Harvest};
 use crate::names::Release;
@@ -47,12 +48,18 @@ pub fn build(
     let demotion = privilege::demotion(ctx, target, reporter);
     let network = network(ctx, target);
     let is_demoted = demotion != Demotion::None;
-    let base = environment(target, privilege::environment(ctx, is_demoted));
-    let mut reuse = if path_is_ours(ctx, &base) { Reuse::of(ctx, target, base, network.as_deref()) } else { None };
+    let mut reuse = reuse(ctx, target, is_demoted, network.as_deref());
     if let Some(known) = reuse.as_mut().filter(|_| !ctx.options.force) {
         if let Some(manifest) = known.take(signing, enter, reporter)? {
             return Ok(manifest);
         }
+    }
+    if !ctx.framework.share.build_locally {
+        let why = reuse
+            .is_none()
+            .then(|| "Its result can't be known by what it follows from: see dkms build --debug.".to_owned());
+        let (package, kernel) = (target.package.clone(), target.kernel.clone());
+        return Err(Error::NotShared { package, kernel, why });
     }
     let work = WorkDir::make(ctx, &target.package, demotion, privilege::needs_no_shared_files(ctx, target))?;
     let mut log = None;
@@ -60,7 +67,7 @@ pub fn build(
     match steps(ctx, target, &work, &mut log, how) {
         Ok((manifest, harvest)) => {
             if let (Some(reuse), Some(log), true) = (reuse, &log, work.user().is_some() == is_demoted) {
-                reuse.keep(&work, harvest, log);
+                reuse.keep(&work, harvest, log, reporter);
             }
             Ok(manifest)
         }
@@ -77,11 +84,18 @@ pub fn build(
 /// and what differs, if something does. `None`: nothing is known of any.
 pub fn foresee(ctx: &Context, target: &Target) -> Option<(Release, Option<String>)> {
     let is_demoted = privilege::demotion(ctx, target, &Buffer::default()) != Demotion::None;
+    reuse(ctx, target, is_demoted, network(ctx, target).as_deref())?.foresee()
+}
+
+/// What the result of a build of `target` is known by, on this machine and others; `None`: it is not kept.
+pub fn key(ctx: &Context, target: &Target, reporter: &dyn Reporter) -> Option<Digest> {
+    let is_demoted = privilege::demotion(ctx, target, reporter) != Demotion::None;
+    Some(reuse(ctx, target, is_demoted, network(ctx, target).as_deref())?.note().key)
+}
+
+fn reuse<'a>(ctx: &'a Context, target: &'a Target, is_demoted: bool, network: Option<&str>) -> Option<Reuse<'a>> {
     let base = environment(target, privilege::environment(ctx, is_demoted));
-    if !path_is_ours(ctx, &base) {
-        return None;
-    }
-    Reuse::of(ctx, target, base, network(ctx, target).as_deref())?.foresee()
+    if path_is_ours(ctx, &base) { Reuse::of(ctx, target, base, network) } else { None }
 }
 
 /// What a build is given besides its target and its directory.

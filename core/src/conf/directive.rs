@@ -64,7 +64,7 @@ pub const DEPRECATED: &[&str] = &[
 
 /// The options of framework.conf (docs/contract.md 5), and those of ours: `policy`, `modprobe_conf`, `build_as`,
 /// `build_network`, `build_time_limit`, `probe_cache`, `scripts_as`, `result_cache`, `result_cache_size`,
-/// `notify`, `reuse`.
+/// `notify`, `reuse`, and those of a share.
 pub const FRAMEWORK: &[&str] = &[
     "source_tree",
     "dkms_tree",
@@ -96,6 +96,11 @@ pub const FRAMEWORK: &[&str] = &[
     "result_cache_size",
     "notify",
     "reuse",
+    "share",
+    "share_push",
+    "share_key",
+    "share_time_limit",
+    "build_locally",
 ];
 
 /// The values of directives, by name and array index; a plain variable is index 0. Arrays may have holes.

@@ -9,6 +9,7 @@ use super::directive::Raw;
 use super::error::ConfError;
 use super::files::framework_files;
 pub use super::rights::{BuildAs, ScriptsAs};
+use super::shared::Shared;
 use super::unknown::{Unknown, unknown};
 use crate::assignments;
 use crate::durable;
@@ -70,6 +71,8 @@ pub struct Framework {
     pub notify: bool,
     /// What is enough for modules to be used for another kernel (ours).
     pub reuse: Reuse,
+    /// Where builds are shared (ours).
+    pub share: Shared,
     /// Options whose value is none of the possible ones: name and value. The default counts.
     pub unusable: Vec<(&'static str, String)>,
     /// Assignments that no option is meant by.
@@ -271,6 +274,7 @@ impl Framework {
             result_cache: keeps.then_some(size),
             notify,
             reuse,
+            share: Shared::from_raw(raw, &mut unusable),
             unusable,
             unknown: Vec::new(),
             stderr: String::new(),
@@ -293,7 +297,7 @@ pub(super) fn yes_or_no(text: &str) -> Option<bool> {
 const TIME_LIMIT: Duration = Duration::from_secs(3 * 60 * 60);
 
 /// A time: a number with `s`, `m` or `h` after it.
-fn time(text: &str) -> Option<Duration> {
+pub(super) fn time(text: &str) -> Option<Duration> {
     let text = text.trim();
     let unit = match text.chars().last()? {
         's' => 1,

@@ -18,6 +18,7 @@ mod reading;
 pub mod recipe;
 mod rights;
 mod session;
+pub mod shared;
 pub mod typed;
 pub mod unknown;
 pub mod wish;

@@ -43,6 +43,7 @@ pub fn failed(ctx: &Context, step: &Step, error: &Error) -> Cause {
         }
         Error::Compile(compile::Error::Make { .. }) => "build failed".to_owned(),
         Error::Facts(facts::Error::NoHeaders { .. }) => return no_headers(ctx, step, None),
+        Error::Compile(compile::Error::NotShared { .. }) => "waiting for a build in the share".to_owned(),
         other => other.cause(),
     };
     let fix = match error {
@@ -74,6 +75,9 @@ pub fn failed(ctx: &Context, step: &Step, error: &Error) -> Cause {
                 Some((_, command)) => command.to_owned(),
                 None => newer(step),
             }
+        }
+        Error::Compile(compile::Error::NotShared { package, .. }) => {
+            format!("on a builder: dkms share push {package}; then: {again}")
         }
         // The other package is told of in its own line.
         Error::Step(StepError::MissingDependencies { .. }) => {

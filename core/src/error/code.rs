@@ -43,7 +43,7 @@ fn of_request(error: &RequestError) -> u8 {
         RequestError::NoAll(_) => 5,
         RequestError::NoKernel { .. } | RequestError::EmptyKernel => 16,
         RequestError::BinariesAndSource => 8,
-        RequestError::NoPackager(_) => 127,
+        RequestError::NoPackager(_) | RequestError::NoShareProgram(_) => 127,
     }
 }
 
@@ -88,6 +88,7 @@ fn of_compile(error: &compile::Error) -> u8 {
         compile::Error::PatchFailed { .. } => 6,
         compile::Error::NotProduced { .. } => 7,
         compile::Error::Make { .. } | compile::Error::TooLong { .. } => 10,
+        compile::Error::NotShared { .. } => 22,
         compile::Error::Script { code, .. } => u8::try_from(*code).unwrap_or(1),
         compile::Error::Finish(error) => of_finish(error),
         compile::Error::Facts(error) => of_facts(error),
@@ -156,7 +157,8 @@ mod tests {
             .filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
             .collect();
         assert!(codes.len() > 15, "the table was not found: {codes:?}");
-        codes.extend([0, super::NOT_SIGNED, crate::policy::FAILED, 14, 129, 130, 143]);
+        // (23 is that of `dkms-share`.)
+        codes.extend([0, super::NOT_SIGNED, crate::policy::FAILED, 14, 23, 129, 130, 143]);
         let described: BTreeSet<u8> = super::super::exit_status::EXIT_STATUS
             .iter()
             .flat_map(|(code, _)| code.split(", "))

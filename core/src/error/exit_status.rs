@@ -51,9 +51,11 @@ pub const EXIT_STATUS: &[(&str, &str)] = &[
         "A module could not be signed where policy (`policy=fail`, `--strict`) does not allow unsigned ones; the previous one is still installed.",
     ),
     ("21", "The kernel's headers are missing; the message names the package that contains them."),
+    ("22", "The share has no build of the package, and `build_locally` is `never`; `share`: it does not answer."),
+    ("23", "`share`: what it has is not signed by a key that is trusted here, or is damaged."),
     ("77", "The package's `BUILD_EXCLUSIVE_*` directives exclude the kernel."),
     ("101", "`PRE_INSTALL` failed."),
-    ("127", "The program that makes packages is not installed."),
+    ("127", "The program that makes packages, or the one that shares builds, is not installed."),
     (
         "129, 130, 143",
         "Interrupted by SIGHUP, SIGINT or SIGTERM; what was done stays, and the message says what was not.",

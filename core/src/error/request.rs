@@ -119,6 +119,9 @@ pub enum RequestError {
     /// The program that writes packages is not there.
     #[error("{} is needed to write packages, but it is not installed.\nInstall the package dkms-mkpkg. If your distribution has none, build it from the source of dkms (Rust 1.88), or make a tarball (dkms mktarball).", .0.display())]
     NoPackager(PathBuf),
+    /// The program that shares builds is not there.
+    #[error("{} is needed to share builds, but it is not installed.\nInstall the package dkms-share. If your distribution has none, build it from the source of dkms (Rust 1.88).", .0.display())]
+    NoShareProgram(PathBuf),
 }
 
 /// What does for every kernel what the verb does for one.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::compile;
 use crate::conf::typed::Scripts;
 use crate::context::Context;
+use crate::digest::Digest;
 use crate::error::{Error, StepError};
 use crate::facts::{self, Evaluated, KernelFacts};
 use crate::host::tools;
@@ -152,6 +153,38 @@ fn try_work(session: &Session<'_>, step: &Step, entry: &Entry<'_>, reporter: &dy
     Ok(Done::Installed)
 }
 
+fn target(
+    session: &Session<'_>,
+    package: &Package,
+    facts: &Arc<KernelFacts>,
+    evaluated: &Evaluated,
+) -> Result<Target, Error> {
+    Ok(Target {
+        package: package.clone(),
+        kernel: facts.kernel.clone(),
+        facts: Arc::clone(facts),
+        evaluated: evaluated.clone(),
+        directives: session.facts.directives().to_vec(),
+        dependencies: dependencies(session, &facts.kernel, evaluated)?,
+    })
+}
+
+/// What the result of a build is known by, on this machine and others; `None`: it is not kept, and not shared.
+///
+/// # Errors
+/// If it can't be built.
+pub fn key(
+    session: &Session<'_>,
+    package: &Package,
+    kernel: &Kernel,
+    reporter: &dyn Reporter,
+) -> Result<Option<Digest>, Error> {
+    let facts = session.facts.kernel(kernel)?;
+    let evaluated = session.facts.evaluate(package, &facts, None, true)?;
+    check(session, package, &facts, &evaluated, reporter)?;
+    Ok(compile::key(session.ctx, &target(session, package, &facts, &evaluated)?, reporter))
+}
+
 fn has_scripts(scripts: &Scripts) -> bool {
     [&scripts.pre_build, &scripts.post_build, &scripts.pre_install, &scripts.post_install]
         .into_iter()
@@ -196,7 +229,7 @@ fn check(
     let compiler = facts.toolchain.cc.as_deref().and_then(|cc| cc.split_whitespace().next()).unwrap_or("gcc");
     let prefixed = facts.toolchain.cross.as_ref().and_then(|cross| cross.prefix).map(|prefix| format!("{prefix}gcc"));
     for program in ["make", prefixed.as_deref().unwrap_or(compiler)] {
-        if !ctx.world.has(program) {
+        if ctx.framework.share.build_locally && !ctx.world.has(program) {
             let advice = tools::advise(&ctx.distribution, program);
             return Err(Error::Step(StepError::NoTool { program: program.to_owned(), kernel: kernel.clone(), advice }));
         }
@@ -301,6 +334,9 @@ pub(super) fn record(session: &Session<'_>, package: &Package, kernel: &Kernel, 
         }
         Err(Error::Facts(facts::Error::NoHeaders { kernel, .. })) => {
             Outcome::Waiting { what: format!("headers of {}", kernel.release) }
+        }
+        Err(Error::Compile(compile::Error::NotShared { .. })) => {
+            Outcome::Waiting { what: "a build in the share".to_owned() }
         }
         Err(error @ Error::System(SystemError::Lock(_))) => Outcome::Waiting { what: error.to_string() },
         Err(Error::Step(StepError::MissingDependencies { missing, .. })) => {

@@ -24,6 +24,16 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     Command::new(program)
 }
 
+/// Where another program of ours is: beside this one in a build directory, in `lib/dkms` of its prefix, else where distributions
+/// put it.
+pub fn companion(name: &str) -> PathBuf {
+    let places = |program: PathBuf| {
+        let installed = program.parent().and_then(Path::parent).map(|prefix| prefix.join("lib/dkms").join(name));
+        [Some(program.with_file_name(name)), installed].into_iter().flatten().find(|place| place.is_file())
+    };
+    std::env::current_exe().ok().and_then(places).unwrap_or_else(|| Path::new("/usr/lib/dkms").join(name))
+}
+
 /// Where programs are, if nothing else says so.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 

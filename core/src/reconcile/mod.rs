@@ -15,6 +15,7 @@ pub(crate) mod vanished;
 
 use std::collections::BTreeSet;
 
+use crate::compile;
 use crate::conf::Wish;
 use crate::conf::framework::Policy;
 use crate::context::Context;
@@ -123,7 +124,14 @@ impl Outcome {
                 _,
             )
             | (None, Action::Skip) => Ending::Excluded,
-            (Some(Err(Error::Facts(facts::Error::NoHeaders { .. }) | Error::System(SystemError::Lock(_)))), _)
+            (
+                Some(Err(
+                    Error::Facts(facts::Error::NoHeaders { .. })
+                    | Error::Compile(compile::Error::NotShared { .. })
+                    | Error::System(SystemError::Lock(_)),
+                )),
+                _,
+            )
             | (None, Action::Wait) => Ending::Waiting,
             (Some(Err(error)), _) => Ending::Failed(error.code()),
             (None, _) => Ending::Failed(match &step.reason {

@@ -44,8 +44,39 @@ impl<'a> Results<'a> {
         Some(Self { trees: &ctx.trees, limit: ctx.framework.result_cache?, now: ctx.now })
     }
 
+    /// Those of `trees`, up to `limit` bytes; `now` is in seconds since 1970.
+    pub fn new(trees: &'a Trees, limit: u64, now: u64) -> Self {
+        Self { trees, limit, now }
+    }
+
+    /// The keys of all that is kept.
+    pub fn keys(&self) -> Vec<Digest> {
+        let dir = self.trees.cache(PLACE);
+        let all = if durable::is_own_dir(&dir) { entries(&dir) } else { Vec::new() };
+        let mut keys: Vec<Digest> =
+            all.iter().filter_map(|(_, path, _)| path.file_name()?.to_str()?.parse().ok()).collect();
+        keys.sort();
+        keys
+    }
+
     /// What was built from exactly these inputs, verified; `None` if there is nothing, or nothing that can be used here.
     pub fn take(&self, key: &Digest, wanted: &entry::Wanted<'_>) -> Option<Entry> {
+        let entry = self.find(key)?;
+        let path = self.trees.cache(PLACE).join(key.to_string());
+        if let Err(why) = entry.serves(wanted) {
+            log::info!("{} in the result cache is not used: {why}", path.display());
+            return None;
+        }
+        // Who was used last stays longest.
+        let touched = std::fs::File::options().append(true).open(&path).and_then(|file| file.set_modified(self.time()));
+        if let Err(error) = touched {
+            log::debug!("{}: {error}", path.display());
+        }
+        Some(entry)
+    }
+
+    /// The same, whether or not it can be used here.
+    pub fn find(&self, key: &Digest) -> Option<Entry> {
         let dir = self.trees.cache(PLACE);
         if !durable::is_own_dir(&dir) {
             return None;
@@ -59,24 +90,14 @@ impl<'a> Results<'a> {
                 return None;
             }
         };
-        let entry = match Entry::parse(&bytes, key) {
-            Ok(entry) => entry,
+        match Entry::parse(&bytes, key) {
+            Ok(entry) => Some(entry),
             Err(why) => {
                 log::warn!("{} in the result cache is deleted: {why}", path.display());
                 self.drop(key);
-                return None;
+                None
             }
-        };
-        if let Err(why) = entry.serves(wanted) {
-            log::info!("{} in the result cache is not used: {why}", path.display());
-            return None;
         }
-        // Who was used last stays longest.
-        let touched = std::fs::File::options().append(true).open(&path).and_then(|file| file.set_modified(self.time()));
-        if let Err(error) = touched {
-            log::debug!("{}: {error}", path.display());
-        }
-        Some(entry)
     }
 
     /// Whether there is something of this key, unverified.

@@ -199,7 +199,11 @@ mod tests {
             "packaging/debian/copyright is not what `make copyright` writes: run it, and look at the difference"
         );
         let spec = fs::read_to_string(packaging.join("rpm/dkms-rs.spec")).unwrap();
-        for (of, members) in [("dkms", ["dkms-core", "dkms-hooks-dnf"].as_slice()), ("dkms-mkpkg", &["dkms-mkpkg"])] {
+        for (of, members) in [
+            ("dkms", ["dkms-core", "dkms-hooks-dnf"].as_slice()),
+            ("dkms-mkpkg", &["dkms-mkpkg"]),
+            ("dkms-share", &["dkms-share"]),
+        ] {
             let members: Vec<_> = members.iter().map(|member| (*member).to_owned()).collect();
             let made = crate::crates::bundled(&members, &metadata).unwrap();
             assert!(

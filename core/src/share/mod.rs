@@ -1,0 +1,204 @@
+//! Asking the share: what another machine has built from the same inputs need not be built here.
+//!
+//! The way there is another program's, `dkms-share`, which is started only where `share` is set in framework.conf. It verifies what it
+//! fetches, and keeps it in the result cache; from there it is taken as what was built here is, with all the checks of that.
+//! Whatever fails ends with a build. A share that is away is not asked again for a while.
+
+mod away;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::context::Context;
+use crate::digest::Digest;
+use crate::process;
+use crate::report::Reporter;
+use away::Away;
+
+/// The word by which `dkms-share` is asked to serve a [`Request`].
+pub const SERVE: &str = "__serve";
+/// The directory of the keys that are trusted, and of passwords and certificates.
+pub const KEYS: &str = "/etc/dkms/share.d";
+/// How long `dkms-share` may work for one request, however steadily something comes.
+pub const LONGEST_WORK: Duration = Duration::from_secs(600);
+/// After that it is ended.
+const PATIENCE: Duration = Duration::from_secs(610);
+/// The program.
+const PROGRAM: &str = "dkms-share";
+/// The format of requests and answers: both programs are of one version.
+const FORMAT: u32 = 1;
+
+/// What `dkms-share` finds on its standard input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// The format.
+    pub format: u32,
+    /// What is to be done.
+    pub task: Task,
+    /// The root, as an outer path.
+    pub root: PathBuf,
+    /// The address of the share.
+    pub share: String,
+    /// The key of the result.
+    pub key: Digest,
+    /// How much the results may be that are kept, in bytes.
+    pub limit: u64,
+    /// The present time, in seconds since 1970.
+    pub now: u64,
+    /// How long an answer of the share may take, in milliseconds.
+    pub answer_ms: u64,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// The result is to be fetched, verified and kept.
+    Pull,
+    /// The result that is kept is to be signed and pushed.
+    Push {
+        /// The private key, as an inside path.
+        key: PathBuf,
+    },
+}
+
+/// What it says on its standard output, in a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "answer")]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// There is no such result.
+    Missing,
+    /// What the share has is not to be used.
+    Refused {
+        /// Why.
+        why: String,
+    },
+    /// The share is of no use for now.
+    Away {
+        /// Why.
+        why: String,
+    },
+    /// Something is wrong with this machine.
+    Failed {
+        /// What.
+        why: String,
+    },
+}
+
+/// The share of a run that may use one.
+#[derive(Debug)]
+pub struct Share<'a> {
+    ctx: &'a Context,
+    address: &'a str,
+    /// How much the results may be that are kept.
+    limit: u64,
+}
+
+impl<'a> Share<'a> {
+    /// That of framework.conf; `None`: there is none, or what comes from it could not be kept.
+    pub fn of(ctx: &'a Context) -> Option<Self> {
+        let address = ctx.framework.share.address.as_deref()?;
+        let limit = ctx.framework.result_cache?;
+        ctx.machine.root.then_some(Self { ctx, address, limit })
+    }
+
+    /// Its address.
+    pub fn address(&self) -> &'a str {
+        self.address
+    }
+
+    /// Has the result of `key` fetched into the result cache; whether it is there now. `what` names it.
+    pub fn pull(&self, key: &Digest, what: &str, reporter: &dyn Reporter) -> bool {
+        match self.ask(Task::Pull, key) {
+            Some(Answer::Done) => true,
+            Some(Answer::Missing) => {
+                log::info!("the share {} has no build of {what}", self.address);
+                false
+            }
+            Some(Answer::Refused { why }) => {
+                self.warn(&format!("what the share has of {what} is not used: {why}."), reporter);
+                false
+            }
+            Some(Answer::Away { why } | Answer::Failed { why }) => {
+                self.warn(&format!("the share could not be asked for {what}: {why}."), reporter);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Has the result of `key`, which is kept, pushed, if this machine is to.
+    pub fn push(&self, key: &Digest, what: &str, reporter: &dyn Reporter) {
+        if !self.ctx.framework.share.push {
+            return;
+        }
+        match self.ask(Task::Push { key: self.ctx.framework.share.key.clone() }, key) {
+            Some(Answer::Done) => reporter.line(&format!("Pushed to the share {}.", self.address)),
+            Some(Answer::Missing) => log::info!("{what} is not pushed: it is not kept any more"),
+            Some(Answer::Refused { why } | Answer::Away { why } | Answer::Failed { why }) => {
+                self.warn(&format!("{what} could not be pushed to the share: {why}."), reporter);
+            }
+            None => {}
+        }
+    }
+
+    fn warn(&self, text: &str, reporter: &dyn Reporter) {
+        log::debug!("the share is {}", self.address);
+        reporter.warning(&[&text]);
+    }
+
+    /// Asks; `None`: it is away, as was said before.
+    fn ask(&self, task: Task, key: &Digest) -> Option<Answer> {
+        let Self { ctx, address, limit } = self;
+        let away = Away::new(&ctx.trees, address);
+        if let Some(why) = away.still(ctx.now) {
+            log::info!("the share {address} is not asked: {why}");
+            return None;
+        }
+        let answer_ms = u64::try_from(ctx.framework.share.time_limit.as_millis()).unwrap_or(u64::MAX);
+        let request = Request {
+            format: FORMAT,
+            task,
+            root: ctx.trees.root.dir().to_owned(),
+            share: (*address).to_owned(),
+            key: key.clone(),
+            limit: *limit,
+            now: ctx.now,
+            answer_ms,
+        };
+        let answer = self.run(&request).unwrap_or_else(|why| Answer::Failed { why });
+        match &answer {
+            Answer::Away { why } => away.note(ctx.now, why),
+            Answer::Done | Answer::Missing | Answer::Refused { .. } => away.forget(),
+            Answer::Failed { .. } => {}
+        }
+        Some(answer)
+    }
+
+    fn run(&self, request: &Request) -> Result<Answer, String> {
+        let program = process::companion(PROGRAM);
+        if !program.is_file() {
+            return Err(format!("the program {} is not installed (package {PROGRAM})", program.display()));
+        }
+        let mut task = process::Task::new(
+            [program.as_os_str(), SERVE.as_ref()],
+            std::path::Path::new("/"),
+            self.ctx.world.environment(),
+        );
+        task.input = Some(serde_json::to_vec(request).map_err(|error| error.to_string())?);
+        task.limit = Some(PATIENCE);
+        let end = process::run(task).map_err(|error| error.to_string())?;
+        if end.timed_out {
+            return Ok(Answer::Away { why: "it takes too long".to_owned() });
+        }
+        let text = end.text();
+        let line = text.lines().rfind(|line| line.starts_with('{'));
+        line.and_then(|line| serde_json::from_str(line).ok()).ok_or_else(|| {
+            format!("{} ended with {}: {}", program.display(), end.code(), text.lines().next_back().unwrap_or_default())
+        })
+    }
+}
