@@ -58,6 +58,7 @@ help:
 	@echo 'make torture    what goes wrong at every step: errors and kills at each system call, damaged files, hostile packages'
 	@echo 'make bench      measure against the classic and against the floor'
 	@echo 'make arch       the pacman package, in target/packages/arch'
+	@echo 'make pictures   the pictures of terminals in the guide, from real runs'
 	@echo 'make book       the guide and the manual pages as a website: target/book/html'
 	@echo 'make lint       format, clippy, links in docstrings, shellcheck'
 
@@ -381,6 +382,12 @@ bench:
 	@$(NEED) build test
 	@$(MAKE) --no-print-directory $(PROGRAM)-now
 	cargo run --locked --release -p dkms-tests --bin bench
+
+# The pictures of the guide, from real runs: docs/guide/*.svg. Look at them before they are committed.
+.PHONY: pictures
+pictures:
+	@$(NEED) build test
+	cargo run --locked -p dkms-tests --bin pictures
 
 .PHONY: book
 book:
