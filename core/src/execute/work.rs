@@ -153,22 +153,6 @@ fn try_work(session: &Session<'_>, step: &Step, entry: &Entry<'_>, reporter: &dy
     Ok(Done::Installed)
 }
 
-fn target(
-    session: &Session<'_>,
-    package: &Package,
-    facts: &Arc<KernelFacts>,
-    evaluated: &Evaluated,
-) -> Result<Target, Error> {
-    Ok(Target {
-        package: package.clone(),
-        kernel: facts.kernel.clone(),
-        facts: Arc::clone(facts),
-        evaluated: evaluated.clone(),
-        directives: session.facts.directives().to_vec(),
-        dependencies: dependencies(session, &facts.kernel, evaluated)?,
-    })
-}
-
 /// What the result of a build is known by, on this machine and others; `None`: it is not kept, and not shared.
 ///
 /// # Errors
