@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-pub mod directory;
 pub mod gate;
 
 use rustix::fs::{FlockOperation, OFlags, flock};

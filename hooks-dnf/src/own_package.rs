@@ -18,7 +18,7 @@ pub fn going() -> u8 {
 /// `%preun`, when another version is in our place already; `now` is what its `dkms --version` says. A classic one knows nothing
 /// of our files beside the modules, which stay, also in images.
 pub fn replaced(now: &str) -> u8 {
-    let version = now.strip_prefix("dkms-").unwrap_or(now);
+    let version = now.trim_start_matches("dkms").trim_start_matches(['-', ':', ' ']);
     if !event::own::is_classic(version) {
         return 0;
     }

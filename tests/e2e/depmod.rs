@@ -89,12 +89,15 @@ for round in $(seq 12); do
 	for module in hello other; do (! modprobe -S $k -n $module 2>/dev/null) || fail "round $round: $module is in the index"; done
 	same
 done
-# Who holds the kernel's directory is waited for.
-exec 9<$dir; flock 9
-dkms --dkmstree /var/one install hello/1.0 -k $k >/tmp/said 2>&1 9<&- & pid=$!
-for ((i = 0; i < 1000000; i++)); do [ ! -e $dir/updates/dkms/hello.ko.xz ] || break; done
-(! modprobe -S $k -n hello 2>/dev/null) || fail "it did not wait"
-flock -u 9; wait $pid || { cat /tmp/said >&2; fail "it did not go on"; }
+# Who makes the index is waited for.
+exec 9<>/var/cache/dkms/turns/$k; flock 9
+mkfifo /tmp/said-fifo
+DKMS_LOG=info dkms --dkmstree /var/one install hello/1.0 -k $k >/tmp/said-fifo 2>&1 9<&- & pid=$!
+exec 8</tmp/said-fifo
+while read -r line <&8 && [[ $line != *'makes the index of kernel'* ]]; do echo "$line"; done >/tmp/said
+[[ $line == *'makes the index of kernel'* ]] || { cat /tmp/said >&2; fail "it did not wait"; }
+(! modprobe -S $k -n hello 2>/dev/null) || fail "hello is in the index, which somebody else makes"
+flock -u 9; wait $pid || fail "it did not go on"
 modprobe -S $k -n hello || fail "hello is not in the index"; same
 "#;
 

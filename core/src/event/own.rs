@@ -57,7 +57,7 @@ pub fn forget_notes(ctx: &Context) {
 
 /// Whether a version of the package `dkms` is a classic one: before 4. An epoch in front does not count.
 pub fn is_classic(version: &str) -> bool {
-    let upstream = version.split_once(':').map_or(version, |(_, rest)| rest);
+    let upstream = version.split_once(':').map_or(version, |(_, rest)| rest).trim_start();
     let major: String = upstream.chars().take_while(char::is_ascii_digit).collect();
     major.parse::<u32>().is_ok_and(|major| major < 4)
 }
@@ -82,9 +82,14 @@ mod tests {
 
     #[test]
     fn which_program_takes_over() {
-        for (version, classic) in
-            [("3.2.2-1~deb13u1", true), ("1:2.8-1", true), ("4.0.0-2", false), ("10.1", false), ("x", false)]
-        {
+        for (version, classic) in [
+            ("3.2.2-1~deb13u1", true),
+            ("1:2.8-1", true),
+            ("dkms: 2.8.4", true),
+            ("4.0.0-2", false),
+            ("10.1", false),
+            ("x", false),
+        ] {
             assert_eq!(is_classic(version), classic, "{version}");
         }
     }

@@ -80,9 +80,13 @@ fn evaluated(session: &Session<'_>, how: &Registration, package: &Package) -> Re
 pub fn add(session: &Session<'_>, how: &Registration, package: &Package, reporter: &dyn Reporter) -> Result<u8, Error> {
     let ctx = session.ctx;
     let source = ctx.trees.source_place(package);
-    let decided = decide(ctx, package, false);
-    if matches!(decided, Ok(Decision::Again)) && superseded::adopt(ctx, package, &source)? {
-        return Ok(0);
+    let mut decided = decide(ctx, package, false);
+    if matches!(decided, Ok(Decision::Again)) {
+        if superseded::adopt(ctx, package, &source)? {
+            return Ok(0);
+        }
+        // Another run may have taken it up, or ended it: then it is new.
+        decided = decide(ctx, package, false);
     }
     rpm_upgrade::leave(ctx.rpm_process(), &ctx.trees, package)?;
     // The %post of an upgrade to the same version, packaged anew: what is built may be of its old source.
@@ -91,7 +95,6 @@ pub fn add(session: &Session<'_>, how: &Registration, package: &Package, reporte
     if is_there && is_upgrade && ctx.trees.root.is_host() {
         superseded::renew(ctx, package, Owner::Rpm)?;
     }
-    // Another run may have taken it up.
     if decided? == Decision::Again {
         return Err(already(package));
     }

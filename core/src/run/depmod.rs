@@ -79,7 +79,7 @@ fn run_now(ctx: &Context, release: &Release) -> Result<Depmod, SystemError> {
     if let Some(why) = unreadable(ctx, release) {
         return Ok(Depmod::Failed(why));
     }
-    let _turn = own_index::turn(&dir);
+    let _turn = own_index::turn(ctx, release);
     durable::sweep(&dir);
     let maker = Maker::of(ctx);
     let own = if maker == Maker::Real { None } else { own_index::made(ctx, release, &[]) };

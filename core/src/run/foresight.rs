@@ -92,7 +92,7 @@ fn make(ctx: &Context, release: &Release, dir: &Path, going: &[&Path]) -> Result
     if count == 0 {
         return Ok(false);
     }
-    let _turn = own_index::turn(dir);
+    let _turn = own_index::turn(ctx, release);
     let maker = Maker::of(ctx);
     let own = if maker == Maker::Real { None } else { own_index::made(ctx, release, going) };
     if let Some(index) = own.as_ref().filter(|_| maker == Maker::Own) {

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::depmod::{Index, Request, Time, Unusual, index};
 use crate::durable::{self, FileError, NEW};
 use crate::kernel::symvers::Symvers;
-use crate::lock::directory::{self, Held};
+use crate::lock::{Holder, Lock, Patience, lock};
 use crate::names::Release;
 use crate::plan::FollowUp;
 use crate::tree::manifest::KernelManifest;
@@ -101,21 +101,20 @@ fn program(ctx: &Context, is_roots_own: bool) -> Option<PathBuf> {
     (program.file_name() == Some(OsStr::new("kmod"))).then_some(program)
 }
 
-/// Waits until no other run makes the index in the kernel's directory `dir`, and keeps others waiting. Where that can't be, it is made all
-/// the same: a depmod that somebody else runs waits for nobody either.
-pub(super) fn turn(dir: &Path) -> Option<Held> {
+/// Waits until no other run makes the index of `release`, and keeps others waiting: also those for another DKMS tree, with
+/// which this one shares nothing but the kernel. The lock's file is where only root gets. Where it can't be had, the index is made
+/// all the same: a depmod that somebody else runs waits for nobody either.
+pub(super) fn turn(ctx: &Context, release: &Release) -> Option<Lock> {
     /// More than any depmod takes.
     const LIMIT: Duration = Duration::from_secs(120);
-    match directory::hold(dir, LIMIT) {
-        Ok(Some(held)) => return Some(held),
-        Ok(None) => log::warn!("another run still makes the index in {}", dir.display()),
-        Err(error) => log::info!("{}: {error}", dir.display()),
-    }
-    None
+    let on_wait = |holder: &Holder| log::info!("waiting for {holder}, which makes the index of kernel {release}");
+    let dir = ctx.trees.own_cache("turns").inspect_err(|error| log::info!("{error}")).ok()?;
+    let held = lock(&dir.join(release), Patience { limit: Some(LIMIT), on_wait: &on_wait });
+    held.inspect_err(|error| log::warn!("the index of kernel {release}: {error}")).ok()
 }
 
-/// Puts the files of an index into `dir`, unless what it was made from is no longer there: all are written, and durable, before the first gets its name; then they get their names
-/// one right after the other, in depmod's order. What a kill leaves in between is found by their times, and made anew.
+/// Puts the files of an index into `dir`, unless what it was made from is no longer there: all are written, and durable,
+/// before the first gets its name; then they get their names one right after the other, in depmod's order. What a kill leaves in between is found by their times, and made anew.
 pub(super) fn put(dir: &Path, index: &Index) -> Result<(), FileError> {
     let mut written = Vec::new();
     for (name, bytes) in &index.files {

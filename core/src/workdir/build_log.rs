@@ -172,16 +172,31 @@ impl Log {
     }
 }
 
-/// How long the commands of a log took, together, by what [`Log::end`] wrote.
+/// No build is expected to take longer, in seconds: a week. What makes a log may write such lines, too.
+const LONGEST: u64 = 7 * 24 * 3600;
+
+/// How long the commands of a log took, together, by what [`Log::end`] wrote; a week at most.
 pub fn elapsed(log: &str) -> Duration {
     let lines = log.lines().filter_map(|line| line.strip_prefix("# elapsed time: "));
-    let seconds = |line: &str| line.split(':').try_fold(0, |sum: u64, part| Some(sum * 60 + part.parse::<u64>().ok()?));
-    Duration::from_secs(lines.filter_map(seconds).sum())
+    let seconds = |line: &str| {
+        let mut parts = line.split(':').map(|part| part.parse::<u64>().ok());
+        parts.try_fold(0_u64, |sum, part| sum.checked_mul(60)?.checked_add(part?))
+    };
+    Duration::from_secs(lines.filter_map(seconds).fold(0, u64::saturating_add).min(LONGEST))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_make_writes_into_a_log_is_no_endless_time() {
+        let week = Duration::from_secs(LONGEST);
+        for time in ["18446744073709551000", "9999999999999:0:0", "200:00:00\n# elapsed time: 18446744073709551615"] {
+            assert!(elapsed(&format!("x\n# elapsed time: {time}\n")) <= week, "{time}");
+        }
+        assert_eq!(elapsed("# elapsed time: 01:02:03\n# elapsed time: 00:00:01\n"), Duration::from_secs(3724));
+    }
 
     #[test]
     fn the_skeleton() {
