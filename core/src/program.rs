@@ -126,6 +126,12 @@ fn tell_of_framework(ctx: &Context, reporter: &dyn Reporter) {
             ]));
             continue;
         }
+        if *name == "build_locally" && value == "never" {
+            reporter.warning(&[
+                &"framework.conf: build_locally=\"never\" needs a share and the result cache (share, result_cache): packages are built here.",
+            ]);
+            continue;
+        }
         // Nor make scripts root.
         let used =
             if *name == "scripts_as" { "\"nobody\" is used until it is corrected" } else { "the default is used" };

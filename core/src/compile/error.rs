@@ -103,7 +103,7 @@ pub enum Error {
         package: Package,
         /// The kernel.
         kernel: Kernel,
-        /// Why the share could not be asked.
+        /// Why nothing came from it, in a line, if it is more than that it has none.
         why: Option<String>,
     },
     /// The modules did not become an artefact.

@@ -47,6 +47,8 @@ pub struct Reuse<'a> {
     family: Option<Digest>,
     /// Why what was built for another kernel is not used.
     differs: Option<Differs>,
+    /// Why nothing came from the share, if it is more than that there is nothing.
+    not_shared: Option<String>,
 }
 
 /// Of the kernels that a package was built for, those that are compared with the one it is to be built for: the latest.
@@ -69,7 +71,18 @@ impl<'a> Reuse<'a> {
             Ok((digest, key)) => {
                 let family = (policy(ctx, target) != Policy::Never).then(|| inputs::family(&key, &environment, &place));
                 let family = family.flatten();
-                Some(Self { ctx, target, results, environment, place, key, digest, family, differs: None })
+                Some(Self {
+                    ctx,
+                    target,
+                    results,
+                    environment,
+                    place,
+                    key,
+                    digest,
+                    family,
+                    differs: None,
+                    not_shared: None,
+                })
             }
             Err(why) => {
                 tell(target, &why);
@@ -183,12 +196,22 @@ impl<'a> Reuse<'a> {
     }
 
     /// What the share has; and its address.
-    fn pull(&self, reporter: &dyn Reporter) -> Option<(Entry, &'a str)> {
+    fn pull(&mut self, reporter: &dyn Reporter) -> Option<(Entry, &'a str)> {
         let share = Share::of(self.ctx)?;
-        if !share.pull(&self.digest, &what(self.target), reporter) {
+        if let Err(why) = share.pull(&self.digest, &what(self.target), reporter) {
+            self.not_shared = why;
             return None;
         }
-        Some((self.known(&self.digest)?, share.address()))
+        let entry = self.known(&self.digest);
+        if entry.is_none() {
+            self.not_shared = Some("What was fetched does not fit this machine: see dkms build --debug.".to_owned());
+        }
+        Some((entry?, share.address()))
+    }
+
+    /// Why nothing came from the share, in a line.
+    pub fn not_shared(&self) -> Option<&str> {
+        self.not_shared.as_deref()
     }
 
     /// What the manifest of what is built now says of it.

@@ -49,15 +49,18 @@ pub fn build(
     let network = network(ctx, target);
     let is_demoted = demotion != Demotion::None;
     let mut reuse = reuse(ctx, target, is_demoted, network.as_deref());
-    if let Some(known) = reuse.as_mut().filter(|_| !ctx.options.force) {
+    // Where nothing is built, also what is forced comes from the share.
+    let takes = !ctx.options.force || !ctx.framework.share.build_locally;
+    if let Some(known) = reuse.as_mut().filter(|_| takes) {
         if let Some(manifest) = known.take(signing, enter, reporter)? {
             return Ok(manifest);
         }
     }
     if !ctx.framework.share.build_locally {
-        let why = reuse
-            .is_none()
-            .then(|| "Its result can't be known by what it follows from: see dkms build --debug.".to_owned());
+        let why = match &reuse {
+            None => Some("Its result can't be known by what it follows from: see dkms build --debug.".to_owned()),
+            Some(known) => known.not_shared().map(str::to_owned),
+        };
         let (package, kernel) = (target.package.clone(), target.kernel.clone());
         return Err(Error::NotShared { package, kernel, why });
     }

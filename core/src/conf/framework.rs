@@ -274,7 +274,7 @@ impl Framework {
             result_cache: keeps.then_some(size),
             notify,
             reuse,
-            share: Shared::from_raw(raw, &mut unusable),
+            share: Shared::from_raw(raw, keeps, &mut unusable),
             unusable,
             unknown: Vec::new(),
             stderr: String::new(),

@@ -17,7 +17,7 @@ pub struct Shared {
     pub key: PathBuf,
     /// How long an answer of the share may take.
     pub time_limit: Duration,
-    /// What the share lacks is built here.
+    /// What the share lacks is built here. False only where a share can be used.
     pub build_locally: bool,
 }
 
@@ -26,8 +26,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(5);
 const KEY: &str = "/etc/dkms/share.key";
 
 impl Shared {
-    /// Types the options. What has none of the possible values is added to `unusable`.
-    pub(super) fn from_raw(raw: &Raw, unusable: &mut Vec<(&'static str, String)>) -> Self {
+    /// Types the options. What has none of the possible values is added to `unusable`. `keeps`: there is a result cache, through
+    /// which all goes that is shared.
+    pub(super) fn from_raw(raw: &Raw, keeps: bool, unusable: &mut Vec<(&'static str, String)>) -> Self {
         let text = |name| raw.text(name, 0).filter(|text| !text.trim().is_empty());
         let mut bad = |name, text: &str| unusable.push((name, text.to_owned()));
         let push = text("share_push").is_some_and(|text| {
@@ -42,7 +43,13 @@ impl Shared {
                 TIME_LIMIT
             })
         });
+        let address = text("share").map(str::to_owned);
         let build_locally = text("build_locally").is_none_or(|text| match text {
+            // Without a share nothing would ever be built.
+            "never" if address.is_none() || !keeps => {
+                bad("build_locally", text);
+                true
+            }
             "never" => false,
             "yes" => true,
             other => {
@@ -51,7 +58,7 @@ impl Shared {
             }
         });
         Self {
-            address: text("share").map(str::to_owned),
+            address,
             push,
             key: text("share_key").map_or_else(|| PathBuf::from(KEY), PathBuf::from),
             time_limit,
@@ -65,11 +72,27 @@ mod tests {
     use super::*;
 
     fn shared(options: &[(&str, &str)]) -> (Shared, Vec<&'static str>) {
+        with_cache(options, true)
+    }
+
+    fn with_cache(options: &[(&str, &str)], keeps: bool) -> (Shared, Vec<&'static str>) {
         let mut raw = Raw::default();
         options.iter().for_each(|(name, value)| raw.set(name, 0, value));
         let mut unusable = Vec::new();
-        let shared = Shared::from_raw(&raw, &mut unusable);
+        let shared = Shared::from_raw(&raw, keeps, &mut unusable);
         (shared, unusable.into_iter().map(|(name, _)| name).collect())
+    }
+
+    #[test]
+    fn who_can_use_no_share_builds() {
+        let never = ("build_locally", "never");
+        let is_built = |(shared, unusable): (Shared, Vec<&'static str>)| {
+            assert_eq!(unusable, if shared.build_locally { vec!["build_locally"] } else { vec![] });
+            shared.build_locally
+        };
+        assert!(is_built(shared(&[never])) && is_built(shared(&[never, ("share", " ")])));
+        assert!(is_built(with_cache(&[never, ("share", "oci://h/r")], false)));
+        assert!(!is_built(shared(&[never, ("share", "oci://h/r")])));
     }
 
     #[test]

@@ -111,23 +111,26 @@ impl<'a> Share<'a> {
         self.address
     }
 
-    /// Has the result of `key` fetched into the result cache; whether it is there now. `what` names it.
-    pub fn pull(&self, key: &Digest, what: &str, reporter: &dyn Reporter) -> bool {
+    /// Has the result of `key` fetched into the result cache, where it is then. `what` names it.
+    ///
+    /// # Errors
+    /// Why it is not there, in a line, if it is more than that the share has none.
+    pub fn pull(&self, key: &Digest, what: &str, reporter: &dyn Reporter) -> Result<(), Option<String>> {
         match self.ask(Task::Pull, key) {
-            Some(Answer::Done) => true,
+            Some(Answer::Done) => Ok(()),
             Some(Answer::Missing) => {
                 log::info!("the share {} has no build of {what}", self.address);
-                false
+                Err(None)
             }
             Some(Answer::Refused { why }) => {
                 self.warn(&format!("what the share has of {what} is not used: {why}."), reporter);
-                false
+                Err(Some(format!("What it has is not used: {why}.")))
             }
             Some(Answer::Away { why } | Answer::Failed { why }) => {
                 self.warn(&format!("the share could not be asked for {what}: {why}."), reporter);
-                false
+                Err(Some(format!("It could not be asked: {why}.")))
             }
-            None => false,
+            None => Err(None),
         }
     }
 
@@ -155,7 +158,8 @@ impl<'a> Share<'a> {
     fn ask(&self, task: Task, key: &Digest) -> Option<Answer> {
         let Self { ctx, address, limit } = self;
         let away = Away::new(&ctx.trees, address);
-        if let Some(why) = away.still(ctx.now) {
+        // Who does not build has nothing better to do than to ask again.
+        if let Some(why) = away.still(ctx.now).filter(|_| ctx.framework.share.build_locally) {
             log::info!("the share {address} is not asked: {why}");
             return None;
         }

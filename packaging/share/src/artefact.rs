@@ -105,6 +105,13 @@ pub fn incomplete(digest: &Digest) -> Error {
     Error::Refused(format!("the share lacks the blob sha256:{digest} of an artefact that it has"))
 }
 
+impl Record {
+    /// The blobs of what was built.
+    pub fn blobs(&self) -> impl Iterator<Item = &Digest> {
+        self.modules.iter().chain(&self.symvers).chain([&self.log]).map(|part| &part.blob)
+    }
+}
+
 impl Descriptor {
     fn new(media: &str, digest: &Digest, size: u64) -> Self {
         Self { media_type: media.to_owned(), digest: format!("sha256:{digest}"), size, annotations: BTreeMap::new() }
@@ -264,6 +271,19 @@ impl Manifest {
         [PACKAGE, VERSION, KERNEL, ARCH].map(|name| self.annotations.get(name).map_or("", String::as_str))
     }
 
+    /// Refuses it if it says to be something else than what was signed: people and `prune` go by what it says.
+    pub fn check_claims(&self, key: &Key) -> Result<(), Error> {
+        let Key { package, kernel, .. } = key;
+        let signed = [package.name.as_str(), package.version.as_str(), kernel.release.as_str(), kernel.arch.as_str()];
+        let digest = key.digest().map_err(|error| Error::Refused(error.to_string()))?;
+        if self.claims() == signed && self.claimed_key() == Some(digest) {
+            return Ok(());
+        }
+        Err(Error::Refused(format!(
+            "it says that it is another artefact than what was signed: {package} for kernel {kernel}"
+        )))
+    }
+
     /// The bytes that its layers have.
     pub fn size(&self) -> u64 {
         self.layers.iter().chain([&self.config]).map(|layer| layer.size).fold(0, u64::saturating_add)
@@ -297,6 +317,7 @@ impl Manifest {
         }
         let key = record.key.digest().map_err(|error| refused(&error))?;
         trust.check_key(&key)?;
+        self.check_claims(&record.key)?;
         Ok(Found { record, key, signed_by })
     }
 }

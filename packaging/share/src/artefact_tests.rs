@@ -37,6 +37,10 @@ impl Road for Memory {
         Ok(())
     }
 
+    fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        Ok(self.blobs.borrow().contains_key(&digest.to_string()))
+    }
+
     fn put_manifest(&self, tag: &str, bytes: &[u8]) -> Result<(), Error> {
         let missing: Vec<_> = Manifest::parse(bytes)?
             .blobs()
@@ -216,6 +220,31 @@ fn another_artefact_under_the_key_is_refused() {
     // A record that says so was changed.
     fleet.change_record(&two, None, |record| record.key = entry("2.0").key);
     assert!(fleet.why(&two).contains("was changed after"));
+}
+
+#[test]
+fn who_says_something_else_than_was_signed_is_refused() {
+    let fleet = Fleet::new();
+    let key = fleet.push(&entry("1.0"), &fleet.signer);
+    for (name, claim) in [(PACKAGE, "other"), (VERSION, "2.0"), (KERNEL, "6.13"), (ARCH, "aarch64"), (KEY, "x")] {
+        fleet.change(&key, |manifest| manifest["annotations"][name] = claim.into());
+        assert!(fleet.why(&key).contains("another artefact"), "{name}");
+        fleet.push(&entry("1.0"), &fleet.signer);
+    }
+    assert!(fleet.fetch(&key).unwrap().is_some());
+}
+
+#[test]
+fn what_lacks_a_part_is_pushed_again() {
+    let fleet = Fleet::new();
+    let key = fleet.push(&entry("1.0"), &fleet.signer);
+    let all: Vec<String> = fleet.share.blobs.borrow().keys().cloned().collect();
+    for blob in &all {
+        let good = fleet.share.blobs.borrow_mut().remove(blob).unwrap();
+        assert!(!has(&fleet.share, &key, &fleet.trust).unwrap(), "{blob}");
+        fleet.share.blobs.borrow_mut().insert(blob.clone(), good);
+    }
+    assert!(has(&fleet.share, &key, &fleet.trust).unwrap());
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub trait Road {
     fn blob(&self, digest: &Digest, size: u64) -> Result<Vec<u8>, Error>;
     /// Stores a blob, if it is not there.
     fn put_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error>;
+    /// Whether there is a blob of this digest.
+    fn has_blob(&self, digest: &Digest) -> Result<bool, Error>;
     /// Stores a manifest under a tag: after all of its blobs.
     fn put_manifest(&self, tag: &str, bytes: &[u8]) -> Result<(), Error>;
     /// All tags, sorted.
@@ -55,7 +57,7 @@ pub trait Road {
 /// The road to `address`. `trust` is the directory of what this machine trusts.
 pub fn open(address: &Address, trust: &Path, limits: Limits) -> Result<Box<dyn Road>, Error> {
     Ok(match address {
-        Address::Directory(dir) => Box::new(directory::Directory::new(dir)),
+        Address::Directory(dir) => Box::new(directory::Directory::new(dir, limits)),
         Address::Web(site) => Box::new(web::Web::new(site, http::Client::new(site, trust, limits)?)),
         Address::Registry(site) => Box::new(registry::Registry::new(site, http::Client::new(site, trust, limits)?)),
     })

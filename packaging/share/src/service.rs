@@ -69,12 +69,21 @@ fn work(request: &Request) -> Result<Answer, Error> {
     }
 }
 
-/// Whether the share has the artefact of `key`, signed by somebody who is trusted: then it need not be pushed.
+/// Whether the share has the artefact of `key` with all its parts, signed by somebody who is trusted: then it need not be pushed.
 pub fn has(road: &dyn Road, key: &dkms_core::digest::Digest, trust: &Trust) -> Result<bool, Error> {
     let Some(bytes) = road.manifest(&key.to_string())? else { return Ok(false) };
     // What nobody could use is replaced.
     match Manifest::parse(&bytes).and_then(|manifest| manifest.open(road, trust)) {
-        Ok(found) => Ok(found.key == *key),
+        Ok(found) if found.key != *key => Ok(false),
+        Ok(found) => {
+            for blob in found.record.blobs() {
+                if !road.has_blob(blob)? {
+                    log::info!("what the share has is replaced: it lacks the blob sha256:{blob}");
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
         Err(Error::Refused(why)) => {
             log::info!("what the share has is replaced: {why}");
             Ok(false)

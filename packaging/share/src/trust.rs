@@ -154,8 +154,11 @@ fn is_date(text: &str) -> bool {
 }
 
 fn revoked(path: &Path) -> Result<BTreeSet<String>, Error> {
-    if !path.exists() {
-        return Ok(BTreeSet::new());
+    // One that can't be reached must not pass for an empty one.
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        Err(error) => return Err(Error::Unfit { path: path.to_owned(), why: error.to_string() }),
+        Ok(_) => check_owner(path)?,
     }
     let mut revoked = BTreeSet::new();
     for line in text(path)?.lines() {
@@ -309,6 +312,15 @@ mod tests {
         // A slip in this list must not pass for an empty one.
         list("0123").unwrap_err();
         list(&format!("{key}0")).unwrap_err();
+        // Nor one that is not there, or that others may write to.
+        list("").unwrap();
+        let path = dir.join("revoked");
+        fs_err::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+        Trust::read(&dir, NOW).unwrap_err();
+        fs_err::remove_file(&path).unwrap();
+        Trust::read(&dir, NOW).unwrap();
+        fs_err::os::unix::fs::symlink("nowhere", &path).unwrap();
+        Trust::read(&dir, NOW).unwrap_err();
     }
 
     #[test]

@@ -11,7 +11,7 @@ use dkms_core::clock;
 use dkms_core::context::Context;
 use dkms_core::digest::Digest;
 use dkms_core::report::{Event, Reporter};
-use dkms_core::results::{Kept, Results};
+use dkms_core::results::{Kept, Key, Results};
 use dkms_core::share::KEYS;
 use serde::Serialize;
 
@@ -40,6 +40,15 @@ pub struct Item {
     pub signed_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+}
+
+impl Item {
+    /// Names it by what was signed.
+    fn name(&mut self, key: &Key) -> Result<(), Error> {
+        (self.package, self.kernel) = (key.package.to_string(), key.kernel.to_string());
+        self.key = key.digest().map_err(|error| Error::Refused(error.to_string()))?.to_string();
+        Ok(())
+    }
 }
 
 pub struct Run<'a> {
@@ -239,7 +248,10 @@ impl Run<'_> {
         for (_, _, manifest) in self.listed(road.as_ref(), which)? {
             let mut item = Self::item(&manifest, "trusted");
             match manifest.open(road.as_ref(), &trust) {
-                Ok(found) => item.signed_by = Some(found.signed_by),
+                Ok(found) => {
+                    item.name(&found.record.key)?;
+                    item.signed_by = Some(found.signed_by);
+                }
                 Err(Error::Refused(why)) => (item.result, item.why) = ("not trusted", Some(why)),
                 Err(error) => return Err(error),
             }
@@ -257,12 +269,20 @@ impl Run<'_> {
         let (road, trust) = (self.road()?, self.trust()?);
         let limit = self.ctx.framework.result_cache.unwrap_or(u64::MAX);
         for (_, _, manifest) in self.listed(road.as_ref(), which)? {
-            let item = Self::item(&manifest, "whole");
+            let mut item = Self::item(&manifest, "whole");
             // Under the tag by which it is found.
             let key = manifest.claimed_key().ok_or_else(|| Error::Refused("it names no key".to_owned()));
             let entry = key.and_then(|key| artefact::fetch(road.as_ref(), &key, &trust, limit));
+            // That tag may have another manifest than the one that was listed.
+            let entry = entry.and_then(|entry| match entry {
+                Some(entry) => manifest.check_claims(&entry.key).map(|()| Some(entry)),
+                None => Ok(None),
+            });
             match entry {
-                Ok(Some(entry)) => each(self, item, entry)?,
+                Ok(Some(entry)) => {
+                    item.name(&entry.key)?;
+                    each(self, item, entry)?;
+                }
                 Ok(None) => self.refuse(
                     &format!("{} for kernel {}", item.package, item.kernel),
                     &Error::Refused("it is not found by its key".to_owned()),

@@ -5,23 +5,28 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use dkms_core::digest::Digest;
 use dkms_core::durable;
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
-use super::{LONGEST_MANIFEST, Road, Tags, checked};
+use super::{LONGEST_MANIFEST, Limits, Road, Tags, checked};
 use crate::artefact::{self, Manifest};
 use crate::error::Error;
 
+/// How often a lock is tried that another machine has.
+const PAUSE: Duration = Duration::from_millis(20);
+
 pub struct Directory {
     dir: PathBuf,
+    limits: Limits,
 }
 
 impl Directory {
-    pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
+    pub fn new(dir: &Path, limits: Limits) -> Self {
+        Self { dir: dir.to_owned(), limits }
     }
 
     fn manifests(&self) -> PathBuf {
@@ -66,7 +71,18 @@ impl Directory {
         durable::make_dirs(&dir, 0o755)?;
         let away = |error: &dyn std::fmt::Display| Error::Away(error.to_string());
         let alone = fs_err::File::create(dir.join(".lock")).map_err(|error| away(&error))?;
-        rustix::fs::flock(&alone, FlockOperation::LockExclusive).map_err(|error| away(&error))?;
+        // A machine that hangs with the lock must not stop all the others: a server may keep it for as long as it likes.
+        let ends = self.limits.ends.min(Instant::now() + self.limits.answer);
+        loop {
+            match rustix::fs::flock(&alone, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < ends => std::thread::sleep(PAUSE),
+                Err(Errno::WOULDBLOCK | Errno::INTR) => {
+                    return Err(Error::Away(format!("{}: another machine has the lock", dir.display())));
+                }
+                Err(error) => return Err(away(&error)),
+            }
+        }
         let tags = Tags { name: "dkms".to_owned(), tags: Some(Self::names(&self.manifests())) };
         let bytes = serde_json::to_vec(&tags).map_err(|error| away(&error))?;
         Ok(durable::write_atomic(&dir.join("list"), &bytes, 0o644)?)
@@ -85,12 +101,18 @@ impl Road for Directory {
 
     fn put_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
         let path = self.blobs().join(digest.to_string());
-        // One that is damaged is put in its place again.
-        if Digest::of_file(&path).is_ok_and(|there| there == *digest) {
+        // One that is damaged is put in its place again. One that nothing needed may be old enough to be swept before the manifest
+        // comes that needs it now: it is as young as one that is written.
+        let is_whole = Digest::of_file(&path).is_ok_and(|there| there == *digest);
+        if is_whole && renew(&path).is_ok() && path.exists() {
             return Ok(());
         }
         durable::make_dirs(&self.blobs(), 0o755)?;
         Ok(durable::write_atomic(&path, bytes, 0o644)?)
+    }
+
+    fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        Ok(self.blobs().join(digest.to_string()).is_file())
     }
 
     fn put_manifest(&self, tag: &str, bytes: &[u8]) -> Result<(), Error> {
@@ -133,8 +155,53 @@ impl Road for Directory {
     }
 }
 
+/// Gives a file the present time.
+fn renew(path: &Path) -> std::io::Result<()> {
+    fs_err::OpenOptions::new().append(true).open(path)?.file().set_modified(SystemTime::now())
+}
+
 /// Whether a blob has been there for a day: the manifest of a younger one may just be coming.
 fn is_old(path: &Path) -> bool {
     let age = fs_err::metadata(path).ok().and_then(|meta| meta.modified().ok()).and_then(|time| time.elapsed().ok());
     age.is_some_and(|age| age > Duration::from_secs(24 * 3600))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(dir: &Path) -> Directory {
+        let answer = Duration::from_millis(50);
+        Directory::new(dir, Limits { answer, ends: Instant::now() + Duration::from_secs(60) })
+    }
+
+    #[test]
+    fn a_blob_that_is_needed_again_is_young() {
+        let tmp = tempfile::tempdir().unwrap();
+        let share = directory(tmp.path());
+        let (one, two) = (Digest::of(b"one"), Digest::of(b"two"));
+        let old = |digest: &Digest| {
+            let file = fs_err::OpenOptions::new().append(true).open(share.blobs().join(digest.to_string())).unwrap();
+            file.file().set_modified(SystemTime::now() - Duration::from_secs(48 * 3600)).unwrap();
+        };
+        for (digest, bytes) in [(&one, b"one"), (&two, b"two")] {
+            share.put_blob(digest, bytes).unwrap();
+            old(digest);
+        }
+        share.put_blob(&one, b"one").unwrap();
+        assert_eq!(share.sweep().unwrap(), 1);
+        assert!(share.has_blob(&one).unwrap() && !share.has_blob(&two).unwrap());
+    }
+
+    #[test]
+    fn a_lock_of_another_machine_is_not_waited_for_without_end() {
+        let tmp = tempfile::tempdir().unwrap();
+        let share = directory(tmp.path());
+        share.put_manifest("tag", b"{}").unwrap();
+        let other = fs_err::File::open(tmp.path().join("tags/.lock")).unwrap();
+        rustix::fs::flock(&other, FlockOperation::LockExclusive).unwrap();
+        assert!(matches!(share.put_manifest("tag", b"{}"), Err(Error::Away(_))));
+        drop(other);
+        share.put_manifest("tag", b"{}").unwrap();
+    }
 }

@@ -49,12 +49,9 @@ impl Road for Registry {
     }
 
     fn put_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
-        let url = format!("{}/blobs/sha256:{digest}", self.base);
-        let there = self.client.send(&Sent { url, method: Method::HEAD, media: "", bytes: None })?;
-        if there.status == 200 {
+        if self.has_blob(digest)? {
             return Ok(());
         }
-        self.expect(&there, &[404])?;
         let url = format!("{}/blobs/uploads/", self.base);
         let begun = self.client.send(&Sent { url, method: Method::POST, media: "", bytes: Some(b"") })?;
         self.expect(&begun, &[202])?;
@@ -65,6 +62,13 @@ impl Road for Registry {
         let media = "application/octet-stream";
         let put = self.client.send(&Sent { url, method: Method::PUT, media, bytes: Some(bytes) })?;
         self.expect(&put, &[201])
+    }
+
+    fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        let url = format!("{}/blobs/sha256:{digest}", self.base);
+        let there = self.client.send(&Sent { url, method: Method::HEAD, media: "", bytes: None })?;
+        self.expect(&there, &[200, 404])?;
+        Ok(there.status == 200)
     }
 
     fn put_manifest(&self, tag: &str, bytes: &[u8]) -> Result<(), Error> {

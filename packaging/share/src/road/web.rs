@@ -1,21 +1,24 @@
 //! A directory that a web server shows: for reading.
 
 use dkms_core::digest::Digest;
+use ureq::http::Method;
 
-use super::http::{Ask, Client};
+use super::http::{Ask, Client, Sent, unexpected};
 use super::{LONGEST_LIST, LONGEST_MANIFEST, Road, Tags, checked};
 use crate::address::Site;
 use crate::artefact;
 use crate::error::Error;
 
 pub struct Web {
+    site: Site,
     base: String,
     client: Client,
 }
 
 impl Web {
     pub fn new(site: &Site, client: Client) -> Self {
-        Self { base: format!("{}/{}", site.origin(), site.path).trim_end_matches('/').to_owned(), client }
+        let base = format!("{}/{}", site.origin(), site.path).trim_end_matches('/').to_owned();
+        Self { site: site.clone(), base, client }
     }
 
     fn get(&self, path: &str, most: u64) -> Result<Option<Vec<u8>>, Error> {
@@ -39,6 +42,15 @@ impl Road for Web {
 
     fn put_blob(&self, _: &Digest, _: &[u8]) -> Result<(), Error> {
         self.read_only()
+    }
+
+    fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        let url = format!("{}/blobs/sha256/{digest}", self.base);
+        match self.client.send(&Sent { url, method: Method::HEAD, media: "", bytes: None })?.status {
+            200 => Ok(true),
+            404 => Ok(false),
+            status => Err(unexpected(&self.site, status)),
+        }
     }
 
     fn put_manifest(&self, _: &str, _: &[u8]) -> Result<(), Error> {
