@@ -119,9 +119,10 @@ impl<'a> Reuse<'a> {
         let date = crate::clock::date(u64::try_from(built_at).unwrap_or_default());
         match &reused {
             None => reporter.line(&format!("Taken from the {whence}, built on {date}.")),
-            Some(Reused { from, .. }) => reporter.line(&format!(
-                "Reused from kernel {from}, built on {date}: all that the build has read is the same for this kernel."
-            )),
+            Some(Reused { from, .. }) => {
+                let same = enough(policy(ctx, target));
+                reporter.line(&format!("Reused from kernel {from}, built on {date}: {same} for this kernel."));
+            }
         }
         let from = reused.as_ref().map(|reused| reused.from.clone());
         let harvest = Harvest { modules, exports: symvers };
@@ -138,7 +139,7 @@ impl<'a> Reuse<'a> {
         let mut log = Log::begin(&path, &target.package, &target.kernel, &crate::clock::date(ctx.now))?;
         match &from {
             None => log.taken(&date, &old)?,
-            Some(from) => log.reused(from, &date, &old)?,
+            Some(from) => log.reused(from, &date, enough(policy(ctx, target)), &old)?,
         }
         let manifest = finished.put(ctx, target, enter)?.keep(ctx, target, &log, reporter)?;
         // That of an earlier failure is as outdated as after a build.
@@ -276,7 +277,7 @@ impl<'a> Reuse<'a> {
                 exports: entry.symvers.as_deref(),
             };
             let record = inputs::take(ctx, target, &build, family, self.digest.clone());
-            if let Err(why) = record.and_then(|record| inputs::store::put(ctx, &record)) {
+            if let Err(why) = record.and_then(|record| inputs::store::put(&ctx.trees, &record)) {
                 log::info!("{} for kernel {} is not reused for others: {why}", target.package, target.kernel);
             }
         }
@@ -297,6 +298,14 @@ fn fitted(mut entry: Entry, how: How, target: &Target) -> Result<Entry, String> 
 /// What is enough for modules to be used again.
 fn policy(ctx: &Context, target: &Target) -> Policy {
     target.evaluated.conf.reuse.unwrap_or(ctx.framework.reuse)
+}
+
+/// What is the same if modules are used again.
+fn enough(policy: Policy) -> &'static str {
+    match policy {
+        Policy::Symbols => "the checksums of all symbols that it imports are the same",
+        Policy::Never | Policy::Proven => "all that the build has read is the same",
+    }
 }
 
 fn what(target: &Target) -> String {

@@ -51,6 +51,8 @@ const UTSRELEASE: &str = "{build}/include/generated/utsrelease.h";
 const SALT: &str = "/include/linux/build-salt.h";
 /// The header that has the version.
 pub(crate) const VERSION: &str = "{build}/include/generated/uapi/linux/version.h";
+/// That headers are looked for in, by one command; amdgpu has some 60.
+const MOST_DIRECTORIES: usize = 256;
 /// In bytes; no Makefile has more, no header either (amdgpu's register headers have 15 MB).
 const LONGEST: u64 = 32 << 20;
 
@@ -273,6 +275,8 @@ impl Reading<'_> {
             return Err(format!("{release} is in a compiler's command"));
         }
         let (mut search, mut last) = (Vec::new(), Vec::new());
+        // By option: of a directory that two name, the compiler may pass over either.
+        let mut known = BTreeSet::new();
         let mut words = command.split(" ; ").next().unwrap_or_default().split_whitespace();
         while let Some(word) = words.next() {
             let options = ["-I", "-iquote", "-isystem", "-idirafter"];
@@ -280,9 +284,13 @@ impl Reading<'_> {
             let Some((option, given)) = given else { continue };
             let named = if given.is_empty() { words.next().unwrap_or_default() } else { given };
             let list = if ["-I", "-iquote"].contains(&option) { &mut search } else { &mut last };
-            list.extend(self.places.directory(Path::new(named.trim_matches(['"', '\'']))));
+            let dir = self.places.directory(Path::new(named.trim_matches(['"', '\''])));
+            list.extend(dir.filter(|dir| known.insert((option, dir.clone()))));
         }
         search.append(&mut last);
+        if search.len() > MOST_DIRECTORIES {
+            return Err("its headers are looked for in too many directories".to_owned());
+        }
         self.searches.insert(search);
         if self.searches.len() > 64 {
             return Err("its headers are looked for in too many ways".to_owned());

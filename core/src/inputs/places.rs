@@ -169,3 +169,61 @@ fn straight(path: &Path) -> PathBuf {
     }
     straight
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Headers in two directories, and a build's directory that is called `/b`.
+    fn world(files: &[&str]) -> (tempfile::TempDir, Places, Beneath) {
+        let tmp = tempfile::tempdir().unwrap();
+        for dir in ["build", "source", "work"] {
+            fs_err::create_dir(tmp.path().join(dir)).unwrap();
+        }
+        for file in files {
+            let path = tmp.path().join(file);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, "").unwrap();
+        }
+        let module = PathBuf::from("/b");
+        let contents = Beneath::new(&tmp.path().join("work"), &module, None).unwrap();
+        let names = vec![(PathBuf::from("/h/build"), PLACES[0]), (PathBuf::from("/h"), PLACES[1])];
+        let outer = vec![(PLACES[0], tmp.path().join("build")), (PLACES[1], tmp.path().join("source"))];
+        (tmp, Places { module, names, outer }, contents)
+    }
+
+    fn set(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn files_are_found_by_each_name_that_compilers_have_for_them() {
+        let (_tmp, places, contents) = world(&["work/src/a.c", "work/x.h", "source/include/x.h", "build/x.h"]);
+        let find = |path: &str| places.find(Path::new(path), Path::new("src"), &contents);
+        let headers = |name: &str| Place::Headers(name.to_owned());
+        assert_eq!(find("/b/src/a.c"), [Place::Module("src/a.c".into())]);
+        assert_eq!(find("/h/build/./x.h"), [headers("{build}/x.h")]);
+        assert_eq!(find("/h/build/../include/x.h"), [headers("{source}/include/x.h")]);
+        assert_eq!(find("/usr/include/x.h"), []);
+        // Both may be meant.
+        assert_eq!(find("./x.h"), [Place::Module("x.h".into()), headers("{build}/x.h")]);
+        assert_eq!(find("a.c"), [Place::Module("src/a.c".into())]);
+        assert_eq!(find("../../x.h"), []);
+        assert_eq!(places.directory(Path::new("./include")).as_deref(), Some("{build}/include"));
+        assert_eq!(places.directory(Path::new("/b/src")), None);
+    }
+
+    #[test]
+    fn what_would_be_found_earlier_is_told() {
+        let (_tmp, places, _) =
+            world(&["build/one/a.h", "source/two/a.h", "source/three/a.h", "source/two/b.h", "source/two/q.h"]);
+        let search = ["{build}/one", "{source}/two", "{source}/three"].map(str::to_owned).to_vec();
+        let searches = BTreeSet::from([search]);
+        let earlier =
+            |headers: &[&str], quoted: &[&str]| earlier(&places, &searches, set(headers).iter(), &set(quoted));
+        assert_eq!(earlier(&["{source}/two/a.h"], &[]), set(&["{build}/one/a.h"]));
+        assert_eq!(earlier(&["{source}/three/a.h"], &[]), set(&["{build}/one/a.h", "{source}/two/a.h"]));
+        assert_eq!(earlier(&["{build}/one/a.h", "{source}/two/b.h"], &[]), set(&[]));
+        assert_eq!(earlier(&[], &["{source}/two/q.h", "{source}/one/q.h"]), set(&["{source}/two/q.h"]));
+    }
+}

@@ -112,7 +112,7 @@ impl Gathering<'_> {
 }
 
 /// Whether the file that counts as `label` only is what make has left.
-fn is_product(label: &Path) -> bool {
+pub(crate) fn is_product(label: &Path) -> bool {
     let of_program = || label.iter().nth(1).is_some_and(|top| PROGRAMS.iter().any(|known| top == *known));
     label.extension().is_some_and(|end| PRODUCTS.iter().any(|known| end == *known) || (end == "o" && of_program()))
 }

@@ -10,6 +10,7 @@ use object::{Object, ObjectSection, ReadCache};
 
 use crate::digest::Digest;
 use crate::durable;
+use crate::kernel::headers_contents::is_product;
 use crate::kernel::symvers::Symvers;
 use crate::kernel::{Error, Headers};
 use crate::root::Root;
@@ -136,9 +137,7 @@ impl Gathering<'_> {
 
     fn file(&mut self, path: &Path, label: String, is_topmost: bool) -> io::Result<()> {
         let name = label.rsplit('/').next().unwrap_or_default();
-        let is_product = Path::new(name)
-            .extension()
-            .is_some_and(|end| ["a", "cmd", "d", "ko", "mod", "o"].iter().any(|known| end == *known));
+        let is_product = is_product(Path::new(&label));
         if (is_topmost && APART.contains(&name)) || is_product || name.starts_with("Kconfig") {
             return Ok(());
         }
@@ -217,6 +216,8 @@ mod tests {
         put("usr/lib/kbuild/scripts/Makefile.build", "$(CONFIG_C) CONFIG_\n");
         put("usr/lib/kbuild/scripts/kconfig/conf", "CONFIG_K\n");
         put("usr/lib/kbuild/scripts/mod/modpost", "\0CONFIG_D");
+        put(&format!("{common}/arch/powerpc/lib/crtsavres.o"), "\0");
+        put("usr/lib/kbuild/scripts/mod/built.o", "\0");
         put("usr/src/build/Makefile", &format!("include /usr/src/common-{release}/Makefile\n"));
         put("usr/src/build/.kernelvariables", &format!("override KERNELRELEASE = {release}\n"));
         put("usr/src/build/include/config/auto.conf", "CONFIG_A=y\n");
@@ -247,6 +248,7 @@ mod tests {
                 "{build}/scripts/Makefile.build",
                 "{build}/scripts/mod/modpost",
                 "{source}/Makefile",
+                "{source}/arch/powerpc/lib/crtsavres.o",
                 "{source}/arch/x86/Makefile"
             ]
         );
@@ -257,11 +259,13 @@ mod tests {
         for (file, text) in [
             ("usr/src/common-6.1.1-a/Makefile", "VERSION = 7\nSUBLEVEL = 1\nifdef CONFIG_A\nendif\n"),
             ("usr/src/common-6.1.1-a/arch/x86/Makefile", "KBUILD_CFLAGS += -O3 $(CONFIG_B)\n"),
+            ("usr/src/common-6.1.1-a/arch/powerpc/lib/crtsavres.o", "\0other"),
             ("usr/lib/kbuild/scripts/mod/modpost", "\0other"),
             ("usr/src/build/.kernelvariables", "CC = clang\n"),
         ] {
             assert_ne!(take("6.1.1-a", (file, text)).files, one.files, "{file}");
         }
         assert_eq!(take("6.1.1-a", ("usr/src/build/include/config/auto.conf", "")), one);
+        assert_eq!(take("6.1.1-a", ("usr/lib/kbuild/scripts/mod/built.o", "\0other")), one);
     }
 }

@@ -35,6 +35,12 @@ const FUNCTIONS: [&str; 17] = [
     "sort",
 ];
 
+/// Words that a line of make's own begins with.
+const DIRECTIVES: [&str; 12] = [
+    "ifeq", "ifneq", "ifdef", "ifndef", "else", "include", "-include", "sinclude", "load", "-load", "define",
+    "override",
+];
+
 /// Whether a file of this name is a Makefile.
 pub fn is_makefile(name: &str) -> bool {
     let is_kind =
@@ -56,6 +62,11 @@ pub fn unseen(texts: &[&str], make: &str, release: &str) -> Option<String> {
         return Some(command);
     }
     let mut lines: Vec<Line> = texts.iter().flat_map(|text| lines(text)).collect();
+    let makers = makers(&lines);
+    let decides = |line: &&Line| calls_make(&line.text, &makers) && !is_plain_make(line);
+    if let Some(line) = lines.iter().find(decides) {
+        return Some(line.text.trim().to_owned());
+    }
     lines.push(Line { text: make.replace(release, "$(KERNELRELEASE)"), is_recipe: true });
     let named = named(&lines);
     lines.iter().find_map(|line| offence(line, &named).map(|what| what.trim().to_owned()))
@@ -73,6 +84,98 @@ fn other_command(make: &str) -> Option<String> {
         ["make", "cd"].contains(&first.trim_matches(['\'', '"']))
     };
     commands.into_iter().find(|command| !is_known(command)).map(str::to_owned)
+}
+
+/// The variables that hold a command that calls make.
+fn makers(lines: &[Line]) -> BTreeSet<String> {
+    let mut makers = BTreeSet::new();
+    loop {
+        let before = makers.len();
+        for (name, value) in lines.iter().filter_map(|line| assigned(&line.text)) {
+            if calls_make(value, &makers) {
+                makers.insert(name.to_owned());
+            }
+        }
+        if makers.len() == before {
+            return makers;
+        }
+    }
+}
+
+fn calls_make(text: &str, makers: &BTreeSet<String>) -> bool {
+    text.contains("make") || text.contains("MAKE") || mentions(text, makers)
+}
+
+/// Whether a line that may call make does so whatever the kernel has: its shell runs nothing else, and goes nowhere else.
+fn is_plain_make(line: &Line) -> bool {
+    let text = without_calls(&without_harmless(&line.text));
+    if !line.is_recipe {
+        // A rule with its recipe in one line, or a value that has more than one command.
+        return !text.contains([';', '|', '&', '<', '>']);
+    }
+    let text = text.trim_start_matches(['@', '-', '+', ' ', '\t']);
+    let leaves = text.split([';', '&']).any(|command| {
+        let dir = command.trim().strip_prefix("cd ");
+        dir.is_some_and(|dir| !is_plain_file(dir.trim().trim_matches(['"', '\''])))
+    });
+    let is_said = |command: &str| command.trim_start().starts_with("echo ");
+    let rest: Vec<&str> = text.split([';', '&']).filter(|command| !is_said(command)).collect();
+    let runs_more = text.contains(['`', '|', '<', '>']) || other_command(&rest.join(";")).is_some();
+    !leaves && !runs_more
+}
+
+/// `text` without the commands in it that are the same for every kernel, or name the running one.
+fn without_harmless(text: &str) -> String {
+    let mut text = text.to_owned();
+    for command in RELEASE.iter().chain(&HARMLESS) {
+        for (begin, end) in [("`", "`"), ("$$(", ")"), ("$(shell ", ")"), ("${shell ", "}")] {
+            text = text.replace(&format!("{begin}{command}{end}"), "x");
+        }
+    }
+    text
+}
+
+/// `text` with a word for each of make's variables and functions in it.
+fn without_calls(text: &str) -> String {
+    let text = text.replace("$(MAKE)", "make").replace("${MAKE}", "make");
+    let mut plain = String::new();
+    let mut rest = text.as_str();
+    while let Some((before, after)) = rest.split_once('$') {
+        plain += before;
+        if let Some(of_shell) = after.strip_prefix('$') {
+            plain += "$";
+            rest = of_shell;
+            continue;
+        }
+        let Some(given) = after.strip_prefix(['(', '{']) else {
+            // $@, $<
+            plain.push('x');
+            let mut chars = after.chars();
+            chars.next();
+            rest = chars.as_str();
+            continue;
+        };
+        plain.push('x');
+        rest = given.get(closing(given) + 1..).unwrap_or_default();
+    }
+    plain + rest
+}
+
+/// Whether a variable's name is made of another's value (`$(PATCH$(X))`).
+fn is_computed(text: &str) -> bool {
+    text.match_indices('$').any(|(at, _)| {
+        let Some(rest) = text[at + 1..].strip_prefix(['(', '{']) else { return false };
+        rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_').starts_with('$')
+    })
+}
+
+/// Whether it mentions symbols of the configuration without their whole names.
+fn names_unknown_symbols(text: &str) -> bool {
+    text.contains(".VARIABLES")
+        || text.match_indices("CONFIG_").any(|(at, word)| {
+            let rest = text[at + word.len()..].trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+            rest.len() == text.len() - at - word.len() || rest.starts_with('$')
+        })
 }
 
 fn is_name(word: &str) -> bool {
@@ -95,10 +198,11 @@ fn named(lines: &[Line]) -> BTreeSet<String> {
             if !names {
                 continue;
             }
-            match assigned(&line.text).filter(|_| !line.is_recipe) {
-                Some((name, _)) => {
-                    named.insert(name.to_owned());
-                }
+            // One that begins with a tab may be an assignment, too: before the first rule.
+            let assigned = assigned(&line.text);
+            named.extend(assigned.map(|(name, _)| name.to_owned()));
+            match assigned.filter(|_| !line.is_recipe) {
+                Some(_) => {}
                 // make -C x KVER=$(shell uname -r) M=y
                 None => {
                     let given = line.text.split_whitespace().filter_map(|word| word.split_once('='));
@@ -160,19 +264,39 @@ fn offence(line: &Line, named: &BTreeSet<String>) -> Option<String> {
     if let Some(pattern) = foreign {
         return Some(format!("$(wildcard {pattern})"));
     }
+    let foreign = calls(text, "realpath").find(|path| !is_local(path));
+    if let Some(path) = foreign {
+        return Some(format!("$(realpath {path})"));
+    }
+    let reads = ["file", "guile", "eval", "value"].iter().any(|name| calls(text, name).next().is_some());
+    if reads || is_computed(text) || names_unknown_symbols(text) {
+        return all();
+    }
+    let plain = without_harmless(text);
+    let runs = ["`", "$$("].iter().any(|sign| plain.contains(sign));
+    let decides = || FUNCTIONS.iter().any(|name| calls(text, name).next().is_some());
+    let trimmed = text.trim_start();
+    let first = trimmed.split_whitespace().next().unwrap_or_default();
     if line.is_recipe {
         // What else a recipe makes is seen by what is compiled of it; what it hands to make is not.
         let calls_make = text.contains("make") || text.contains("MAKE");
-        let runs = ["`", "$$("].iter().any(|sign| text.contains(sign))
-            && !RELEASE
-                .iter()
-                .chain(&HARMLESS)
-                .any(|command| text.contains(&format!("`{command}`")) || text.contains(&format!("$$({command})")));
         let flags = text.contains("-D") || text.to_ascii_lowercase().contains("flags");
-        return if calls_make && (runs || (flags && mentions(text, named))) { all() } else { None };
+        if calls_make && (runs || ((flags || decides()) && mentions(text, named))) {
+            return all();
+        }
+        // Before the first rule, and after an assignment, it is none.
+        if !DIRECTIVES.contains(&first) && assigned(text).is_none() {
+            return None;
+        }
+    } else if runs {
+        return all();
     }
-    let trimmed = text.trim_start();
-    let first = trimmed.split_whitespace().next().unwrap_or_default();
+    if ["load", "-load", "define"].contains(&first) || trimmed.starts_with("override define") {
+        return all();
+    }
+    if text.contains(".ONESHELL") || text.contains(".RECIPEPREFIX") {
+        return all();
+    }
     if ["include", "-include", "sinclude"].contains(&first) {
         let is_read = |name: &str| is_local(name) && is_makefile(name.rsplit('/').next().unwrap_or(name));
         return if trimmed.split_whitespace().skip(1).all(is_read) { None } else { all() };
@@ -190,7 +314,7 @@ fn offence(line: &Line, named: &BTreeSet<String>) -> Option<String> {
     if condition.starts_with("ifdef") || condition.starts_with("ifndef") {
         return None;
     }
-    if FUNCTIONS.iter().any(|name| calls(text, name).next().is_some()) || text.contains("-D") {
+    if decides() || text.contains("-D") {
         return all();
     }
     let Some((name, _)) = assigned(text) else {
@@ -219,17 +343,22 @@ fn calls<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     text.match_indices('$').filter_map(move |(at, _)| {
         let rest = text[at + 1..].strip_prefix(['(', '{'])?;
         let given = rest.trim_start().strip_prefix(name)?.strip_prefix([' ', '\t'])?;
-        let mut depth = 1_u32;
-        let end = given.find(|c: char| {
-            match c {
-                '(' | '{' => depth += 1,
-                ')' | '}' => depth -= 1,
-                _ => {}
-            }
-            depth == 0
-        });
-        Some(&given[..end.unwrap_or(given.len())])
+        Some(&given[..closing(given)])
     })
+}
+
+/// Where what was opened before `given` is closed.
+fn closing(given: &str) -> usize {
+    let mut depth = 1_u32;
+    let end = given.find(|c: char| {
+        match c {
+            '(' | '{' => depth += 1,
+            ')' | '}' => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    });
+    end.unwrap_or(given.len())
 }
 
 /// A file beside the Makefile.
@@ -263,6 +392,8 @@ mod tests {
             "include $(src)/common.mk\nifeq ($(CONFIG_PCI),y)\nobj-m += p.o\nendif\n",
             "all:\n\tmake -C /lib/modules/`uname -r`/build M=$(PWD)\n",
             "ifdef KERNELRELEASE\nendif\nifeq (,${KERNELRELEASE})\nendif\n",
+            "all:\n\t@echo a; cd src && $(MAKE) -C $(KDIR) M=$$(pwd) KVER=`uname -r` A=$(notdir $(X)) $@\n",
+            "\tKDIR := $(realpath $(PWD))\n\tobj-$(CONFIG_A) += a.o\n",
         ] {
             assert_eq!(seen(makefile), None, "{makefile}");
         }
@@ -292,6 +423,45 @@ mod tests {
         ] {
             assert_eq!(seen(makefile).as_deref(), Some(expected), "{makefile}");
         }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_told() {
+        for line in [
+            "\tif grep -q x $(KDIR)/include/linux/y.h; then $(MAKE) -C $(KDIR) M=$(PWD) HAVE_Y=1; fi",
+            "\t@test -e $(KDIR)/y.h && make HAVE_Y=1",
+            "\t-cd $(KDIR)/include/y && make HAVE_Y=1",
+            "\tmake M=`pwd` HAVE_Y=`./ask`",
+            "\tmake M=$$(pwd) HAVE_Y=$$(./ask)",
+            "\tmake H=$(if $(findstring 6.1,$(KERNELRELEASE)),1)",
+            "all: ; test -e $(KDIR)/y.h && make HAVE_Y=1",
+            "RUN = test -e $(KDIR)/y.h && $(MAKE) HAVE_Y=1",
+            "X = `grep -c x $(KDIR)/y.h`",
+            "X := $(file <$(KDIR)/y.h)",
+            "X := $(file < $(KDIR)/y.h)",
+            "X := $(guile (y))",
+            "load y.so",
+            "-load y.so",
+            "$(eval include $(KDIR)/y.mk)",
+            "X := $(value VERSION)",
+            "X := $(PATCH$(Y))",
+            "obj-$(CONFIG_$(X)) += a.o",
+            "obj-$(CONFIG_A$(X)) += a.o",
+            "X := $(addprefix CONFIG_,A)",
+            "X := $(filter A%,$(.VARIABLES))",
+            "define x",
+            ".ONESHELL:",
+            "\tccflags-y += -DX=$(PATCHLEVEL)",
+            "\tifeq ($(PATCHLEVEL),1)",
+        ] {
+            assert_eq!(seen(&format!("{line}\n")).as_deref(), Some(line.trim()));
+        }
+        let realpath = seen("ifneq ($(realpath $(KDIR)/y.h),)\n");
+        assert_eq!(realpath.as_deref(), Some("$(realpath $(KDIR)/y.h)"));
+        let named = "\tK := $(KERNELRELEASE)\nifeq ($(K),6.1)\n";
+        assert_eq!(seen(named).as_deref(), Some("ifeq ($(K),6.1)"));
+        let maker = "B = $(MAKE) -C $(KDIR)\nall:\n\tif test -e y; then $(B) H=1; fi\n";
+        assert_eq!(seen(maker).as_deref(), Some("if test -e y; then $(B) H=1; fi"));
     }
 
     #[test]

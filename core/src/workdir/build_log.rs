@@ -105,10 +105,13 @@ impl Log {
         self.file.write_all(old)
     }
 
-    /// Says that nothing was run: it was built for the kernel `from` on `date`, with the log `old`.
-    pub fn reused(&mut self, from: &Release, date: &str, old: &[u8]) -> io::Result<()> {
+    /// Says that nothing was run: it was built for the kernel `from` on `date`, with the log `old`. `same`: why that is enough.
+    pub fn reused(&mut self, from: &Release, date: &str, same: &str, old: &[u8]) -> io::Result<()> {
         let dashes = "-".repeat(64);
-        writeln!(self.file, "\n# reused from kernel {from}, built on {date}; the log of that build:\n{dashes}")?;
+        writeln!(
+            self.file,
+            "\n# reused from kernel {from}, built on {date}: {same}; the log of that build:\n{dashes}"
+        )?;
         self.file.write_all(old)
     }
 
