@@ -399,10 +399,16 @@ mod tests {
         for depth in 0..3000 {
             rustix::fs::mkdirat(&here, "d", rustix::fs::Mode::RWXU).unwrap();
             if depth % 100 == 0 {
-                let file = rustix::fs::openat(&here, "f", OFlags::CREATE | OFlags::WRONLY, rustix::fs::Mode::RUSR);
+                let file = rustix::fs::openat(
+                    &here,
+                    "f",
+                    rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY,
+                    rustix::fs::Mode::RUSR,
+                );
                 drop(file.unwrap());
             }
-            let next = rustix::fs::openat(&here, "d", OFlags::DIRECTORY, rustix::fs::Mode::empty()).unwrap();
+            let next =
+                rustix::fs::openat(&here, "d", rustix::fs::OFlags::DIRECTORY, rustix::fs::Mode::empty()).unwrap();
             here = fs::File::from(next);
         }
         drop(here);
