@@ -77,7 +77,9 @@ mod tests {
 
     fn with_cache(options: &[(&str, &str)], keeps: bool) -> (Shared, Vec<&'static str>) {
         let mut raw = Raw::default();
-        options.iter().for_each(|(name, value)| raw.set(name, 0, value));
+        for (name, value) in options {
+            raw.set(name, 0, value);
+        }
         let mut unusable = Vec::new();
         let shared = Shared::from_raw(&raw, keeps, &mut unusable);
         (shared, unusable.into_iter().map(|(name, _)| name).collect())

@@ -156,17 +156,16 @@ pub fn take(
     let (imports, exports) = symbols(target, build, kbuild)?;
     let Reading { mut facts, comparisons, version, searches, mut quoted, .. } = reading;
     let comparisons = match (comparisons, version) {
-        (Some(comparisons), Some((text, whole))) => match version::split(&text) {
-            Some((code, rest)) => {
+        (Some(comparisons), Some((text, whole))) => {
+            if let Some((code, rest)) = version::split(&text) {
                 facts.version = Some(code);
                 facts.headers.insert(VERSION.to_owned(), Digest::of(rest.as_bytes()));
                 Some(comparisons)
-            }
-            None => {
+            } else {
                 facts.headers.insert(VERSION.to_owned(), whole);
                 None
             }
-        },
+        }
         (_, Some((_, whole))) => {
             facts.headers.insert(VERSION.to_owned(), whole);
             None
@@ -179,9 +178,9 @@ pub fn take(
     facts.looked_at.extend(ALWAYS.map(str::to_owned));
     facts.config = places::configuration(target, &facts.looked_at);
     facts.kbuild = kbuild.files.clone();
-    facts.earlier = places::earlier(&places, &searches, facts.headers.keys(), &quoted);
+    facts.earlier = places::earlier(&places, &searches, &facts.headers.keys(), &quoted);
     facts.imports = imports;
-    facts.types = kbuild.types.clone();
+    facts.types.clone_from(&kbuild.types);
     facts.salt = places::salt(target);
     Ok(Record {
         format: FORMAT,

@@ -39,7 +39,7 @@ pub fn decision(ctx: &Context, target: &Target, record: &Record, policy: Policy)
             }
             now.headers.insert(name.clone(), digest);
         }
-        now.earlier = places::earlier(&places, &record.searches, then.headers.keys(), &record.quoted);
+        now.earlier = places::earlier(&places, &record.searches, &then.headers.keys(), &record.quoted);
     }
     let exported =
         |exports: &std::collections::BTreeSet<String>| exports.iter().find(|name| symvers.get(name).is_some()).cloned();

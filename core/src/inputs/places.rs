@@ -115,7 +115,7 @@ impl Places {
 pub fn earlier<'a>(
     places: &Places,
     searches: &BTreeSet<Vec<String>>,
-    headers: impl Iterator<Item = &'a String> + Clone,
+    headers: &(impl Iterator<Item = &'a String> + Clone),
     quoted: &BTreeSet<String>,
 ) -> BTreeSet<String> {
     let mut found: BTreeSet<String> = quoted.iter().filter(|name| places.has(name)).cloned().collect();
@@ -220,7 +220,7 @@ mod tests {
         let search = ["{build}/one", "{source}/two", "{source}/three"].map(str::to_owned).to_vec();
         let searches = BTreeSet::from([search]);
         let earlier =
-            |headers: &[&str], quoted: &[&str]| earlier(&places, &searches, set(headers).iter(), &set(quoted));
+            |headers: &[&str], quoted: &[&str]| earlier(&places, &searches, &set(headers).iter(), &set(quoted));
         assert_eq!(earlier(&["{source}/two/a.h"], &[]), set(&["{build}/one/a.h"]));
         assert_eq!(earlier(&["{source}/three/a.h"], &[]), set(&["{build}/one/a.h", "{source}/two/a.h"]));
         assert_eq!(earlier(&["{build}/one/a.h", "{source}/two/b.h"], &[]), set(&[]));

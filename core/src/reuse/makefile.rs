@@ -201,21 +201,18 @@ fn named(lines: &[Line]) -> BTreeSet<String> {
             // One that begins with a tab may be an assignment, too: before the first rule.
             let assigned = assigned(&line.text);
             named.extend(assigned.map(|(name, _)| name.to_owned()));
-            match assigned.filter(|_| !line.is_recipe) {
-                Some(_) => {}
+            if line.is_recipe || assigned.is_none() {
                 // make -C x KVER=$(shell uname -r) M=y
-                None => {
-                    let given = line.text.split_whitespace().filter_map(|word| word.split_once('='));
-                    let of_kernel = |value: &str| {
-                        mentions(value, &named)
-                            || ["$(shell", "${shell", "`", "$$("].iter().any(|sign| value.contains(sign))
-                    };
-                    let more: Vec<String> = given
-                        .filter(|(name, value)| is_name(name) && of_kernel(value))
-                        .map(|(name, _)| name.to_owned())
-                        .collect();
-                    named.extend(more);
-                }
+                let given = line.text.split_whitespace().filter_map(|word| word.split_once('='));
+                let of_kernel = |value: &str| {
+                    mentions(value, &named)
+                        || ["$(shell", "${shell", "`", "$$("].iter().any(|sign| value.contains(sign))
+                };
+                let more: Vec<String> = given
+                    .filter(|(name, value)| is_name(name) && of_kernel(value))
+                    .map(|(name, _)| name.to_owned())
+                    .collect();
+                named.extend(more);
             }
         }
         if named.len() == before {
