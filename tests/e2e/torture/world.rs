@@ -254,6 +254,18 @@ fn digest(path: &Path, length: u64) -> Result<u64> {
     Ok(hasher.finish())
 }
 
+/// The same of a `modules.dep`, but for lines whose file is gone. Where those of the kernel's own are, dkms leaves the index as it is,
+/// until something else calls for depmod: an index that can't be read does. Lines that a command leaves in vain are looked for
+/// elsewhere ([`crate::sweep`]).
+fn digest_of_list(path: &Path) -> Result<u64> {
+    let text = fs_err::read_to_string(path)?;
+    let dir = path.parent().unwrap_or(path);
+    let is_there = |line: &&str| dir.join(line.split(':').next().unwrap_or(line)).exists();
+    let mut hasher = DefaultHasher::new();
+    text.lines().filter(is_there).collect::<Vec<_>>().hash(&mut hasher);
+    Ok(hasher.finish())
+}
+
 /// Directories that are made when there is something to put in them, and stay.
 const PLACES: [&str; 5] =
     ["/.dkms/records", "/.dkms/compilers", "/.dkms/owed", "/.dkms/owed/depmod", "/.dkms/owed/initramfs"];
@@ -285,7 +297,8 @@ impl State {
             } else if !meta.is_file() {
                 "something else".to_owned()
             } else {
-                let digest = digest(&entry.path(), meta.len())?;
+                let is_list = path.ends_with("/modules.dep");
+                let digest = if is_list { digest_of_list(&entry.path())? } else { digest(&entry.path(), meta.len())? };
                 if is_module {
                     self.modules.insert(path.clone(), digest);
                 }
