@@ -11,6 +11,7 @@ use super::files::framework_files;
 pub use super::rights::{BuildAs, ScriptsAs};
 use super::shared::Shared;
 use super::unknown::{Unknown, unknown};
+use super::values::{time, yes_or_no};
 use crate::assignments;
 use crate::durable;
 use crate::reuse::Policy as Reuse;
@@ -288,26 +289,8 @@ impl Default for Framework {
     }
 }
 
-/// A yes or a no, in letters of any case; `None` if it is neither.
-pub(super) fn yes_or_no(text: &str) -> Option<bool> {
-    if text.eq_ignore_ascii_case("yes") { Some(true) } else { text.eq_ignore_ascii_case("no").then_some(false) }
-}
-
 /// No package known takes a tenth of it, on any machine that has the memory.
 const TIME_LIMIT: Duration = Duration::from_secs(3 * 60 * 60);
-
-/// A time: a number with `s`, `m` or `h` after it.
-pub(super) fn time(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    let unit = match text.chars().last()? {
-        's' => 1,
-        'm' => 60,
-        'h' => 60 * 60,
-        _ => return None,
-    };
-    let number: u64 = text[..text.len() - 1].trim_end().parse().ok().filter(|number| *number > 0)?;
-    Some(Duration::from_secs(number.checked_mul(unit)?))
-}
 
 /// How much the results of builds may be: some hundred packages' on some kernels.
 const RESULTS: u64 = 1 << 30;

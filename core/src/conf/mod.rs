@@ -21,6 +21,7 @@ mod session;
 pub mod shared;
 pub mod typed;
 pub mod unknown;
+mod values;
 pub mod wish;
 
 pub use answer::Answer;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::directive::Raw;
-use super::framework::{time, yes_or_no};
+use super::values::{time, yes_or_no};
 
 /// Where builds are shared, and what this machine does there.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use dkms_core::results::key::{FORMAT, Key};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::road::{LONGEST_MANIFEST, Road};
+use crate::share::{LONGEST_MANIFEST, Road};
 use crate::trust::{Signer, Trust};
 
 /// Media types: of a manifest, and our own.

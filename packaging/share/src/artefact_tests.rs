@@ -29,7 +29,7 @@ impl Road for Memory {
     fn blob(&self, digest: &Digest, size: u64) -> Result<Vec<u8>, Error> {
         let found = self.blobs.borrow().get(&digest.to_string()).cloned().ok_or_else(|| incomplete(digest))?;
         assert!(found.len() as u64 <= size, "more was read than was signed");
-        crate::road::checked(found, digest)
+        crate::share::checked(found, digest)
     }
 
     fn put_blob(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
@@ -171,7 +171,7 @@ fn what_is_pushed_comes_back() {
     let tags = fleet.share.tags().unwrap();
     let name = tags.iter().find(|tag| tag.starts_with("hello_1.0_")).unwrap();
     assert_eq!(*name, format!("hello_1.0_6.12.1_deb13_x_x86_64.{}", &key.to_string()[..12]));
-    assert!(tags.iter().all(|tag| crate::road::is_tag(tag)), "{tags:?}");
+    assert!(tags.iter().all(|tag| crate::share::is_tag(tag)), "{tags:?}");
     // Too large for this machine.
     assert!(matches!(fetch(&fleet.share, &key, &fleet.trust, 1000), Err(Error::Refused(_))));
 }
@@ -184,7 +184,7 @@ fn tags_fit() {
     for tag in
         [name_tag(&key, &digest), name_tag(&entry("1.0+~x").key, &digest), format!("{}x", name_beginning(".odd"))]
     {
-        assert!(crate::road::is_tag(&tag), "{tag}");
+        assert!(crate::share::is_tag(&tag), "{tag}");
     }
 }
 

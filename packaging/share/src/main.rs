@@ -14,6 +14,7 @@ mod artefact;
 mod error;
 mod road;
 mod service;
+mod share;
 mod tasks;
 mod trust;
 mod verbs;

@@ -13,7 +13,8 @@ use std::path::Path;
 use crate::address::Address;
 use crate::artefact::{self, Manifest, Packed};
 use crate::error::Error;
-use crate::road::{self, Limits, Road};
+use crate::road;
+use crate::share::{Limits, Road};
 use crate::trust::{Signer, Trust};
 
 /// Reads a request, does what it says, and answers: the exit code says nothing.

@@ -112,8 +112,18 @@ impl Run<'_> {
         Ok(kernels.collect::<Result<_, _>>()?)
     }
 
+    /// Does the task that the words name: a line of `plan`, or a file of such lines and which of them.
+    pub fn build_named(&mut self, line: Option<&str>, file: Option<&Path>, index: Option<usize>) -> Result<(), Error> {
+        let task = match (line, file, index) {
+            (Some(line), ..) => Task::parse(line)?,
+            (_, Some(file), Some(index)) => Task::read(file, index)?,
+            _ => return Err(Error::Usage("Which task? --task or --tasks and --index say so.".to_owned())),
+        };
+        self.build(&task)
+    }
+
     /// Does a task, unless it is done.
-    pub fn build(&mut self, task: &Task) -> Result<(), Error> {
+    fn build(&mut self, task: &Task) -> Result<(), Error> {
         let (road, trust, results, signer) = (self.road()?, self.trust()?, self.results()?, self.signer()?);
         let key = &task.key;
         let package = &Package { name: task.package.clone(), version: task.version.clone() };

@@ -18,9 +18,9 @@ use serde::Serialize;
 use crate::address::Address;
 use crate::artefact::{self, Manifest, Packed};
 use crate::error::Error;
-use crate::road::{self, Limits, PATIENT, Road};
+use crate::road;
 use crate::service::{has, push};
-use crate::tasks::Task;
+use crate::share::{Limits, PATIENT, Road};
 use crate::trust::{self, Signer, Trust};
 use crate::words::{Format, Verb, Which, Words};
 
@@ -92,14 +92,7 @@ impl Run<'_> {
             Verb::List(which) => self.list(which),
             Verb::Verify(which) => self.verify(which),
             Verb::Plan(which) => self.plan(which),
-            Verb::Build { task, tasks, index } => {
-                let task = match (task, tasks, index) {
-                    (Some(line), ..) => Task::parse(line)?,
-                    (_, Some(file), Some(index)) => Task::read(file, *index)?,
-                    _ => return Err(Error::Usage("Which task? --task or --tasks and --index say so.".to_owned())),
-                };
-                self.build(&task)
-            }
+            Verb::Build { task, tasks, index } => self.build_named(task.as_deref(), tasks.as_deref(), *index),
             Verb::Prune { older_than, which } => self.prune(*older_than, which),
         }
     }

@@ -12,9 +12,9 @@ use dkms_core::durable;
 use rustix::fs::{FlockOperation, Timespec, Timestamps, UTIME_NOW, futimens};
 use rustix::io::Errno;
 
-use super::{LONGEST_MANIFEST, Limits, Road, Tags, checked};
 use crate::artefact::{self, Manifest};
 use crate::error::Error;
+use crate::share::{LONGEST_MANIFEST, Limits, Road, Tags, checked};
 
 /// How often a lock is tried that another machine has.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -16,11 +16,11 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, ResponseExt};
 
-use super::Limits;
 use super::login::{self, Challenge, Token};
 use super::resolver::Getent;
 use crate::address::Site;
 use crate::error::Error;
+use crate::share::Limits;
 
 /// A server that gives less than this in a second is as good as none.
 const SLOWEST: u64 = 16 << 10;

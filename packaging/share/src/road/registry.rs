@@ -5,10 +5,10 @@ use ureq::http::Method;
 use ureq::http::header::{LINK, LOCATION};
 
 use super::http::{Ask, Client, Reply, Sent, unexpected};
-use super::{LONGEST_LIST, LONGEST_MANIFEST, Road, Tags, checked};
 use crate::address::Site;
 use crate::artefact;
 use crate::error::Error;
+use crate::share::{LONGEST_LIST, LONGEST_MANIFEST, Road, Tags, checked};
 
 /// How many parts a list of tags may come in.
 const MOST_PAGES: usize = 1000;

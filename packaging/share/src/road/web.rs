@@ -4,10 +4,10 @@ use dkms_core::digest::Digest;
 use ureq::http::Method;
 
 use super::http::{Ask, Client, Sent, unexpected};
-use super::{LONGEST_LIST, LONGEST_MANIFEST, Road, Tags, checked};
 use crate::address::Site;
 use crate::artefact;
 use crate::error::Error;
+use crate::share::{LONGEST_LIST, LONGEST_MANIFEST, Road, Tags, checked};
 
 pub struct Web {
     site: Site,
