@@ -91,7 +91,8 @@ fn index_without(session: &Session<'_>, kernel: &Kernel, packages: &[Package]) -
     // Until they have gone, it lacks modules that are there.
     FollowUp::Depmod.note(trees, release, "").map_err(JournalError::File)?;
     session.touched(release);
-    foresight::without(session.ctx, release, &going.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+    // Each of them is taken out in a change of its own, which holds the turn again.
+    drop(foresight::without(session.ctx, release, &going.iter().map(PathBuf::as_path).collect::<Vec<_>>()));
     Ok(())
 }
 

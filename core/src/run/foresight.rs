@@ -15,6 +15,7 @@ use super::which_depmod;
 use crate::context::Context;
 use crate::durable::{self, NEW};
 use crate::journal::{self, Change, JournalError, WorkDir};
+use crate::lock::Lock;
 use crate::names::Release;
 use crate::plan::FollowUp;
 use crate::process;
@@ -27,7 +28,14 @@ pub fn commit(ctx: &Context, release: &Release, change: Change<'_>) -> Result<()
     change.make_room();
     let is_new = !ctx.options.no_depmod && FollowUp::Depmod.note(&ctx.trees, release, "")?;
     let early = Cell::new(false);
-    let done = change.commit_after(&|release, going| early.set(without(ctx, release, going)));
+    // Until the files have gone: who made the index in between, for another tree, would list them again.
+    let turn = Cell::new(None);
+    let done = change.commit_after(&|release, going| {
+        let made = without(ctx, release, going);
+        early.set(made.is_some());
+        turn.set(made.and_then(|made| made.turn));
+    });
+    drop(turn.take());
     let is_done = match &done {
         // The index is right already.
         Ok(()) if early.get() => {
@@ -64,40 +72,48 @@ fn forget_own(ctx: &Context, release: &Release) {
     }
 }
 
-/// Makes the index of `release` as it will be when the files `going` have gone; everything that comes is in place. Says whether
-/// it was made: where none of them is in it, or nobody needs it, it need not be. If it can't be made, they go all the same: a
+/// That the index was made.
+#[must_use]
+#[derive(Debug)]
+pub struct Made {
+    /// Held, nobody else makes it; `None` if the turn could not be had.
+    turn: Option<Lock>,
+}
+
+/// Makes the index of `release` as it will be when the files `going` have gone; everything that comes is in place. Gives
+/// that it was made: where none of them is in it, or nobody needs it, it need not be. If it can't be made, they go all the same: a
 /// removal does not fail for it, and depmod, which comes after it, will.
-pub fn without(ctx: &Context, release: &Release, going: &[&Path]) -> bool {
+pub fn without(ctx: &Context, release: &Release, going: &[&Path]) -> Option<Made> {
     let dir = ctx.trees.modules_dir(release);
     if ctx.options.no_depmod || !depmod::is_installed(&dir) || depmod::unreadable(ctx, release).is_some() {
-        return false;
+        return None;
     }
     // The index would take the space that is kept back for the removal itself.
     if !journal::has_space(&ctx.trees) {
         log::warn!("until depmod has run, the index of kernel {release} names modules that are gone: the disk is full");
-        return false;
+        return None;
     }
     let made = make(ctx, release, &dir, going);
     made.unwrap_or_else(|error| {
         log::warn!("until depmod has run, the index of kernel {release} names modules that are gone: {error}");
-        false
+        None
     })
 }
 
-fn make(ctx: &Context, release: &Release, dir: &Path, going: &[&Path]) -> Result<bool, SystemError> {
+fn make(ctx: &Context, release: &Release, dir: &Path, going: &[&Path]) -> Result<Option<Made>, SystemError> {
     let index = durable::text(&dir.join("modules.dep")).unwrap_or_default();
     let listed: Vec<&str> = index.lines().filter_map(|line| Some(line.split_once(':')?.0)).collect();
     let goes = |line: &&&str| going.iter().any(|path| dir.join(line) == **path);
     let count = listed.iter().filter(goes).count();
     if count == 0 {
-        return Ok(false);
+        return Ok(None);
     }
-    let _turn = own_index::turn(ctx, release);
+    let made = Made { turn: own_index::turn(ctx, release) };
     let maker = Maker::of(ctx);
     let own = if maker == Maker::Real { None } else { own_index::made(ctx, release, going) };
     if let Some(index) = own.as_ref().filter(|_| maker == Maker::Own) {
         match own_index::put(dir, index) {
-            Ok(()) => return Ok(true),
+            Ok(()) => return Ok(Some(made)),
             Err(error) => log::warn!("depmod makes the index of kernel {release}: {error}"),
         }
     }
@@ -109,8 +125,8 @@ fn make(ctx: &Context, release: &Release, dir: &Path, going: &[&Path]) -> Result
     fs::create_dir(work.path().join("usr"))?;
     symlink("../lib", work.path().join("usr/lib"))?;
     let end = process::run(depmod::task(ctx, release, Some(&called(work.path()).into_os_string()), true))?;
-    let made = fs::metadata(view.join("modules.dep")).map_or(0, |meta| meta.len());
-    if !end.status.success() || (made == 0 && count < listed.len()) {
+    let length = fs::metadata(view.join("modules.dep")).map_or(0, |meta| meta.len());
+    if !end.status.success() || (length == 0 && count < listed.len()) {
         return Err(std::io::Error::other(format!("depmod: {}", end.text().trim())).into());
     }
     for entry in fs::read_dir(&view)? {
@@ -128,7 +144,7 @@ fn make(ctx: &Context, release: &Release, dir: &Path, going: &[&Path]) -> Result
             log::error!("{line}");
         }
     }
-    Ok(true)
+    Ok(Some(made))
 }
 
 /// Makes `view` show what is in `dir`, by links to it, but for the files `going`, and, at the `top`, what depmod makes or

@@ -63,7 +63,7 @@ impl<'a> Session<'a> {
         }
         let _lock = self.ctx.lock_tree()?;
         let healed = journal::recover(&self.ctx.trees, &|release, going| {
-            without(self.ctx, release, going);
+            drop(without(self.ctx, release, going));
         })?;
         for what in &healed.finished {
             reporter.warning(&[&format!("An earlier run was interrupted; its change ({what}) has been completed.")]);
