@@ -67,25 +67,6 @@ grep -q 'modules.alias is not what dkms' /tmp/said || { cat /tmp/said >&2; fail 
 same
 "#;
 
-/// Two runs that share nothing but the kernel make its index one after the other.
-const TWO_TREES: &str = r#"
-depmod -a $k
-for tree in one two; do mkdir -p /var/$tree; done
-dkms --dkmstree /var/one add hello/1.0 >/dev/null; dkms --dkmstree /var/two add other/1.0 >/dev/null
-dkms --dkmstree /var/one build hello/1.0 -k $k >/dev/null
-dkms --dkmstree /var/two install other/1.0 -k $k >/dev/null; modprobe -S $k -n other; same
-# Who makes the index is waited for.
-exec 9<>/var/cache/dkms/turns/$k; flock 9
-mkfifo /tmp/said-fifo
-DKMS_LOG=info dkms --dkmstree /var/one install hello/1.0 -k $k >/tmp/said-fifo 2>&1 9<&- & pid=$!
-exec 8</tmp/said-fifo
-while read -r line <&8 && [[ $line != *'makes the index of kernel'* ]]; do echo "$line"; done >/tmp/said
-[[ $line == *'makes the index of kernel'* ]] || { cat /tmp/said >&2; fail "it did not wait"; }
-(! modprobe -S $k -n hello 2>/dev/null) || fail "hello is in the index, which somebody else makes"
-flock -u 9; wait $pid || fail "it did not go on"
-modprobe -S $k -n hello || fail "hello is not in the index"; same
-"#;
-
 /// Random changes of real kernels: `core/tests/depmod.rs` in a bed of each suite, each with its own kmod.
 fn random_changes(suite: &'static str) -> impl FnOnce() -> Result<()> + Send + 'static {
     move || {
@@ -104,9 +85,7 @@ fn print(text: &str) {
 }
 
 fn main() -> ExitCode {
-    let mut suite = Suite::new(&[Need::Bed, Need::Subject])
-        .case("without_depmod", script(WITHOUT_DEPMOD))
-        .case("one_index_at_a_time", script(TWO_TREES));
+    let mut suite = Suite::new(&[Need::Bed, Need::Subject]).case("without_depmod", script(WITHOUT_DEPMOD));
     for name in ["bookworm", "trixie", "sid"] {
         suite = suite.case_needing(&[Need::Long], format!("random_changes_{name}"), random_changes(name));
     }
