@@ -4,6 +4,7 @@ pub mod advice;
 pub mod apport;
 pub mod command;
 pub mod diagnostic;
+mod environment;
 mod error;
 mod fetch;
 pub mod refusal;
@@ -11,4 +12,5 @@ mod reuse;
 mod run;
 
 pub use error::Error;
-pub use run::{build, foresee, key};
+pub use reuse::{foresee, key};
+pub use run::build;

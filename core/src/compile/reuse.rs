@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::command::make_line;
+use super::environment::{environment, network, path_is_ours};
 use super::error::Error;
 use crate::context::Context;
 use crate::digest::Digest;
@@ -13,17 +14,18 @@ use crate::inputs;
 use crate::kernel::headers_contents;
 use crate::names::Release;
 use crate::process::Environment;
-use crate::report::Reporter;
+use crate::report::{Buffer, Reporter};
 use crate::results::entry::{Entry, Wanted};
 use crate::results::unseen::{self, Allowed, Unseen};
 use crate::results::{Kept, Key, Results};
-use crate::reuse::{Answer, Policy};
+use crate::reuse::{Answer, Policy, Record};
 use crate::run::target::Target;
+use crate::sandbox::Demotion;
 use crate::share::Share;
 use crate::sign::signing::Signing;
 use crate::tree::manifest::{CachedResult, Differs, How, Manifest, Reused};
 use crate::workdir::build_log::Log;
-use crate::workdir::{self, WorkDir};
+use crate::workdir::{self, WorkDir, privilege};
 
 /// A link in the source, or in the administrator's patches, that leads out of them.
 fn stray(ctx: &Context, target: &Target) -> Option<Unseen> {
@@ -65,7 +67,7 @@ impl<'a> Reuse<'a> {
         let key = outside
             .or_else(|| unseen::declared(scripts, network))
             .or_else(|| stray(ctx, target))
-            .map_or_else(|| key(ctx, target, &environment, &place).map_err(Unseen::Unknown), Err);
+            .map_or_else(|| key_of(ctx, target, &environment, &place).map_err(Unseen::Unknown), Err);
         let key = key.and_then(|key| Ok((key.digest().map_err(|error| Unseen::Unknown(error.to_string()))?, key)));
         match key {
             Ok((digest, key)) => {
@@ -153,43 +155,62 @@ impl<'a> Reuse<'a> {
         self.results.take(key, &wanted)
     }
 
-    /// What was built for another kernel, or for another build of this one, and is what a build would make now. Notes why the
-    /// latest of them is not, if none is.
+    /// What was built for other kernels, or for other builds of this one, the latest first: how it is used for this one, or why a
+    /// build would make something else.
+    fn others(&self) -> impl Iterator<Item = (Record, Result<How, String>)> + '_ {
+        let records = self.family.as_ref().map(|family| inputs::store::of(&self.ctx.trees, family)).unwrap_or_default();
+        let kept = records.into_iter().filter(|record| self.results.has(&record.result)).take(MOST_KERNELS);
+        kept.map(|record| {
+            let decision = inputs::now::decision(self.ctx, self.target, &record, policy(self.ctx, self.target));
+            let how = decision.and_then(|answer| match answer {
+                Answer::Reuse(how) => Ok(how),
+                Answer::Build(difference) => Err(difference.to_string()),
+            });
+            (record, how)
+        })
+    }
+
+    /// What was built for another kernel and is what a build would make now. Notes why the latest of them is not, if none is.
     fn of_another_kernel(&mut self) -> Option<(Entry, Reused)> {
-        let Self { ctx, target, .. } = *self;
-        let policy = policy(ctx, target);
-        let family = self.family.as_ref()?;
-        let records = inputs::store::of(&ctx.trees, family).into_iter();
-        for record in records.filter(|record| self.results.has(&record.result)).take(MOST_KERNELS) {
-            let from = &record.kernel.release;
-            let why = match inputs::now::decision(ctx, target, &record, policy) {
-                Ok(Answer::Reuse(how)) => match self.known(&record.result).map(|entry| fitted(entry, how, target)) {
-                    Some(Ok(entry)) => return Some((entry, Reused { from: from.clone(), how })),
-                    Some(Err(why)) => why,
-                    None => continue,
-                },
-                Ok(Answer::Build(difference)) => difference.to_string(),
-                Err(why) => why,
-            };
-            log::info!("{} for kernel {} is not reused from kernel {from}: {why}", target.package, target.kernel);
-            self.differs.get_or_insert_with(|| Differs { from: from.clone(), why });
+        let target = self.target;
+        let (mut differs, mut found) = (None, None);
+        for (record, how) in self.others() {
+            let from = record.kernel.release;
+            let entry = how.and_then(|how| {
+                let entry = self.known(&record.result).map(|entry| fitted(entry, how, self.target)).transpose()?;
+                Ok(entry.map(|entry| (entry, how)))
+            });
+            match entry {
+                Ok(Some((entry, how))) => {
+                    found = Some((entry, Reused { from, how }));
+                    break;
+                }
+                Ok(None) => {}
+                Err(why) => {
+                    log::info!(
+                        "{} for kernel {} is not reused from kernel {from}: {why}",
+                        target.package,
+                        target.kernel
+                    );
+                    differs.get_or_insert(Differs { from, why });
+                }
+            }
         }
-        None
+        self.differs = differs;
+        found
     }
 
     /// The kernel that was built for and is compared first, or that whose modules are used; and what differs, if something does.
     /// `None`: there is none, or what was built for this very kernel is there.
-    pub fn foresee(&self) -> Option<(Release, Option<String>)> {
+    fn foresee(&self) -> Option<(Release, Option<String>)> {
         if self.results.has(&self.digest) {
             return None;
         }
-        let records = inputs::store::of(&self.ctx.trees, self.family.as_ref()?);
         let mut first = None;
-        for record in records.into_iter().filter(|record| self.results.has(&record.result)).take(MOST_KERNELS) {
-            let from = record.kernel.release.clone();
-            match inputs::now::decision(self.ctx, self.target, &record, policy(self.ctx, self.target)) {
-                Ok(Answer::Reuse(_)) => return Some((from, None)),
-                Ok(Answer::Build(difference)) => first = first.or(Some((from, Some(difference.to_string())))),
+        for (record, how) in self.others() {
+            let from = record.kernel.release;
+            match how {
+                Ok(_) => return Some((from, None)),
                 Err(why) => first = first.or(Some((from, Some(why)))),
             }
         }
@@ -253,7 +274,7 @@ impl<'a> Reuse<'a> {
         if !target.facts.origin_is_unchanged(ctx) {
             return Err(Unseen::Changed("something that every build for this kernel follows from"));
         }
-        let now = key(ctx, target, &self.environment, &self.place).map_err(Unseen::Unknown)?;
+        let now = key_of(ctx, target, &self.environment, &self.place).map_err(Unseen::Unknown)?;
         if now != self.key {
             return Err(Unseen::Changed("its source, or what it needs,"));
         }
@@ -283,6 +304,30 @@ impl<'a> Reuse<'a> {
         }
         Ok(kept)
     }
+}
+
+/// Finds out, without changing anything, whether a build of `target` would use what was built for another kernel: that kernel,
+/// and what differs, if something does. `None`: nothing is known of any.
+pub fn foresee(ctx: &Context, target: &Target) -> Option<(Release, Option<String>)> {
+    let is_demoted = privilege::demotion(ctx, target, &Buffer::default()) != Demotion::None;
+    of_build(ctx, target, is_demoted, network(ctx, target).as_deref())?.foresee()
+}
+
+/// What the result of a build of `target` is known by, on this machine and others; `None`: it is not kept.
+pub fn key(ctx: &Context, target: &Target, reporter: &dyn Reporter) -> Option<Digest> {
+    let is_demoted = privilege::demotion(ctx, target, reporter) != Demotion::None;
+    Some(of_build(ctx, target, is_demoted, network(ctx, target).as_deref())?.note().key)
+}
+
+/// What the result of a build of `target` follows from; `None` if it is not kept.
+pub(super) fn of_build<'a>(
+    ctx: &'a Context,
+    target: &'a Target,
+    is_demoted: bool,
+    network: Option<&str>,
+) -> Option<Reuse<'a>> {
+    let base = environment(target, privilege::environment(ctx, is_demoted));
+    if path_is_ours(ctx, &base) { Reuse::of(ctx, target, base, network) } else { None }
 }
 
 /// The modules as they are used for `target`'s kernel.
@@ -316,7 +361,7 @@ fn tell(target: &Target, why: &dyn std::fmt::Display) {
     log::info!("the result of {} for kernel {} is not kept: {why}", target.package, target.kernel);
 }
 
-fn key(ctx: &Context, target: &Target, environment: &Environment, place: &Path) -> Result<Key, String> {
+fn key_of(ctx: &Context, target: &Target, environment: &Environment, place: &Path) -> Result<Key, String> {
     // As if for one job: the result is the same for any number.
     let line = make_line(&target.evaluated.recipe.make, &target.kernel.release, 1, None, target.facts.toolchain.llvm);
     let make = line.variables.map_or_else(|| line.text.clone(), |variables| format!("{variables} {}", line.text));

@@ -6,18 +6,17 @@ use std::time::{Duration, Instant};
 use super::advice::Build;
 use super::command::make_line;
 use super::diagnostic;
+use super::environment::{environment, network, path_is_ours};
 use super::error::Error;
-use super::reuse::Reuse;
+use super::reuse::{self, Reuse};
 use crate::conf::misspelt::{Misspelt, misspelt_in};
 use crate::context::Context;
-use crate::digest::Digest;
 use crate::facts;
 use crate::finish::{self, Enter, Harvest};
-use crate::names::Release;
 use crate::probes::Service;
 use crate::process::stop;
 use crate::process::{self, Environment, Output, Task};
-use crate::report::{Buffer, Event, Reporter};
+use crate::report::{Event, Reporter};
 use crate::run::budget::Budget;
 use crate::run::script;
 use crate::run::target::Target;
@@ -48,7 +47,7 @@ pub fn build(
     let demotion = privilege::demotion(ctx, target, reporter);
     let network = network(ctx, target);
     let is_demoted = demotion != Demotion::None;
-    let mut reuse = reuse(ctx, target, is_demoted, network.as_deref());
+    let mut reuse = reuse::of_build(ctx, target, is_demoted, network.as_deref());
     // Where nothing is built, also what is forced comes from the share.
     let takes = !ctx.options.force || !ctx.framework.share.build_locally;
     if let Some(known) = reuse.as_mut().filter(|_| takes) {
@@ -81,24 +80,6 @@ pub fn build(
             Err(error)
         }
     }
-}
-
-/// Finds out, without changing anything, whether a build of `target` would use what was built for another kernel: that kernel,
-/// and what differs, if something does. `None`: nothing is known of any.
-pub fn foresee(ctx: &Context, target: &Target) -> Option<(Release, Option<String>)> {
-    let is_demoted = privilege::demotion(ctx, target, &Buffer::default()) != Demotion::None;
-    reuse(ctx, target, is_demoted, network(ctx, target).as_deref())?.foresee()
-}
-
-/// What the result of a build of `target` is known by, on this machine and others; `None`: it is not kept.
-pub fn key(ctx: &Context, target: &Target, reporter: &dyn Reporter) -> Option<Digest> {
-    let is_demoted = privilege::demotion(ctx, target, reporter) != Demotion::None;
-    Some(reuse(ctx, target, is_demoted, network(ctx, target).as_deref())?.note().key)
-}
-
-fn reuse<'a>(ctx: &'a Context, target: &'a Target, is_demoted: bool, network: Option<&str>) -> Option<Reuse<'a>> {
-    let base = environment(target, privilege::environment(ctx, is_demoted));
-    if path_is_ours(ctx, &base) { Reuse::of(ctx, target, base, network) } else { None }
 }
 
 /// What a build is given besides its target and its directory.
@@ -200,36 +181,10 @@ fn compilers(ctx: &Context, target: &Target, work: &WorkDir) -> Option<Service> 
     service.inspect_err(|error| log::debug!("compilers' answers are not kept: {error}")).ok()?
 }
 
-/// What make, patch and the build's scripts find in their environment, over `base`.
-fn environment(target: &Target, base: Environment) -> Environment {
-    let mut env = base;
-    env.extend(target.facts.toolchain_environment());
-    env.extend(script::environment(&target.package, &target.kernel));
-    for directive in &target.directives {
-        env.insert(directive.name.clone().into(), directive.value.clone().into());
-    }
-    env
-}
-
 /// The files that kbuild reads the exports of other external modules from (Documentation/kbuild/modules.rst).
 fn extra_symbols(ctx: &Context, target: &Target) -> Vec<String> {
     let files = target.dependencies.iter().filter_map(|dep| dep.symvers.as_deref());
     files.map(|file| ctx.world.called(&ctx.trees, file).display().to_string()).collect()
-}
-
-/// Whether programs are looked for where this program looks for them. With a PATH of `build_environment` or of a directive, a
-/// build has compilers that nobody here has identified.
-fn path_is_ours(ctx: &Context, environment: &Environment) -> bool {
-    let path = std::ffi::OsStr::new("PATH");
-    environment.get(path) == ctx.world.environment().get(path)
-}
-
-/// What lets the build have the network; `None`: nothing does.
-fn network(ctx: &Context, target: &Target) -> Option<String> {
-    match target.evaluated.conf.build_network {
-        Some(allowed) => allowed.then(|| format!("DKMS_BUILD_NETWORK for {}", target.package.name)),
-        None => ctx.framework.build_network.then(|| "build_network in framework.conf".to_owned()),
-    }
 }
 
 struct Run<'a> {

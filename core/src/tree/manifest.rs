@@ -5,6 +5,8 @@
 //! A manifest that can't be understood counts as absent (and a line in the log says so):
 //! it is a cache of what the files say, and whoever needs it looks at the files then.
 
+mod result;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +22,8 @@ use crate::names::{Arch, Name, Package, Release};
 use super::below;
 use super::identity::Identity;
 use super::paths::Trees;
+
+pub use result::{CachedResult, Differs, How, Reused};
 
 /// The format that this program writes and reads.
 pub const FORMAT: u32 = 1;
@@ -94,51 +98,6 @@ pub struct Provenance {
     /// Some `BUILD_EXCLUSIVE_*` is set.
     #[serde(default)]
     pub has_exclusive: bool,
-}
-
-/// What the result cache knows of an artefact.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CachedResult {
-    /// The digest of all that it follows from (`results::Key`).
-    pub key: Digest,
-    /// It was not built but taken from the cache, for which it was built at this time, in seconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub taken: Option<i64>,
-    /// It was built for another kernel.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reused: Option<Reused>,
-    /// What was built for another kernel differs from it, and in what.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub differs: Option<Differs>,
-}
-
-/// Where modules are from that were built for another kernel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reused {
-    /// The release of that kernel.
-    pub from: Release,
-    /// How they are used.
-    pub how: How,
-}
-
-/// How modules are used that were built for another kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum How {
-    /// As they are. Their vermagic names the kernel that they were built for, which a kernel with checksums of symbols does not
-    /// look at.
-    AsTheyAre,
-    /// With the kernel's release in their vermagic, as modpost would have written it.
-    WithItsRelease,
-}
-
-/// Why modules that were built for another kernel are not used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Differs {
-    /// The release of that kernel.
-    pub from: Release,
-    /// What differs.
-    pub why: String,
 }
 
 /// The manifest of an artefact, in `<tree>/<m>/<v>/<K>/<A>/`.
