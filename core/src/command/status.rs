@@ -56,6 +56,7 @@ pub(super) fn run(ctx: &Context, args: &Args, show: Show, reporter: &dyn Reporte
         session: OnceCell::new(),
         long: show.long,
         records: OnceCell::new(),
+        newest: RefCell::default(),
         machine: OnceCell::new(),
         certificates: RefCell::default(),
         // Links between the system's kernels say nothing of another tree.
@@ -156,6 +157,8 @@ struct Rows<'a> {
     long: bool,
     /// All records by package, read once.
     records: OnceCell<BTreeMap<Package, Vec<Record>>>,
+    /// When sources were last changed, for all kernels.
+    newest: RefCell<Newest>,
     /// What the machine trusts, asked once; `None` if it does not boot this root.
     machine: OnceCell<Option<MachineTrust>>,
     /// The certificates that may have signed a kernel's modules.
@@ -202,7 +205,8 @@ impl Rows<'_> {
                     Vec::new()
                 },
                 source_changed: self.long
-                    && source_change::look(self.ctx, &entry.package, &built.kernel, &mut Newest::default()).has_changed,
+                    && source_change::look(self.ctx, &entry.package, &built.kernel, &mut self.newest.borrow_mut())
+                        .has_changed,
                 taken_from_cache: result.as_ref().and_then(|result| result.taken),
                 reused: result.as_ref().and_then(|result| result.reused.as_ref()).map(|reused| ReusedFrom {
                     kernel: reused.from.to_string(),
