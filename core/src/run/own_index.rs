@@ -114,7 +114,8 @@ pub(super) fn turn(ctx: &Context, release: &Release) -> Option<Lock> {
 }
 
 /// Puts the files of an index into `dir`, unless what it was made from is no longer there: all are written, and durable,
-/// before the first gets its name; then they get their names one right after the other, in depmod's order. What a kill leaves in between is found by their times, and made anew.
+/// before the first gets its name; then they get their names one right after the other, in depmod's order. What
+/// a kill leaves in between is found by their times, and made anew.
 pub(super) fn put(dir: &Path, index: &Index) -> Result<(), FileError> {
     let mut written = Vec::new();
     for (name, bytes) in &index.files {
@@ -171,4 +172,28 @@ pub(super) fn differences(dir: &Path, index: &Index) -> Vec<String> {
         format!("ERROR: DKMS_DEPMOD=check: {} is not what dkms would have made of it", dir.join(name).display())
     };
     files.map(|(name, _)| shown(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::test_system::System;
+
+    #[test]
+    fn one_makes_an_index_at_a_time_and_only_root_can_hold_it_up() {
+        use std::os::unix::fs::PermissionsExt;
+        let system = System::new();
+        let release = Release::new("6.1").unwrap();
+        let held = turn(&system.ctx, &release);
+        assert!(held.is_some());
+        let path = system.ctx.trees.cache("turns").join(&release);
+        let mode = |path: &Path| fs_err::metadata(path).unwrap().permissions().mode() & 0o077;
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0, 0));
+        let at_once = || lock(&path, Patience { limit: Some(Duration::ZERO), on_wait: &|_| {} });
+        assert!(at_once().is_err());
+        // That of another kernel is another's.
+        assert!(turn(&system.ctx, &Release::new("6.2").unwrap()).is_some());
+        drop(held);
+        assert!(at_once().is_ok());
+    }
 }
