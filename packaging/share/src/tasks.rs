@@ -62,9 +62,7 @@ impl Run<'_> {
         for kernel in self.kernels(which)? {
             for entry in walk::walk(&ctx.trees, &Filter::default()).packages {
                 let package = entry.package;
-                let names =
-                    [package.name.as_str(), package.version.as_str(), kernel.release.as_str(), kernel.arch.as_str()];
-                if entry.source != Source::Added || !which.meets(names) {
+                if entry.source != Source::Added || !which.meets_build(&package, &kernel) {
                     continue;
                 }
                 match work::key(&session, &package, &kernel, self.reporter) {
@@ -129,15 +127,7 @@ impl Run<'_> {
         let package = &Package { name: task.package.clone(), version: task.version.clone() };
         let kernel = Kernel { release: task.kernel.clone(), arch: task.arch.clone() };
         let what = format!("{package} for kernel {kernel}");
-        let mut item = Item {
-            package: package.to_string(),
-            kernel: kernel.to_string(),
-            key: key.to_string(),
-            result: "there already",
-            bytes: None,
-            signed_by: None,
-            why: None,
-        };
+        let mut item = Item::there(package, &kernel, key);
         if has(road.as_ref(), key, &trust)? {
             return self.say(&item);
         }

@@ -10,6 +10,7 @@ use dkms_core::cli::surroundings;
 use dkms_core::clock;
 use dkms_core::context::Context;
 use dkms_core::digest::Digest;
+use dkms_core::names::{Kernel, Package};
 use dkms_core::report::{Event, Reporter};
 use dkms_core::results::{Kept, Key, Results};
 use dkms_core::share::KEYS;
@@ -43,6 +44,19 @@ pub struct Item {
 }
 
 impl Item {
+    /// Of an artefact that the share has; it is said otherwise if it has not.
+    pub fn there(package: &Package, kernel: &Kernel, key: &Digest) -> Self {
+        Self {
+            package: package.to_string(),
+            kernel: kernel.to_string(),
+            key: key.to_string(),
+            result: "there already",
+            bytes: None,
+            signed_by: None,
+            why: None,
+        }
+    }
+
     /// Names it by what was signed.
     fn name(&mut self, key: &Key) -> Result<(), Error> {
         (self.package, self.kernel) = (key.package.to_string(), key.kernel.to_string());
@@ -168,23 +182,10 @@ impl Run<'_> {
         for key in results.keys() {
             let Some(entry) = results.find(&key) else { continue };
             let (package, kernel) = (&entry.key.package, &entry.key.kernel);
-            if !which.meets([
-                package.name.as_str(),
-                package.version.as_str(),
-                kernel.release.as_str(),
-                kernel.arch.as_str(),
-            ]) {
+            if !which.meets_build(package, kernel) {
                 continue;
             }
-            let mut item = Item {
-                package: package.to_string(),
-                kernel: kernel.to_string(),
-                key: key.to_string(),
-                result: "there already",
-                bytes: None,
-                signed_by: None,
-                why: None,
-            };
+            let mut item = Item::there(package, kernel, &key);
             if !has(road.as_ref(), &key, &trust)? {
                 let packed = Packed::new(&entry, &signer)?;
                 item.bytes = Some(packed.size());

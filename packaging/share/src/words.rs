@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use dkms_core::names::{Kernel, Package};
 
 /// Shares what was built: by way of a registry or a directory.
 #[derive(Debug, Parser)]
@@ -95,6 +96,11 @@ pub struct Which {
 }
 
 impl Which {
+    /// Whether what was built of this package for this kernel is meant.
+    pub fn meets_build(&self, package: &Package, kernel: &Kernel) -> bool {
+        self.meets([package.name.as_str(), package.version.as_str(), kernel.release.as_str(), kernel.arch.as_str()])
+    }
+
     /// Whether an artefact of this package and kernel is meant.
     pub fn meets(&self, [name, version, release, arch]: [&str; 4]) -> bool {
         let package = self.package.as_deref().is_none_or(|wanted| match wanted.split_once('/') {
