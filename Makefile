@@ -78,19 +78,13 @@ $(PROGRAM)-now:
 	$(SHIPPED) -p dkms-core --bin dkms
 	@install -m 0755 $(BUILT)/dkms $(PROGRAM)
 
-.PHONY: mkpkg-now
-mkpkg-now:
-	@if [ "$(RUST_188)" != yes ]; then \
-		rm -f $(MKPKG); echo "dkms-mkpkg is left out: it needs Rust 1.88, this is $$(rustc -V)"; exit 0; fi; set -e; \
-	$(SHIPPED) -p dkms-mkpkg; \
-	install -m 0755 $(BUILT)/dkms-mkpkg $(MKPKG)
-
-.PHONY: share-now
-share-now:
-	@if [ "$(RUST_188)" != yes ]; then \
-		rm -f $(SHARE); echo "dkms-share is left out: it needs Rust 1.88, this is $$(rustc -V)"; exit 0; fi; set -e; \
-	$(SHIPPED) -p dkms-share; \
-	install -m 0755 $(BUILT)/dkms-share $(SHARE)
+# The programs that need Rust 1.88: an older one leaves them out.
+.PHONY: mkpkg-now share-now
+mkpkg-now share-now: %-now:
+	@program=$(dir $(PROGRAM))dkms-$*; if [ "$(RUST_188)" != yes ]; then \
+		rm -f $$program; echo "dkms-$* is left out: it needs Rust 1.88, this is $$(rustc -V)"; exit 0; fi; set -e; \
+	$(SHIPPED) -p dkms-$*; \
+	install -m 0755 $(BUILT)/dkms-$* $$program
 
 # Installs what has been built, best by `make release` as an ordinary user. An administrator's framework.conf stays.
 .PHONY: install
