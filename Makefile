@@ -78,13 +78,21 @@ $(PROGRAM)-now:
 	$(SHIPPED) -p dkms-core --bin dkms
 	@install -m 0755 $(BUILT)/dkms $(PROGRAM)
 
-# The programs that need Rust 1.88: an older one leaves them out.
-.PHONY: mkpkg-now share-now
-mkpkg-now share-now: %-now:
-	@program=$(dir $(PROGRAM))dkms-$*; if [ "$(RUST_188)" != yes ]; then \
-		rm -f $$program; echo "dkms-$* is left out: it needs Rust 1.88, this is $$(rustc -V)"; exit 0; fi; set -e; \
-	$(SHIPPED) -p dkms-$*; \
-	install -m 0755 $(BUILT)/dkms-$* $$program
+# Builds a program that needs Rust 1.88: an older one leaves it out.
+define build-188
+@program=$(dir $(PROGRAM))dkms-$(1); if [ "$(RUST_188)" != yes ]; then \
+	rm -f $$program; echo "dkms-$(1) is left out: it needs Rust 1.88, this is $$(rustc -V)"; exit 0; fi; set -e; \
+$(SHIPPED) -p dkms-$(1); \
+install -m 0755 $(BUILT)/dkms-$(1) $$program
+endef
+
+.PHONY: mkpkg-now
+mkpkg-now:
+	$(call build-188,mkpkg)
+
+.PHONY: share-now
+share-now:
+	$(call build-188,share)
 
 # Installs what has been built, best by `make release` as an ordinary user. An administrator's framework.conf stays.
 .PHONY: install
