@@ -28,7 +28,12 @@ FLAGS = -C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=/dkms-rs --r
 FLAGGED = CFLAGS="$$CFLAGS -ffile-prefix-map=$(CURDIR)=/dkms-rs -ffile-prefix-map=$(CARGO_HOME)=/cargo" RUSTFLAGS='$(FLAGS)'
 # `dev` compiles in a third of the time, for those who try the packaging and not the programs.
 PROFILE = release
-SHIPPED = $(FLAGGED) cargo build --locked --profile $(PROFILE) --target $(HOST)
+COMPILE = $(FLAGGED) cargo build --locked --profile $(PROFILE)
+# Cargo unites the features of the packages that one call names. So each call names all, and says with --bin what it wants:
+# what the programs have in common is compiled once. mkpkg stays out, since it would change how dkms compresses.
+TOGETHER = -p dkms-core -p dkms-gen -p dkms-hooks-apt -p dkms-debhelper -p dkms-hooks-dnf -p dkms-hooks-pacman \
+	$(if $(RUST_188),-p dkms-share --features dkms-hooks-dnf/read-rpm)
+SHIPPED = $(COMPILE) --target $(HOST) $(TOGETHER)
 BUILT = target/$(HOST)/$(patsubst dev,debug,$(PROFILE))
 PROGRAM = target/dkms
 # Says yes if rustc is 1.88 or newer, which the rpm crate takes. Asked when it is needed: cargo may be installed by then.
@@ -65,34 +70,40 @@ help:
 .PHONY: release
 release:
 	@$(NEED) build
+	@$(MAKE) --no-print-directory release-now
+
+# All in one call: two programs are linked side by side.
+.PHONY: release-now
+release-now:
+	$(SHIPPED) --bin dkms $(if $(RUST_188),--bin dkms-share) $(if $(filter $(HOST),$(BUILD)),--bin dkms-gen)
 	@$(MAKE) --no-print-directory $(PROGRAM)-now mkpkg-now share-now documents-now
 
-# Man pages and completions, from the table of commands: target/man, target/completions. Built as the program is: what both
-# are made of is compiled once.
+# Man pages and completions, from the table of commands: target/man, target/completions. By a program for this machine.
 .PHONY: documents-now
 documents-now:
-	$(FLAGGED) cargo run --locked --profile $(PROFILE) --target $(BUILD) -p dkms-gen -- documents packaging target
+	$(COMPILE) --target $(BUILD) $(TOGETHER) --bin dkms-gen
+	target/$(BUILD)/$(notdir $(BUILT))/dkms-gen documents packaging target
 
 .PHONY: $(PROGRAM)-now
 $(PROGRAM)-now:
-	$(SHIPPED) -p dkms-core --bin dkms
+	$(SHIPPED) --bin dkms
 	@install -m 0755 $(BUILT)/dkms $(PROGRAM)
 
-# Builds a program that needs Rust 1.88: an older one leaves it out.
+# Builds the program $1 with $2. It needs Rust 1.88: an older one leaves it out.
 define build-188
-@program=$(dir $(PROGRAM))dkms-$(1); if [ "$(RUST_188)" != yes ]; then \
-	rm -f $$program; echo "dkms-$(1) is left out: it needs Rust 1.88, this is $$(rustc -V)"; exit 0; fi; set -e; \
-$(SHIPPED) -p dkms-$(1); \
-install -m 0755 $(BUILT)/dkms-$(1) $$program
+@program=$(dir $(PROGRAM))$(1); if [ "$(RUST_188)" != yes ]; then \
+	rm -f $$program; echo "$(1) is left out: it needs Rust 1.88, this is $$(rustc -V)"; exit 0; fi; set -e; \
+$(2); \
+install -m 0755 $(BUILT)/$(1) $$program
 endef
 
 .PHONY: mkpkg-now
 mkpkg-now:
-	$(call build-188,mkpkg)
+	$(call build-188,dkms-mkpkg,$(COMPILE) --target $(HOST) -p dkms-mkpkg)
 
 .PHONY: share-now
 share-now:
-	$(call build-188,share)
+	$(call build-188,dkms-share,$(SHIPPED) --bin dkms-share)
 
 # Installs what has been built, best by `make release` as an ordinary user. An administrator's framework.conf stays.
 .PHONY: install
@@ -143,7 +154,7 @@ deb:
 .PHONY: deb-programs
 deb-programs:
 	@$(MAKE) --no-print-directory $(PROGRAM)-now mkpkg-now share-now
-	$(SHIPPED) -p dkms-hooks-apt -p dkms-debhelper
+	$(SHIPPED) --bin dkms-apt --bin dh_dkms
 	@install -m 0755 $(BUILT)/dkms-apt $(BUILT)/dh_dkms target/
 
 # The same where Debian builds, and the tests there: always of these packages together, so that nothing is compiled twice
@@ -151,11 +162,11 @@ deb-programs:
 DEBIAN = -p dkms-core -p dkms-hooks-apt -p dkms-debhelper -p dkms-gen
 .PHONY: debian-build-now
 debian-build-now:
-	$(SHIPPED) --bins $(DEBIAN)
+	$(COMPILE) --target $(HOST) --bins $(DEBIAN)
 	@install -m 0755 $(BUILT)/dkms $(BUILT)/dkms-apt $(BUILT)/dh_dkms target/
-	@$(MAKE) --no-print-directory mkpkg-now share-now
+	@$(MAKE) --no-print-directory mkpkg-now share-now TOGETHER='$(DEBIAN) $(if $(RUST_188),-p dkms-share)'
 	@if [ '$(HOST)' = '$(BUILD)' ]; then set -x; $(BUILT)/dkms-gen documents packaging target; \
-		else $(MAKE) --no-print-directory documents-now; fi
+		else $(MAKE) --no-print-directory documents-now TOGETHER='$(DEBIAN)'; fi
 
 .PHONY: deb-now
 deb-now:
@@ -203,8 +214,7 @@ rpm:
 # With Rust 1.88 it looks into packages before a transaction; without, it goes by their names.
 .PHONY: $(RPM_HOOKS)-now
 $(RPM_HOOKS)-now:
-	$(SHIPPED) -p dkms-hooks-dnf \
-		$(if $(RUST_188),--features read-rpm,)
+	$(SHIPPED) --bin dkms-rpm
 	@install -m 0755 $(BUILT)/dkms-rpm $(RPM_HOOKS)
 
 # The same with the programs PROGRAM and RPM_HOOKS as they are.
@@ -301,7 +311,7 @@ release-arch-now:
 
 .PHONY: target/dkms-alpm-now
 target/dkms-alpm-now:
-	$(SHIPPED) -p dkms-hooks-pacman --bin dkms-alpm
+	$(SHIPPED) --bin dkms-alpm
 	@install -m 0755 $(BUILT)/dkms-alpm target/dkms-alpm
 
 .PHONY: install-arch
@@ -330,6 +340,7 @@ demo:
 .PHONY: test
 test:
 	@$(NEED) build test
+	$(SHIPPED) --bins
 	@$(MAKE) --no-print-directory $(PROGRAM)-now $(RPM_HOOKS)-now mkpkg-now share-now target/dkms-alpm-now documents-now
 	@# Packages that can't be made here are not tried as they once were.
 	@rm -rf $(DEB_DIR) $(RPM_OUT)
