@@ -43,7 +43,7 @@ pub struct Seclusion<'a> {
 #[derive(Debug, Clone)]
 pub struct World {
     kind: Kind,
-    namespaces: Namespaces,
+    namespaces: Option<Namespaces>,
     environment: Environment,
 }
 
@@ -59,11 +59,11 @@ enum Kind {
 
 impl World {
     /// The world for programs that serve `root`. `environment` is the caller's, already cleaned;
-    /// `namespaces` what this process may use.
-    pub fn of(root: &Root, mut environment: Environment, namespaces: Namespaces) -> Self {
+    /// `namespaces` what this process may use; `None`: found out when something needs it, which takes a process.
+    pub fn of(root: &Root, mut environment: Environment, namespaces: Option<Namespaces>) -> Self {
         let kind = if root.is_host() {
             Kind::Host
-        } else if namespaces.mounts
+        } else if namespaces.unwrap_or_else(Namespaces::available).mounts
             && ["bash", "make"].iter().all(|program| in_path(Some(root), DEFAULT_PATH.as_ref(), program).is_some())
         {
             Kind::Inside(root.clone())
@@ -82,6 +82,10 @@ impl World {
         Self { kind: Kind::Outside, ..self.clone() }
     }
 
+    fn namespaces(&self) -> Namespaces {
+        self.namespaces.unwrap_or_else(Namespaces::available)
+    }
+
     /// Whether programs see the root's files under their inside paths.
     pub fn is_inside(&self) -> bool {
         self.kind != Kind::Outside
@@ -94,12 +98,12 @@ impl World {
 
     /// Whether a build directory can be private: several builds of one package may then run at once.
     pub fn has_private_mounts(&self) -> bool {
-        self.namespaces.mounts
+        self.namespaces().mounts
     }
 
     /// Whether builds can be kept off the network.
     pub fn can_cut_network(&self) -> bool {
-        self.namespaces.network
+        self.namespaces().network
     }
 
     /// What programs call the file at `outer`.
@@ -150,18 +154,18 @@ impl World {
 
     /// How builds can be kept from being root; found out when first asked for.
     pub fn demotion(&self) -> Demotion {
-        Demotion::available(self.namespaces)
+        Demotion::available(self.namespaces())
     }
 
     /// Gives a build task its private world: its work directory appears at the build directory, nothing of it
     /// survives us, it has no network unless it may, and it is who it is to be. Without privileges the task runs as it is.
     pub fn seclude(&self, trees: &Trees, task: &mut Task, seclusion: &Seclusion<'_>) {
         let Seclusion { work, build, user, tmp, network, binds } = *seclusion;
-        if !self.namespaces.mounts && user.is_none() {
+        if !self.namespaces().mounts && user.is_none() {
             return;
         }
         let mut confinement = self.around().unwrap_or_default();
-        confinement.namespaces = Namespaces { network: self.namespaces.network && !network, ..self.namespaces };
+        confinement.namespaces = Namespaces { network: self.namespaces().network && !network, ..self.namespaces() };
         confinement.user = user;
         if self.kind == Kind::Outside {
             confinement.binds.extend(Self::hidden(trees));
@@ -169,7 +173,7 @@ impl World {
         if work != build {
             confinement.binds.push(Bind { from: work.to_owned(), to: build.to_owned() });
         }
-        if let Some(tmp) = tmp.filter(|_| self.namespaces.mounts) {
+        if let Some(tmp) = tmp.filter(|_| self.namespaces().mounts) {
             let base = confinement.chroot.as_deref().unwrap_or(Path::new("/"));
             // Whoever may have the network finds its names by way of files and services there (resolved, nscd).
             let services = (!network).then_some(&SERVICES);
@@ -178,7 +182,7 @@ impl World {
             let binds: Vec<Bind> = public.map(|to| Bind { from: tmp.to_owned(), to }).collect();
             confinement.binds.extend(binds);
         }
-        if self.namespaces.mounts {
+        if self.namespaces().mounts {
             confinement.binds.extend_from_slice(binds);
         }
         task.confinement = Some(Box::new(confinement));
@@ -212,7 +216,7 @@ impl World {
         let Kind::Inside(root) = &self.kind else { return None };
         Some(Confinement {
             chroot: Some(root.dir().to_owned()),
-            namespaces: Namespaces { network: false, ..self.namespaces },
+            namespaces: Namespaces { network: false, ..self.namespaces() },
             ..Confinement::default()
         })
     }
@@ -249,15 +253,15 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let root = Root::at(tmp.path()).unwrap();
         let all = Namespaces { mounts: true, pids: true, network: true };
-        assert!(!World::of(&root, Environment::new(), all).is_inside());
+        assert!(!World::of(&root, Environment::new(), Some(all)).is_inside());
         for program in ["bash", "make"] {
             let file = tmp.path().join("usr/bin").join(program);
             fs_err::create_dir_all(file.parent().unwrap()).unwrap();
             fs_err::write(&file, "").unwrap();
             fs_err::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
-        let world = World::of(&root, Environment::new(), all);
+        let world = World::of(&root, Environment::new(), Some(all));
         assert!(world.is_inside() && world.has("make") && !world.has("gcc"));
-        assert!(!World::of(&root, Environment::new(), Namespaces::default()).is_inside());
+        assert!(!World::of(&root, Environment::new(), Some(Namespaces::default())).is_inside());
     }
 }

@@ -78,7 +78,7 @@ pub fn system(dir: &Path, wish: &str, name: &str) -> Context {
     let mut ctx = surroundings::context(&Args::parse(["status".into()]).unwrap()).unwrap();
     ctx.trees = Trees::new(Root::at(dir).unwrap());
     // bash sees the files where this process does.
-    ctx.world = World::of(&ctx.trees.root, ctx.world.environment().clone(), Namespaces::default());
+    ctx.world = World::of(&ctx.trees.root, ctx.world.environment().clone(), Some(Namespaces::default()));
     let source = ctx.trees.outer("/usr/src/zfs-1");
     let package = ctx.trees.outer("/var/lib/dkms/zfs/1");
     for dir in [&source, &package, &ctx.trees.outer("/etc/dkms")] {

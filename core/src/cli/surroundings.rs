@@ -50,7 +50,7 @@ fn make(args: &Args, changes: bool) -> Result<Context, Error> {
     let mut environment = clean_environment(caller.clone());
     start_within(&mut environment);
     let mut trees = Trees::new(root);
-    let namespaces = if changes || !trees.root.is_host() { Namespaces::available() } else { Namespaces::default() };
+    let namespaces = (!changes && trees.root.is_host()).then(Namespaces::default);
     let world = World::of(&trees.root, environment.clone(), namespaces);
     let framework = framework(&trees, &world)?;
     place_trees(&mut trees, args, &framework)?;

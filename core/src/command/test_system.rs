@@ -22,7 +22,7 @@ impl System {
         (ctx.machine.columns, ctx.machine.utf8) = (80, false);
         ctx.trees = Trees::new(Root::at(dir.path()).unwrap());
         let environment = ctx.world.environment().clone();
-        ctx.world = crate::world::World::of(&ctx.trees.root, environment, crate::sandbox::Namespaces::default());
+        ctx.world = crate::world::World::of(&ctx.trees.root, environment, Some(crate::sandbox::Namespaces::default()));
         let system = Self { dir, ctx };
         system.write("lib/modules/6.1/modules.order", "");
         system

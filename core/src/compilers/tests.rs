@@ -43,7 +43,7 @@ impl Bench {
     fn compilers(&self) -> Compilers {
         let path = format!("{}:{DEFAULT_PATH}", self.file("bin").display());
         let environment: Environment = [("PATH".into(), path.into())].into();
-        let world = World::of(&Root::host(), environment, Namespaces::default());
+        let world = World::of(&Root::host(), environment, Some(Namespaces::default()));
         let toolchain = Toolchain {
             fragment_cc: Some("ccache gcc-9".into()),
             cc: Some("gcc".into()),
@@ -151,7 +151,7 @@ fn libraries_around_the_compiler_do_not_count_elsewhere() {
 /// What this machine has.
 #[test]
 fn a_real_compiler() {
-    let world = World::of(&Root::host(), [("PATH".into(), DEFAULT_PATH.into())].into(), Namespaces::default());
+    let world = World::of(&Root::host(), [("PATH".into(), DEFAULT_PATH.into())].into(), Some(Namespaces::default()));
     let found = Compilers::of(&world, &Toolchain::default()).unwrap();
     let has = |name: &str| found.files.iter().any(|part| part.path.file_name() == Some(OsStr::new(name)));
     assert!(has("cc1"), "{found:#?}");

@@ -56,7 +56,7 @@ fn system(dir: &std::path::Path) -> Context {
     ctx.world = crate::world::World::of(
         &ctx.trees.root,
         ctx.world.environment().clone(),
-        crate::sandbox::Namespaces::default(),
+        Some(crate::sandbox::Namespaces::default()),
     );
     for place in ["/usr/src/hello-1", "/proc/self", "/lib/modules/6.1", "/var/lib/dkms"] {
         fs_err::create_dir_all(ctx.trees.outer(place)).unwrap();

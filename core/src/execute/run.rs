@@ -1,7 +1,7 @@
 //! Steps side by side: each begins when those before it are done, as many at once as the budget allows.
 
 use std::collections::BTreeSet;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::run::Session;
 use crate::run::depmod::{self, Depmod};
 use crate::run::follow_up;
 use crate::system_error::SystemError;
+use crate::tree::Trees;
 use crate::weak;
 
 use super::confirm::confirm;
@@ -343,11 +344,19 @@ pub fn depmods(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFail
 /// not of what lies there.
 pub fn overdue(ctx: &Context) -> Vec<Overdue> {
     let mut overdue = follow_up::overdue(&ctx.trees);
-    let indexes = gather::stale(&ctx.trees).into_iter();
-    overdue.extend(indexes.map(|kernel| Overdue { kernel, what: FollowUp::Depmod, why: Because::Outdated }));
+    let indexes = stale(&ctx.trees);
+    overdue.extend(indexes.iter().cloned().map(|kernel| Overdue {
+        kernel,
+        what: FollowUp::Depmod,
+        why: Because::Outdated,
+    }));
     overdue.retain(|overdue| overdue.what != FollowUp::Depmod || !ctx.options.no_depmod);
     overdue.dedup_by(|later, first| later.kernel == first.kernel && later.what == first.what);
     overdue
+}
+
+fn stale(trees: &Trees) -> Arc<Vec<Release>> {
+    trees.snapshot().stale(|| gather::stale(trees))
 }
 
 fn lists(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFailure> {
@@ -357,7 +366,7 @@ fn lists(session: &Session<'_>, reporter: &dyn Reporter) -> Vec<DepmodFailure> {
         return failures;
     }
     let mut changed = session.take_touched();
-    changed.extend(gather::stale(&session.ctx.trees));
+    changed.extend(stale(&session.ctx.trees).iter().cloned());
     let releases: Vec<Release> =
         changed.into_iter().filter(|release| session.ctx.trees.modules_dir(release).is_dir()).collect();
     for some in releases.chunks(session.budget.total()) {

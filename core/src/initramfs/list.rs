@@ -61,6 +61,8 @@ struct Ours {
     name: Name,
     kernel: Kernel,
     modules: Vec<String>,
+    /// The tree has it as installed, and archives nothing of others for it. Else that is to be found out.
+    replaces_nothing: bool,
 }
 
 /// Stages the list of `release` as it is to be when `beside` is what is installed. `gone`: the modules of the package that is
@@ -98,7 +100,7 @@ pub fn refresh(ctx: &Context, release: &Release) -> Result<bool, SystemError> {
     let old = read(trees, release);
     let beside = KernelManifest::beside(trees, release)?.unwrap_or_default();
     let mut ours = of_manifest(release, &beside);
-    ours.extend(of_tree(trees, release, &beside));
+    of_tree(trees, release, &beside, &mut ours);
     let new = wanted(trees, &ours, &old, &[]);
     if new != old {
         let _lock = ctx.lock_tree()?;
@@ -128,27 +130,37 @@ fn of_manifest(release: &Release, beside: &KernelManifest) -> Vec<Ours> {
         name: entry.package.name.clone(),
         kernel: Kernel { release: release.clone(), arch: entry.arch.clone() },
         modules: entry.files.iter().map(|file| file.name.clone()).collect(),
+        replaces_nothing: false,
     });
     entries.collect()
 }
 
-/// What the tree calls installed and the manifest does not know: the classic's. What it built tells the names.
-fn of_tree(trees: &Trees, release: &Release, beside: &KernelManifest) -> Vec<Ours> {
+/// Adds to `ours` what the tree knows of it, and what it calls installed and the manifest does not know: the classic's. What that
+/// built tells the names.
+fn of_tree(trees: &Trees, release: &Release, beside: &KernelManifest, ours: &mut Vec<Ours>) {
     let filter = Filter { kernels: vec![(release.to_string(), None)], ..Filter::default() };
     let packages = walk::walk(trees, &filter).packages;
-    let mut ours = Vec::new();
+    let mut plain = BTreeSet::new();
     for entry in packages {
         for built in entry.built.iter().filter(|built| built.installed) {
-            if beside.find_name(&entry.package.name, &built.kernel.arch).is_some() {
+            let name = &entry.package.name;
+            // Not even one that can't be read.
+            let archives = trees.name_dir(name).join("original_module");
+            if std::fs::symlink_metadata(archives).is_err_and(|error| durable::missing(&error)) {
+                plain.insert((name.clone(), built.kernel.clone()));
+            }
+            if beside.find_name(name, &built.kernel.arch).is_some() {
                 continue;
             }
             let dir = trees.artefact_modules(&entry.package, &built.kernel);
             let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
             let modules = files.filter_map(|file| stem(Path::new(&file.file_name()))).collect();
-            ours.push(Ours { name: entry.package.name.clone(), kernel: built.kernel.clone(), modules });
+            ours.push(Ours { name: name.clone(), kernel: built.kernel.clone(), modules, replaces_nothing: false });
         }
     }
-    ours
+    for ours in ours {
+        ours.replaces_nothing = plain.contains(&(ours.name.clone(), ours.kernel.clone()));
+    }
 }
 
 /// Which modules of `ours` the image needs.
@@ -166,12 +178,15 @@ fn wanted(trees: &Trees, ours: &[Ours], old: &BTreeSet<String>, found: &[(String
                 wanted.extend(ours.modules.iter().cloned());
                 continue;
             }
-            Wanted::Auto => archived(trees, &ours.name, &ours.kernel),
+            Wanted::Auto if ours.replaces_nothing => None,
+            Wanted::Auto => Some(archived(trees, &ours.name, &ours.kernel)),
         };
         // Where the tree does not know that it is installed (snapshots, deployed images, a tree that was lost and has been told
         // only of the source), nobody knows any more what was replaced.
-        let as_before = archived.is_err() || !trees.active_link(&ours.name, &ours.kernel).is_symlink();
-        let archived = archived.unwrap_or_default();
+        let as_before = archived
+            .as_ref()
+            .is_some_and(|archived| archived.is_err() || !trees.active_link(&ours.name, &ours.kernel).is_symlink());
+        let archived = archived.and_then(Result::ok).unwrap_or_default();
         let replaces = |module: &str| {
             let fresh = found.iter().any(|(name, path)| is_same_module(name, module) && boots(path));
             let before =
@@ -237,6 +252,7 @@ mod tests {
             name: Name::new(name).unwrap(),
             kernel: kernel(),
             modules: modules.iter().map(|name| (*name).to_owned()).collect(),
+            replaces_nothing: false,
         }
     }
 
@@ -324,8 +340,14 @@ mod tests {
         }
         let link = trees.outer("/var/lib/dkms/disk/kernel-6.1-x86_64");
         std::os::unix::fs::symlink("1/6.1/x86_64", link).unwrap();
-        let found = of_tree(&trees, &kernel().release, &KernelManifest::default());
+        let mut found = Vec::new();
+        of_tree(&trees, &kernel().release, &KernelManifest::default(), &mut found);
         assert_eq!(found.len(), 1);
+        assert!(found[0].replaces_nothing);
+        put(&trees, "/var/lib/dkms/disk/original_module/6.1/x86_64", "no directory");
+        let mut found = Vec::new();
+        of_tree(&trees, &kernel().release, &KernelManifest::default(), &mut found);
+        assert!(!found[0].replaces_nothing, "nobody knows");
         assert_eq!((found[0].name.as_str(), &found[0].modules[..]), ("disk", &["virtio_blk".to_owned()][..]));
     }
 }

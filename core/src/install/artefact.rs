@@ -10,7 +10,7 @@ use crate::elf::Module;
 use crate::facts::Evaluated;
 use crate::names::{Kernel, Package};
 use crate::tree::identity::Identity;
-use crate::tree::manifest::{BuiltModule, InstalledFile, KernelManifest, Manifest};
+use crate::tree::manifest::{BuiltModule, Installed, InstalledFile, KernelManifest, Manifest};
 use crate::tree::paths::relative;
 
 /// The artefact's manifest; `None` when the classic made it (or replaced one of ours).
@@ -21,7 +21,12 @@ pub fn manifest(ctx: &Context, package: &Package, kernel: &Kernel) -> Result<Opt
 /// Whether what is built was made from another source than what is installed: somebody has built it again, and no more.
 pub fn is_of_another_source(ctx: &Context, package: &Package, kernel: &Kernel) -> bool {
     let beside = KernelManifest::known(&ctx.trees, &kernel.release);
-    let Some(installed) = beside.find(package, &kernel.arch) else { return false };
+    beside.find(package, &kernel.arch).is_some_and(|installed| differs_in_source(ctx, installed, kernel))
+}
+
+/// The same of what `installed` says is beside the modules of `kernel`.
+pub fn differs_in_source(ctx: &Context, installed: &Installed, kernel: &Kernel) -> bool {
+    let package = &installed.package;
     // The very files that were installed: what they were made from need not be read.
     let modules = ctx.trees.artefact_modules(package, kernel);
     let is_same = |file: &InstalledFile| {

@@ -24,7 +24,8 @@ use crate::plan::{self, HeadersState, Presence, Registering};
 use crate::run::Session;
 use crate::superseded::{self, Waiting};
 use crate::system_error::SystemError;
-use crate::tree::manifest::{Installed, KernelManifest};
+use crate::tree::identity::Identity;
+use crate::tree::manifest::{Installed, InstalledFile, KernelManifest};
 use crate::tree::walk::{self, Filter, PackageEntry, Source, Walk};
 use crate::weak;
 
@@ -195,10 +196,17 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
         if beside.installed.iter().any(is_gone) {
             Arc::make_mut(&mut beside).installed.retain(|entry| !is_gone(entry));
         }
+        let dir = ctx.trees.modules_dir(&kernel.release);
+        let files = beside.installed.iter().flat_map(|entry| &entry.files).map(|file| (file, file.outer(&dir)));
+        let is_untouched = |file: &InstalledFile, path: &Path| {
+            file.identity.is_some() && file.identity == Identity::of_path(path).ok()
+        };
+        let untouched = files.filter(|(file, path)| is_untouched(file, path)).map(|(_, path)| path).collect();
         let gatherer = Gatherer {
             session,
             facts: &facts,
             beside,
+            untouched,
             marked: stale::marked(ctx, &kernel),
             shared: &shared,
             sources: &sources,

@@ -1,7 +1,7 @@
 //! What there is of one package on one kernel, and what its dkms.conf wants there.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,6 +27,8 @@ pub(super) struct Gatherer<'a> {
     pub(super) session: &'a Session<'a>,
     pub(super) facts: &'a KernelFacts,
     pub(super) beside: Arc<KernelManifest>,
+    /// Its files that are just as we left them.
+    pub(super) untouched: HashSet<PathBuf>,
     pub(super) marked: BTreeSet<Package>,
     /// The kernels that use the build for another, by package.
     pub(super) shared: &'a BTreeMap<Package, BTreeSet<(Kernel, Release)>>,
@@ -105,7 +107,8 @@ impl Gatherer<'_> {
         let dir = trees.modules_dir(release);
         let of = |entry: &Installed| {
             let files = entry.files.iter().map(|file| (file, file.outer(&dir)));
-            let theirs = files.filter(|(file, path)| {
+            let touched = files.filter(|(_, path)| !self.untouched.contains(path));
+            let theirs = touched.filter(|(file, path)| {
                 install::damage::is_another(file, path) && !install::is_replaced_by_the_kernels(file, path)
             });
             let package = entry.package.clone();
@@ -184,9 +187,7 @@ impl Gatherer<'_> {
                 return Ok((
                     match why {
                         Some(why) => PackageState::Stale { why, installed },
-                        None if !self.files_are_there(known)
-                            || artefact::is_of_another_source(ctx, package, kernel) =>
-                        {
+                        None if !self.files_are_there(known) || artefact::differs_in_source(ctx, known, kernel) => {
                             self.built(package)
                         }
                         None => match self.signature(known)? {
@@ -268,9 +269,9 @@ impl Gatherer<'_> {
         };
         known.files.iter().all(|file| {
             let path = file.outer(&dir);
-            !install::damage::is_damaged(file, &path)
-                && leads_somewhere(file)
-                && !install::is_replaced_by_the_kernels(file, &path)
+            let is_right = self.untouched.contains(&path)
+                || (!install::damage::is_damaged(file, &path) && !install::is_replaced_by_the_kernels(file, &path));
+            is_right && leads_somewhere(file)
         })
     }
 

@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::durable;
 use crate::lock;
+use crate::names::Release;
 
 use super::entry::{NameEntry, Names};
 use super::identity::Identity;
@@ -42,6 +43,8 @@ pub struct Snapshot {
     kernels: Mutex<Memory<(Identity, Arc<KernelDir>)>>,
     files: Mutex<Memory<(Identity, Shared)>>,
     indexes: Mutex<Memory<(Vec<Option<Identity>>, Shared)>>,
+    /// The kernels whose index is stale, as they were before this run has changed anything.
+    stale: Mutex<Option<Arc<Vec<Release>>>>,
     /// Whether this run has changed anything.
     acted: AtomicBool,
 }
@@ -217,6 +220,14 @@ impl Snapshot {
         found
     }
 
+    /// The kernels whose index is stale, which `look` finds out; once, as long as this run has changed nothing.
+    pub fn stale(&self, look: impl FnOnce() -> Vec<Release>) -> Arc<Vec<Release>> {
+        if self.has_acted() {
+            return Arc::new(look());
+        }
+        Arc::clone(locked(&self.stale).get_or_insert_with(|| Arc::new(look())))
+    }
+
     /// This run has changed something.
     pub fn act(&self) {
         self.acted.store(true, Ordering::Relaxed);
@@ -237,6 +248,7 @@ impl Snapshot {
 
     /// Anything may have changed.
     pub fn forget_all(&self) {
+        *locked(&self.stale) = None;
         self.changed(Path::new("/"));
     }
 
