@@ -280,18 +280,26 @@ debian-source-now:
 	@cd target/dist && dpkg-source --build debian-source
 	@rm -rf target/dist/debian-source
 
-# The lists of licences in packages, after crates have changed: debian/copyright, and what the spec says is bundled.
+# The lists of licences in packages, after crates have changed: debian/copyright, in the spec License and what is bundled, and
+# license in the PKGBUILD.
+RPM_DKMS = dkms-core dkms-hooks-dnf
+bundled = { $(CRATES) | $(GEN) license-tag packaging/licences $(1) && $(CRATES) | $(GEN) bundled $(1); }
 .PHONY: copyright
 copyright:
 	@$(CRATES) | $(GEN) copyright packaging/licences >packaging/debian/copyright.new
 	@mv packaging/debian/copyright.new packaging/debian/copyright
-	@$(CRATES) | $(GEN) bundled dkms-core dkms-hooks-dnf >target/bundled
-	@$(CRATES) | $(GEN) bundled dkms-mkpkg >target/bundled-mkpkg
-	@$(CRATES) | $(GEN) bundled dkms-share >target/bundled-share
-	@sed -i -e '/^# bundled: begin$$/,/^# bundled: end$$/{/^# bundled: begin$$/{p;r target/bundled' -e '};/^# bundled: end$$/p;d}' \
+	@$(CRATES) | $(GEN) license-tag packaging/licences $(RPM_DKMS) dkms-mkpkg dkms-share >target/license
+	@$(call bundled,$(RPM_DKMS)) >target/bundled
+	@$(call bundled,dkms-mkpkg) >target/bundled-mkpkg
+	@$(call bundled,dkms-share) >target/bundled-share
+	@sed -i -e '/^# license: begin$$/,/^# license: end$$/{/: begin$$/{p;r target/license' -e '};/: end$$/p;d}' \
+		-e '/^# bundled: begin$$/,/^# bundled: end$$/{/: begin$$/{p;r target/bundled' -e '};/: end$$/p;d}' \
 		-e '/^# bundled in mkpkg: begin$$/,/^# bundled in mkpkg: end$$/{/: begin$$/{p;r target/bundled-mkpkg' -e '};/: end$$/p;d}' \
 		-e '/^# bundled in share: begin$$/,/^# bundled in share: end$$/{/: begin$$/{p;r target/bundled-share' -e '};/: end$$/p;d}' \
 		packaging/rpm/dkms-rs.spec
+	@$(CRATES) | $(GEN) license-tag packaging/licences dkms-core dkms-hooks-pacman dkms-hooks-pacman-preflight dkms-mkpkg dkms-share | \
+		sed "s/^License: *\(.*\)/license=('\1')/" >target/license
+	@sed -i -e '/^# license: begin$$/,/^# license: end$$/{/: begin$$/{p;r target/license' -e '};/: end$$/p;d}' packaging/arch/PKGBUILD
 
 # The Arch family: what its packages add to `release` and `install`. The preflight program needs libalpm, and may be
 # missing: see hooks-pacman.

@@ -199,17 +199,30 @@ mod tests {
             "packaging/debian/copyright is not what `make copyright` writes: run it, and look at the difference"
         );
         let spec = fs::read_to_string(packaging.join("rpm/dkms-rs.spec")).unwrap();
+        let licences = packaging.join("licences");
         for (of, members) in [
             ("dkms", ["dkms-core", "dkms-hooks-dnf"].as_slice()),
             ("dkms-mkpkg", &["dkms-mkpkg"]),
             ("dkms-share", &["dkms-share"]),
         ] {
             let members: Vec<_> = members.iter().map(|member| (*member).to_owned()).collect();
-            let made = crate::crates::bundled(&members, &metadata).unwrap();
+            let made = crate::license_tag::line(&licences, &members, &metadata).unwrap()
+                + &crate::crates::bundled(&members, &metadata).unwrap();
             assert!(
-                spec.contains(&made),
-                "the bundled crates of {of} in dkms-rs.spec are not what `make copyright` prints:\n{made}"
+                spec.contains(&format!(": begin\n{made}# bundled")),
+                "the licence and the bundled crates of {of} in dkms-rs.spec are not what `make copyright` prints:\n{made}"
             );
         }
+        let all = ["dkms-core", "dkms-hooks-dnf", "dkms-mkpkg", "dkms-share"].map(str::to_owned);
+        let made = crate::license_tag::line(&licences, &all, &metadata).unwrap();
+        let pacman = ["dkms-core", "dkms-hooks-pacman", "dkms-hooks-pacman-preflight", "dkms-mkpkg", "dkms-share"];
+        let arch = crate::license_tag::line(&licences, &pacman.map(str::to_owned), &metadata).unwrap();
+        let arch = format!("\n# license: begin\nlicense=('{}')\n# license: end\n", arch["License:".len()..].trim());
+        let pkgbuild = fs::read_to_string(packaging.join("arch/PKGBUILD")).unwrap();
+        assert!(pkgbuild.contains(&arch), "the PKGBUILD's license is not\n{arch}");
+        assert!(
+            spec.contains(&format!("\n# license: begin\n{made}# license: end\n")),
+            "the spec's License is not\n{made}"
+        );
     }
 }

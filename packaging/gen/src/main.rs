@@ -7,13 +7,15 @@
 //! - `dkms-gen prune VENDOR`: takes out of the directory that `cargo vendor` made what no Linux build reads.
 //! - `dkms-gen copyright LICENCES`: Debian's copyright file; LICENCES is the directory with what it is made of.
 //! - `dkms-gen bundled MEMBER...`: the crates linked into these members of the workspace, as `Provides` of an rpm package.
+//! - `dkms-gen license-tag LICENCES MEMBER...`: what these crates and all that they bring are under, as its `License`.
 //!
-//! The last three read what `cargo metadata` says from standard input.
+//! The last four read what `cargo metadata` says from standard input.
 
 mod completions;
 mod copyright;
 mod crates;
 mod examples;
+mod license_tag;
 mod man;
 mod prune;
 
@@ -24,7 +26,7 @@ use anyhow::{Context, Result, bail};
 use dkms_core::cli::parser;
 use fs_err as fs;
 
-const USAGE: &str = "usage: dkms-gen documents SOURCE DESTINATION | schema FILE | prune VENDOR | copyright LICENCES | bundled MEMBER...";
+const USAGE: &str = "usage: dkms-gen documents SOURCE DESTINATION | schema FILE | prune VENDOR | copyright LICENCES | bundled MEMBER... | license-tag LICENCES MEMBER...";
 
 fn main() -> Result<()> {
     let mut words = std::env::args_os().skip(1);
@@ -37,11 +39,17 @@ fn main() -> Result<()> {
         (Some("prune"), [vendor]) => prune::prune(vendor, &crates::Metadata::read(std::io::stdin())?),
         (Some("copyright"), [licences]) => say(&copyright::text(licences, &crates::Metadata::read(std::io::stdin())?)?),
         (Some("bundled"), members @ [_, ..]) => {
-            let members: Vec<_> = members.iter().map(|member| member.to_string_lossy().into_owned()).collect();
-            say(&crates::bundled(&members, &crates::Metadata::read(std::io::stdin())?)?)
+            say(&crates::bundled(&names(members), &crates::Metadata::read(std::io::stdin())?)?)
+        }
+        (Some("license-tag"), [licences, members @ ..]) if !members.is_empty() => {
+            say(&license_tag::line(licences, &names(members), &crates::Metadata::read(std::io::stdin())?)?)
         }
         _ => bail!(USAGE),
     }
+}
+
+fn names(members: &[PathBuf]) -> Vec<String> {
+    members.iter().map(|member| member.to_string_lossy().into_owned()).collect()
 }
 
 fn say(text: &str) -> Result<()> {
