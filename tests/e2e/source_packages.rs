@@ -95,12 +95,22 @@ fn rpm(new: bool) -> Result<()> {
     ensure!(!files.contains("90-dkms.preset"), "a preset of ours is in a distribution's package");
     bed.ok("mkdir /tmp/x; cd /tmp/x; rpm2cpio /srv/built/dkms-4*.rpm | cpio -id --quiet; ./usr/sbin/dkms --version | grep -x dkms-4.*")?;
 
+    if new {
+        // Compiled for debugging, programs are not stripped.
+        let found = bed.sh(
+            "cd /srv/built; rpmlint -r /srv/dist/dkms-rs.rpmlintrc /srv/dist/dkms-rs.spec *.rpm 2>&1 |
+             grep -v unstripped-binary-or-object | tee /dev/stderr | grep -E '(: [EW]: | packages and 1 specfiles checked)'",
+        )?;
+        let lines: Vec<&str> = found.stdout.lines().collect();
+        ensure!(lines.len() == 1 && lines[0].contains("5 packages"), "rpmlint:\n{}", found.stdout);
+    }
+
     // Once more, in another place, by another user.
     let sums = "cd /srv/built; sha256sum $(ls *.rpm | grep -v 'src.rpm$')";
     let first = bed.ok(sums)?;
-    bed.ok("BUILD_UMASK=077 bash /srv/build dev /srv/a/longer/place another --with mkpkg --without check 2>&1")?;
+    bed.ok("BUILD_UMASK=077 bash /srv/build dev /srv/a/longer/place another --with mkpkg --with share --without check 2>&1")?;
     let second = bed.ok(sums)?;
-    ensure!(first == second && first.lines().count() == 3, "not the same bytes:\n{first}\n{second}");
+    ensure!(first == second && first.lines().count() == 4, "not the same bytes:\n{first}\n{second}");
     Ok(())
 }
 
@@ -169,7 +179,7 @@ fn packed_twice() -> Result<()> {
         fs_err::create_dir_all(&target)?;
         let project = project.display();
         let mut hand = String::new();
-        for name in ["dkms", "dkms-apt", "dh_dkms", "dkms-rpm", "dkms-mkpkg"] {
+        for name in ["dkms", "dkms-apt", "dh_dkms", "dkms-rpm", "dkms-mkpkg", "dkms-share"] {
             if let Some(program) = settings::beside(name) {
                 hand += &format!("cp '{}' target/\n", program.display());
             }
@@ -248,8 +258,9 @@ fn debian_unstable() -> Result<()> {
     let tags = bed.sh("lintian --allow-root --fail-on error,warning /srv/dist/*.dsc /srv/built/*.changes 2>&1")?;
     ensure!(tags.code == 0, "lintian:\n{}", tags.stdout);
     let names = bed.ok("cd /srv/built; ls *.deb | cut -d_ -f1")?;
-    ensure!(names.lines().eq(["dh-dkms", "dkms", "dkms-mkpkg"]), "the packages are\n{names}");
-    bed.ok("apt-get -q -y install /srv/built/*.deb >&2; dkms --version | grep -x dkms-4.*; dkms-mkpkg --help 2>&1 | head -n 1; cd /root; autopkgtest --no-built-binaries /srv/built/*.deb /srv/dist/*.dsc -- null >&2")?;
+    ensure!(names.lines().eq(["dh-dkms", "dkms", "dkms-mkpkg", "dkms-share"]), "the packages are\n{names}");
+    bed.ok("apt-get -q -y install /srv/built/*.deb >&2; dkms --version | grep -x dkms-4.*; dkms add /usr/share/doc/dkms/examples/hello >&2
+         test -s \"$(dkms mkpkg hello/1.0 --format deb)\"; dkms remove hello/1.0 --all >&2; dkms share --help >&2; cd /root; autopkgtest --no-built-binaries /srv/built/*.deb /srv/dist/*.dsc -- null >&2")?;
     Ok(())
 }
 

@@ -35,7 +35,7 @@ const DEBIAN: &[&str] = &[
 /// What the spec needs.
 const RPM: &[&str] =
     &["rpm", "make", "gcc", "libc6-dev", "kmod", "openssl", "patch", "xz-utils", "zstd", "binutils", "file", "passwd"];
-/// What the PKGBUILD needs besides, and a Rust.
+/// What the PKGBUILD needs besides, and a Rust; what judges the spec.
 const SID: &[&str] = &[
     "cargo",
     "rustc",
@@ -45,6 +45,12 @@ const SID: &[&str] = &[
     "libalpm-dev",
     "libarchive-tools",
     "pkgconf",
+    // What libalpm.pc asks for: pkgconf looks for it even if only libalpm is linked.
+    "libssl-dev",
+    "libarchive-dev",
+    "libcurl4-openssl-dev",
+    "libgpgme-dev",
+    "rpmlint",
 ];
 
 /// A root of Debian 13 that builds Debian's source package.
