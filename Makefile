@@ -60,6 +60,7 @@ help:
 	@echo 'make test-unit  the unit tests of the core, in a minute'
 	@echo 'make test-long  also those that take many minutes'
 	@echo 'make archive-sweep  build every *-dkms package of Debian (SWEEP_SUITE=trixie SWEEP_FLAVOUR=cloud); takes hours'
+	@echo 'make beds       the systems that tests run in, made beforehand'
 	@echo 'make torture    what goes wrong at every step: errors and kills at each system call, damaged files, hostile packages'
 	@echo 'make bench      measure against the classic and against the floor'
 	@echo 'make arch       the pacman package, in target/packages/arch'
@@ -344,6 +345,14 @@ demo:
 	@$(NEED) build demo
 	@$(MAKE) --no-print-directory $(PROGRAM)-now
 	@bash tests/scripts/demo.sh
+
+# Makes the systems that suites run in, which each suite else makes when it comes to it.
+ALL_FEATURES = $(if $(RUST_188),--features "dkms-hooks-dnf/read-rpm dkms-tests/read-rpm")
+.PHONY: beds
+beds:
+	@$(NEED) build test
+	cargo build --locked --workspace $(ALL_FEATURES) --bin beds
+	target/debug/beds
 
 .PHONY: test
 test:

@@ -3,16 +3,12 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use dkms_tests::bed::{Base, Bed, Flavour};
+use dkms_tests::bed::{Base, Bed};
 use dkms_tests::compare::{compare, fill, step};
 use dkms_tests::hello::package;
 use dkms_tests::needs::Need;
 use dkms_tests::settings;
 use dkms_tests::suite::Suite;
-
-fn base() -> Result<Base> {
-    Base::get("trixie", 1, Flavour::Cloud, &["clang", "lld", "llvm", "gcc-aarch64-linux-gnu"])
-}
 
 fn prepare(bed: &Bed, kind: &str) -> Result<()> {
     let script = fs_err::read_to_string(settings::project().join("tests/scripts/make-kernel-tree.sh"))?;
@@ -29,7 +25,7 @@ fn prepare(bed: &Bed, kind: &str) -> Result<()> {
 
 fn relocated() -> Result<()> {
     compare(
-        &base()?,
+        &Base::clang()?,
         |bed| {
             prepare(bed, "")?;
             // Without an index, ours makes one, and the classic leaves it at that.
@@ -46,7 +42,7 @@ fn relocated() -> Result<()> {
 
 /// Debian's classic 3.2.2 builds with gcc here, and fails: behaviour as of 3.4.3 is what counts.
 fn clang() -> Result<()> {
-    let bed = Bed::subject(&base()?)?;
+    let bed = Bed::subject(&Base::clang()?)?;
     prepare(&bed, "clang")?;
     for package in ["hello", "plain"] {
         bed.sh(&format!("dkms install {package}/1.0 -k 7.7.7-test"))?.exits(0)?;
@@ -60,7 +56,7 @@ fn clang() -> Result<()> {
 
 /// Where only part of a compound MAKE runs make, ours tells that part the compiler too.
 fn clang_in_a_compound_make() -> Result<()> {
-    let bed = Bed::subject(&base()?)?;
+    let bed = Bed::subject(&Base::clang()?)?;
     prepare(&bed, "clang")?;
     bed.sh("dkms build compound/1.0 -k 7.7.7-test")?.exits(0)?;
     let made_by = bed.ok("cd /var/lib/dkms/compound/1.0/7.7.7-test/*/module; xzcat compound.ko.xz >/tmp/m || cp compound.ko /tmp/m; readelf -p .comment /tmp/m")?;
@@ -69,7 +65,7 @@ fn clang_in_a_compound_make() -> Result<()> {
 }
 
 fn arm64() -> Result<()> {
-    let base = base()?;
+    let base = Base::clang()?;
     let kernel = base.kernel()?.replace("-cloud-amd64", "-cloud-arm64");
     let cross = "make -C ${kernel_source_dir} ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- M=${dkms_tree}/${PACKAGE_NAME}/${PACKAGE_VERSION}/build modules";
     let module = format!("/var/lib/dkms/hello/1.0/{kernel}/aarch64/module/hello.ko");

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use dkms_tests::bed::{Base, Bed, Flavour};
+use dkms_tests::bed::{Base, Bed};
 use dkms_tests::needs::Need;
 use dkms_tests::settings::project;
 use dkms_tests::suite::Suite;
@@ -12,12 +12,9 @@ use dkms_tests::suite::Suite;
 const HOOK: &str = "/usr/share/initramfs-tools/hooks/dkms";
 const DRACUT_MODULE: &str = "/usr/lib/dracut/modules.d/90dkms/module-setup.sh";
 
-const EXTRA: &[&str] =
-    &["initramfs-tools", "dracut-core", "busybox-static", "cpio", "zstd", "binutils", "e2fsprogs", "qemu-system-x86"];
-
 /// A bed with our hooks, and the package whose module has the place of virtio_blk, not yet installed.
 fn prepare() -> Result<Bed> {
-    let bed = Bed::subject(&Base::get("trixie", 1, Flavour::Cloud, EXTRA)?)?;
+    let bed = Bed::subject(&Base::initramfs()?)?;
     let hooks = project().join("hook-files");
     bed.copy_in(&hooks.join("debian").join(&HOOK[1..]), HOOK)?;
     bed.copy_in(&hooks.join("common").join(&DRACUT_MODULE[1..]), DRACUT_MODULE)?;

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
-use dkms_tests::bed::{Base, Bed, Flavour};
+use dkms_tests::bed::{Base, Bed};
 use dkms_tests::compare::fill;
 use dkms_tests::hello::package;
 use dkms_tests::needs::Need;
@@ -254,8 +254,7 @@ fn pacman_packages() -> Result<()> {
 
 /// Where packages and disks are only looked at.
 fn reader() -> Result<Bed> {
-    let tools = ["lintian", "rpmlint", "pacman-package-manager", "libarchive-tools", "rpm", "dnf5"];
-    Bed::classic(&Base::get("sid", 0, Flavour::Cloud, &tools)?)
+    Bed::classic(&Base::checkers()?)
 }
 
 /// What lintian, rpmlint and pacman's own tools say of the packages.

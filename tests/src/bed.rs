@@ -34,6 +34,10 @@ const BOOTING: &[&str] = &[
     "cpio",
 ];
 
+/// What makes images for the boot, and boots them.
+const INITRAMFS: &[&str] =
+    &["initramfs-tools", "dracut-core", "busybox-static", "cpio", "zstd", "binutils", "e2fsprogs", "qemu-system-x86"];
+
 /// What real packages need, by their control files.
 const NEEDED: &[&str] =
     &["lsb-release", "python3-minimal", "libpython3-stdlib", "perl", "autoconf", "automake", "libtool"];
@@ -87,6 +91,27 @@ impl Base {
     /// Debian unstable with its newest cloud kernel, and what boots that in an emulated machine with Secure Boot.
     pub fn boot() -> Result<Self> {
         Self::get("sid", 1, Flavour::Cloud, BOOTING)
+    }
+
+    /// Debian 13 with its newest cloud kernel, clang, and a compiler for arm64.
+    pub fn clang() -> Result<Self> {
+        Self::get("trixie", 1, Flavour::Cloud, &["clang", "lld", "llvm", "gcc-aarch64-linux-gnu"])
+    }
+
+    /// Debian 13 with its newest cloud kernel, what makes images for the boot, and what boots them.
+    pub fn initramfs() -> Result<Self> {
+        Self::get("trixie", 1, Flavour::Cloud, INITRAMFS)
+    }
+
+    /// Debian unstable without a kernel, with what looks at packages of all families.
+    pub fn checkers() -> Result<Self> {
+        let tools = ["lintian", "rpmlint", "pacman-package-manager", "libarchive-tools", "rpm", "dnf5"];
+        Self::get("sid", 0, Flavour::Cloud, &tools)
+    }
+
+    /// Debian 12 with its newest cloud kernel: the last make that knows no named pipe.
+    pub fn bookworm() -> Result<Self> {
+        Self::get("bookworm", 1, Flavour::Cloud, &[])
     }
 
     /// The bed of `suite` with its `kernels` newest kernels and `extra` packages: the kept one, or a new one.

@@ -1,7 +1,7 @@
 //! One job budget for all makes of a run, and several builds of one package at once.
 
 use anyhow::{Result, ensure};
-use dkms_tests::bed::{Base, Flavour};
+use dkms_tests::bed::Base;
 use dkms_tests::hello::{Package, module, package};
 
 use super::scene::{Scene, says};
@@ -76,7 +76,7 @@ pub fn trixie() -> Result<()> {
 
 /// Debian 12 has the last make that knows no named pipe.
 pub fn bookworm() -> Result<()> {
-    let scene = Scene::on(&Base::get("bookworm", 1, Flavour::Cloud, &[])?, &packages())?;
+    let scene = Scene::on(&Base::bookworm()?, &packages())?;
     says(&scene.ok("make --version")?, &["GNU Make 4.3"])?;
     scene.add(IDS)?;
     scene.ok(&GAUGE.replace("{v}", "12"))?;
