@@ -305,6 +305,28 @@ fn hostile_wholes_are_refused() {
     }
 }
 
+/// Few names can imply very many directories, each of which is made, synced and deleted again: they count like those that are members.
+#[test]
+fn implied_directories_are_bounded() {
+    const EACH: usize = 46;
+    let members = |count: usize| {
+        let files: Vec<_> = (0..count).map(|n| file(&format!("{n:04}/{}f", "d/".repeat(EACH - 1)))).collect();
+        tar(&files)
+    };
+    let few = Limits { directories: 10 * EACH, ..Limits::default() };
+    assert_eq!(refusal(&members(10), &few), None, "as many as are allowed");
+    // A member that is a directory counts once, whether its name was implied before it or not.
+    let named: Vec<_> = (0..3).flat_map(|n| [file(&format!("{n}/f")), dir(&format!("{n}/"))]).collect();
+    assert_eq!(refusal(&tar(&named), &Limits { directories: 3, ..Limits::default() }), None);
+    for (count, limits, last) in [(11, few, 10), (1000, Limits::default(), Limits::default().directories / EACH)] {
+        // Few members, and no more bytes than a small source has.
+        let text = refusal(&members(count), &limits).expect("too many");
+        assert!(text.contains(&format!("more than {} directories", limits.directories)), "{text}");
+        // It ends at the member that is one too many: nothing after it was made.
+        assert!(text.contains(&format!("{last:04}/d/")), "{text}");
+    }
+}
+
 #[test]
 fn a_missing_archive_a_directory_and_a_missing_place_are_errors() {
     let tmp = tempfile::tempdir().unwrap();
