@@ -9,6 +9,8 @@ use dkms_tests::suite::Suite;
 #[cfg(target_arch = "x86_64")]
 mod calls;
 #[cfg(target_arch = "x86_64")]
+mod crowd;
+#[cfg(target_arch = "x86_64")]
 mod damage;
 #[cfg(target_arch = "x86_64")]
 mod hostile;
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         .fold(suite, |suite, scenario| suite.case_needing(&[Need::Long], scenario.name, || scenario.sweep()));
     let long = &[Need::Ours, Need::Long];
     let suite = pairs::ALL.iter().fold(suite, |suite, pair| suite.case_needing(long, pair.name, || pair.run()));
+    let suite = suite.case_needing(long, "few_at_once", crowd::few).case_needing(long, "twelve_at_once", crowd::twelve);
     let suite = suite.case_needing(long, "damaged_files", damage::run);
     let suite =
         hostile::ALL.iter().fold(suite, |suite, hostile| suite.case_needing(long, hostile.name, || hostile.run()));

@@ -112,7 +112,7 @@ pub const ALL: &[Pair] = &[
 ];
 
 /// What is said of a package that was asked for by name, when another run has taken all modules away from its kernel.
-const KERNEL_GONE: &str = "another dkms has taken all modules away from that kernel";
+pub const KERNEL_GONE: &str = "another dkms has taken all modules away from that kernel";
 
 /// How long the second may take before it counts as waiting for the first.
 const PATIENCE: Duration = Duration::from_millis(400);
