@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::{Arc, Weak};
 
 use crate::cli::args::{self, Args};
 use crate::cli::table::Id;
@@ -37,21 +38,27 @@ fn run(words: Vec<OsString>) -> u8 {
         Ok(args) => (args, None),
         Err(error) => (meant, Some(error)),
     };
-    let console = Console::new(surroundings::is_terminal(), surroundings::wants_colour(), args.flag("quiet"))
+    // What is logged for debugging is written past all bars.
+    let is_terminal = surroundings::is_terminal() && !args.flag("debug");
+    let console = Console::new(is_terminal, surroundings::wants_colour(), args.flag("quiet"))
         .in_journal(surroundings::is_journal())
         .with_coloured_lists(surroundings::wants_coloured_lists());
-    let json = args.wants_json().then(|| Json::new(args.prints_document(), args.flag("quiet")));
-    let reporter: &dyn Reporter = json.as_ref().map_or(&console, |json| json);
+    let console = Arc::new(console);
+    let json = args.wants_json().then(|| Arc::new(Json::new(args.prints_document(), args.flag("quiet"))));
+    let reporter: Arc<dyn Reporter> = match &json {
+        Some(json) => Arc::<Json>::clone(json),
+        None => Arc::<Console>::clone(&console),
+    };
     let (code, changed) = match refused {
-        Some(error) => (refuse(error, json.is_none(), reporter), false),
-        None => perform(&args, reporter),
+        Some(error) => (refuse(error, json.is_none(), &*reporter), false),
+        None => perform(&args, &reporter),
     };
     if let Some(json) = &json {
         json.end(code, changed);
     }
     // What a change comes to does not depend on who listens; a list that nobody got is no list.
     let lists = args.verb.is_some_and(|verb| verb.id == Id::Status) || args.value("format") == Some("json");
-    match json.as_ref().map_or_else(|| console.lost(), Json::lost) {
+    match json.as_ref().map_or_else(|| console.lost(), |json| json.lost()) {
         Some(why) if lists && code == 0 => {
             let error = Error::from(std::io::Error::new(why.kind(), format!("cannot write the output: {why}")));
             reporter.report(Event::Error(error.lines()));
@@ -73,7 +80,8 @@ fn refuse(error: UsageError, is_person: bool, reporter: &dyn Reporter) -> u8 {
 }
 
 /// Does what the words ask for; gives the exit code, and whether anything was changed.
-fn perform(args: &Args, reporter: &dyn Reporter) -> (u8, bool) {
+fn perform(args: &Args, shared: &Arc<dyn Reporter>) -> (u8, bool) {
+    let reporter = &**shared;
     if args.flag("version") {
         reporter.line(&VERSION);
         return (0, false);
@@ -84,11 +92,8 @@ fn perform(args: &Args, reporter: &dyn Reporter) -> (u8, bool) {
     }
     if args.flag("debug") {
         env_logger::Builder::new().filter_level(log::LevelFilter::Debug).init();
-    } else {
-        env_logger::Builder::new()
-            .filter_level(log::LevelFilter::Warn)
-            .format(|out, record| writeln!(out, "Warning: {}", record.args()))
-            .init();
+    } else if log::set_boxed_logger(Box::new(Warnings(Arc::downgrade(shared)))).is_ok() {
+        log::set_max_level(log::LevelFilter::Warn);
     }
     for option in &args.deprecated {
         reporter.report(Event::Deprecated(format!("--{option}")));
@@ -110,6 +115,24 @@ fn perform(args: &Args, reporter: &dyn Reporter) -> (u8, bool) {
             (error.code(), false)
         }
     }
+}
+
+/// What any room logs as a warning is said as one, by whoever says the rest: nothing is written into the middle of what is drawn, or between
+/// lines of JSON.
+struct Warnings(Weak<dyn Reporter>);
+
+impl log::Log for Warnings {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Warn
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if let Some(reporter) = self.0.upgrade().filter(|_| self.enabled(record.metadata())) {
+            reporter.warning(&[record.args()]);
+        }
+    }
+
+    fn flush(&self) {}
 }
 
 /// Says what is wrong with framework.conf.

@@ -40,6 +40,11 @@ fn size((cols, rows): (u16, u16)) -> PtySize {
 impl Session {
     /// Begins to build three packages, whose builds wait until they are let go.
     fn begin(columns_and_rows: (u16, u16), environment: &[(&str, &str)]) -> Self {
+        Self::begin_on(columns_and_rows, columns_and_rows, environment)
+    }
+
+    /// The same on a terminal that says that it is `told` large.
+    fn begin_on(told: (u16, u16), columns_and_rows: (u16, u16), environment: &[(&str, &str)]) -> Self {
         let bed = Bed::new();
         // Who owns nothing could not open the pipe.
         bed.write("etc/dkms/framework.conf.d/root.conf", "build_as=root\n");
@@ -53,7 +58,7 @@ impl Session {
             bed.source(&format!("usr/src/{name}-1.0"), name, "1.0", &make);
             bed.ok(&format!("add {name}/1.0"));
         }
-        let pair = native_pty_system().openpty(size(columns_and_rows)).unwrap();
+        let pair = native_pty_system().openpty(size(told)).unwrap();
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_dkms"));
         command.args(["reconcile", "-j", "2", "-k", KERNELS[0], "--root"]);
         command.arg(bed.path(""));
@@ -85,6 +90,21 @@ impl Session {
     fn rows(&self) -> Vec<String> {
         let (_, width) = self.screen.screen().size();
         self.screen.screen().rows(0, width.get()).collect()
+    }
+
+    /// Also those that have left the screen at its top.
+    fn all_rows(&mut self) -> Vec<String> {
+        let (_, width) = self.screen.screen().size();
+        let screen = self.screen.screen_mut();
+        screen.set_scrollback(usize::MAX);
+        let mut all = Vec::new();
+        for above in (1..=screen.scrollback()).rev() {
+            screen.set_scrollback(above);
+            all.extend(screen.rows(0, width.get()).next());
+        }
+        screen.set_scrollback(0);
+        all.extend(self.rows());
+        all
     }
 
     /// Reads until the screen is as `wanted`.
@@ -195,31 +215,52 @@ fn each_build_has_a_line_at_any_width() {
 fn an_interrupt_leaves_words_and_no_bars() {
     for (columns, rows) in [(40, 24), (80, 24), (200, 50)] {
         let mut session = Session::begin((columns, rows), &[]);
-        session.until("a line for each build", is_whole);
+        // Then all is drawn: the terminal throws away what nobody has read yet when the key comes (termios(3), NOFLSH).
+        let at_work = |rows: &[String]| rows.iter().filter(|row| row.contains("Building module(s)")).count() == 2;
+        session.until("a line for each build, and its step", |rows| is_whole(rows) && at_work(rows));
+        // It is echoed, as ^C.
         session.keys.write_all(b"\x03").unwrap();
         // Before anything is let go.
         let told = "Interrupted by SIGINT after 0 of 3";
         session.until_said(told);
         assert_eq!(session.end(), 130);
-        // The terminal throws away what nobody has read yet (termios(3), NOFLSH): what was wiped by that may stay above the words.
-        let shown = session.rows();
-        let end = shown.iter().rposition(|row| row.contains("To go on")).unwrap_or(0);
-        let below = &shown[end..];
-        assert!(bars(below).is_empty() && builds(below) == 0, "{columns}: {shown:#?}");
+        let shown = session.all_rows();
+        assert!(shown.iter().any(|row| row.contains("To go on")), "{columns}: {shown:#?}");
+        assert!(bars(&shown).is_empty() && builds(&shown) == 0, "{columns}: {shown:#?}");
+        assert!(!shown.iter().any(|row| row.contains("^C")), "{columns}: {shown:#?}");
         let (row, column) = session.screen.screen().cursor_position();
         assert_eq!(column, 0, "the shell's prompt begins a line: {row}");
         assert!(!session.screen.screen().hide_cursor());
     }
 }
 
-/// TERM=dumb, and what is no terminal at all: no line is drawn.
+/// A serial console: it says nothing of its size, and knows nothing but what a VT100 knew.
 #[test]
-fn where_nothing_can_be_wiped_nothing_is_drawn() {
-    let mut session = Session::begin((80, 24), &[("TERM", "dumb")]);
+fn a_serial_console_has_lines_too() {
+    let mut session = Session::begin_on((0, 0), (80, 24), &[("TERM", "vt100")]);
+    session.until("a line for each build", is_whole);
     assert_eq!(session.end(), 0);
+    let shown = session.all_rows();
+    assert!(bars(&shown).is_empty() && builds(&shown) == 0, "{shown:#?}");
+    assert!(session.raw.is_ascii());
     let raw = String::from_utf8_lossy(&session.raw).into_owned();
-    assert!(!raw.contains('\x1b') && !raw.contains("/3 ["), "{raw}");
-    assert!(raw.contains("Build and install first/1.0"), "{raw}");
+    for code in raw.split('\x1b').skip(1) {
+        let end = code.trim_start_matches(|c: char| c == '[' || c == ';' || c.is_ascii_digit());
+        assert!(code.starts_with('[') && end.starts_with(['A', 'B', 'K', 'm']), "{code:?}");
+    }
+}
+
+/// A terminal that knows no codes, and one whose every byte is kept in a log (apt's term.log): no line is drawn, and there are no colours.
+#[test]
+fn where_codes_do_harm_there_are_none() {
+    for variable in [("TERM", "dumb"), ("TERM", "unknown"), ("TERM", ""), ("DPKG_MAINTSCRIPT_NAME", "postinst")] {
+        let mut session = Session::begin((80, 24), &[variable]);
+        session.bed.append("usr/src/second-1.0/dkms.conf", "MAKE=false");
+        let _ = session.end();
+        let raw = String::from_utf8_lossy(&session.raw).into_owned();
+        assert!(!raw.contains('\x1b') && !raw.contains("/3 ["), "{variable:?}: {raw}");
+        assert!(raw.contains("Build and install first/1.0") && raw.contains("Error!"), "{variable:?}: {raw}");
+    }
 }
 
 /// Colours obey the usual variables.

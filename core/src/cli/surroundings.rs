@@ -214,9 +214,19 @@ fn options(args: &Args, framework: &Framework) -> Result<Options, Error> {
 
 /// Whether standard output and error are terminals on which a line can be wiped.
 pub fn is_terminal() -> bool {
+    let caller = environment();
     rustix::termios::isatty(std::io::stderr())
         && rustix::termios::isatty(std::io::stdout())
-        && environment().get(OsStr::new("TERM")).is_some_and(|term| term != OsStr::new("dumb"))
+        && caller.contains_key(OsStr::new("TERM"))
+        && !is_plain(&caller)
+}
+
+/// Whether escape codes do harm: where a terminal does not know them (`unknown` is what agetty(8) sets where it can't tell), and in a
+/// maintainer script, whose terminal is one of apt's that ends in /var/log/apt/term.log.
+fn is_plain(caller: &Environment) -> bool {
+    let term = caller.get(OsStr::new("TERM"));
+    let knows_none = term.is_some_and(|term| ["", "dumb", "unknown"].iter().any(|name| term == OsStr::new(name)));
+    knows_none || caller.contains_key(OsStr::new("DPKG_MAINTSCRIPT_NAME"))
 }
 
 /// The columns of standard output's terminal (tty_ioctl(4)); a serial console may not tell, and has 80.
@@ -255,9 +265,8 @@ pub fn wants_coloured_lists() -> bool {
 /// Whether a stream for which anstream has chosen so is coloured: it colours a dumb terminal where CI is set.
 fn has_colour(choice: ColorChoice) -> bool {
     let caller = environment();
-    let is_dumb = caller.get(OsStr::new("TERM")).is_some_and(|term| term == OsStr::new("dumb"));
     let is_forced = caller.get(OsStr::new("CLICOLOR_FORCE")).is_some_and(|value| value != OsStr::new("0"));
-    choice != ColorChoice::Never && (!is_dumb || is_forced)
+    choice != ColorChoice::Never && (!is_plain(&caller) || is_forced)
 }
 
 /// The words of the command line, without the program's name.

@@ -1,9 +1,13 @@
 //! The lines at the bottom of a terminal while several builds run: one for each of them, and a bar for all.
 
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
+use super::console::size;
 use super::{Progress, Running};
 
 /// How often the time is shown anew.
@@ -22,7 +26,7 @@ pub(super) struct Bars {
 impl Bars {
     /// Nothing yet, on standard error.
     pub(super) fn new() -> Self {
-        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::term_like(Box::new(Below::default())));
         let whole = all.add(ProgressBar::new(0));
         // Plain characters: a serial console has no others.
         if let Ok(style) = ProgressStyle::with_template("{prefix} {pos}/{len} [{wide_bar}] {msg}") {
@@ -75,6 +79,75 @@ impl Drop for Bars {
             bar.finish_and_clear();
         }
         self.whole.finish_and_clear();
+    }
+}
+
+/// Standard error, as it is drawn on, and what is to be written next. Each drawing ends at the beginning of its last line: indicatif leaves
+/// the cursor behind the last column, where the terminal's echo of a key (`^C`) begins a new line, and all that is drawn and wiped after that
+/// would be a line too low.
+#[derive(Debug, Default)]
+struct Below(Mutex<String>);
+
+impl Below {
+    fn text(&self) -> MutexGuard<'_, String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A cursor movement of ECMA-48, which every terminal knows.
+    fn go(&self, count: usize, way: char) -> io::Result<()> {
+        if count > 0 {
+            write!(self.text(), "\x1b[{count}{way}").map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+}
+
+impl TermLike for Below {
+    fn width(&self) -> u16 {
+        size().0
+    }
+
+    fn height(&self) -> u16 {
+        size().1
+    }
+
+    fn move_cursor_up(&self, count: usize) -> io::Result<()> {
+        self.go(count, 'A')
+    }
+
+    fn move_cursor_down(&self, count: usize) -> io::Result<()> {
+        self.go(count, 'B')
+    }
+
+    fn move_cursor_right(&self, count: usize) -> io::Result<()> {
+        self.go(count, 'C')
+    }
+
+    fn move_cursor_left(&self, count: usize) -> io::Result<()> {
+        self.go(count, 'D')
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.write_str(text)?;
+        self.write_str("\n")
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.text().push_str(text);
+        Ok(())
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.write_str("\r\x1b[2K")
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let text = std::mem::take(&mut *self.text());
+        if text.is_empty() {
+            return Ok(());
+        }
+        let mut err = io::stderr().lock();
+        err.write_all((text + "\r").as_bytes()).and_then(|()| err.flush())
     }
 }
 

@@ -210,14 +210,19 @@ fn plain(event: Event) -> Event {
     }
 }
 
-/// The columns of the terminal (tty_ioctl(4)).
+/// The columns of the terminal.
 fn width() -> usize {
-    columns_of(rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col))
+    usize::from(size().0)
 }
 
-/// What a terminal says it has; those that say nothing (serial consoles) have 80.
-fn columns_of(told: u16) -> usize {
-    if told == 0 { 80 } else { usize::from(told).max(20) }
+/// The columns and rows of the terminal (tty_ioctl(4)).
+pub(super) fn size() -> (u16, u16) {
+    size_of(rustix::termios::tcgetwinsize(io::stderr()).map_or((0, 0), |size| (size.ws_col, size.ws_row)))
+}
+
+/// What a terminal says it has; those that say nothing (serial consoles) have 80 columns and 24 rows.
+fn size_of((columns, rows): (u16, u16)) -> (u16, u16) {
+    (if columns == 0 { 80 } else { columns.max(20) }, if rows == 0 { 24 } else { rows })
 }
 
 /// `text`, cut so that it and the time fit into a line of `width` columns.
@@ -370,8 +375,8 @@ mod tests {
 
     #[test]
     fn a_terminal_without_a_size_has_80_columns() {
-        for (told, columns) in [(0, 80), (1, 20), (20, 20), (132, 132)] {
-            assert_eq!(columns_of(told), columns);
+        for (told, taken) in [((0, 0), (80, 24)), ((1, 1), (20, 1)), ((20, 0), (20, 24)), ((132, 43), (132, 43))] {
+            assert_eq!(size_of(told), taken);
         }
     }
 
