@@ -124,7 +124,9 @@ fn every_verb_prints_what_the_schema_says() {
     assert_eq!(outcomes(&c.stream(&bed, "install one/1.0 -k {k1}", 0, false)), ["unchanged"]);
     c.document(&bed, "match --templatekernel {k1} -k {k2} --dry-run", "plan");
     c.stream(&bed, "match --templatekernel {k1} -k {k2}", 0, true);
-    c.stream(&bed, "mktarball one/1.0 --all --archive {root}/a.tar.gz", 0, true);
+    let events = c.stream(&bed, "mktarball one/1.0 --all --archive {root}/a.tar.gz", 0, true);
+    let files: Vec<&Value> = events.iter().filter(|event| event["event"] == "file").collect();
+    assert_eq!((files.len(), files[0]["path"].as_str()), (1, Some("/a.tar.gz")), "{events:#?}");
     for line in ["why one -k {k1} -k {k2}", "why one/1.0 -k {k1}"] {
         let pages = c.document(&bed, line, "why");
         assert_eq!(pages[0]["verdict"], "loadable", "{pages:#}");
@@ -199,7 +201,7 @@ fn every_verb_prints_what_the_schema_says() {
     let new = bed.path("srv/new");
     c.stream(&bed, &format!("init {}", new.display()), 0, true);
     assert!(checker.wrong.is_empty(), "{}", checker.wrong.join("\n"));
-    // Nothing that is printed is left out of the schema, and no verb of this test.
+    // Nothing that is printed is left out of the schema, and no verb of this test. (Other programs' are tried beside them.)
     let schema = checker.schema.to_string();
     let unknown: Vec<_> = checker.seen.iter().filter(|name| !schema.contains(&format!("\"{name}\":"))).collect();
     assert!(unknown.is_empty(), "the schema says nothing of {unknown:?}");
@@ -231,6 +233,43 @@ fn words_that_are_refused_are_answered_in_json() {
         assert!(!is_document || out.is_empty(), "{line}: {out}");
     }
     checker.run(&bed, "install --help", false);
+}
+
+/// What a room logs as a warning is a line of JSON like everything else that is said.
+#[test]
+fn a_logged_warning_is_json_too() {
+    let mut checker = Checker::new();
+    let bed = Bed::new();
+    bed.ok("add one/1.0");
+    bed.write("lib/modules/{k1}/.dkms-manifest.json", "no JSON");
+    let (_, _, events) = checker.run(&bed, "status", true);
+    let warned = |event: &Value| event["event"] == "warning" && event.to_string().contains("is ignored");
+    assert!(events.iter().any(warned), "{events:#?}");
+}
+
+/// `--json` is the same in one word, for each verb but those whose `--format` is that of a package.
+#[test]
+fn json_is_one_word_for_it() {
+    let bed = Bed::new();
+    bed.ok("add one/1.0");
+    let said = |words: &[&str]| {
+        let end =
+            Command::new(env!("CARGO_BIN_EXE_dkms")).args(words).arg("--root").arg(bed.path("")).output().unwrap();
+        (end.status.code(), String::from_utf8(end.stdout).unwrap(), String::from_utf8(end.stderr).unwrap())
+    };
+    for words in [&["status"][..], &["reconcile", "--dry-run"], &["remove", "nothing/1", "--all"], &["lint", "--froce"]]
+    {
+        let one = said(&[words, &["--json"]].concat());
+        assert_eq!(one, said(&[words, &["--format", "json"]].concat()));
+        assert!(one.1.starts_with(['{', '[']) || one.2.starts_with('{'), "{words:?}: {one:?}");
+    }
+    // Who is not there to make packages says so in JSON, too.
+    let (code, out, err) = said(&["mkdeb", "one/1.0", "--json"]);
+    let last: Value = serde_json::from_str(out.lines().next_back().unwrap()).unwrap();
+    assert_eq!(
+        (code, last["event"].as_str(), err.as_str()),
+        (last["code"].as_i64().map(|code| code.try_into().unwrap()), Some("end"), "")
+    );
 }
 
 /// A change of the schema is seen.

@@ -8,7 +8,7 @@ use clap::error::{ContextKind, ContextValue};
 
 use super::options::OPTIONS;
 use super::parser;
-use super::table::{self, Entry};
+use super::table::{self, Entry, Id};
 use crate::error::UsageError;
 
 use crate::names::nearest;
@@ -106,6 +106,7 @@ impl Args {
             args.take_word(word)?;
         }
         args.archive = args.path("archive").or(args.archive);
+        args.take_json()?;
         args.check_values()?;
         Ok(args)
     }
@@ -147,6 +148,18 @@ impl Args {
         if let Some(jobs) = self.value("jobs").filter(|jobs| jobs.parse::<u32>().is_err()) {
             return Err(UsageError::BadValue(format!("-j takes a number of jobs (0: no limit), not {jobs:?}.")));
         }
+        Ok(())
+    }
+
+    /// `--json` is `--format json`, but where the format is that of a package.
+    fn take_json(&mut self) -> Result<(), UsageError> {
+        if !self.flag("json") || self.verb.is_some_and(|verb| verb.id == Id::Mkpkg) {
+            return Ok(());
+        }
+        if let Some(other) = self.value("format").filter(|format| *format != "json") {
+            return Err(UsageError::BadValue(format!("--json and --format {other} contradict each other.")));
+        }
+        self.values.push(("format", "json".to_owned()));
         Ok(())
     }
 
@@ -258,7 +271,8 @@ pub fn guess(words: &[OsString]) -> Args {
     if texts.contains(&"--format=json") || texts.windows(2).any(|pair| pair == ["--format", "json"]) {
         args.values.push(("format", "json".to_owned()));
     }
-    args.flags.extend(["dry-run", "yes"].into_iter().filter(|flag| texts.contains(&format!("--{flag}").as_str())));
+    args.flags
+        .extend(["dry-run", "yes", "json"].into_iter().filter(|flag| texts.contains(&format!("--{flag}").as_str())));
     args
 }
 
@@ -332,10 +346,29 @@ mod tests {
             ("frobnicate --format=json --bogus", true, false),
             ("install a/1 --froce", false, false),
             ("mkpkg a/1 --format json --bogus", false, false),
+            ("mkpkg a/1 --format deb --json --bogus", true, false),
+            ("status --json --bogus", true, true),
         ] {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             let args = guess(&words);
             assert_eq!((args.wants_json(), args.prints_document()), (json, document), "{line}");
+        }
+    }
+
+    #[test]
+    fn json_is_a_format_but_where_packages_have_one() {
+        for (words, format) in [
+            (&["status", "--json"][..], Some("json")),
+            (&["lint", "--json", "--format", "json"], Some("json")),
+            (&["mkpkg", "a/1", "--json", "--format", "rpm"], Some("rpm")),
+            (&["mkdeb", "a/1", "--json"], None),
+            (&["mkdriverdisk", "a/1", "--json"], None),
+        ] {
+            let args = parse(words).unwrap();
+            assert_eq!((args.value("format"), args.wants_json()), (format, true), "{words:?}");
+        }
+        for words in [&["status", "--json", "--format", "text"], &["lint", "--json", "--format", "sarif"]] {
+            assert!(matches!(parse(words), Err(UsageError::BadValue(_))), "{words:?}");
         }
     }
 

@@ -99,6 +99,7 @@ pub const OPTIONS: &[Opt] = &[
     flag("long", "Print more: results, reasons, logs"),
     flag("matrix", "Print a table: packages down, kernels across"),
     flag("quiet", "Print nothing, not even errors").short('q'),
+    flag("json", "Say everything as JSON: the same as --format json, also where packages have a format"),
     flag("verbose", "Show commands and their output"),
     flag("debug", "Log decisions on standard error"),
     flag("no-initrd", "").deprecated(),
@@ -126,11 +127,12 @@ pub(super) const NEW: &[&str] = &[
     "long",
     "matrix",
     "yes",
+    "json",
 ];
 
 /// What every verb understands.
 pub(super) const GENERAL: &[&str] =
-    &["root", "dkmstree", "sourcetree", "installtree", "quiet", "verbose", "debug", "help", "version"];
+    &["root", "dkmstree", "sourcetree", "installtree", "json", "quiet", "verbose", "debug", "help", "version"];
 
 /// What names a package instead of an operand. Verbs that look at all packages refuse it, with a reason.
 pub(super) const NAMING: &[&str] = &["module", "package-version"];

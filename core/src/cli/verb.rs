@@ -197,9 +197,9 @@ impl Verb {
 }
 
 impl Args {
-    /// Whether everything said is to be JSON. To those that write packages, `--format` means something else.
+    /// Whether everything said is to be JSON. To those that write packages, `--format` means something else: for them there is `--json`.
     pub fn wants_json(&self) -> bool {
-        self.value("format") == Some("json") && self.verb.is_none_or(|verb| verb.id != Id::Mkpkg)
+        self.flag("json") || (self.value("format") == Some("json") && self.verb.is_none_or(|verb| verb.id != Id::Mkpkg))
     }
 
     /// Whether its verb then prints one document: what it has found, or with `--dry-run` a plan. The others print a line for each
@@ -301,6 +301,7 @@ mod tests {
         for entry in VERBS.iter().filter(|entry| entry.id != Id::Mkpkg) {
             assert!(args(&[entry.name, "--format", "json"]).wants_json(), "{}", entry.name);
         }
+        assert!(VERBS.iter().all(|entry| args(&[entry.name, "--json"]).wants_json()));
         assert!(!args(&["mkpkg", "--format", "deb"]).wants_json());
         for (words, document) in [
             (&["reconcile"][..], false),
@@ -337,8 +338,18 @@ mod tests {
                 }
                 let result = Verb::of(&Args::parse(words.iter().map(std::ffi::OsString::from)).unwrap());
                 let listed = entry.options.contains(&opt.long);
-                let general =
-                    ["dkmstree", "sourcetree", "installtree", "root", "quiet", "verbose", "debug", "help", "version"];
+                let general = [
+                    "dkmstree",
+                    "sourcetree",
+                    "installtree",
+                    "root",
+                    "json",
+                    "quiet",
+                    "verbose",
+                    "debug",
+                    "help",
+                    "version",
+                ];
                 let names_a_package = ["module", "package-version"].contains(&opt.long) && !entry.operands.is_empty();
                 let classic = entry.rules.classic
                     && ![

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::error::{ArchiveError, Error, RegistrationError};
 use crate::install;
 use crate::names::{Kernel, Package};
-use crate::report::Reporter;
+use crate::report::{Event, Reporter};
 use crate::run::Session;
 use crate::sign::signing;
 use crate::tree::walk::{self, Filter, PackageEntry, Source as Registered};
@@ -60,15 +60,18 @@ pub(super) fn run(
     let named: Vec<Kernel> = artefacts.iter().map(|(kernel, _)| kernel.clone()).collect();
     let target = target(ctx, args, &package, &named)?;
     reporter.line(&"");
+    let shown = ctx.trees.shown(&target);
     if ctx.options.dry_run {
-        reporter.line(&format!("Would write {}.", ctx.trees.shown(&target).display()));
+        reporter.line(&format!("Would write {}.", shown.display()));
+        reporter.report(Event::File(shown));
         return Ok(0);
     }
-    reporter.line(&format!("Tarball location: {}", ctx.trees.shown(&target).display()));
+    reporter.line(&format!("Tarball location: {}", shown.display()));
     let session = Session::new(ctx)?;
     let forbidden = signing::private_keys(&session.facts, &named);
     let plan = Plan { package: &package, source, artefacts, mtime: ctx.source_date_epoch(), forbidden: &forbidden };
     writer::write(&plan, &target).map_err(ArchiveError::Write)?;
+    reporter.report(Event::File(shown));
     ctx.trees.snapshot().act();
     Ok(0)
 }

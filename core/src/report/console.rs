@@ -206,7 +206,7 @@ fn plain(event: Event) -> Event {
             }
             Event::Progress(Some(progress))
         }
-        other @ (Event::Progress(None) | Event::Ended(_)) => other,
+        other @ (Event::Progress(None) | Event::Ended(_) | Event::File(_)) => other,
     }
 }
 
@@ -313,7 +313,7 @@ impl Reporter for Console {
         let mut now = self.screen.lock();
         let event = match plain(event) {
             Event::Progress(progress) => return self.progress(&mut now, progress.as_ref()),
-            Event::Ended(_) => return,
+            Event::Ended(_) | Event::File(_) => return,
             // No line is left unfinished above the bars.
             Event::Part(text) if now.bars.is_some() => return now.held.push_str(&text),
             Event::Line(text) => Event::Line(std::mem::take(&mut now.held) + &text),

@@ -1,6 +1,7 @@
 //! What is said, for programs: a document on standard output, or one line of JSON for each thing said.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
@@ -36,6 +37,11 @@ pub enum Message {
     Progress(Progress),
     /// How a step for one package and kernel ended.
     Step(Ended),
+    /// A package, disk or archive that was written, or with `--dry-run` would be.
+    File {
+        /// Where it is.
+        path: PathBuf,
+    },
     /// The last line.
     End {
         /// The exit status, as dkms(8) lists them.
@@ -121,6 +127,7 @@ impl Reporter for Json {
             Event::Error(lines) => Message::Error { text: lines.join("\n") },
             Event::Progress(Some(progress)) => Message::Progress(progress),
             Event::Ended(ended) => Message::Step(ended),
+            Event::File(path) => Message::File { path },
         };
         let is_line = matches!(message, Message::Line { .. } | Message::Progress(_));
         if !is_line && !state.begun.is_empty() {

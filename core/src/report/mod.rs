@@ -8,6 +8,7 @@ pub mod progress;
 pub mod syslog;
 
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 pub use console::Console;
@@ -52,6 +53,8 @@ pub enum Event {
     Progress(Option<Progress>),
     /// How a step ended: for programs.
     Ended(Ended),
+    /// A file for the user was written, or with `--dry-run` would be: for programs.
+    File(PathBuf),
     /// A document for programs: a line of standard output, whatever else is said.
     Document(String),
 }

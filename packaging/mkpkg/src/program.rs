@@ -10,7 +10,7 @@ use dkms_core::durable;
 use dkms_core::error::{ArchiveError, Error as CoreError, RegistrationError};
 use dkms_core::install;
 use dkms_core::names::Kernel;
-use dkms_core::report::Reporter;
+use dkms_core::report::{Event, Reporter};
 use dkms_core::run::Session;
 use dkms_core::sign::signing;
 use dkms_core::tree::walk::{self, Filter, Source};
@@ -49,6 +49,7 @@ pub fn run(ctx: &Context, args: &Args, reporter: &dyn Reporter) -> Result<(), Er
         } else {
             format!("Package location: {}", shown.display())
         });
+        reporter.report(Event::File(shown));
     }
     Ok(())
 }

@@ -54,7 +54,8 @@ for k in 6.1.0-torture 6.6.0-torture; do dkms install --force $p/2.0 -k $k; done
 ];
 
 /// Whether depmod would change a kernel's index. The binary ones follow from the others.
-const INDEX: &str = "for k in 6.1.0-torture 6.6.0-torture; do cd /usr/lib/modules/$k; rm -rf /tmp/index; mkdir /tmp/index
+const INDEX: &str =
+    "for k in 6.1.0-torture 6.6.0-torture; do cd /usr/lib/modules/$k; rm -rf /tmp/index; mkdir /tmp/index
 cp -a modules.{dep,alias,symbols,softdep,devname} /tmp/index/; depmod $k
 for f in /tmp/index/*; do diff -u $f ${f##*/} >&2 || { echo \"the index of $k is stale\" >&2; exit 1; }; done; done";
 
@@ -154,7 +155,8 @@ fn whole(world: &World) -> Result<Whole> {
 /// What `dkms status` says is installed: package and kernel.
 fn installed(world: &World) -> Result<BTreeSet<String>> {
     let said = world.run(&["dkms", "status"])?.ok()?;
-    let lines = said.lines().filter_map(|line| line.split_once(": ")).filter(|(_, state)| state.starts_with("installed"));
+    let lines =
+        said.lines().filter_map(|line| line.split_once(": ")).filter(|(_, state)| state.starts_with("installed"));
     Ok(lines.map(|(pair, _)| pair.rsplit_once(", ").map_or(pair, |(pair, _)| pair).to_owned()).collect())
 }
 
@@ -258,12 +260,7 @@ pub fn few() -> Result<()> {
 }
 
 /// How the nearest of the orders differs; empty if one of them ends so.
-fn least_difference(
-    serial: &[(Vec<i32>, State)],
-    commands: &[String],
-    outcomes: &[Outcome],
-    state: &State,
-) -> String {
+fn least_difference(serial: &[(Vec<i32>, State)], commands: &[String], outcomes: &[Outcome], state: &State) -> String {
     // The image of a kernel that goes is of no use, and nobody makes it anew.
     let goes = commands.iter().any(|command| command.starts_with("kernel_prerm"));
     let differences = serial.iter().map(|(codes, ideal)| {
