@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
-use super::console::size;
+use super::size::size;
 use super::{Progress, Running};
 
 /// How often the time is shown anew.

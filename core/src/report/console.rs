@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anstyle::{AnsiColor, Style};
 
 use super::bars::Bars;
+use super::size::size;
 use super::syslog::Severity;
 use super::{Event, Progress, Reporter, Tone};
 
@@ -215,16 +216,6 @@ fn width() -> usize {
     usize::from(size().0)
 }
 
-/// The columns and rows of the terminal (tty_ioctl(4)).
-pub(super) fn size() -> (u16, u16) {
-    size_of(rustix::termios::tcgetwinsize(io::stderr()).map_or((0, 0), |size| (size.ws_col, size.ws_row)))
-}
-
-/// What a terminal says it has; those that say nothing (serial consoles) have 80 columns and 24 rows.
-fn size_of((columns, rows): (u16, u16)) -> (u16, u16) {
-    (if columns == 0 { 80 } else { columns.max(20) }, if rows == 0 { 24 } else { rows })
-}
-
 /// `text`, cut so that it and the time fit into a line of `width` columns.
 fn with_time(text: &str, elapsed: Duration, width: usize) -> String {
     let seconds = elapsed.as_secs();
@@ -371,13 +362,6 @@ mod tests {
         let console = console.in_journal(true);
         assert_eq!(console.severe("Error!", ("31;1", Severity::Error), &lines), "<3>Error! a\n<3>b");
         assert_eq!(console.severe("Warning:", ("33", Severity::Warning), &lines[..1]), "<4>Warning: a");
-    }
-
-    #[test]
-    fn a_terminal_without_a_size_has_80_columns() {
-        for (told, taken) in [((0, 0), (80, 24)), ((1, 1), (20, 1)), ((20, 0), (20, 24)), ((132, 43), (132, 43))] {
-            assert_eq!(size_of(told), taken);
-        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod console;
 pub mod journal;
 pub mod json;
 pub mod progress;
+mod size;
 pub mod syslog;
 
 use std::fmt::Display;
