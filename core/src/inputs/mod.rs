@@ -5,6 +5,7 @@
 //! itself: the record counts for the same source and recipe alone. What can't be followed is no record: the package is
 //! built for each kernel, as before.
 
+mod named;
 pub mod now;
 pub mod places;
 pub mod store;
@@ -153,6 +154,10 @@ pub fn take(
     };
     reading.notes()?;
     reading.makefiles(&target.evaluated.recipe.make.text)?;
+    let called = places.called().chain(std::iter::once(target.kernel.release.as_str()));
+    if let Some(why) = build.modules.iter().find_map(|module| named::in_module(module, called.clone())) {
+        return Err(why);
+    }
     let (imports, exports) = symbols(target, build, kbuild)?;
     let Reading { mut facts, comparisons, version, searches, mut quoted, .. } = reading;
     let comparisons = match (comparisons, version) {

@@ -98,6 +98,11 @@ impl Places {
         self.outer(name).is_file()
     }
 
+    /// The names of the directories.
+    pub fn called(&self) -> impl Iterator<Item = &str> + Clone {
+        self.names.iter().filter_map(|(dir, _)| dir.to_str())
+    }
+
     /// `text` without the names of the directories.
     pub fn without_names(&self, text: &str) -> String {
         let mut text = text.to_owned();

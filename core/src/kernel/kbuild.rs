@@ -104,7 +104,7 @@ impl Gathering<'_> {
                     let label = format!("{label}/{}", arch.file_name().to_string_lossy());
                     let path = self.real(&arch.path());
                     if path.is_dir() {
-                        // Headers are recorded one by one.
+                        // Headers are recorded one by one, wherever an architecture has them (arm64: below kvm/hyp, too).
                         self.below(&path, &label, &["include"])?;
                     }
                 }
@@ -126,7 +126,7 @@ impl Gathering<'_> {
             let label = format!("{label}/{name}");
             if path.is_dir() {
                 if !but.contains(&name.as_str()) {
-                    self.below(&path, &label, &[])?;
+                    self.below(&path, &label, but)?;
                 }
             } else if path.is_file() {
                 self.file(&path, label, false)?;
@@ -213,6 +213,7 @@ mod tests {
         put(&format!("{common}/include/linux/a.h"), "CONFIG_H\n");
         put(&format!("{common}/arch/x86/Makefile"), "$(CONFIG_B)\n");
         put(&format!("{common}/arch/x86/include/asm/b.h"), "CONFIG_H\n");
+        put(&format!("{common}/arch/arm64/kvm/hyp/include/hyp/c.h"), "CONFIG_H\n");
         put("usr/lib/kbuild/scripts/Makefile.build", "$(CONFIG_C) CONFIG_\n");
         put("usr/lib/kbuild/scripts/kconfig/conf", "CONFIG_K\n");
         put("usr/lib/kbuild/scripts/mod/modpost", "\0CONFIG_D");
