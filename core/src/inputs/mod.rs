@@ -154,8 +154,8 @@ pub fn take(
     };
     reading.notes()?;
     reading.makefiles(&target.evaluated.recipe.make.text)?;
-    let called = places.called().chain(std::iter::once(target.kernel.release.as_str()));
-    if let Some(why) = build.modules.iter().find_map(|module| named::in_module(module, called.clone())) {
+    let called: Vec<&str> = places.called().chain([target.kernel.release.as_str()]).collect();
+    if let Some(why) = build.modules.iter().find_map(|module| named::in_module(module, &called)) {
         return Err(why);
     }
     let (imports, exports) = symbols(target, build, kbuild)?;

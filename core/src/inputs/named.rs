@@ -7,7 +7,7 @@ const KNOWN: [&[u8]; 3] = [b".modinfo", b".note.Linux", b".note.gnu.build-id"];
 
 /// In words, what of `module` follows from what the kernel and its directories are called: one of `names` in it (an assertion in a
 /// header has its path), or debugging information, which is packed and has the paths of all headers. `None`: nothing.
-pub fn in_module<'a>(module: &[u8], names: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+pub fn in_module(module: &[u8], names: &[&str]) -> Option<String> {
     let Ok(file) = object::File::parse(module) else { return Some("a module of it can't be read".to_owned()) };
     for section in file.sections() {
         let (Ok(name), Ok(data)) = (section.name_bytes(), section.data()) else {
@@ -20,8 +20,8 @@ pub fn in_module<'a>(module: &[u8], names: impl Iterator<Item = &'a str> + Clone
         if KNOWN.contains(&name) {
             continue;
         }
-        let has = |text: &&str| !text.is_empty() && data.windows(text.len()).any(|found| found == text.as_bytes());
-        if let Some(found) = names.clone().find(has) {
+        let has = |text: &&&str| !text.is_empty() && data.windows(text.len()).any(|found| found == text.as_bytes());
+        if let Some(found) = names.iter().find(has) {
             return Some(format!("{found} is in {shown} of a module"));
         }
     }
@@ -37,13 +37,13 @@ mod tests {
     #[test]
     fn what_names_the_kernel_is_found() {
         let module = fs_err::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/sign/module.ko")).unwrap();
-        let said = in_module(&module, ["6.12.117+deb13-amd64"].into_iter());
+        let said = in_module(&module, &["6.12.117+deb13-amd64"]);
         assert!(said.is_some_and(|said| said.contains("debugging information")));
         let plain = stripped(&module);
         // Its vermagic has that.
-        assert_eq!(in_module(&plain, ["6.12.117+deb13-amd64"].into_iter()), None);
-        assert!(in_module(&plain, [".text"].into_iter()).is_some_and(|said| said.contains(".shstrtab")));
-        assert!(in_module(&plain[..100], ["6.1"].into_iter()).is_some());
+        assert_eq!(in_module(&plain, &["6.12.117+deb13-amd64"]), None);
+        assert!(in_module(&plain, &[".text"]).is_some_and(|said| said.contains(".shstrtab")));
+        assert!(in_module(&plain[..100], &["6.1"]).is_some());
     }
 
     fn stripped(module: &[u8]) -> Vec<u8> {

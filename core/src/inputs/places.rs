@@ -99,7 +99,7 @@ impl Places {
     }
 
     /// The names of the directories.
-    pub fn called(&self) -> impl Iterator<Item = &str> + Clone {
+    pub fn called(&self) -> impl Iterator<Item = &str> {
         self.names.iter().filter_map(|(dir, _)| dir.to_str())
     }
 
