@@ -23,7 +23,9 @@ fn targets(need: Need) -> &'static [&'static str] {
         Need::Beside("dkms-rpm") => &["target/dkms-rpm-now", "documents-now"],
         Need::Beside(_) => &["deb-programs"],
         Need::Packages => &["documents-now", "deb-programs", "deb-now"],
-        Need::Rpms => &["documents-now", "target/dkms-now", "target/dkms-rpm-now", "mkpkg-now", "rpm-prebuilt"],
+        Need::Rpms => {
+            &["documents-now", "target/dkms-now", "target/dkms-rpm-now", "mkpkg-now", "share-now", "rpm-prebuilt"]
+        }
         Need::Bed | Need::Long | Need::Program(_) => &[],
     }
 }
