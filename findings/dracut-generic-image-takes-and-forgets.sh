@@ -27,6 +27,7 @@ image --no-hostonly -m 'kernel-modules kernel-modules-extra'
 image --no-hostonly
 echo 'search updates extra built-in' >/etc/depmod.d/trial.conf
 image --no-hostonly
+image --no-hostonly --omit-drivers graphics
 image --hostonly -m kernel-modules
 mkinitramfs -o /tmp/image 9.9.9 >/dev/null 2>&1
 echo "initramfs-tools: $(lsinitramfs /tmp/image | grep -c etc/modprobe.d/trial.conf)"
@@ -35,5 +36,6 @@ same 'the kernel-modules part' '0: ' "$(line 1)"
 same 'with kernel-modules-extra' '0: updates/graphics.ko' "$(line 2)"
 same 'a whole image' '0: updates/graphics.ko' "$(line 3)"
 same 'and extra in depmod.d' '0: extra/more.ko updates/graphics.ko' "$(line 4)"
-same 'for this machine' '0: etc/modprobe.d/trial.conf' "$(line 5)"
-same 'in the image of initramfs-tools' 'initramfs-tools: 1' "$(line 6)"
+same 'and graphics omitted' '0: extra/more.ko' "$(line 5)"
+same 'for this machine' '0: etc/modprobe.d/trial.conf' "$(line 6)"
+same 'in the image of initramfs-tools' 'initramfs-tools: 1' "$(line 7)"
