@@ -2,7 +2,7 @@
 # Guess: a schema that schemars derives from a type takes what serde reads into that type, and refuses what serde refuses: numbers out of
 # range, fields that are not known.
 # schemars 1.2.3 with serde_json 1.0.154, looked at with jsonschema 4.25.1 of PyPI: bounds are there for u8, not for u32, i32 and u64, whose
-# "format" no validator checks unasked: 5000000000 is a good u32. 1.0 is a good integer for JSON Schema, and none for serde. A Duration
+# "format" is not checked unasked: 5000000000 is a good u32. 1.0 is a good integer for JSON Schema, and none for serde. A Duration
 # takes further fields in the schema, and none in serde. The other way round: a name by #[serde(alias)] is refused by the schema of a type with
 # deny_unknown_fields, and read by serde. So: a file that the schema takes is read once more by the program before it counts as
 # good; bounds that matter are written out (#[schemars(range)]).
