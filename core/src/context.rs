@@ -20,6 +20,8 @@ pub struct Machine {
     pub name: String,
     /// The running kernel (`uname -r`): whose that is in another root, nobody knows.
     pub running: Option<Release>,
+    /// Which build of its release that is (`uname -v`).
+    pub running_build: Option<String>,
     /// How many jobs it is good for: processors, memory and file descriptors considered.
     pub jobs: usize,
     /// Whether we run in a chroot of somebody else's making (not one of our own).

@@ -118,6 +118,7 @@ fn machine(trees: &Trees, args: &Args, caller: &Environment, framework: &Framewo
     Machine {
         name: uname.machine().to_string_lossy().into_owned(),
         running: Release::new(uname.release().to_string_lossy()).ok(),
+        running_build: Some(uname.version().to_string_lossy().into_owned()),
         jobs: jobs(asked.or(configured)),
         in_chroot: in_chroot(Path::new("/proc"), Path::new("/"), fakechroot),
         root: rustix::process::geteuid().is_root(),

@@ -5,6 +5,7 @@ use super::reconcile::print;
 use super::{check_rights, event, kernels, post_transaction};
 use crate::cli::args::Args;
 use crate::cli::verb::Show;
+use crate::compile;
 use crate::context::Context;
 use crate::error::{Error, RequestError, StepError};
 use crate::execute::Done;
@@ -103,6 +104,7 @@ fn conclude(session: &Session<'_>, kernel: &Kernel, outcome: &Outcome, reporter:
     }
     let (mut present, mut succeeded, mut skipped, mut failed) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut deferred, mut unresolved, mut waits) = (Vec::new(), false, false);
+    let mut not_shared = Vec::new();
     for (index, step) in steps.iter().enumerate() {
         let name = step.package.name.to_string();
         match (outcome.ending(index), &step.reason) {
@@ -133,6 +135,11 @@ fn conclude(session: &Session<'_>, kernel: &Kernel, outcome: &Outcome, reporter:
                 if matches!(&outcome.results[index], Some(Err(Error::System(SystemError::Lock(_))))) =>
             {
                 failed.push(format!("{name}(17)"));
+            }
+            (Ending::Waiting, _)
+                if matches!(&outcome.results[index], Some(Err(Error::Compile(compile::Error::NotShared { .. })))) =>
+            {
+                not_shared.push(name);
             }
             (Ending::Waiting, _) => waits = true,
             (Ending::Failed(_), Reason::Dependencies(missing)) => {
@@ -188,6 +195,13 @@ fn conclude(session: &Session<'_>, kernel: &Kernel, outcome: &Outcome, reporter:
         });
         reporter.report(Event::Error(vec![format!("Headers for kernel {release}: {}.", mismatch.unwrap_or_default())]));
         return Ok(21);
+    }
+    if failed.is_empty() && !unresolved && !not_shared.is_empty() {
+        let names = not_shared.join(" ");
+        reporter.report(Event::Error(vec![format!(
+            "Autoinstall on {release} waits for a build in the share of module(s) {names}."
+        )]));
+        return Ok(22);
     }
     if failed.is_empty() && !unresolved {
         return Ok(0);

@@ -45,7 +45,7 @@ pub(super) fn run(ctx: &Context, args: &Args, template: Option<Release>, reporte
         return Ok(0);
     }
     let session = Session::new(ctx)?;
-    if let Some(error) = session.facts.kernel(&kernel)?.no_headers(ctx) {
+    if let Some(error) = session.facts.kernel(&kernel)?.no_headers(ctx).filter(|_| ctx.framework.share.build_locally) {
         return Err(error.into());
     }
     if !ctx.options.dry_run {

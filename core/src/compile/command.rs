@@ -45,6 +45,12 @@ pub fn make_line(make: &MakeCommand, release: &Release, total: usize, limit: Opt
     MakeLine { text, variables: llvm.then(|| "LLVM=1".to_owned()), jobs, most, parallel }
 }
 
+/// The command for one job, with its variables before it: the result is the same for any number.
+pub fn for_one_job(make: &MakeCommand, release: &Release, llvm: bool) -> String {
+    let line = make_line(make, release, 1, None, llvm);
+    line.variables.map_or_else(|| line.text.clone(), |variables| format!("{variables} {}", line.text))
+}
+
 /// Lowers every `-jN`, `-j N`, `--jobs=N` and bare `-j` that a make of the command gets to `total`; gives the largest.
 /// Everything else, also `tar -jcf`, stays as it is, to the last quote and bracket.
 fn lower_jobs(text: &str, total: usize) -> (String, Option<usize>) {

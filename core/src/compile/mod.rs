@@ -7,9 +7,11 @@ pub mod diagnostic;
 mod environment;
 mod error;
 mod fetch;
+mod outlined;
 pub mod refusal;
 mod reuse;
 mod run;
+mod taken;
 
 pub use error::Error;
 pub use reuse::{foresee, key};

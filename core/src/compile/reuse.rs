@@ -3,13 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::command::make_line;
+use super::command::for_one_job;
 use super::environment::{environment, network, path_is_ours};
 use super::error::Error;
+use super::taken::{self, Taken, policy};
 use crate::context::Context;
 use crate::digest::Digest;
 use crate::elf::release::with_release;
-use crate::finish::{self, Enter, Harvest};
+use crate::finish::{Enter, Harvest};
 use crate::inputs;
 use crate::kernel::headers_contents;
 use crate::names::Release;
@@ -25,7 +26,7 @@ use crate::share::Share;
 use crate::sign::signing::Signing;
 use crate::tree::manifest::{CachedResult, Differs, How, Manifest, Reused};
 use crate::workdir::build_log::Log;
-use crate::workdir::{self, WorkDir, privilege};
+use crate::workdir::{WorkDir, privilege};
 
 /// A link in the source, or in the administrator's patches, that leads out of them.
 fn stray(ctx: &Context, target: &Target) -> Option<Unseen> {
@@ -115,38 +116,8 @@ impl<'a> Reuse<'a> {
                 None => return Ok(None),
             },
         };
-        let Self { ctx, target, .. } = self;
-        let Entry { key, built_at, modules, symvers, log: old, .. } = entry;
-        let key = key.digest().unwrap_or_else(|_| self.digest.clone());
-        let date = crate::clock::date(u64::try_from(built_at).unwrap_or_default());
-        match &reused {
-            None => reporter.line(&format!("Taken from the {whence}, built on {date}.")),
-            Some(Reused { from, .. }) => {
-                let same = enough(policy(ctx, target));
-                reporter.line(&format!("Reused from kernel {from}, built on {date}: {same} for this kernel."));
-            }
-        }
-        let from = reused.as_ref().map(|reused| reused.from.clone());
-        let harvest = Harvest { modules, exports: symvers };
-        let result = CachedResult { key: key.clone(), taken: Some(built_at), reused, differs: None };
-        let finished = match finish::finish(ctx, target, &harvest, None, signing, Some(result), reporter) {
-            Err(error @ finish::Error::NotAModule { .. }) => {
-                log::warn!("the result cache is passed over: {error}");
-                self.results.drop(&key);
-                return Ok(None);
-            }
-            other => other?,
-        };
-        let path = finished.scratch().join("make.log");
-        let mut log = Log::begin(&path, &target.package, &target.kernel, &crate::clock::date(ctx.now))?;
-        match &from {
-            None => log.taken(&date, &old)?,
-            Some(from) => log.reused(from, &date, enough(policy(ctx, target)), &old)?,
-        }
-        let manifest = finished.put(ctx, target, enter)?.keep(ctx, target, &log, reporter)?;
-        // That of an earlier failure is as outdated as after a build.
-        workdir::forget(ctx, &target.package);
-        Ok(Some(manifest))
+        let Self { ctx, target, results, .. } = self;
+        taken::put(ctx, target, results, Taken { entry, whence, reused }, signing, enter, reporter)
     }
 
     /// What is kept under `key`, if it can be used here.
@@ -340,19 +311,6 @@ fn fitted(mut entry: Entry, how: How, target: &Target) -> Result<Entry, String> 
     Ok(entry)
 }
 
-/// What is enough for modules to be used again.
-fn policy(ctx: &Context, target: &Target) -> Policy {
-    target.evaluated.conf.reuse.unwrap_or(ctx.framework.reuse)
-}
-
-/// What is the same if modules are used again.
-fn enough(policy: Policy) -> &'static str {
-    match policy {
-        Policy::Symbols => "the checksums of all symbols that it imports are the same",
-        Policy::Never | Policy::Proven => "all that the build has read is the same",
-    }
-}
-
 fn what(target: &Target) -> String {
     format!("{} for kernel {}", target.package, target.kernel)
 }
@@ -362,9 +320,7 @@ fn tell(target: &Target, why: &dyn std::fmt::Display) {
 }
 
 fn key_of(ctx: &Context, target: &Target, environment: &Environment, place: &Path) -> Result<Key, String> {
-    // As if for one job: the result is the same for any number.
-    let line = make_line(&target.evaluated.recipe.make, &target.kernel.release, 1, None, target.facts.toolchain.llvm);
-    let make = line.variables.map_or_else(|| line.text.clone(), |variables| format!("{variables} {}", line.text));
+    let make = for_one_job(&target.evaluated.recipe.make, &target.kernel.release, target.facts.toolchain.llvm);
     Key::of(ctx, target, &make, environment, place)
 }
 

@@ -8,6 +8,7 @@ use super::command::make_line;
 use super::diagnostic;
 use super::environment::{environment, network, path_is_ours};
 use super::error::Error;
+use super::outlined;
 use super::reuse::{self, Reuse};
 use crate::conf::misspelt::{Misspelt, misspelt_in};
 use crate::context::Context;
@@ -56,9 +57,13 @@ pub fn build(
         }
     }
     if !ctx.framework.share.build_locally {
-        let why = match &reuse {
-            None => Some("Its result can't be known by what it follows from: see dkms build --debug.".to_owned()),
-            Some(known) => known.not_shared().map(str::to_owned),
+        let why = match reuse.as_ref().and_then(Reuse::not_shared) {
+            // It would say the same again.
+            Some(why) => Some(why.to_owned()),
+            None => match outlined::take(ctx, target, is_demoted, signing, enter, reporter)? {
+                Ok(manifest) => return Ok(manifest),
+                Err(why) => why,
+            },
         };
         let (package, kernel) = (target.package.clone(), target.kernel.clone());
         return Err(Error::NotShared { package, kernel, why });

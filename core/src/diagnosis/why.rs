@@ -168,6 +168,9 @@ impl Page {
         }
         match &facts.headers {
             Ok(headers) => self.add("headers", headers.inside.display().to_string()),
+            Err(_) if !ctx.framework.share.build_locally => {
+                self.add("headers", "none, and none are needed: build_locally=\"never\"");
+            }
             Err(_) => self.add("headers", headers_package::missing(&ctx.distribution, &ctx.trees, release)),
         }
         if let Some(text) = &facts.toolchain.text {

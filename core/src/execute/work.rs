@@ -207,13 +207,15 @@ fn check(
     if visible < 2 {
         return Err(Error::Step(StepError::EmptySource(ctx.trees.shown(&ctx.trees.source_link(package)))));
     }
-    if let Some(error) = facts.no_headers(ctx) {
+    // Who builds nothing needs neither headers nor a compiler.
+    let builds = ctx.framework.share.build_locally;
+    if let Some(error) = facts.no_headers(ctx).filter(|_| builds) {
         return Err(error.into());
     }
     let compiler = facts.toolchain.cc.as_deref().and_then(|cc| cc.split_whitespace().next()).unwrap_or("gcc");
     let prefixed = facts.toolchain.cross.as_ref().and_then(|cross| cross.prefix).map(|prefix| format!("{prefix}gcc"));
     for program in ["make", prefixed.as_deref().unwrap_or(compiler)] {
-        if ctx.framework.share.build_locally && !ctx.world.has(program) {
+        if builds && !ctx.world.has(program) {
             let advice = tools::advise(&ctx.distribution, program);
             return Err(Error::Step(StepError::NoTool { program: program.to_owned(), kernel: kernel.clone(), advice }));
         }

@@ -78,6 +78,8 @@ impl KernelFacts {
         let config_file = match (&ctx.options.kernel_config, &headers) {
             (Some(file), _) => Some(file.clone()),
             (None, Ok(headers)) => headers.config_file(None),
+            // What is fetched is signed as this kernel wants it, and left out where dkms.conf leaves it out.
+            (None, Err(_)) if !ctx.framework.share.build_locally => of_package(ctx, &kernel.release),
             (None, Err(_)) => None,
         };
         let config = config_file.as_deref().filter(|file| file.is_file()).map(Config::load).transpose()?;
@@ -235,6 +237,12 @@ impl KernelFacts {
             ),
         })
     }
+}
+
+/// The configuration that a kernel's own package brings: Debian's in `/boot`, Fedora's beside the modules.
+fn of_package(ctx: &Context, release: &Release) -> Option<PathBuf> {
+    let beside = ctx.trees.modules_dir(release).join("config");
+    [ctx.trees.outer(format!("/boot/config-{release}")), beside].into_iter().find(|file| file.is_file())
 }
 
 /// A line about a directory that is in the place of a kernel's headers, and is none.

@@ -72,6 +72,12 @@ impl KernelIdentity {
     pub fn banner(&self) -> Option<&str> {
         self.0.strip_prefix(BANNER)
     }
+
+    /// Which build of its release the image says it is (`#1 SMP …`), as `uname -v` has it; it begins behind `(builder@host)`.
+    pub fn build(&self) -> Option<&str> {
+        let banner = self.banner()?;
+        banner.get(banner.find(") #")? + 2..)
+    }
 }
 
 /// Where the image of a kernel may be, as outer paths.
@@ -170,7 +176,7 @@ pub enum Match {
 /// version text (`#1 SMP … date`) decide: host and compiler may be filled in again by a
 /// `make modules_prepare`. So may the time of day, so a difference in nothing else proves nothing.
 pub fn headers_match(identity: Option<&KernelIdentity>, generated: &Generated) -> Match {
-    let Some(banner) = identity.and_then(KernelIdentity::banner) else {
+    let Some((identity, banner)) = identity.and_then(|identity| Some((identity, identity.banner()?))) else {
         return Match::Unknown;
     };
     if let Some(release) = &generated.release {
@@ -178,9 +184,7 @@ pub fn headers_match(identity: Option<&KernelIdentity>, generated: &Generated) -
             return Match::No;
         }
     }
-    // The version text begins at the build's number, behind `(builder@host)`.
-    let own = banner.find(") #").and_then(|at| banner.get(at + 2..));
-    let (Some(own), Some(theirs)) = (own, &generated.version) else {
+    let (Some(own), Some(theirs)) = (identity.build(), &generated.version) else {
         return Match::Unknown;
     };
     if own == theirs {

@@ -20,13 +20,14 @@ use crate::run::depmod::lacks_index;
 use crate::sign::Untrusted;
 use crate::tree::Trees;
 use crate::tree::identity::Identity;
-use crate::tree::manifest::{Installed, InstalledFile, KernelManifest};
+use crate::tree::manifest::{InstalledFile, KernelManifest};
 
 use super::image::{self, Held, What};
 use super::image_names::ImageNames;
 use super::index::{self, Index, module_name};
 use super::modprobe_d::{ModprobeD, conf_files};
 use super::needed::{self, Taker, There};
+use super::stock;
 use super::{Candidate, File, Why, is_skipped, judge};
 use crate::depmod::trie::Trie;
 
@@ -164,7 +165,7 @@ impl<'a> Loadable<'a> {
         let path = file.path.join(&file.file);
         let index = self.index(known, &kernel.release);
         let (what, bytes) = look(self.trees, &dir.join(&path), package, file, kernel);
-        let magic = known.magic.get_or_init(|| magic(&dir, index?, &known.beside)).as_deref();
+        let magic = known.magic.get_or_init(|| stock::magic(&dir, index?, &known.beside)).as_deref();
         let facts = Candidate { release: &kernel.release, path: &path, file: what, index, asked: &[], magic };
         judge(&facts).map_err(|why| match why {
             // Looked up only where there is something to explain.
@@ -366,26 +367,8 @@ pub fn stale(trees: &Trees) -> Vec<Release> {
     found
 }
 
-/// The `vermagic` of the kernel's own modules, of which a few small ones are looked at; `None` if they do not agree, since somebody
-/// else may have put one among them.
-fn magic(dir: &Path, index: &Index, beside: &KernelManifest) -> Option<String> {
-    let ours: Vec<PathBuf> = beside.installed.iter().flat_map(Installed::paths).collect();
-    let is_stock = |path: &&Path| path.starts_with("kernel") && !ours.iter().any(|ours| ours == path);
-    let size = |path: &Path| std::fs::metadata(dir.join(path)).map(|meta| meta.len()).ok();
-    let mut stock: Vec<&Path> = index.paths().filter(is_stock).collect();
-    // The same ones each time: the index has no order of its own.
-    stock.sort_unstable_by_key(|path| path.as_os_str());
-    let mut stock: Vec<(u64, &Path)> =
-        stock.into_iter().filter_map(|path| Some((size(path)?, path))).take(16).collect();
-    stock.sort_unstable();
-    let magic = |(_, path): &(u64, &Path)| Module::read(&dir.join(path)).ok()?.field("vermagic").map(str::to_owned);
-    let mut found = stock.iter().filter_map(magic).take(3);
-    let first = found.next()?;
-    found.all(|other| other == first).then_some(first)
-}
-
 /// Whether the configuration of `release` lets modules have symbols of namespaces that they do not import.
-fn allows_any_namespace(trees: &Trees, release: &Release) -> bool {
+pub(super) fn allows_any_namespace(trees: &Trees, release: &Release) -> bool {
     let of_headers = Headers::find(trees, release, None).ok().and_then(|headers| headers.config_file(None));
     let file = of_headers.unwrap_or_else(|| trees.outer(format!("/boot/config-{release}")));
     Config::load(&file).is_ok_and(|config| config.yes("CONFIG_MODULE_ALLOW_MISSING_NAMESPACE_IMPORTS"))

@@ -10,6 +10,8 @@ pub mod image_names;
 pub mod index;
 pub mod modprobe_d;
 pub mod needed;
+pub mod stock;
+pub mod stranger;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -62,7 +62,11 @@ pub(super) fn facts(ctx: &Context, incoming: &Incoming) -> Result<PreflightInput
             advice.command.unwrap_or(advice.text)
         };
         kernels.push(NewKernel {
-            has_headers: incoming.headers.contains(&release) || known.headers.is_ok() || elsewhere.is_dir(),
+            // Where nothing is built, none are needed.
+            has_headers: !ctx.framework.share.build_locally
+                || incoming.headers.contains(&release)
+                || known.headers.is_ok()
+                || elsewhere.is_dir(),
             headers: coming.headers.clone().unwrap_or_else(advice),
             packages,
             release,

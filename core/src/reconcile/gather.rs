@@ -323,6 +323,8 @@ fn headers(session: &Session<'_>, facts: &KernelFacts) -> HeadersState {
     let release = &facts.kernel.release;
     let advice = || headers_package::missing(&ctx.distribution, &ctx.trees, release);
     match &facts.headers {
+        // Nothing is built.
+        _ if !ctx.framework.share.build_locally => HeadersState::Ready,
         Err(_) => HeadersState::Missing(advice()),
         Ok(headers) if headers_match(facts.identity.as_ref(), &headers.generated()) == Match::No => {
             HeadersState::Mismatch(format!("those installed belong to another build of this kernel; {}", advice()))

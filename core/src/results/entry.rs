@@ -140,12 +140,18 @@ impl Entry {
 
     /// Whether a build would make the same of the same key here; the error says why not.
     pub fn serves(&self, wanted: &Wanted<'_>) -> Result<(), String> {
-        if self.place != wanted.place && self.names_place() {
-            return Err(format!("it has the name of its directory in it, {}", self.place.display()));
-        }
+        self.fits_place(wanted.place)?;
         let differs = |read: &&Read| durable_digest(&(wanted.outer)(&read.path)).as_ref() != Some(&read.digest);
         let other = self.read.iter().find(differs);
         other.map_or(Ok(()), |read| Err(format!("{} is another one now", read.path.display())))
+    }
+
+    /// Whether a build at `place` would make the same, as far as that decides.
+    pub fn fits_place(&self, place: &Path) -> Result<(), String> {
+        if self.place != place && self.names_place() {
+            return Err(format!("it has the name of its directory in it, {}", self.place.display()));
+        }
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::conf::recipe;
 use crate::context::Context;
 use crate::digest::Digest;
+use crate::facts::origin::Origin;
 use crate::names::{Kernel, Package};
 use crate::process::Environment;
 use crate::run::target::{Dependency, Target};
@@ -144,10 +145,21 @@ impl Key {
         environment: &Environment,
         place: &Path,
     ) -> Result<Self, String> {
+        let build = target.facts.headers.as_ref().ok().and_then(|headers| headers.generated().version);
+        Self::with(ctx, target, make, (environment, place), (build, target.facts.origin(ctx)?.clone()))
+    }
+
+    /// The same of a build whose kernel and builder are said to be these: UTS_VERSION, and what it follows from besides the package.
+    pub(super) fn with(
+        ctx: &Context,
+        target: &Target,
+        make: &str,
+        (environment, place): (&Environment, &Path),
+        (kernel_build, origin): (Option<String>, Origin),
+    ) -> Result<Self, String> {
         let failed = |error: io::Error| error.to_string();
         let file = |path: &Path| Digest::of_file(path).map_err(failed);
-        let (package, facts, recipe) = (&target.package, &target.facts, &target.evaluated.recipe);
-        let origin = facts.origin(ctx)?.clone();
+        let (package, recipe) = (&target.package, &target.evaluated.recipe);
         let patches = ctx.trees.outer(Path::new("/etc/dkms").join(&package.name).join("patches"));
         let needed = |needed: &Dependency| {
             Ok::<_, String>(Needed {
@@ -170,7 +182,7 @@ impl Key {
                 .transpose()
                 .map_err(failed)?,
             kernel: target.kernel.clone(),
-            kernel_build: facts.headers.as_ref().ok().and_then(|headers| headers.generated().version),
+            kernel_build,
             headers: origin.headers,
             config: ctx.options.kernel_config.as_deref().map(file).transpose()?,
             machine: ctx.machine.name.clone(),

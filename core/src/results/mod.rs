@@ -11,6 +11,7 @@
 
 pub mod entry;
 pub mod key;
+pub mod outline;
 pub mod unseen;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use crate::tree::Trees;
 
 pub use entry::Entry;
 pub use key::Key;
+pub use outline::Outline;
 
 /// The store's directory below `/var/cache/dkms`.
 const PLACE: &str = "results";

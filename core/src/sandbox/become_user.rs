@@ -73,6 +73,12 @@ pub(super) enum Stdin {
     Own,
 }
 
+/// Makes this process, which has one thread, a user that owns nothing, for good: of what strangers send, nothing is read as root. It dies
+/// with the process that has started it.
+pub fn own_nothing() -> io::Result<()> {
+    assume(BuildUser::reader(), Stdin::Own, None, None)
+}
+
 /// Makes this process, which has one thread, the user `user`, for good: no program that it starts gives it more.
 /// `processes`: how many that user may have.
 pub(super) fn assume(user: BuildUser, input: Stdin, parent: Option<Pid>, processes: Option<u64>) -> io::Result<()> {

@@ -11,5 +11,6 @@ mod looks;
 mod system_calls;
 pub mod user;
 
+pub use become_user::own_nothing;
 pub use confinement::{Bind, Confinement, Looks, Namespaces};
 pub use user::{BuildUser, Demotion};

@@ -5,9 +5,10 @@
 //! Whatever fails ends with a build. A share that is away is not asked again for a while.
 
 mod away;
+mod spent;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,15 +17,14 @@ use crate::digest::Digest;
 use crate::process;
 use crate::report::Reporter;
 use away::Away;
+use spent::{OF_RUN, Spent};
 
 /// The word by which `dkms-share` is asked to serve a [`Request`].
 pub const SERVE: &str = "__serve";
 /// The directory of the keys that are trusted, and of passwords and certificates.
 pub const KEYS: &str = "/etc/dkms/share.d";
-/// How long `dkms-share` may work for one request, however steadily something comes.
-pub const LONGEST_WORK: Duration = Duration::from_secs(600);
-/// After that it is ended.
-const PATIENCE: Duration = Duration::from_secs(610);
+/// `dkms-share` ends by itself when its time is over; if it does not, it is ended after so much more.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The program.
 const PROGRAM: &str = "dkms-share";
 /// The format of requests and answers: both programs are of one version.
@@ -49,6 +49,8 @@ pub struct Request {
     pub now: u64,
     /// How long an answer of the share may take, in milliseconds.
     pub answer_ms: u64,
+    /// How long all of it may take, however steadily something comes.
+    pub work_ms: u64,
 }
 
 /// What is to be done.
@@ -57,6 +59,8 @@ pub struct Request {
 pub enum Task {
     /// The result is to be fetched, verified and kept.
     Pull,
+    /// The same of any result with this outline, whose digest is given as the key.
+    PullLike,
     /// The result that is kept is to be signed and pushed.
     Push {
         /// The private key, as an inside path.
@@ -70,6 +74,11 @@ pub enum Task {
 pub enum Answer {
     /// It is done.
     Done,
+    /// There is a result with that outline; it is kept under this key now.
+    Found {
+        /// Its key.
+        key: Digest,
+    },
     /// There is no such result.
     Missing,
     /// What the share has is not to be used.
@@ -96,6 +105,8 @@ pub struct Share<'a> {
     address: &'a str,
     /// How much the results may be that are kept.
     limit: u64,
+    /// What this run has had of it.
+    spent: &'a Spent,
 }
 
 impl<'a> Share<'a> {
@@ -103,7 +114,7 @@ impl<'a> Share<'a> {
     pub fn of(ctx: &'a Context) -> Option<Self> {
         let address = ctx.framework.share.address.as_deref()?;
         let limit = ctx.framework.result_cache?;
-        ctx.machine.root.then_some(Self { ctx, address, limit })
+        ctx.machine.root.then_some(Self { ctx, address, limit, spent: &OF_RUN })
     }
 
     /// Its address.
@@ -116,21 +127,48 @@ impl<'a> Share<'a> {
     /// # Errors
     /// Why it is not there, in a line, if it is more than that the share has none.
     pub fn pull(&self, key: &Digest, what: &str, reporter: &dyn Reporter) -> Result<(), Option<String>> {
-        match self.ask(Task::Pull, key) {
-            Some(Answer::Done) => Ok(()),
-            Some(Answer::Missing) => {
+        self.fetch(Task::Pull, key, what, reporter).map(drop)
+    }
+
+    /// The same of what a trusted builder has made with this outline; gives the key under which it is kept then.
+    ///
+    /// # Errors
+    /// As of [`Share::pull`].
+    pub fn pull_like(
+        &self,
+        outline: &Digest,
+        what: &str,
+        reporter: &dyn Reporter,
+    ) -> Result<Option<Digest>, Option<String>> {
+        self.fetch(Task::PullLike, outline, what, reporter)
+    }
+
+    fn fetch(
+        &self,
+        task: Task,
+        key: &Digest,
+        what: &str,
+        reporter: &dyn Reporter,
+    ) -> Result<Option<Digest>, Option<String>> {
+        match self.ask(task, key) {
+            Ok(Answer::Done) => Ok(None),
+            Ok(Answer::Found { key }) => Ok(Some(key)),
+            Ok(Answer::Missing) => {
                 log::info!("the share {} has no build of {what}", self.address);
                 Err(None)
             }
-            Some(Answer::Refused { why }) => {
+            Ok(Answer::Refused { why }) => {
                 self.warn(&format!("what the share has of {what} is not used: {why}."), reporter);
                 Err(Some(format!("What it has is not used: {why}.")))
             }
-            Some(Answer::Away { why } | Answer::Failed { why }) => {
-                self.warn(&format!("the share could not be asked for {what}: {why}."), reporter);
+            Ok(Answer::Away { why } | Answer::Failed { why }) => {
+                // Of every package it would be the same.
+                if self.spent.is_news(&why) {
+                    self.warn(&format!("the share could not be asked for {what}: {why}."), reporter);
+                }
                 Err(Some(format!("It could not be asked: {why}.")))
             }
-            None => Err(None),
+            Err(why) => Err(Some(format!("It was not asked: {why}."))),
         }
     }
 
@@ -140,12 +178,14 @@ impl<'a> Share<'a> {
             return;
         }
         match self.ask(Task::Push { key: self.ctx.framework.share.key.clone() }, key) {
-            Some(Answer::Done) => reporter.line(&format!("Pushed to the share {}.", self.address)),
-            Some(Answer::Missing) => log::info!("{what} is not pushed: it is not kept any more"),
-            Some(Answer::Refused { why } | Answer::Away { why } | Answer::Failed { why }) => {
-                self.warn(&format!("{what} could not be pushed to the share: {why}."), reporter);
+            Ok(Answer::Done | Answer::Found { .. }) => reporter.line(&format!("Pushed to the share {}.", self.address)),
+            Ok(Answer::Missing) => log::info!("{what} is not pushed: it is not kept any more"),
+            Ok(Answer::Refused { why } | Answer::Away { why } | Answer::Failed { why }) => {
+                if self.spent.is_news(&format!("push: {why}")) {
+                    self.warn(&format!("{what} could not be pushed to the share: {why}."), reporter);
+                }
             }
-            None => {}
+            Err(why) => log::info!("{what} is not pushed: {why}"),
         }
     }
 
@@ -154,14 +194,16 @@ impl<'a> Share<'a> {
         reporter.warning(&[&text]);
     }
 
-    /// Asks; `None`: it is away, as was said before.
-    fn ask(&self, task: Task, key: &Digest) -> Option<Answer> {
-        let Self { ctx, address, limit } = self;
+    /// Asks, unless it is known that this is of no use: why.
+    fn ask(&self, task: Task, key: &Digest) -> Result<Answer, String> {
+        let Self { ctx, address, limit, spent } = self;
         let away = Away::new(&ctx.trees, address);
-        // Who does not build has nothing better to do than to ask again.
-        if let Some(why) = away.still(ctx.now).filter(|_| ctx.framework.share.build_locally) {
+        // Who does not build has nothing better to do than to ask again, as long as somebody answers now and then.
+        let builds = ctx.framework.share.build_locally;
+        let why = if builds { away.still(ctx.now) } else { None };
+        if let Some(why) = why.or_else(|| spent.is_enough()) {
             log::info!("the share {address} is not asked: {why}");
-            return None;
+            return Err(why);
         }
         let answer_ms = u64::try_from(ctx.framework.share.time_limit.as_millis()).unwrap_or(u64::MAX);
         let request = Request {
@@ -173,14 +215,17 @@ impl<'a> Share<'a> {
             limit: *limit,
             now: ctx.now,
             answer_ms,
+            work_ms: u64::try_from(spent.left().as_millis()).unwrap_or(u64::MAX),
         };
+        let begun = Instant::now();
         let answer = self.run(&request).unwrap_or_else(|why| Answer::Failed { why });
+        spent.note(begun.elapsed(), matches!(answer, Answer::Away { .. }));
         match &answer {
             Answer::Away { why } => away.note(ctx.now, why),
-            Answer::Done | Answer::Missing | Answer::Refused { .. } => away.forget(),
+            Answer::Done | Answer::Found { .. } | Answer::Missing | Answer::Refused { .. } => away.forget(),
             Answer::Failed { .. } => {}
         }
-        Some(answer)
+        Ok(answer)
     }
 
     fn run(&self, request: &Request) -> Result<Answer, String> {
@@ -194,7 +239,7 @@ impl<'a> Share<'a> {
             self.ctx.world.environment(),
         );
         task.input = Some(serde_json::to_vec(request).map_err(|error| error.to_string())?);
-        task.limit = Some(PATIENCE);
+        task.limit = Some(Duration::from_millis(request.work_ms) + PATIENCE);
         let end = process::run(task).map_err(|error| error.to_string())?;
         if end.timed_out {
             return Ok(Answer::Away { why: "it takes too long".to_owned() });

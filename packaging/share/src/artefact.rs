@@ -11,10 +11,12 @@ use std::path::PathBuf;
 
 use dkms_core::clock;
 use dkms_core::digest::Digest;
+use dkms_core::results::Outline;
 use dkms_core::results::entry::{Entry, Read};
 use dkms_core::results::key::{FORMAT, Key};
 use serde::{Deserialize, Serialize};
 
+use crate::carried::Carried;
 use crate::error::Error;
 use crate::share::{LONGEST_MANIFEST, Road};
 use crate::trust::{Signer, Trust};
@@ -108,7 +110,12 @@ pub fn incomplete(digest: &Digest) -> Error {
 impl Record {
     /// The blobs of what was built.
     pub fn blobs(&self) -> impl Iterator<Item = &Digest> {
-        self.modules.iter().chain(&self.symvers).chain([&self.log]).map(|part| &part.blob)
+        self.parts().map(|part| &part.blob)
+    }
+
+    /// All that was built: modules, then Module.symvers, then the log.
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.modules.iter().chain(&self.symvers).chain([&self.log])
     }
 }
 
@@ -133,8 +140,8 @@ pub struct Packed {
     pub blobs: Vec<(Digest, Vec<u8>)>,
     /// The manifest.
     pub manifest: Vec<u8>,
-    /// The tags that it gets: that by which it is found, and one for people.
-    pub tags: [String; 2],
+    /// The tags that it gets: that by which it is found, one for people, and that by which machines without a compiler find it.
+    pub tags: Vec<String>,
 }
 
 impl Packed {
@@ -198,7 +205,10 @@ impl Packed {
             layers,
             annotations,
         };
-        let tags = [key.to_string(), name_tag(&record.key, &key)];
+        let mut tags = vec![key.to_string(), name_tag(&record.key, &key)];
+        if let Some(outline) = Outline::of_key(&record.key) {
+            tags.push(outline_tag(&outline.digest().map_err(|error| failed(&error))?));
+        }
         blobs.push((Digest::of(&bytes), bytes));
         let manifest = serde_json::to_vec_pretty(&manifest).map_err(|error| failed(&error))?;
         Ok(Self { blobs, manifest, tags })
@@ -232,12 +242,17 @@ fn tag_word(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect()
 }
 
+/// The tag of the latest artefact that machines without a compiler know by this outline. Tags for people have an underscore.
+fn outline_tag(outline: &Digest) -> String {
+    format!("outline.{outline}")
+}
+
 /// Whether `tag` is one that artefacts are found by.
 pub fn is_key(tag: &str) -> bool {
     tag.parse::<Digest>().is_ok()
 }
 
-/// An artefact of a share whose signature has been checked.
+/// A record whose signature has been checked.
 pub struct Found {
     /// What is signed.
     pub record: Record,
@@ -245,6 +260,44 @@ pub struct Found {
     pub key: Digest,
     /// Who has signed it: the name of a file of a trusted key.
     pub signed_by: String,
+    /// The record as it was signed, and the signature.
+    signed: (Vec<u8>, String),
+}
+
+/// Which artefact is looked for.
+#[derive(Debug, Clone, Copy)]
+pub enum Sought<'a> {
+    /// That of this key.
+    Key(&'a Digest),
+    /// Any with this outline.
+    Outline(&'a Digest),
+}
+
+impl Sought<'_> {
+    fn tag(self) -> String {
+        match self {
+            Self::Key(key) => key.to_string(),
+            Self::Outline(outline) => outline_tag(outline),
+        }
+    }
+
+    /// Refuses what was found if it is another.
+    pub fn check(self, found: &Key) -> Result<(), Error> {
+        let refused = |error: serde_json::Error| Error::Refused(error.to_string());
+        let key = found.digest().map_err(refused)?;
+        let is_it = match self {
+            Self::Key(wanted) => key == *wanted,
+            Self::Outline(wanted) => match Outline::of_key(found) {
+                Some(outline) => outline.digest().map_err(refused)? == *wanted,
+                None => false,
+            },
+        };
+        if is_it {
+            return Ok(());
+        }
+        let what = format!("{} for kernel {}", found.package, found.kernel);
+        Err(Error::Refused(format!("the share has another artefact under this key: {what}, key {key}")))
+    }
 }
 
 impl Manifest {
@@ -308,7 +361,17 @@ impl Manifest {
             return Err(refused(&"the record of the artefact is too long"));
         }
         let bytes = road.blob(&digest, self.config.size)?;
-        let signed_by = trust.check(&bytes, signature)?;
+        let found = Found::check(bytes, signature.clone(), trust)?;
+        self.check_claims(&found.record.key)?;
+        Ok(found)
+    }
+}
+
+impl Found {
+    /// Checks the signature of a record, and whether it may be used.
+    pub fn check(bytes: Vec<u8>, signature: String, trust: &Trust) -> Result<Self, Error> {
+        let refused = |why: &dyn std::fmt::Display| Error::Refused(why.to_string());
+        let signed_by = trust.check(&bytes, &signature)?;
         let record: Record = serde_json::from_slice(&bytes)
             .map_err(|error| refused(&format!("the record of the artefact can't be read: {error}")))?;
         if record.format != FORMAT {
@@ -317,32 +380,41 @@ impl Manifest {
         }
         let key = record.key.digest().map_err(|error| refused(&error))?;
         trust.check_key(&key)?;
-        self.check_claims(&record.key)?;
-        Ok(Found { record, key, signed_by })
+        Ok(Self { record, key, signed_by, signed: (bytes, signature) })
     }
-}
 
-impl Found {
     /// Fetches what was built, no more than `most` bytes.
-    pub fn fetch(self, road: &dyn Road, most: u64) -> Result<Entry, Error> {
-        let Record { key, built_at, place, read, modules, symvers, log, .. } = self.record;
-        let parts = || modules.iter().chain(&symvers).chain([&log]);
+    pub fn fetch(self, road: &dyn Road, most: u64) -> Result<Carried, Error> {
+        let parts = || self.record.parts();
         let size = parts().map(|part| part.size.max(part.blob_size)).fold(0, u64::saturating_add);
         if size > most {
             return Err(Error::Refused(format!("the artefact has {size} bytes, more than result_cache_size ({most})")));
         }
-        if modules.len() != key.modules.len() {
+        let parts = parts().map(|part| part.fetch(road)).collect::<Result<_, _>>()?;
+        let (record, signature) = self.signed;
+        Ok(Carried { signature, record, parts })
+    }
+
+    /// The result, made of the parts that were fetched.
+    pub fn entry(self, parts: Vec<Vec<u8>>) -> Result<Entry, Error> {
+        let all: Vec<&Part> = self.record.parts().collect();
+        if parts.len() != all.len() || self.record.modules.len() != self.record.key.modules.len() {
             return Err(Error::Refused("the artefact has other modules than its key".to_owned()));
         }
-        Ok(Entry {
-            modules: modules.iter().map(|part| part.fetch(road)).collect::<Result<_, _>>()?,
-            symvers: symvers.as_ref().map(|part| part.fetch(road)).transpose()?,
-            log: log.fetch(road)?,
-            key,
-            built_at,
-            place,
-            read,
-        })
+        all.iter().zip(&parts).try_for_each(|(part, bytes)| part.check(bytes))?;
+        let Record { key, built_at, place, read, symvers, .. } = self.record;
+        let mut modules = parts;
+        // The log is the last.
+        let log = modules.pop().unwrap_or_default();
+        let symvers = symvers.and_then(|_| modules.pop());
+        Ok(Entry { key, built_at, place, read, modules, symvers, log })
+    }
+}
+
+impl Carried {
+    /// The result, verified.
+    pub fn entry(self, trust: &Trust) -> Result<Entry, Error> {
+        Found::check(self.record, self.signature, trust)?.entry(self.parts)
     }
 }
 
@@ -358,24 +430,23 @@ impl Part {
             Ok::<_, std::io::Error>(bytes)
         };
         let bytes = unpack().map_err(|error| refused(&error))?;
-        if bytes.len() as u64 != self.size || Digest::of(&bytes) != self.digest {
-            return Err(refused(&"it is not what was signed"));
-        }
+        self.check(&bytes)?;
         Ok(bytes)
+    }
+
+    fn check(&self, bytes: &[u8]) -> Result<(), Error> {
+        if bytes.len() as u64 == self.size && Digest::of(bytes) == self.digest {
+            return Ok(());
+        }
+        Err(Error::Refused(format!("{} of the artefact: it is not what was signed", self.name)))
     }
 }
 
-/// The artefact of `key` in the share, verified; `None` if there is none.
-pub fn fetch(road: &dyn Road, key: &Digest, trust: &Trust, most: u64) -> Result<Option<Entry>, Error> {
-    let Some(bytes) = road.manifest(&key.to_string())? else { return Ok(None) };
+/// The artefact in the share that is looked for, verified; `None` if there is none.
+pub fn fetch(road: &dyn Road, sought: Sought<'_>, trust: &Trust, most: u64) -> Result<Option<Carried>, Error> {
+    let Some(bytes) = road.manifest(&sought.tag())? else { return Ok(None) };
     let found = Manifest::parse(&bytes)?.open(road, trust)?;
-    if found.key != *key {
-        let what = format!("{} for kernel {}", found.record.key.package, found.record.key.kernel);
-        return Err(Error::Refused(format!(
-            "the share has another artefact under this key: {what}, key {}",
-            found.key
-        )));
-    }
+    sought.check(&found.record.key)?;
     found.fetch(road, most).map(Some)
 }
 

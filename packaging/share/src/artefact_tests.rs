@@ -8,6 +8,7 @@ use dkms_core::names::{Kernel, Package};
 use dkms_core::results::key::Module;
 
 use super::*;
+use crate::carried;
 use crate::service::{has, push};
 use crate::trust::generate;
 
@@ -117,7 +118,16 @@ impl Fleet {
     }
 
     fn fetch(&self, key: &Digest) -> Result<Option<Entry>, Error> {
-        fetch(&self.share, key, &self.trust, MOST)
+        self.look_for(Sought::Key(key), &self.trust, MOST)
+    }
+
+    /// By way of the process that talks with the share.
+    fn look_for(&self, sought: Sought<'_>, trust: &Trust, most: u64) -> Result<Option<Entry>, Error> {
+        let mut bytes = Vec::new();
+        carried::write(&mut bytes, fetch(&self.share, sought, trust, most)).unwrap();
+        let entry = carried::read(&bytes)?.map(|carried| carried.entry(trust)).transpose()?;
+        entry.iter().try_for_each(|entry| sought.check(&entry.key))?;
+        Ok(entry)
     }
 
     fn why(&self, key: &Digest) -> String {
@@ -173,7 +183,56 @@ fn what_is_pushed_comes_back() {
     assert_eq!(*name, format!("hello_1.0_6.12.1_deb13_x_x86_64.{}", &key.to_string()[..12]));
     assert!(tags.iter().all(|tag| crate::share::is_tag(tag)), "{tags:?}");
     // Too large for this machine.
-    assert!(matches!(fetch(&fleet.share, &key, &fleet.trust, 1000), Err(Error::Refused(_))));
+    assert!(matches!(fleet.look_for(Sought::Key(&key), &fleet.trust, 1000), Err(Error::Refused(_))));
+}
+
+/// A machine without a compiler finds what was built for its kernel, whatever with; the latest.
+#[test]
+fn an_outline_finds_what_another_compiler_made() {
+    let fleet = Fleet::new();
+    let mut other = entry("1.0");
+    (other.key.compilers, other.key.headers) = (Digest::of(b"clang"), Digest::of(b"others"));
+    other.key.environment.insert("CC".to_owned(), Digest::of(b"clang"));
+    let outline = |entry: &Entry| Outline::of_key(&entry.key).unwrap().digest().unwrap();
+    let wanted = outline(&entry("1.0"));
+    assert_eq!(outline(&other), wanted);
+    let find = || fleet.look_for(Sought::Outline(&wanted), &fleet.trust, MOST);
+    assert!(find().unwrap().is_none());
+    for pushed in [entry("1.0"), other] {
+        fleet.push(&pushed, &fleet.signer);
+        assert_eq!(find().unwrap(), Some(pushed));
+    }
+    // What decides for this machine, too.
+    type Change = fn(&mut Key);
+    let changes: [Change; 8] = [
+        |key| key.source = Digest::of(b"x"),
+        |key| key.kernel_build = Some("#2 SMP".to_owned()),
+        |key| key.kernel = Kernel::new("6.12.2", "x86_64").unwrap(),
+        |key| key.make += " X=1",
+        |key| key.patches_of_administrator = Some(Digest::of(b"x")),
+        |key| drop(key.environment.insert("X".to_owned(), Digest::of(b"x"))),
+        |key| drop(key.modules.pop()),
+        |key| key.machine = "aarch64".to_owned(),
+    ];
+    for change in changes {
+        let mut another = entry("1.0");
+        change(&mut another.key);
+        assert_ne!(outline(&another), wanted, "{:?}", another.key);
+        // Under the wrong tag.
+        fleet.push(&another, &fleet.signer);
+        let manifest = fleet.share.manifest(&another.key.digest().unwrap().to_string()).unwrap().unwrap();
+        fleet.share.manifests.borrow_mut().insert(format!("outline.{wanted}"), manifest);
+        assert!(matches!(find(), Err(Error::Refused(why)) if why.contains("another artefact")));
+    }
+    fleet.push(&entry("1.0"), &fleet.stranger);
+    assert!(matches!(find(), Err(Error::Refused(why)) if why.contains("not trusted")));
+    let unknown: [Change; 2] = [|key| key.kernel_build = None, |key| key.config = Some(Digest::of(b"x"))];
+    for change in unknown {
+        let mut another = entry("1.0");
+        change(&mut another.key);
+        assert_eq!(Outline::of_key(&another.key), None);
+        assert_eq!(Packed::new(&another, &fleet.signer).unwrap().tags.len(), 2);
+    }
 }
 
 #[test]
@@ -204,7 +263,7 @@ fn who_has_not_signed_is_refused() {
     let other = fleet.push(&entry("1.0"), &fleet.signer);
     fs_err::write(fleet.dir.path().join("share.d/revoked"), format!("{other}\n")).unwrap();
     let trust = Trust::read(&fleet.dir.path().join("share.d"), NOW).unwrap();
-    assert!(matches!(fetch(&fleet.share, &other, &trust, MOST), Err(Error::Refused(_))));
+    assert!(matches!(fleet.look_for(Sought::Key(&other), &trust, MOST), Err(Error::Refused(_))));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use dkms_core::report::{Console, Event, Reporter};
 
 mod address;
 mod artefact;
+mod carried;
 mod error;
 mod road;
 mod service;
@@ -23,10 +24,10 @@ mod words;
 fn main() -> ExitCode {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let words = surroundings::words();
-    if let [word] = words.as_slice()
-        && word == dkms_core::share::SERVE
-    {
-        return service::serve();
+    match words.as_slice() {
+        [word] if word == dkms_core::share::SERVE => return service::serve(),
+        [word] if word == service::FETCH => return service::fetch_apart(),
+        _ => {}
     }
     // Builds start this program again, as they do dkms.
     if let Some(code) = probes::stage(&words) {

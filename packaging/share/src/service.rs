@@ -1,21 +1,29 @@
 //! What `dkms` asks for: a result by its key, or to push one.
 
-use std::io::Write;
+use std::io::{Read, Seek, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use dkms_core::process::{self, DEFAULT_PATH};
 use dkms_core::results::{Kept, Results};
 use dkms_core::root::Root;
-use dkms_core::share::{Answer, KEYS, LONGEST_WORK, Request, Task};
+use dkms_core::sandbox;
+use dkms_core::share::{Answer, KEYS, Request, Task};
 use dkms_core::tree::Trees;
-use std::path::Path;
 
 use crate::address::Address;
-use crate::artefact::{self, Manifest, Packed};
+use crate::artefact::{self, Manifest, Packed, Sought};
+use crate::carried::{self, Carried};
 use crate::error::Error;
 use crate::road;
-use crate::share::{Limits, Road};
+use crate::share::{LONGEST_MANIFEST, Limits, Road};
 use crate::trust::{Signer, Trust};
+
+/// The word by which this program is asked to talk with the share for another process of it.
+pub const FETCH: &str = "__fetch";
+/// It ends by itself when its time is over; if it does not, it is ended after so much more.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads a request, does what it says, and answers: the exit code says nothing.
 pub fn serve() -> ExitCode {
@@ -34,40 +42,137 @@ pub fn serve() -> ExitCode {
     if said.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn work(request: &Request) -> Result<Answer, Error> {
-    let begun = Instant::now();
-    let root = Root::at(&request.root).map_err(|error| Error::Usage(format!("{}: {error}", request.root.display())))?;
-    let trees = Trees::new(root);
-    let results = Results::new(&trees, request.limit, request.now);
-    let dir = trees.outer(Path::new(KEYS));
-    let trust = Trust::read(&dir, request.now)?;
-    if trust.is_empty() && matches!(request.task, Task::Pull) {
-        let why = trust.unfit().first().map_or_else(|| format!("there is no key in {KEYS}"), Clone::clone);
-        return Ok(Answer::Refused { why: format!("nobody is trusted here: {why}") });
+/// Reads a request as [`serve`] does, looks for what it says, and writes what was found: as a user that owns nothing, since strangers
+/// send it.
+pub fn fetch_apart() -> ExitCode {
+    let outcome = serde_json::from_reader::<_, Request>(std::io::stdin().lock())
+        .map_err(|error| Error::Usage(format!("the request can't be read: {error}")))
+        .and_then(|request| {
+            // Keys, certificates and passwords are root's to read.
+            let here = Here::of(&request)?;
+            own_nothing(&request);
+            artefact::fetch(here.road.as_ref(), sought(&request), &here.trust, request.limit)
+        });
+    match carried::write(&mut std::io::stdout().lock(), outcome) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
-    let answer = Duration::from_millis(request.answer_ms);
-    let limits = Limits { answer, ends: begun + LONGEST_WORK };
-    let road = road::open(&Address::parse(&request.share)?, &dir, limits)?;
+}
+
+/// What a request is worked on with.
+struct Here {
+    trees: Trees,
+    address: Address,
+    trust: Trust,
+    road: Box<dyn Road>,
+}
+
+impl Here {
+    fn of(request: &Request) -> Result<Self, Error> {
+        let begun = Instant::now();
+        let root =
+            Root::at(&request.root).map_err(|error| Error::Usage(format!("{}: {error}", request.root.display())))?;
+        let trees = Trees::new(root);
+        let dir = trees.outer(Path::new(KEYS));
+        let trust = Trust::read(&dir, request.now)?;
+        let limits = Limits {
+            answer: Duration::from_millis(request.answer_ms),
+            ends: begun + Duration::from_millis(request.work_ms),
+        };
+        let address = Address::parse(&request.share)?;
+        let road = road::open(&address, &dir, limits)?;
+        Ok(Self { trees, address, trust, road })
+    }
+
+    /// Whether strangers are talked with, by root.
+    fn is_apart(&self) -> bool {
+        !matches!(self.address, Address::Directory(_)) && rustix::process::geteuid().is_root()
+    }
+}
+
+/// Gives everything up that this process does not need to talk with strangers, as far as the system lets it.
+fn own_nothing(request: &Request) {
+    // No more memory than an artefact may take.
+    let most = Some(request.limit.saturating_add(2 * LONGEST_MANIFEST));
+    let limit = rustix::process::Rlimit { current: most, maximum: most };
+    let done = rustix::process::setrlimit(rustix::process::Resource::Fsize, limit)
+        .map_err(std::io::Error::from)
+        .and_then(|()| sandbox::own_nothing());
+    if let Err(error) = done {
+        log::debug!("the share is talked with as root: {error}");
+    }
+}
+
+fn sought(request: &Request) -> Sought<'_> {
+    match request.task {
+        Task::PullLike => Sought::Outline(&request.key),
+        Task::Pull | Task::Push { .. } => Sought::Key(&request.key),
+    }
+}
+
+fn work(request: &Request) -> Result<Answer, Error> {
+    let here = Here::of(request)?;
+    let results = Results::new(&here.trees, request.limit, request.now);
     match &request.task {
-        Task::Pull => {
-            let Some(entry) = artefact::fetch(road.as_ref(), &request.key, &trust, request.limit)? else {
-                return Ok(Answer::Missing);
+        Task::Pull | Task::PullLike => {
+            if here.trust.is_empty() {
+                let why = here.trust.unfit().first().cloned();
+                let why = why.unwrap_or_else(|| format!("there is no key in {KEYS}"));
+                return Ok(Answer::Refused { why: format!("nobody is trusted here: {why}") });
+            }
+            let carried = if here.is_apart() {
+                from_apart(request)?
+            } else {
+                artefact::fetch(here.road.as_ref(), sought(request), &here.trust, request.limit)?
             };
-            match results.keep(&entry)? {
-                Kept::Yes => Ok(Answer::Done),
-                Kept::No(why) => Ok(Answer::Failed { why: why.to_owned() }),
+            let Some(carried) = carried else { return Ok(Answer::Missing) };
+            let entry = carried.entry(&here.trust)?;
+            sought(request).check(&entry.key)?;
+            match (results.keep(&entry)?, &request.task) {
+                (Kept::No(why), _) => Ok(Answer::Failed { why: why.to_owned() }),
+                (Kept::Yes, Task::PullLike) => {
+                    let key = entry.key.digest().map_err(|error| Error::Refused(error.to_string()))?;
+                    Ok(Answer::Found { key })
+                }
+                (Kept::Yes, _) => Ok(Answer::Done),
             }
         }
         Task::Push { key } => {
-            let signer = Signer::read(&trees.outer(key))?;
+            let signer = Signer::read(&here.trees.outer(key))?;
             let Some(entry) = results.find(&request.key) else { return Ok(Answer::Missing) };
-            if has(road.as_ref(), &request.key, &trust)? {
-                return Ok(Answer::Done);
+            let packed = Packed::new(&entry, &signer)?;
+            drop(signer);
+            if here.is_apart() {
+                own_nothing(request);
             }
-            push(road.as_ref(), &Packed::new(&entry, &signer)?)?;
+            if !has(here.road.as_ref(), &request.key, &here.trust)? {
+                push(here.road.as_ref(), &packed)?;
+            }
             Ok(Answer::Done)
         }
     }
+}
+
+/// What another process of this program has fetched.
+fn from_apart(request: &Request) -> Result<Option<Carried>, Error> {
+    let failed = |error: &dyn std::fmt::Display| Error::Usage(format!("the share can't be asked: {error}"));
+    let program = std::env::current_exe().map_err(|error| failed(&error))?;
+    let flags = rustix::fs::MemfdFlags::CLOEXEC;
+    let memory = rustix::fs::memfd_create("share", flags).map_err(|error| failed(&error))?;
+    let mut memory = std::fs::File::from(memory);
+    let environment: process::Environment =
+        [("PATH", DEFAULT_PATH), ("LC_ALL", "C.UTF-8")].map(|(name, value)| (name.into(), value.into())).into();
+    let mut task = process::Task::new([program.as_os_str(), FETCH.as_ref()], Path::new("/"), &environment);
+    task.input = Some(serde_json::to_vec(request).map_err(|error| failed(&error))?);
+    task.output = process::Output::File(memory.try_clone().map_err(|error| failed(&error))?);
+    task.limit = Some(Duration::from_millis(request.work_ms) + PATIENCE);
+    let end = process::run(task).map_err(|error| failed(&error))?;
+    if end.timed_out {
+        return Err(Error::Away("it takes too long".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    memory.rewind().and_then(|()| memory.read_to_end(&mut bytes)).map_err(|error| failed(&error))?;
+    carried::read(&bytes)
 }
 
 /// Whether the share has the artefact of `key` with all its parts, signed by somebody who is trusted: then it need not be pushed.

@@ -17,7 +17,7 @@ use dkms_core::share::KEYS;
 use serde::Serialize;
 
 use crate::address::Address;
-use crate::artefact::{self, Manifest, Packed};
+use crate::artefact::{self, Manifest, Packed, Sought};
 use crate::error::Error;
 use crate::road;
 use crate::service::{has, push};
@@ -266,7 +266,8 @@ impl Run<'_> {
             let mut item = Self::item(&manifest, "whole");
             // Under the tag by which it is found.
             let key = manifest.claimed_key().ok_or_else(|| Error::Refused("it names no key".to_owned()));
-            let entry = key.and_then(|key| artefact::fetch(road.as_ref(), &key, &trust, limit));
+            let carried = key.and_then(|key| artefact::fetch(road.as_ref(), Sought::Key(&key), &trust, limit));
+            let entry = carried.and_then(|carried| carried.map(|carried| carried.entry(&trust)).transpose());
             // That tag may have another manifest than the one that was listed.
             let entry = entry.and_then(|entry| match entry {
                 Some(entry) => manifest.check_claims(&entry.key).map(|()| Some(entry)),
