@@ -4,15 +4,12 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use dkms_tests::bed::{Base, Bed, Flavour};
+use dkms_tests::bed::{Base, Bed};
 use dkms_tests::compare::fill;
 use dkms_tests::hello::package;
 use dkms_tests::needs::Need;
 use dkms_tests::settings;
 use dkms_tests::suite::Suite;
-
-/// What is on a fleet owner's machines.
-const PACKAGES: &[&str] = &["docker-registry", "skopeo", "minisign", "iproute2", "python3", "jq"];
 
 /// What every script begins with. `hello` and `other` are in /usr/src; the network is one of the case's own.
 const PRELUDE: &str = r#"
@@ -41,28 +38,40 @@ clean() { [ -z "$(find $cache /srv/dir -name '.dkms-*' 2>/dev/null)" ] || fail "
 built() { fresh; said dkms build hello/1.0 -k $k; has 'Building module(s)...'; hasnt 'Taken from'; clean; }
 shared() { fresh; said dkms build hello/1.0 -k $k; has 'Taken from the share '; hasnt 'Building module'; module | cmp - /root/first || fail 'another module'; clean; }
 key() { dkms share list hello --format json | jq -r .key; }
+# A private authority, and a server's key with its certificate, in the working directory.
+certificates() {
+	openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=ca -addext basicConstraints=critical,CA:TRUE 2>/dev/null
+	openssl req -newkey rsa:2048 -nodes -keyout s.key -out s.csr -subj /CN=localhost 2>/dev/null
+	openssl x509 -req -in s.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out s.crt -days 2 -extfile <(echo subjectAltName=DNS:localhost,IP:127.0.0.1) 2>/dev/null
+}
+login() { printf '{"auths":{"localhost:5000":{"auth":"%s"}}}' $(printf %s "$1" | base64) >$keys/auth.json; }
 "#;
 
 fn script(text: &'static str) -> impl FnOnce() -> Result<()> + Send + 'static {
-    move || run(text, PACKAGES, ["hello", "other"].map(str::to_owned))
+    move || run(text, &[], ["hello", "other"].map(str::to_owned))
 }
 
 fn fleet() -> Result<()> {
-    run(FLEET, PACKAGES, (1..=8).map(|n| format!("fleet{n}")))
+    run(FLEET, &[], (1..=8).map(|n| format!("fleet{n}")))
 }
 
 fn slurm() -> Result<()> {
-    let packages = [PACKAGES, &["slurm-wlm", "munge", "procps", "hostname"]].concat();
-    run(SLURM, &packages, (1..=60).map(|n| format!("task{n:02}")))
+    run(SLURM, &["slurm-wlm", "munge", "procps", "hostname"], (1..=60).map(|n| format!("task{n:02}")))
 }
 
 /// Runs a script in a bed with these packages of Debian's, and sources of ours.
 fn run(text: &str, packages: &[&str], sources: impl IntoIterator<Item = String>) -> Result<()> {
-    let bed = Bed::subject(&Base::get("trixie", 1, Flavour::Cloud, packages)?)?;
+    let bed = Bed::subject(&Base::fleet(packages)?)?;
     let program = settings::beside("dkms-share").context("there is no dkms-share")?;
     bed.copy_in(&program, "/usr/lib/dkms/dkms-share")?;
-    bed.copy_in(&settings::project().join("docs/examples/share/slurm-array.sh"), "/root/slurm-array.sh")?;
-    bed.copy_in(&settings::project().join("tests/scripts/hostile-registry.py"), "/usr/local/bin/hostile-registry")?;
+    for (file, place) in [
+        ("docs/examples/share", "/root/share"),
+        ("tests/corpus/kubernetes/job-1.33.json", "/root/job-1.33.json"),
+        ("tests/scripts/hostile-registry.py", "/usr/local/bin/hostile-registry"),
+        ("tests/scripts/token-server.py", "/usr/local/bin/token-server"),
+    ] {
+        bed.copy_in(&settings::project().join(file), place)?;
+    }
     let hand = tempfile::tempdir()?;
     for name in sources {
         package(&name).build_in(hand.path())?;
@@ -175,14 +184,11 @@ chmod 644 /etc/dkms/share.key; rm -r /srv/dir/*; built; has 'others may read thi
 
 /// A registry that wants a password, by TLS from a private authority; a directory; the same through a web server.
 const ROADS: &str = r#"
-cd /root; openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=ca -addext basicConstraints=critical,CA:TRUE 2>/dev/null
-openssl req -newkey rsa:2048 -nodes -keyout s.key -out s.csr -subj /CN=localhost 2>/dev/null
-openssl x509 -req -in s.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out s.crt -days 2 -extfile <(echo subjectAltName=DNS:localhost,IP:127.0.0.1) 2>/dev/null
+cd /root; certificates
 perl -e 'print "dkms:" . crypt("secret", q($2y$05$abcdefghijklmnopqrstuu)) . "\n"' >/srv/users
 registry 5000 '  tls: {certificate: /root/s.crt, key: /root/s.key}' 'auth: {htpasswd: {realm: r, path: /srv/users}}'
 share oci://localhost:5000/d 'share_push="yes"'; said dkms share keygen
 built; has 'could not be asked for'; cp ca.crt $keys/private.crt; built; has '401'
-login() { printf '{"auths":{"localhost:5000":{"auth":"%s"}}}' $(printf %s "$1" | base64) >$keys/auth.json; }
 login dkms:wrong; built; has '401'; login dkms:secret; built; has 'Pushed'; module >/root/first; shared
 said dkms share verify; has whole
 # In the clear a password goes nowhere but to this machine.
@@ -210,6 +216,71 @@ said dkms status --long; has 'waiting for a build in the share'
 said dkms reconcile -k $k; has 'waiting for a build in the share'; [ ! -e /lib/modules/$k/updates/dkms/hello.ko.xz ] || fail 'it was built'
 share file:///srv/dir 'share_push="yes"'; built; share file:///srv/dir 'build_locally="never"'; fresh
 said dkms reconcile -k $k; [ -e /lib/modules/$k/updates/dkms/hello.ko.xz ] || fail 'it was not installed'; said dkms status; has ': installed'
+"#;
+
+/// A registry that sends its clients to a server for tokens: nobody may pull, who has a name may push, and a wrong one is told of.
+const TOKENS: &str = r#"
+cd /root; certificates; token-server 5443 s.crt s.key /tmp/tokens & listens 5443
+registry 5000 '  tls: {certificate: /root/s.crt, key: /root/s.key}' \
+	'auth: {token: {realm: "https://localhost:5443/token", service: fleet, issuer: tokens, rootcertbundle: /root/ca.crt}}'
+share oci://localhost:5000/d/m 'share_push="yes"'; said dkms share keygen; cp ca.crt $keys/private.crt
+built; has 'could not be pushed'; has 'status 401'; grep -qx 'nobody repository:d/m:pull' /tmp/tokens || fail "$(cat /tmp/tokens)"
+login dkms:wrong; built; has 'status 401'; grep -q '^dkms ' /tmp/tokens || fail "$(cat /tmp/tokens)"
+login dkms:secret; built; has 'Pushed'; module >/root/first; grep -qx 'dkms repository:d/m:pull,push' /tmp/tokens || fail "$(cat /tmp/tokens)"
+shared; said dkms share verify; has whole; rm $keys/auth.json; shared
+# The password is for the server of tokens alone, and that only by TLS.
+login dkms:secret; sed 's|https://localhost:5443|http://localhost:5443|; s|127.0.0.1:5000|127.0.0.1:5002|; s|/srv/5000|/srv/5002|' /srv/5000.yml >/srv/5002.yml
+docker-registry serve /srv/5002.yml >/srv/5002.log 2>&1 & listens 5002; sed -i 's/5000/5002/' $keys/auth.json
+share oci://localhost:5002/d/m; : >/tmp/tokens; built; has 'which has no TLS'; [ ! -s /tmp/tokens ] || fail 'it was asked'
+"#;
+
+/// A machine without a compiler and without headers takes what was built for this build of its kernel, and nothing else.
+const BARE: &str = r#"
+share file:///srv/dir 'share_push="yes"'; mkdir /srv/dir; said dkms share keygen; built; module >/root/first; said dkms build other/1.0 -k $k
+fresh; dkms unbuild other/1.0 -k $k >/dev/null; mkdir /root/away; mv /usr/bin/*gcc* /usr/bin/cc /usr/bin/make /usr/bin/ld* /usr/bin/as /usr/bin/*-ld* /usr/bin/*-as /root/away 2>/dev/null || true
+rm -r /usr/src/linux-headers-* /usr/src/linux-kbuild-* /usr/lib/linux-kbuild-* /lib/modules/$k/build /lib/modules/$k/source 2>/dev/null || true
+[ ! -e /lib/modules/$k/build/include ] || fail 'headers are left'; for p in gcc cc make ld as; do (! command -v $p) || fail "$p is left"; done
+# Who would build says what is missing.
+share file:///srv/dir; ends 21 dkms build hello/1.0 -k $k; has 'Your kernel headers'
+share file:///srv/dir 'build_locally="never"'; said dkms build hello/1.0 -k $k; has 'Taken from the share file:///srv/dir, for this build of the kernel, built on '
+module | cmp - /root/first || fail 'another module'; clean; dkms why hello -k $k >/tmp/said 2>&1 || true; has 'none are needed'
+fresh; said dkms reconcile -k $k; hasnt 'Building module'; said dkms status; [ $(grep -c ': installed' /tmp/said) = 2 ] || fail status
+said dkms reconcile -k $k; hasnt Taken; dkms doctor >/tmp/said 2>&1 || true; hasnt headers
+# Another source, another build of the kernel, another command: nothing of that is there.
+echo >>/usr/src/hello-1.0/hello.c; ends 22 dkms build hello/1.0 -k $k --force; has 'The share has no build of hello/1.0'; sed -i '$d' /usr/src/hello-1.0/hello.c
+cp /boot/vmlinuz-$k /root; LC_ALL=C sed -i '0,/) #1 SMP/s/) #1 SMP/) #9 SMP/' /boot/vmlinuz-$k; ends 22 dkms build hello/1.0 -k $k --force; has 'has no build of'; cp /root/vmlinuz-$k /boot
+echo 'MAKE="make FEATURE=1"' >/etc/dkms/hello.conf; ends 22 dkms build hello/1.0 -k $k --force; has 'has no build of'; rm /etc/dkms/hello.conf
+said dkms build hello/1.0 -k $k --force; has 'Taken from the share'
+# Nobody trusted, nobody there: said, waited for, and no more than once a run.
+mv $keys/builder.pub /root; fresh; ends 22 dkms build hello/1.0 -k $k; has 'nobody is trusted here'; mv /root/builder.pub $keys
+share file:///nowhere 'build_locally="never"'; for p in hello other; do dkms unbuild $p/1.0 -k $k >/dev/null; done; rm -rf $cache/results
+ends 22 dkms autoinstall -k $k; has 'waits for a build in the share of module(s) hello other'; [ $(grep -c 'the share could not be asked for' /tmp/said) = 1 ] || fail 'not said once'
+share file:///srv/dir 'build_locally="never"'; mv /usr/lib/dkms/dkms-share /root; dkms reconcile -k $k >/tmp/said 2>&1 || true
+[ $(grep -c 'the share could not be asked for' /tmp/said) = 1 ] || fail 'not said once'; has 'is not installed (package dkms-share)'; has 'waiting for a build in the share'
+mv /root/dkms-share /usr/lib/dkms; said dkms reconcile -k $k; said dkms status; [ $(grep -c ': installed' /tmp/said) = 2 ] || fail status
+"#;
+
+/// What the guide gives to a cluster is what its scheduler takes, by the schema that it publishes.
+const KUBERNETES: &str = r#"
+cat >/tmp/check.py <<'END'
+import copy, json, jsonschema, yaml
+job = yaml.safe_load(open("/root/share/kubernetes-job.yaml"))
+schema = jsonschema.Draft202012Validator(json.load(open("/root/job-1.33.json")))
+print(*(f"{list(error.path)}: {error.message}" for error in schema.iter_errors(job)))
+# The same with a mistake: is it seen?
+pod = lambda job: job["spec"]["template"]["spec"]
+for mistake in [
+    lambda job: job.update(apiVersion="batch/v2"),
+    lambda job: job["spec"].update(completion=3),
+    lambda job: job["spec"].update(completions="many"),
+    lambda job: pod(job)["containers"][0].pop("name"),
+    lambda job: pod(job)["volumes"][0].update(configMap={"named": "x"}),
+]:
+    wrong = copy.deepcopy(job)
+    mistake(wrong)
+    print("seen" if not schema.is_valid(wrong) else "missed")
+END
+said python3 /tmp/check.py; [ "$(tr '\n' ' ' </tmp/said)" = ' seen seen seen seen seen ' ] || fail 'not as the schema says'
 "#;
 
 /// Tasks for a scheduler: what is lacking is planned, done once, and refused where it would be another build.
@@ -278,7 +349,7 @@ PartitionName=p Nodes=n[1-2] Default=YES State=UP
 END
 slurmctld -D >/srv/slurm/ctld 2>&1 & slurmd -D -N n1 >/srv/slurm/n1.log 2>&1 & n1=$!; slurmd -D -N n2 >/srv/slurm/n2.log 2>&1 &
 timeout 120 bash -c 'until [ "$(sinfo -h -o %D -t idle 2>/dev/null)" = 2 ]; do read -rt 0.2 <> <(:) || true; done' || { sinfo; tail /srv/slurm/*; fail 'no nodes'; }
-cd /srv; job=$(sbatch --parsable --array=0-59 --output=/srv/slurm/%a.out --open-mode=append /root/slurm-array.sh /srv/tasks)
+cd /srv; job=$(sbatch --parsable --array=0-59 --output=/srv/slurm/%a.out --open-mode=append /root/share/slurm-array.sh /srv/tasks)
 # In the middle, a node dies with all that runs there.
 timeout 600 bash -c 'until [ "$(dkms share list --format json | wc -l)" -ge 15 ]; do read -rt 0.2 <> <(:) || true; done' || fail 'nothing comes'
 kill -9 $n1; pkill -9 -f 'slurmstepd.*n1' || pkill -9 slurmstepd || true; scontrol update nodename=n1 state=down reason=dead
@@ -294,6 +365,9 @@ fn main() -> ExitCode {
         .case("only_who_is_trusted_is_believed", script(TRUST))
         .case("passwords_certificates_directories_and_machines_that_do_not_build", script(ROADS))
         .case("what_a_share_lacks_is_planned_and_done_once", script(TASKS))
+        .case("a_registry_that_wants_tokens_gets_them", script(TOKENS))
+        .case("a_machine_without_a_compiler_takes_what_is_for_its_kernel", script(BARE))
+        .case("what_the_guide_gives_to_kubernetes_fits_its_schema", script(KUBERNETES))
         .case_needing(&[Need::Long], "a_thousand_machines_and_one_build", fleet)
         .case_needing(&[Need::Long], "slurm_with_a_node_that_dies", slurm)
         .main()

@@ -93,6 +93,32 @@ depmod-one)
 		}'
 	done
 	;;
+share)
+	# What a registry on this machine has, against what is built here. Nothing is kept of the round before.
+	eight_add; taking; ip link set lo up
+	printf '%s\n' 'version: 0.1' 'log: {level: error, accesslog: {disabled: true}}' 'storage: {filesystem: {rootdirectory: /srv/registry}}' \
+		'http:' '  addr: 127.0.0.1:5000' '  secret: x' >/srv/registry.yml
+	docker-registry serve /srv/registry.yml >/srv/registry.log 2>&1 &
+	registry=$!
+	timeout 60 bash -c 'until (: </dev/tcp/127.0.0.1/5000) 2>/dev/null; do read -rt 0.05 <> <(:) || true; done'
+	conf=/etc/dkms/framework.conf.d/share.conf
+	share() { printf '%s\n' 'share="oci+http://127.0.0.1:5000/bench"' "$@" >$conf; }
+	share 'share_push="yes"'; dkms share keygen >/dev/null
+	autoinstall dkms 1 >/dev/null 2>&1
+	for ((i = 0; i < rounds; i++)); do
+		for program in building ours; do
+			eight_clean; rm -rf /var/cache/dkms/results
+			if [ $program = ours ]; then share; else rm -f $conf; fi
+			measure share $program autoinstall dkms 1
+			whence='^# taken from the result cache'
+			for m in 1 2 3 4 5 6 7 8; do
+				log=$(echo "/var/lib/dkms/eight$m/1.0/$k"/*/log/make.log)
+				if [ $program = ours ]; then grep -q "$whence" "$log"; else (! grep -q "$whence" "$log"); fi || { echo "eight$m is not what was to be measured" >&2; exit 1; }
+			done
+		done
+	done
+	kill $registry
+	;;
 status-100x3) curve 100 3 ;;
 status-1000x10) curve 1000 10 ;;
 *)

@@ -38,6 +38,10 @@ const BOOTING: &[&str] = &[
 const INITRAMFS: &[&str] =
     &["initramfs-tools", "dracut-core", "busybox-static", "cpio", "zstd", "binutils", "e2fsprogs", "qemu-system-x86"];
 
+/// What is on a fleet owner's machines.
+const FLEET: &[&str] =
+    &["docker-registry", "skopeo", "minisign", "iproute2", "python3", "python3-yaml", "python3-jsonschema", "jq"];
+
 /// What real packages need, by their control files.
 const NEEDED: &[&str] =
     &["lsb-release", "python3-minimal", "libpython3-stdlib", "perl", "autoconf", "automake", "libtool"];
@@ -86,6 +90,11 @@ impl Base {
     /// Debian 13 with its two newest general kernels and what real packages need besides a compiler.
     pub fn real() -> Result<Self> {
         Self::get("trixie", 2, Flavour::Full, NEEDED)
+    }
+
+    /// Debian 13 with its newest cloud kernel, a registry and its clients, and `extra` packages.
+    pub fn fleet(extra: &[&str]) -> Result<Self> {
+        Self::get("trixie", 1, Flavour::Cloud, &[FLEET, extra].concat())
     }
 
     /// Debian unstable with its newest cloud kernel, and what boots that in an emulated machine with Secure Boot.

@@ -12,6 +12,7 @@ use dkms_tests::hello::package;
 use dkms_tests::needs::Need;
 use dkms_tests::programs;
 use dkms_tests::run::{command, run};
+use dkms_tests::settings;
 
 /// What is measured, against what, and which ratio is promised.
 struct Row {
@@ -129,6 +130,8 @@ enum Bedding {
     Full,
     /// With what real packages need.
     Real,
+    /// With a registry.
+    Fleet,
 }
 
 const fn compiled(case: &'static str, title: &'static str) -> Row {
@@ -193,6 +196,18 @@ const SINGLE: &[Single] = &[
                 faster: None,
             },
         ],
+    },
+    Single {
+        name: "share",
+        bed: Bedding::Fleet,
+        source: None,
+        rows: &[Row {
+            case: "share",
+            title: "`autoinstall`, 8 signed modules from a registry on the same machine, against building them",
+            floor: "building",
+            within: 0.05,
+            faster: None,
+        }],
     },
     Single {
         name: "status-100x3",
@@ -273,6 +288,9 @@ fn main() -> Result<()> {
     let argument = |i: usize, default: &str| std::env::args().nth(i).unwrap_or_else(|| default.to_owned());
     let mut measured = Measured::new();
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.iter().any(|word| word == "share") {
+        programs::build(&[Need::Beside("dkms-share")])?;
+    }
     if words.iter().any(|word| word.parse::<u32>().is_err()) {
         return single(&words);
     }
@@ -294,7 +312,7 @@ fn main() -> Result<()> {
     }
     table += &format!("\nPrograms started for each package, outside make and its scripts: {}\n", started(&measured));
     print!("{table}");
-    fs_err::write(dkms_tests::settings::project().join("target/bench.md"), table)?;
+    fs_err::write(settings::project().join("target/bench.md"), table)?;
     Ok(())
 }
 
@@ -312,6 +330,7 @@ fn single(words: &[String]) -> Result<()> {
             Bedding::Cloud => Base::trixie()?,
             Bedding::Full => Base::trixie_full()?,
             Bedding::Real => Base::real()?,
+            Bedding::Fleet => Base::fleet(&[])?,
         };
         let bed = ready(&base)?;
         if let Some(package) = single.source {
@@ -319,6 +338,10 @@ fn single(words: &[String]) -> Result<()> {
                 let name = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 bed.copy_in(&source, &format!("/usr/src/{name}"))?;
             }
+        }
+        if single.bed == Bedding::Fleet {
+            let program = settings::beside("dkms-share").context("there is no dkms-share beside the program")?;
+            bed.copy_in(&program, "/usr/lib/dkms/dkms-share")?;
         }
         if single.name == "depmod-one" {
             bed.copy_in(&programs::core_test("depmod", true)?, "/root/changes")?;
@@ -354,7 +377,8 @@ fn measure(measured: &mut Measured, flavour: &str, base: &Base, size: &[&str]) -
 #[allow(clippy::print_stderr)]
 fn take(measured: &mut Measured, bed: &Bed, script: &str, arguments: &[&str], base: &Base) -> Result<()> {
     let script = format!("{}{script}", include_str!("../../scripts/bench-common.sh"));
-    let mut words = vec!["bash", "-c", &script, "bench"];
+    // What listens in it is nobody else's.
+    let mut words = vec!["unshare", "--net", "bash", "-c", &script, "bench"];
     words.extend(arguments);
     words.extend(base.kernels.iter().map(String::as_str));
     let outcome = bed.run(&words)?;
