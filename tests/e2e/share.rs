@@ -347,12 +347,14 @@ SlurmdTimeout=10
 NodeName=n[1-2] NodeHostname=$(hostname) NodeAddr=127.0.0.1 Port=[17001-17002] CPUs=2
 PartitionName=p Nodes=n[1-2] Default=YES State=UP
 END
-slurmctld -D >/srv/slurm/ctld 2>&1 & slurmd -D -N n1 >/srv/slurm/n1.log 2>&1 & n1=$!; slurmd -D -N n2 >/srv/slurm/n2.log 2>&1 &
+slurmctld -D >/srv/slurm/ctld 2>&1 &
+# All that runs on it dies with it.
+unshare --pid --fork --kill-child --mount-proc slurmd -D -N n1 >/srv/slurm/n1.log 2>&1 & n1=$!; slurmd -D -N n2 >/srv/slurm/n2.log 2>&1 &
 timeout 120 bash -c 'until [ "$(sinfo -h -o %D -t idle 2>/dev/null)" = 2 ]; do read -rt 0.2 <> <(:) || true; done' || { sinfo; tail /srv/slurm/*; fail 'no nodes'; }
 cd /srv; job=$(sbatch --parsable --array=0-59 --output=/srv/slurm/%a.out --open-mode=append /root/share/slurm-array.sh /srv/tasks)
 # In the middle, a node dies with all that runs there.
 timeout 600 bash -c 'until [ "$(dkms share list --format json | wc -l)" -ge 15 ]; do read -rt 0.2 <> <(:) || true; done' || fail 'nothing comes'
-kill -9 $n1; pkill -9 -f 'slurmstepd.*n1' || pkill -9 slurmstepd || true; scontrol update nodename=n1 state=down reason=dead
+kill -9 $n1; scontrol update nodename=n1 state=down reason=dead
 timeout 900 bash -c 'until [ -z "$(squeue -h)" ]; do read -rt 0.5 <> <(:) || true; done' || { squeue; fail 'it does not end'; }
 [ -z "$(dkms share plan -k $k)" ] || fail 'something is lacking'; said dkms share verify; [ $(grep -c whole /tmp/said) = 60 ] || fail 'not sixty'
 cat /srv/slurm/*.out >/tmp/said; [ $(grep 'pushed, ' /tmp/said | sort | uniq -d | wc -l) = 0 ] || fail 'something was done twice'

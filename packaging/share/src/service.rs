@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use dkms_core::process::{self, DEFAULT_PATH};
+use dkms_core::process;
 use dkms_core::results::{Kept, Results};
 use dkms_core::root::Root;
 use dkms_core::sandbox;
@@ -50,8 +50,9 @@ pub fn fetch_apart() -> ExitCode {
         .and_then(|request| {
             // Keys, certificates and passwords are root's to read.
             let here = Here::of(&request)?;
+            let road = here.road()?;
             own_nothing(&request);
-            artefact::fetch(here.road.as_ref(), sought(&request), &here.trust, request.limit)
+            artefact::fetch(road.as_ref(), sought(&request), &here.trust, request.limit)
         });
     match carried::write(&mut std::io::stdout().lock(), outcome) {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,7 +65,7 @@ struct Here {
     trees: Trees,
     address: Address,
     trust: Trust,
-    road: Box<dyn Road>,
+    limits: Limits,
 }
 
 impl Here {
@@ -73,15 +74,16 @@ impl Here {
         let root =
             Root::at(&request.root).map_err(|error| Error::Usage(format!("{}: {error}", request.root.display())))?;
         let trees = Trees::new(root);
-        let dir = trees.outer(Path::new(KEYS));
-        let trust = Trust::read(&dir, request.now)?;
+        let trust = Trust::read(&trees.outer(Path::new(KEYS)), request.now)?;
         let limits = Limits {
             answer: Duration::from_millis(request.answer_ms),
             ends: begun + Duration::from_millis(request.work_ms),
         };
-        let address = Address::parse(&request.share)?;
-        let road = road::open(&address, &dir, limits)?;
-        Ok(Self { trees, address, trust, road })
+        Ok(Self { trees, address: Address::parse(&request.share)?, trust, limits })
+    }
+
+    fn road(&self) -> Result<Box<dyn Road>, Error> {
+        road::open(&self.address, &self.trees.outer(Path::new(KEYS)), self.limits)
     }
 
     /// Whether strangers are talked with, by root.
@@ -123,7 +125,7 @@ fn work(request: &Request) -> Result<Answer, Error> {
             let carried = if here.is_apart() {
                 from_apart(request)?
             } else {
-                artefact::fetch(here.road.as_ref(), sought(request), &here.trust, request.limit)?
+                artefact::fetch(here.road()?.as_ref(), sought(request), &here.trust, request.limit)?
             };
             let Some(carried) = carried else { return Ok(Answer::Missing) };
             let entry = carried.entry(&here.trust)?;
@@ -142,11 +144,12 @@ fn work(request: &Request) -> Result<Answer, Error> {
             let Some(entry) = results.find(&request.key) else { return Ok(Answer::Missing) };
             let packed = Packed::new(&entry, &signer)?;
             drop(signer);
+            let road = here.road()?;
             if here.is_apart() {
                 own_nothing(request);
             }
-            if !has(here.road.as_ref(), &request.key, &here.trust)? {
-                push(here.road.as_ref(), &packed)?;
+            if !has(road.as_ref(), &request.key, &here.trust)? {
+                push(road.as_ref(), &packed)?;
             }
             Ok(Answer::Done)
         }
@@ -157,11 +160,11 @@ fn work(request: &Request) -> Result<Answer, Error> {
 fn from_apart(request: &Request) -> Result<Option<Carried>, Error> {
     let failed = |error: &dyn std::fmt::Display| Error::Usage(format!("the share can't be asked: {error}"));
     let program = std::env::current_exe().map_err(|error| failed(&error))?;
+    // It may name a proxy.
+    let environment: process::Environment = std::env::vars_os().collect();
     let flags = rustix::fs::MemfdFlags::CLOEXEC;
     let memory = rustix::fs::memfd_create("share", flags).map_err(|error| failed(&error))?;
     let mut memory = std::fs::File::from(memory);
-    let environment: process::Environment =
-        [("PATH", DEFAULT_PATH), ("LC_ALL", "C.UTF-8")].map(|(name, value)| (name.into(), value.into())).into();
     let mut task = process::Task::new([program.as_os_str(), FETCH.as_ref()], Path::new("/"), &environment);
     task.input = Some(serde_json::to_vec(request).map_err(|error| failed(&error))?);
     task.output = process::Output::File(memory.try_clone().map_err(|error| failed(&error))?);
