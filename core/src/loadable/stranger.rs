@@ -20,7 +20,7 @@ use crate::tree::manifest::{InstalledFile, KernelManifest};
 /// What is known of a kernel.
 #[derive(Debug)]
 pub struct Kernel<'a> {
-    kernel: &'a names::Kernel,
+    named: &'a names::Kernel,
     dir: PathBuf,
     index: Option<Index>,
     /// What dkms has installed for it: the index may not name it yet.
@@ -45,7 +45,7 @@ impl<'a> Kernel<'a> {
             built_against.extend(needs.chain(symbols.layout.map(|crc| (LAYOUT.to_owned(), crc))));
         }
         Self {
-            kernel,
+            named: kernel,
             magic: index.as_ref().and_then(|index| stock::magic(&dir, index, &beside)),
             index,
             beside,
@@ -63,11 +63,11 @@ impl<'a> Kernel<'a> {
     pub fn takes(&self, file: &Path, bytes: &[u8], own: &BTreeMap<String, Arc<Symbols>>) -> Result<(), Why> {
         let damaged = |error: crate::elf::ElfError| Why::Damaged(error.to_string());
         let module = Module::parse(bytes).map_err(damaged)?;
-        let release = &self.kernel.release;
+        let release = &self.named.release;
         if !module.is_linked {
             return Err(Why::Damaged("it is an object file, and no module".to_owned()));
         }
-        if !module.runs_on(self.kernel.arch.as_str()) {
+        if !module.runs_on(self.named.arch.as_str()) {
             return Err(Why::OtherMachine);
         }
         // Of any release, however it goes by the versions of symbols: it was built for this one, or it is another's.
@@ -137,7 +137,7 @@ mod tests {
     fn what_a_kernel_would_refuse() {
         let release = names::Kernel::new("6.1", "x86_64").unwrap();
         let kernel = |symvers: Option<&str>| Kernel {
-            kernel: &release,
+            named: &release,
             dir: PathBuf::from("/nowhere"),
             index: Some(Index::parse("kernel/usb.ko:\n", "kernel/built_in.ko\n")),
             beside: Arc::default(),
@@ -190,7 +190,7 @@ mod tests {
         assert!(matches!(asked(&known, &[("gpl", 7)], &[&fit, "license=Mine"]), Err(Why::NotForItsLicence { .. })));
         assert!(matches!(asked(&known, &[("unknown", 5)], &[&fit]), Err(Why::Needs { .. })));
         let arm = names::Kernel::new("6.1", "aarch64").unwrap();
-        assert_eq!(asked(&Kernel { kernel: &arm, ..kernel(None) }, &[], &[&fit]), Err(Why::OtherMachine));
+        assert_eq!(asked(&Kernel { named: &arm, ..kernel(None) }, &[], &[&fit]), Err(Why::OtherMachine));
         assert!(plain.takes(Path::new("x.ko"), b"garbage", &BTreeMap::new()).is_err());
     }
 }

@@ -73,7 +73,9 @@ mod tests {
         spent.note(Duration::from_secs(300), false);
         assert!(spent.is_enough().unwrap().contains("600 s") && spent.left().is_zero());
         let spent = new();
-        [true, true, false, true, true].into_iter().for_each(|in_vain| spent.note(Duration::ZERO, in_vain));
+        for in_vain in [true, true, false, true, true] {
+            spent.note(Duration::ZERO, in_vain);
+        }
         assert_eq!(spent.is_enough(), None);
         spent.note(Duration::ZERO, true);
         assert!(spent.is_enough().unwrap().contains("3 times"));

@@ -142,8 +142,8 @@ fn work(request: &Request) -> Result<Answer, Error> {
         Task::Push { key } => {
             let signer = Signer::read(&here.trees.outer(key))?;
             let Some(entry) = results.find(&request.key) else { return Ok(Answer::Missing) };
+            // Before anything of a stranger's is read.
             let packed = Packed::new(&entry, &signer)?;
-            drop(signer);
             let road = here.road()?;
             if here.is_apart() {
                 own_nothing(request);
