@@ -77,9 +77,12 @@ pub fn upgrade(w: &World, upgrade: &str, downgrade: &str) -> Result<()> {
         "dkms unbuild hello/1.0 -k {kernel} && dkms install hello/1.0 -k {kernel} && [ -e /lib/modules/{kernel}/.dkms-manifest.json ]"
     ))?;
     let before = w.bed.ok(&state)?;
-    w.ok(downgrade)?;
+    let said = w.ok(downgrade)?;
     let package = w.bed.ok("rpm -q --qf '%{VERSION}\n' dkms; dkms --version; ls /usr/lib/dkms")?;
-    ensure!(package.starts_with("3.4.3\ndkms-3.") && !package.contains("dkms-rpm"), "installed is {package}");
+    ensure!(
+        package.starts_with("3.4.3\ndkms-3.") && !package.contains("dkms-rpm"),
+        "installed is {package}after\n{said}"
+    );
     w.bed.ok(&format!("dkms status | grep -q '^hello/1.0, {kernel}, .*: installed'"))?;
     w.bed.ok("[ -z \"$(find /lib/modules/ -name '.dkms-*')\" ]")?;
     w.expect_modules("7.2.13", &["hello"])?;
