@@ -19,6 +19,9 @@ pub struct Words {
     /// How results are printed
     #[arg(long, global = true, default_value = "text")]
     pub format: Format,
+    /// The same as --format json
+    #[arg(long, global = true, conflicts_with = "format")]
+    pub json: bool,
     /// Say what would be done, and do nothing
     #[arg(long, global = true)]
     pub dry_run: bool,
@@ -136,9 +139,13 @@ impl Words {
             words.remove(verb);
         }
         words.insert(0, "dkms share".into());
-        Self::try_parse_from(words).map_err(|error| {
+        let mut words = Self::try_parse_from(words).map_err(|error| {
             if error.use_stderr() { Stop::Wrong(error.to_string()) } else { Stop::Help(error.to_string()) }
-        })
+        })?;
+        if words.json {
+            words.format = Format::Json;
+        }
+        Ok(words)
     }
 }
 
@@ -169,6 +176,8 @@ mod tests {
         }
         let found = words("--root /srv share list --format json").unwrap();
         assert_eq!((found.root, found.format), (Some(PathBuf::from("/srv")), Format::Json));
+        assert_eq!(words("share list --json").unwrap().format, Format::Json);
+        assert!(matches!(words("share list --json --format text"), Err(Stop::Wrong(_))));
         for line in ["share", "share --help", "share push --help"] {
             let is_help = matches!(words(line), Err(Stop::Help(_)));
             assert_eq!(is_help, line.ends_with("--help"), "{line}");
