@@ -308,7 +308,7 @@ registry 5000; share oci+http://127.0.0.1:5000/fleet 'share_push="yes"'; said dk
 for n in 1 2 3 4 5 6 7 8; do said dkms add fleet$n/1.0; done
 cp -a /var/lib/dkms /srv/tree; said dkms autoinstall -k $k; [ $(grep -c 'Building module' /tmp/said) = 8 ] || fail 'not eight builds'
 [ $(grep -c 'Pushed to' /tmp/said) = 8 ] || fail 'not eight pushed'
-for n in 1 2 3 4 5 6 7 8; do dkms remove fleet$n/1.0 --all >/dev/null; done; rm -rf $cache; sed -i /share_push/d $conf
+for n in 1 2 3 4 5 6 7 8; do dkms remove fleet$n/1.0 --all >/dev/null; done; rm -rf $cache; mkdir $cache; sed -i /share_push/d $conf
 cat >/root/machine <<'END'
 set -e
 mount -t tmpfs -o size=64m tmpfs /mnt; mkdir /mnt/tree /mnt/cache /mnt/up /mnt/work; cp -a /srv/tree/. /mnt/tree
