@@ -367,7 +367,7 @@ fn main() -> ExitCode {
         .case("only_who_is_trusted_is_believed", script(TRUST))
         .case("passwords_certificates_directories_and_machines_that_do_not_build", script(ROADS))
         .case("what_a_share_lacks_is_planned_and_done_once", script(TASKS))
-        .case("a_registry_that_wants_tokens_gets_them", script(TOKENS))
+        .case_needing(&[Need::Long], "a_registry_that_wants_tokens_gets_them", script(TOKENS))
         .case("a_machine_without_a_compiler_takes_what_is_for_its_kernel", script(BARE))
         .case("what_the_guide_gives_to_kubernetes_fits_its_schema", script(KUBERNETES))
         .case_needing(&[Need::Long], "a_thousand_machines_and_one_build", fleet)

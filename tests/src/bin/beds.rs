@@ -22,6 +22,7 @@ const BEDS: &[(&str, Make)] = &[
     ("checkers", Base::checkers),
     ("rpm", || Kind::Dnf5.base()),
     ("bookworm", Base::bookworm),
+    ("share", || Base::fleet(&[])),
     ("source packages", building::debian),
 ];
 
