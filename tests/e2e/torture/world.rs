@@ -267,8 +267,14 @@ fn digest_of_list(path: &Path) -> Result<u64> {
 }
 
 /// Directories that are made when there is something to put in them, and stay.
-const PLACES: [&str; 5] =
-    ["/.dkms/records", "/.dkms/compilers", "/.dkms/owed", "/.dkms/owed/depmod", "/.dkms/owed/initramfs"];
+const PLACES: [&str; 6] = [
+    "/.dkms/records",
+    "/.dkms/compilers",
+    "/.dkms/initramfs",
+    "/.dkms/owed",
+    "/.dkms/owed/depmod",
+    "/.dkms/owed/initramfs",
+];
 
 /// Files whose content differs from run to run: times, inodes, process numbers.
 fn varies(path: &str) -> bool {
