@@ -16,8 +16,9 @@ use crate::context::Context;
 use crate::digest::Digest;
 use crate::process;
 use crate::report::Reporter;
+use crate::sandbox::Demotion;
 use away::Away;
-use spent::{OF_RUN, Spent};
+use spent::{LONGEST, OF_RUN, Spent};
 
 /// The word by which `dkms-share` is asked to serve a [`Request`].
 pub const SERVE: &str = "__serve";
@@ -185,7 +186,12 @@ impl<'a> Share<'a> {
                     self.warn(&format!("{what} could not be pushed to the share: {why}."), reporter);
                 }
             }
-            Err(why) => log::info!("{what} is not pushed: {why}"),
+            Err(why) => {
+                // From here on nothing is pushed.
+                if self.spent.is_news(&format!("not asked: {why}")) {
+                    log::warn!("{what} is not pushed to the share: {why}");
+                }
+            }
         }
     }
 
@@ -198,14 +204,16 @@ impl<'a> Share<'a> {
     fn ask(&self, task: Task, key: &Digest) -> Result<Answer, String> {
         let Self { ctx, address, limit, spent } = self;
         let away = Away::new(&ctx.trees, address);
+        let answer_limit = ctx.framework.share.time_limit;
         // Who does not build has nothing better to do than to ask again, as long as somebody answers now and then.
         let builds = ctx.framework.share.build_locally;
         let why = if builds { away.still(ctx.now) } else { None };
-        if let Some(why) = why.or_else(|| spent.is_enough()) {
+        if let Some(why) = why.or_else(|| spent.is_enough(answer_limit)) {
             log::info!("the share {address} is not asked: {why}");
             return Err(why);
         }
-        let answer_ms = u64::try_from(ctx.framework.share.time_limit.as_millis()).unwrap_or(u64::MAX);
+        let answer_ms = u64::try_from(answer_limit.as_millis()).unwrap_or(u64::MAX);
+        let left = spent.left();
         let request = Request {
             format: FORMAT,
             task,
@@ -215,15 +223,16 @@ impl<'a> Share<'a> {
             limit: *limit,
             now: ctx.now,
             answer_ms,
-            work_ms: u64::try_from(spent.left().as_millis()).unwrap_or(u64::MAX),
+            work_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
         };
         let begun = Instant::now();
         let answer = self.run(&request).unwrap_or_else(|why| Answer::Failed { why });
         spent.note(begun.elapsed(), matches!(answer, Answer::Away { .. }));
         match &answer {
-            Answer::Away { why } => away.note(ctx.now, why),
+            // Had it the time for an answer?
+            Answer::Away { why } if left >= answer_limit.min(LONGEST) => away.note(ctx.now, why),
             Answer::Done | Answer::Found { .. } | Answer::Missing | Answer::Refused { .. } => away.forget(),
-            Answer::Failed { .. } => {}
+            Answer::Away { .. } | Answer::Failed { .. } => {}
         }
         Ok(answer)
     }
@@ -232,6 +241,11 @@ impl<'a> Share<'a> {
         let program = process::companion(PROGRAM);
         if !program.is_file() {
             return Err(format!("the program {} is not installed (package {PROGRAM})", program.display()));
+        }
+        // It can't say so itself: what it writes is its answer.
+        let is_network = !self.address.starts_with("file:");
+        if is_network && self.ctx.world.demotion() == Demotion::None && self.spent.is_news("as root") {
+            log::warn!("the share is talked with as root, since this system lets us have no other user");
         }
         let mut task = process::Task::new(
             [program.as_os_str(), SERVE.as_ref()],

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long a run waits for its share, all packages together.
-const LONGEST: Duration = Duration::from_secs(600);
+pub(super) const LONGEST: Duration = Duration::from_secs(600);
 /// So many questions in a row without an answer: there will be none.
 const IN_VAIN: u32 = 3;
 
@@ -31,12 +31,15 @@ impl Spent {
     }
 
     /// Why the share is not to be asked again in this run.
-    pub(super) fn is_enough(&self) -> Option<String> {
+    /// `answer`: how long an answer may take.
+    pub(super) fn is_enough(&self, answer: Duration) -> Option<String> {
         let State { in_vain, .. } = *self.state();
-        if self.left().is_zero() {
-            return Some(format!("this run has waited for {} s", LONGEST.as_secs()));
+        let left = self.left();
+        // In what is left it might not answer, and would be taken for away. Who waits long for an answer has more than one, though.
+        if left.is_zero() || left < answer.min(LONGEST / 2) {
+            return Some(format!("this run has waited as long as it may, {} s in all", LONGEST.as_secs()));
         }
-        (in_vain >= IN_VAIN).then(|| format!("it did not answer {in_vain} times in a row"))
+        (in_vain >= IN_VAIN).then(|| format!("it did not answer {IN_VAIN} times in a row"))
     }
 
     /// How long may still be waited.
@@ -64,21 +67,24 @@ mod tests {
     #[test]
     fn a_run_has_enough_at_some_time() {
         let new = || Spent(Mutex::new(State { waited: Duration::ZERO, in_vain: 0, said: BTreeSet::new() }));
-        let spent = new();
+        let (spent, answer) = (new(), Duration::from_secs(5));
         for _ in 0..9 {
             spent.note(Duration::from_secs(60), false);
-            assert_eq!(spent.is_enough(), None);
+            assert_eq!(spent.is_enough(answer), None);
         }
         assert_eq!(spent.left(), Duration::from_secs(60));
+        assert_eq!(spent.is_enough(Duration::from_secs(60)), None);
+        assert!(spent.is_enough(Duration::from_secs(61)).is_some());
+        assert_eq!(new().is_enough(Duration::from_secs(3600)), None);
         spent.note(Duration::from_secs(300), false);
-        assert!(spent.is_enough().unwrap().contains("600 s") && spent.left().is_zero());
+        assert!(spent.is_enough(answer).unwrap().contains("600 s") && spent.left().is_zero());
         let spent = new();
         for in_vain in [true, true, false, true, true] {
             spent.note(Duration::ZERO, in_vain);
         }
-        assert_eq!(spent.is_enough(), None);
+        assert_eq!(spent.is_enough(answer), None);
         spent.note(Duration::ZERO, true);
-        assert!(spent.is_enough().unwrap().contains("3 times"));
+        assert!(spent.is_enough(answer).unwrap().contains("3 times"));
         assert!(spent.is_news("a") && spent.is_news("b") && !spent.is_news("a"));
     }
 }

@@ -1,13 +1,17 @@
 //! An artefact on its way from the process that has talked with the share, which owns nothing, to the one that keeps it, which is root.
 //!
 //! A line of JSON, and what it says the lengths of. The receiver believes nothing of it: it checks the signature of the record, and each
-//! part by the digest that was signed. What it reads before that are a line of lengths and a signature.
+//! part by the digest that was signed. What it reads before that are a line of lengths and a signature, which is bounded.
 
 use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+
+/// How long the line may be, and how many parts it may name.
+const LONGEST_LINE: usize = 1 << 20;
+const MOST_PARTS: usize = 4096;
 
 /// What is said in the line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -58,13 +62,14 @@ pub fn read(bytes: &[u8]) -> Result<Option<Carried>, Error> {
     let garbage = || Error::Refused("what the share sends makes no sense".to_owned());
     // It goes to somebody's terminal.
     let plain = |why: String| why.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
-    let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(garbage)?;
+    let end = bytes.iter().take(LONGEST_LINE).position(|byte| *byte == b'\n').ok_or_else(garbage)?;
     let (line, mut rest) = (&bytes[..end], &bytes[end + 1..]);
     let (signature, record, parts) = match serde_json::from_slice(line).map_err(|_| garbage())? {
         Line::Missing => return Ok(None),
         Line::Refused(why) => return Err(Error::Refused(plain(why))),
         Line::Away(why) => return Err(Error::Away(plain(why))),
         Line::Failed(why) => return Err(Error::Usage(plain(why))),
+        Line::Found { parts, .. } if parts.len() > MOST_PARTS => return Err(garbage()),
         Line::Found { signature, record, parts } => (signature, record, parts),
     };
     let mut take = |length: usize| {
@@ -103,6 +108,14 @@ mod tests {
         assert!(read(&[&bytes[..], b"x"].concat()).is_err());
         let long = br#"{"found":{"signature":"","record":0,"parts":[18446744073709551615,1]}}"#;
         assert!(matches!(read(&[&long[..], b"\nx"].concat()), Err(Error::Refused(_))));
+        for (blanks, parts) in [(LONGEST_LINE, 1), (0, MOST_PARTS + 1)] {
+            let zeros = vec!["0"; parts].join(",");
+            let line = format!(
+                "{}{{\"found\":{{\"signature\":\"\",\"record\":0,\"parts\":[{zeros}]}}}}\n",
+                " ".repeat(blanks)
+            );
+            assert!(matches!(read(line.as_bytes()), Err(Error::Refused(_))), "{blanks} {parts}");
+        }
         let told = |error| read(&there(Err(error))).unwrap_err();
         assert!(matches!(told(Error::Away("a\u{1b}[2J\nb".to_owned())), Error::Away(why) if why == "a [2J b"));
         assert!(matches!(told(Error::Refused("x".to_owned())), Error::Refused(why) if why == "x"));

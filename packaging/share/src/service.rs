@@ -45,6 +45,11 @@ pub fn serve() -> ExitCode {
 /// Reads a request as [`serve`] does, looks for what it says, and writes what was found: as a user that owns nothing, since strangers
 /// send it.
 pub fn fetch_apart() -> ExitCode {
+    // Standard error is the artefact's file, too.
+    let quiet = std::fs::OpenOptions::new().write(true).open("/dev/null");
+    if quiet.and_then(|null| Ok(rustix::stdio::dup2_stderr(null)?)).is_err() {
+        return ExitCode::FAILURE;
+    }
     let outcome = serde_json::from_reader::<_, Request>(std::io::stdin().lock())
         .map_err(|error| Error::Usage(format!("the request can't be read: {error}")))
         .and_then(|request| {
@@ -95,13 +100,16 @@ impl Here {
 /// Gives everything up that this process does not need to talk with strangers, as far as the system lets it.
 fn own_nothing(request: &Request) {
     // No more memory than an artefact may take.
-    let most = Some(request.limit.saturating_add(2 * LONGEST_MANIFEST));
+    let most = request.limit.saturating_add(2 * LONGEST_MANIFEST);
+    let hard = rustix::process::getrlimit(rustix::process::Resource::Fsize).maximum;
+    let most = Some(hard.map_or(most, |hard| most.min(hard)));
     let limit = rustix::process::Rlimit { current: most, maximum: most };
-    let done = rustix::process::setrlimit(rustix::process::Resource::Fsize, limit)
-        .map_err(std::io::Error::from)
-        .and_then(|()| sandbox::own_nothing());
-    if let Err(error) = done {
-        log::debug!("the share is talked with as root: {error}");
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Fsize, limit) {
+        log::debug!("what the share sends has no limit: {error}");
+    }
+    // Once in a process, each of which has one request.
+    if let Err(error) = sandbox::own_nothing() {
+        log::warn!("the share is talked with as root: {error}");
     }
 }
 
@@ -159,19 +167,21 @@ fn work(request: &Request) -> Result<Answer, Error> {
 /// What another process of this program has fetched.
 fn from_apart(request: &Request) -> Result<Option<Carried>, Error> {
     let failed = |error: &dyn std::fmt::Display| Error::Usage(format!("the share can't be asked: {error}"));
-    let program = std::env::current_exe().map_err(|error| failed(&error))?;
     // It may name a proxy.
     let environment: process::Environment = std::env::vars_os().collect();
     let flags = rustix::fs::MemfdFlags::CLOEXEC;
     let memory = rustix::fs::memfd_create("share", flags).map_err(|error| failed(&error))?;
     let mut memory = std::fs::File::from(memory);
-    let mut task = process::Task::new([program.as_os_str(), FETCH.as_ref()], Path::new("/"), &environment);
+    let mut task = process::Task::new(["/proc/self/exe", FETCH], Path::new("/"), &environment);
     task.input = Some(serde_json::to_vec(request).map_err(|error| failed(&error))?);
     task.output = process::Output::File(memory.try_clone().map_err(|error| failed(&error))?);
     task.limit = Some(Duration::from_millis(request.work_ms) + PATIENCE);
     let end = process::run(task).map_err(|error| failed(&error))?;
     if end.timed_out {
         return Err(Error::Away("it takes too long".to_owned()));
+    }
+    if !end.status.success() {
+        return Err(failed(&format_args!("who asks it ended with {}", end.code())));
     }
     let mut bytes = Vec::new();
     memory.rewind().and_then(|()| memory.read_to_end(&mut bytes)).map_err(|error| failed(&error))?;
