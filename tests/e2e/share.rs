@@ -237,6 +237,9 @@ share oci://localhost:5002/d/m; : >/tmp/tokens; built; has 'which has no TLS'; [
 /// A machine without a compiler and without headers takes what was built for this build of its kernel, and nothing else.
 const BARE: &str = r#"
 share file:///srv/dir 'share_push="yes"'; mkdir /srv/dir; said dkms share keygen; built; module >/root/first; said dkms build other/1.0 -k $k
+# Headers of another build than the image: what follows from them is not for this kernel.
+share file:///srv/dir 'build_locally="never"'; cp /boot/vmlinuz-$k /root; LC_ALL=C sed -i '0,/) #1 SMP/s/) #1 SMP/) #9 SMP/' /boot/vmlinuz-$k
+ends 22 dkms build hello/1.0 -k $k --force; has 'has no build of'; cp /root/vmlinuz-$k /boot; said dkms build hello/1.0 -k $k --force; has Taken
 fresh; dkms unbuild other/1.0 -k $k >/dev/null; mkdir /root/away; mv /usr/bin/*gcc* /usr/bin/cc /usr/bin/make /usr/bin/ld* /usr/bin/as /usr/bin/*-ld* /usr/bin/*-as /root/away 2>/dev/null || true
 rm -r /usr/src/linux-headers-* /usr/src/linux-kbuild-* /usr/lib/linux-kbuild-* /lib/modules/$k/build /lib/modules/$k/source 2>/dev/null || true
 [ ! -e /lib/modules/$k/build/include ] || fail 'headers are left'; for p in gcc cc make ld as; do (! command -v $p) || fail "$p is left"; done
@@ -250,6 +253,7 @@ said dkms reconcile -k $k; hasnt Taken; dkms doctor >/tmp/said 2>&1 || true; has
 echo >>/usr/src/hello-1.0/hello.c; ends 22 dkms build hello/1.0 -k $k --force; has 'The share has no build of hello/1.0'; sed -i '$d' /usr/src/hello-1.0/hello.c
 cp /boot/vmlinuz-$k /root; LC_ALL=C sed -i '0,/) #1 SMP/s/) #1 SMP/) #9 SMP/' /boot/vmlinuz-$k; ends 22 dkms build hello/1.0 -k $k --force; has 'has no build of'; cp /root/vmlinuz-$k /boot
 echo 'MAKE="make FEATURE=1"' >/etc/dkms/hello.conf; ends 22 dkms build hello/1.0 -k $k --force; has 'has no build of'; rm /etc/dkms/hello.conf
+echo 'PRE_BUILD="own-step.sh"' >/etc/dkms/hello.conf; ends 22 dkms build hello/1.0 -k $k --force; has 'PRE_BUILD, which may look at anything'; rm /etc/dkms/hello.conf
 said dkms build hello/1.0 -k $k --force; has 'Taken from the share'
 # Nobody trusted, nobody there: said, waited for, and no more than once a run.
 mv $keys/builder.pub /root; fresh; ends 22 dkms build hello/1.0 -k $k; has 'nobody is trusted here'; mv /root/builder.pub $keys

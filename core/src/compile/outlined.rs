@@ -9,8 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::command::for_one_job;
-use super::environment::{environment, path_is_ours};
+use super::environment::{environment, network, path_is_ours};
 use super::error::Error;
+use super::reuse::unseen_by_all;
 use super::taken::{self, Taken};
 use crate::context::Context;
 use crate::elf::symbols::Symbols;
@@ -56,13 +57,16 @@ fn fetch(
     share: &Share<'_>,
     reporter: &dyn Reporter,
 ) -> Result<Entry, Option<String>> {
+    let unknown = |why: String| Some(format!("What is to be looked for can't be known: {why}."));
+    if let Some(why) = unseen_by_all(ctx, target, network(ctx, target).as_deref()) {
+        return Err(unknown(why.to_string()));
+    }
     let place = ctx.world.called(&ctx.trees, &ctx.trees.build_dir(&target.package));
     let environment = environment(target, privilege::environment(ctx, is_demoted));
     if !path_is_ours(ctx, &environment) {
         return Err(Some("Its build has a PATH of its own.".to_owned()));
     }
     let make = for_one_job(&target.evaluated.recipe.make, &target.kernel.release, false);
-    let unknown = |why: String| Some(format!("What is to be looked for can't be known: {why}."));
     let outline = Outline::of(ctx, target, &make, &environment, &place).map_err(unknown)?;
     let digest = outline.digest().map_err(|error| unknown(error.to_string()))?;
     let what = format!("{} for kernel {}", target.package, target.kernel);

@@ -13,6 +13,7 @@ use crate::elf::release::with_release;
 use crate::finish::{Enter, Harvest};
 use crate::inputs;
 use crate::kernel::headers_contents;
+use crate::kernel::identity::{Match, headers_match};
 use crate::names::Release;
 use crate::process::Environment;
 use crate::report::{Buffer, Reporter};
@@ -34,6 +35,12 @@ fn stray(ctx: &Context, target: &Target) -> Option<Unseen> {
     let patches = ctx.trees.outer(Path::new("/etc/dkms").join(&target.package.name).join("patches"));
     let source = fs_err::canonicalize(&source).unwrap_or(source);
     [source, patches].iter().filter(|dir| dir.is_dir()).find_map(|dir| unseen::stray(dir))
+}
+
+/// Why neither a key nor an outline can say what a build of `target` follows from. `network`: what lets it have one.
+pub(super) fn unseen_by_all(ctx: &Context, target: &Target, network: Option<&str>) -> Option<Unseen> {
+    let outside = (!ctx.world.is_inside()).then_some(Unseen::Outside);
+    outside.or_else(|| unseen::declared(&target.evaluated.recipe.scripts, network)).or_else(|| stray(ctx, target))
 }
 
 /// The result of one build, known by what it follows from.
@@ -62,12 +69,8 @@ impl<'a> Reuse<'a> {
     /// `environment`: that of its commands. `network`: what lets it have one.
     pub fn of(ctx: &'a Context, target: &'a Target, environment: Environment, network: Option<&str>) -> Option<Self> {
         let results = Results::of(ctx)?;
-        let scripts = &target.evaluated.recipe.scripts;
-        let outside = (!ctx.world.is_inside()).then_some(Unseen::Outside);
         let place = ctx.world.called(&ctx.trees, &ctx.trees.build_dir(&target.package));
-        let key = outside
-            .or_else(|| unseen::declared(scripts, network))
-            .or_else(|| stray(ctx, target))
+        let key = unseen_by_all(ctx, target, network)
             .map_or_else(|| key_of(ctx, target, &environment, &place).map_err(Unseen::Unknown), Err);
         let key = key.and_then(|key| Ok((key.digest().map_err(|error| Unseen::Unknown(error.to_string()))?, key)));
         match key {
@@ -297,8 +300,18 @@ pub(super) fn of_build<'a>(
     is_demoted: bool,
     network: Option<&str>,
 ) -> Option<Reuse<'a>> {
+    // Where nothing is built, headers of another build of the kernel stop nobody: what follows from them is not for this one.
+    if !ctx.framework.share.build_locally && has_other_headers(target) {
+        tell(target, &"its headers are those of another build of the kernel");
+        return None;
+    }
     let base = environment(target, privilege::environment(ctx, is_demoted));
     if path_is_ours(ctx, &base) { Reuse::of(ctx, target, base, network) } else { None }
+}
+
+fn has_other_headers(target: &Target) -> bool {
+    let headers = target.facts.headers.as_ref();
+    headers.is_ok_and(|headers| headers_match(target.facts.identity.as_ref(), &headers.generated()) == Match::No)
 }
 
 /// The modules as they are used for `target`'s kernel.

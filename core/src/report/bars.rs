@@ -10,6 +10,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, T
 use super::size::size;
 use super::{Progress, Running};
 
+/// At most so many drawings a second: a serial console takes its time for each.
+const DRAWINGS: u8 = 20;
 /// How often the time is shown anew.
 const TICK: Duration = Duration::from_secs(1);
 /// So many builds have a line; the others are counted.
@@ -26,7 +28,10 @@ pub(super) struct Bars {
 impl Bars {
     /// Nothing yet, on standard error.
     pub(super) fn new() -> Self {
-        let all = MultiProgress::with_draw_target(ProgressDrawTarget::term_like(Box::new(Below::default())));
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::term_like_with_hz(
+            Box::new(Below::default()),
+            DRAWINGS,
+        ));
         let whole = all.add(ProgressBar::new(0));
         // Plain characters: a serial console has no others.
         if let Ok(style) = ProgressStyle::with_template("{prefix} {pos}/{len} [{wide_bar}] {msg}") {

@@ -5,15 +5,18 @@
 //! kernel, although another compiler might have made something else of it. Used with `build_locally="never"` alone.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
 use super::key::{Key, Module, Needed};
 use crate::context::Context;
 use crate::digest::Digest;
+use crate::durable;
 use crate::facts::origin::Origin;
-use crate::names::{Kernel, Package};
+use crate::names::{Kernel, Package, Release};
 use crate::process::Environment;
 use crate::run::target::Target;
 
@@ -101,5 +104,20 @@ fn kernel_build(ctx: &Context, target: &Target) -> Option<String> {
     }
     let of_headers = facts.headers.as_ref().ok().and_then(|headers| headers.generated().version);
     let runs = ctx.trees.root.is_host() && ctx.machine.running.as_ref() == Some(&target.kernel.release);
-    of_headers.or_else(|| ctx.machine.running_build.clone().filter(|_| runs))
+    of_headers
+        .or_else(|| ctx.machine.running_build.clone().filter(|_| runs && is_as_booted(ctx, &target.kernel.release)))
+}
+
+/// Whether what a kernel's package brings has not changed since this machine was booted: then the build that runs is the one that is
+/// installed.
+fn is_as_booted(ctx: &Context, release: &Release) -> bool {
+    // Seconds since the boot, and a fraction (proc_uptime(5)).
+    let uptime = durable::text(Path::new("/proc/uptime")).ok();
+    let uptime = uptime.as_deref().and_then(|text| text.split(['.', ' ']).next()?.parse::<i64>().ok());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|now| i64::try_from(now.as_secs()).ok());
+    let (false, Some(uptime), Some(now)) = (ctx.machine.in_chroot, uptime, now) else { return false };
+    let dir = ctx.trees.modules_dir(release);
+    let is_older =
+        |file: &str| std::fs::metadata(dir.join(file)).is_ok_and(|meta| meta.ctime() < now.saturating_sub(uptime));
+    ["modules.builtin", "modules.order"].into_iter().all(is_older)
 }
