@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
@@ -114,10 +113,9 @@ fn is_as_booted(ctx: &Context, release: &Release) -> bool {
     // Seconds since the boot, and a fraction (proc_uptime(5)).
     let uptime = durable::text(Path::new("/proc/uptime")).ok();
     let uptime = uptime.as_deref().and_then(|text| text.split(['.', ' ']).next()?.parse::<i64>().ok());
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|now| i64::try_from(now.as_secs()).ok());
-    let (false, Some(uptime), Some(now)) = (ctx.machine.in_chroot, uptime, now) else { return false };
+    let (false, Some(uptime)) = (ctx.machine.in_chroot, uptime) else { return false };
+    let booted = ctx.timestamp().saturating_sub(uptime);
     let dir = ctx.trees.modules_dir(release);
-    let is_older =
-        |file: &str| std::fs::metadata(dir.join(file)).is_ok_and(|meta| meta.ctime() < now.saturating_sub(uptime));
+    let is_older = |file: &str| std::fs::metadata(dir.join(file)).is_ok_and(|meta| meta.ctime() < booted);
     ["modules.builtin", "modules.order"].into_iter().all(is_older)
 }
