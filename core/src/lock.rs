@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 pub mod gate;
@@ -204,6 +204,7 @@ fn wait(
     let mut pause = PAUSES.0;
     let mut named = false;
     loop {
+        let released = Released::so_far();
         let file = open().map_err(fail)?;
         match flock(&file, how) {
             Ok(()) => {
@@ -236,7 +237,7 @@ fn wait(
             (patience.on_wait)(holder);
             named = true;
         }
-        std::thread::sleep(left.map_or(pause, |left| pause.min(left)));
+        released.wait(left.map_or(pause, |left| pause.min(left)));
         pause = (pause * 2).min(PAUSES.1);
     }
 }
@@ -290,6 +291,30 @@ impl Drop for Lock {
         }
         // Explicitly: a child between fork and exec may still have the file open.
         let _ = flock(&self.file, FlockOperation::Unlock);
+        Released::again();
+    }
+}
+
+/// How many locks this process had released at some time. Its own threads wait for each other most, and for milliseconds: they need
+/// not sleep through the end of that.
+struct Released(u64);
+
+static RELEASED: (Mutex<u64>, Condvar) = (Mutex::new(0), Condvar::new());
+
+impl Released {
+    fn so_far() -> Self {
+        Self(*RELEASED.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn again() {
+        *RELEASED.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        RELEASED.1.notify_all();
+    }
+
+    /// Waits until this process releases a lock, but no longer than `limit`: the holder may be another process.
+    fn wait(self, limit: Duration) {
+        let now = RELEASED.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = RELEASED.1.wait_timeout_while(now, limit, |now| *now == self.0);
     }
 }
 
