@@ -2,6 +2,8 @@
 
 use object::{Object, ObjectSection};
 
+use crate::results::entry::contains;
+
 /// Sections that name it: what modpost writes, and a digest of all.
 const KNOWN: [&[u8]; 3] = [b".modinfo", b".note.Linux", b".note.gnu.build-id"];
 
@@ -20,7 +22,7 @@ pub fn in_module(module: &[u8], names: &[&str]) -> Option<String> {
         if KNOWN.contains(&name) {
             continue;
         }
-        let has = |text: &&&str| !text.is_empty() && data.windows(text.len()).any(|found| found == text.as_bytes());
+        let has = |text: &&&str| !text.is_empty() && contains(data, text.as_bytes());
         if let Some(found) = names.iter().find(has) {
             return Some(format!("{found} is in {shown} of a module"));
         }

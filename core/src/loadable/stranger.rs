@@ -39,11 +39,7 @@ impl<'a> Kernel<'a> {
         let beside = KernelManifest::known(trees, &kernel.release);
         let index = Index::read(&dir, true).ok().flatten();
         let few = index.as_ref().map(|index| stock::few(&dir, index, &beside)).unwrap_or_default();
-        let mut built_against = BTreeMap::new();
-        for symbols in few.iter().filter_map(|path| Symbols::parse(&compress::read_module(path).ok()?).ok()) {
-            let needs = symbols.needs.into_iter().filter_map(|(symbol, crc)| Some((symbol, crc?)));
-            built_against.extend(needs.chain(symbols.layout.map(|crc| (LAYOUT.to_owned(), crc))));
-        }
+        let few = few.iter().filter_map(|path| Symbols::parse(&compress::read_module(path).ok()?).ok());
         Self {
             named: kernel,
             magic: index.as_ref().and_then(|index| stock::magic(&dir, index, &beside)),
@@ -51,7 +47,7 @@ impl<'a> Kernel<'a> {
             beside,
             dir,
             symvers: Symvers::of(trees, &kernel.release),
-            built_against,
+            built_against: agreed(few),
             any_namespace: allows_any_namespace(trees, &kernel.release),
         }
     }
@@ -123,6 +119,20 @@ impl<'a> Kernel<'a> {
     }
 }
 
+/// The checksums on which these modules agree: somebody may have put one among the kernel's that was built for another, and then nobody
+/// knows which of them is right.
+fn agreed(modules: impl Iterator<Item = Symbols>) -> BTreeMap<String, u32> {
+    let mut found: BTreeMap<String, Option<u32>> = BTreeMap::new();
+    for symbols in modules {
+        let needs = symbols.needs.into_iter().filter_map(|(symbol, crc)| Some((symbol, crc?)));
+        for (symbol, crc) in needs.chain(symbols.layout.map(|crc| (LAYOUT.to_owned(), crc))) {
+            let known = found.entry(symbol).or_insert(Some(crc));
+            *known = known.filter(|known| *known == crc);
+        }
+    }
+    found.into_iter().filter_map(|(symbol, crc)| Some((symbol, crc?))).collect()
+}
+
 /// What stands for the kernel's own structures among the symbols.
 const LAYOUT: &str = "module_layout";
 
@@ -132,6 +142,24 @@ mod tests {
     use crate::elf::symbols::tests::module;
 
     const MAGIC: &str = "6.1 SMP mod_unload modversions ";
+
+    #[test]
+    fn what_modules_differ_in_decides_nothing() {
+        let with = |needs: &[(&str, u32)], layout| Symbols {
+            needs: needs.iter().map(|(symbol, crc)| ((*symbol).to_owned(), Some(*crc))).collect(),
+            layout: Some(layout),
+            ..Symbols::default()
+        };
+        let own = || with(&[("a", 1), ("b", 2)], 9);
+        let all = |modules: Vec<Symbols>| agreed(modules.into_iter());
+        let expected = |pairs: &[(&str, u32)]| pairs.iter().map(|(symbol, crc)| ((*symbol).to_owned(), *crc)).collect();
+        assert_eq!(all(vec![own(), own()]), expected(&[("a", 1), ("b", 2), (LAYOUT, 9)]));
+        // One of another kernel's among them, first, last, or between.
+        let theirs = || with(&[("b", 3), ("c", 4)], 8);
+        for modules in [vec![theirs(), own(), own()], vec![own(), theirs(), own()], vec![own(), own(), theirs()]] {
+            assert_eq!(all(modules), expected(&[("a", 1), ("c", 4)]));
+        }
+    }
 
     #[test]
     fn what_a_kernel_would_refuse() {

@@ -159,7 +159,7 @@ fn durable_digest(path: &Path) -> Option<Digest> {
     durable::read(path).ok().flatten().map(|bytes| Digest::of(&bytes))
 }
 
-fn contains(text: &[u8], part: &[u8]) -> bool {
+pub(crate) fn contains(text: &[u8], part: &[u8]) -> bool {
     let (first, length) = (part[0], part.len());
     let mut from = 0;
     while let Some(at) = text[from..].iter().position(|byte| *byte == first) {

@@ -189,7 +189,7 @@ impl<'a> Share<'a> {
             Err(why) => {
                 // From here on nothing is pushed.
                 if self.spent.is_news(&format!("not asked: {why}")) {
-                    log::warn!("{what} is not pushed to the share: {why}");
+                    self.warn(&format!("{what} is not pushed to the share: {why}."), reporter);
                 }
             }
         }
