@@ -65,6 +65,27 @@ run_inside() {
 }
 line() { sed -n "$1p" <<<"$said"; }
 
+# registry_root PACKAGE=VERSION…: such a root with docker-registry 2.8.3 and these, and a function `registry` for `run_inside`, which
+# starts it at 127.0.0.1:5000; its process is `$!` then.
+registry_root() {
+	root trixie docker-registry=2.8.3+ds1-2+b8 curl=8.14.1-2+deb13u7 iproute2 "$@"
+	cat >"$T/root/registry.yml" <<-'YML'
+		version: 0.1
+		storage:
+		  filesystem: {rootdirectory: /registry}
+		  delete: {enabled: true}
+		http: {addr: "127.0.0.1:5000"}
+		log: {level: error}
+	YML
+	cat >"$T/root/helpers" <<-'CODE'
+		registry() {
+			ip link set lo up
+			docker-registry serve /registry.yml >/dev/null 2>&1 &
+			curl -s -o /dev/null --retry 50 --retry-delay 1 --retry-connrefused http://127.0.0.1:5000/v2/
+		}
+	CODE
+}
+
 # kbuild_root: such a root with the headers of Linux 6.12.117, and two functions for `run_inside`.
 kbuild_root() {
 	root trixie linux-headers-6.12.117+deb13-amd64=6.12.117-1 make=4.4.1-2 kmod=34.2-2 xz-utils

@@ -7,19 +7,9 @@
 # new version does not have stay beside the new ones. So: pull what was pushed before it is announced, and always into an
 # empty directory.
 . "$(dirname "$0")/lib.sh"
-root trixie oras=1.2.0-1+b9 docker-registry=2.8.3+ds1-2+b8 curl=8.14.1-2+deb13u7 iproute2
-cat >"$T/root/registry.yml" <<'YML'
-version: 0.1
-storage:
-  filesystem: {rootdirectory: /registry}
-  delete: {enabled: true}
-http: {addr: "127.0.0.1:5000"}
-log: {level: error}
-YML
+registry_root oras=1.2.0-1+b9
 run_inside <<'CODE'
-ip link set lo up
-docker-registry serve /registry.yml >/dev/null 2>&1 &
-curl -s -o /dev/null --retry 50 --retry-delay 1 --retry-connrefused http://127.0.0.1:5000/v2/
+registry
 trial=127.0.0.1:5000/trial
 cd /tmp
 # pull TAG DIRECTORY: exit code, the last words of what it says, and what is there

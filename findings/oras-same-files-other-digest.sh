@@ -7,19 +7,9 @@
 # fresh checkout is another artefact. A file that is pushed by itself loses mode and time; in a directory it keeps both. So: a
 # fixed `created`, fixed times, or a tar of one's own; and sign after the last push.
 . "$(dirname "$0")/lib.sh"
-root trixie oras=1.2.0-1+b9 docker-registry=2.8.3+ds1-2+b8 curl=8.14.1-2+deb13u7 iproute2
-cat >"$T/root/registry.yml" <<'YML'
-version: 0.1
-storage:
-  filesystem: {rootdirectory: /registry}
-  delete: {enabled: true}
-http: {addr: "127.0.0.1:5000"}
-log: {level: error}
-YML
+registry_root oras=1.2.0-1+b9
 run_inside <<'CODE'
-ip link set lo up
-docker-registry serve /registry.yml >/dev/null 2>&1 &
-curl -s -o /dev/null --retry 50 --retry-delay 1 --retry-connrefused http://127.0.0.1:5000/v2/
+registry
 trial=127.0.0.1:5000/trial
 cd /tmp
 # digest OPTION… FILE: pushes it

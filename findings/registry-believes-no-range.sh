@@ -6,18 +6,9 @@
 # The final PUT tells the difference, as DIGEST_INVALID, after all was sent. So: after a broken connection ask the upload (GET of its
 # Location) for its Range before going on, or begin anew; never repeat a part on suspicion.
 . "$(dirname "$0")/lib.sh"
-root trixie oras=1.2.0-1+b9 docker-registry=2.8.3+ds1-2+b8 curl=8.14.1-2+deb13u7 iproute2
-cat >"$T/root/registry.yml" <<'YML'
-version: 0.1
-storage:
-  filesystem: {rootdirectory: /registry}
-http: {addr: "127.0.0.1:5000"}
-log: {level: error}
-YML
+registry_root oras=1.2.0-1+b9
 run_inside <<'CODE'
-ip link set lo up
-docker-registry serve /registry.yml >/dev/null 2>&1 &
-curl -s -o /dev/null --retry 50 --retry-delay 1 --retry-connrefused http://127.0.0.1:5000/v2/
+registry
 cd /tmp
 field() { tr -d '\r' <head | sed -n "s/^$1: //Ip"; }
 begin() {

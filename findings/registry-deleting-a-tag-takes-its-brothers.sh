@@ -5,19 +5,9 @@
 # current one. A tag alone can only be moved: point it at a manifest that may go, then delete it. So: look at the digests of
 # all tags first.
 . "$(dirname "$0")/lib.sh"
-root trixie oras=1.2.0-1+b9 skopeo=1.18.0+ds1-1+b5 docker-registry=2.8.3+ds1-2+b8 curl=8.14.1-2+deb13u7 iproute2
-cat >"$T/root/registry.yml" <<'YML'
-version: 0.1
-storage:
-  filesystem: {rootdirectory: /registry}
-  delete: {enabled: true}
-http: {addr: "127.0.0.1:5000"}
-log: {level: error}
-YML
+registry_root oras=1.2.0-1+b9 skopeo=1.18.0+ds1-1+b5
 run_inside <<'CODE'
-ip link set lo up
-docker-registry serve /registry.yml >/dev/null 2>&1 &
-curl -s -o /dev/null --retry 50 --retry-delay 1 --retry-connrefused http://127.0.0.1:5000/v2/
+registry
 trial=127.0.0.1:5000/trial
 cd /tmp
 tags() { oras repo tags --plain-http "$trial" 2>/dev/null | sort | paste -sd ' '; }

@@ -6,19 +6,10 @@
 # A look whether something was pushed before says "no" for what is there; a health check with curl fails. So: send all four types
 # (OCI and Docker, manifest and index) with every request for a manifest, and take a 404 for an answer only then.
 . "$(dirname "$0")/lib.sh"
-root trixie oras=1.2.0-1+b9 docker-registry=2.8.3+ds1-2+b8 curl=8.14.1-2+deb13u7 iproute2
-cat >"$T/root/registry.yml" <<'YML'
-version: 0.1
-storage:
-  filesystem: {rootdirectory: /registry}
-http: {addr: "127.0.0.1:5000"}
-log: {level: error}
-YML
+registry_root oras=1.2.0-1+b9
 run_inside <<'CODE'
-ip link set lo up
-docker-registry serve /registry.yml >/dev/null 2>&1 &
+registry
 of=http://127.0.0.1:5000/v2/trial
-curl -s -o /dev/null --retry 50 --retry-delay 1 --retry-connrefused http://127.0.0.1:5000/v2/
 cd /tmp
 echo module >x.ko
 digest=$(oras push --plain-http 127.0.0.1:5000/trial:tag x.ko 2>/dev/null | sed -n 's/^Digest: //p')

@@ -5,18 +5,9 @@
 # bytes at all the same upload is 201. With any other type, or none, it works. So: send a type with every body, and read
 # DIGEST_INVALID as "the bytes did not arrive".
 . "$(dirname "$0")/lib.sh"
-root trixie docker-registry=2.8.3+ds1-2+b8 curl=8.14.1-2+deb13u7 iproute2
-cat >"$T/root/registry.yml" <<'YML'
-version: 0.1
-storage:
-  filesystem: {rootdirectory: /registry}
-http: {addr: "127.0.0.1:5000"}
-log: {level: error}
-YML
+registry_root
 run_inside <<'CODE'
-ip link set lo up
-docker-registry serve /registry.yml >/dev/null 2>&1 &
-curl -s -o /dev/null --retry 50 --retry-delay 1 --retry-connrefused http://127.0.0.1:5000/v2/
+registry
 echo content >/tmp/blob
 digest() { echo "sha256:$(sha256sum <"$1" | cut -d ' ' -f 1)"; }
 # upload DIGEST OPTION…

@@ -7,21 +7,11 @@
 # several architectures loses its parts the same way. So: never -m on a registry with signatures; or tag each attached
 # manifest, too.
 . "$(dirname "$0")/lib.sh"
-root trixie oras=1.2.0-1+b9 docker-registry=2.8.3+ds1-2+b8 curl=8.14.1-2+deb13u7 iproute2
-cat >"$T/root/registry.yml" <<'YML'
-version: 0.1
-storage:
-  filesystem: {rootdirectory: /registry}
-  delete: {enabled: true}
-http: {addr: "127.0.0.1:5000"}
-log: {level: error}
-YML
+registry_root oras=1.2.0-1+b9
 run_inside <<'CODE'
-ip link set lo up
 serve() {
-	docker-registry serve /registry.yml >/dev/null 2>&1 &
+	registry
 	server=$!
-	curl -s -o /dev/null --retry 50 --retry-delay 1 --retry-connrefused http://127.0.0.1:5000/v2/
 }
 end() {
 	kill "$server"
