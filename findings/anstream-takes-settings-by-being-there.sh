@@ -5,17 +5,8 @@
 # CI=false, colours come in spite of it. CLICOLOR_FORCE=0 is a yes: colours also into a file. NO_COLOR, if it is not empty, wins
 # over all. So: in logs set NO_COLOR=1, and unset a variable to switch it off; or ask TERM oneself before anstream does.
 . "$(dirname "$0")/lib.sh"
-mkdir -p "$T/trial/src"
-cat >"$T/trial/Cargo.toml" <<'C'
-[package]
-name = "trial"
-version = "0.0.0"
-edition = "2021"
-[dependencies]
-anstream = "=1.0.0"
-anstyle-query = "=1.1.5"
-C
-cat >"$T/trial/src/main.rs" <<'C'
+crate_trial 'anstream = "=1.0.0"' \
+	'anstyle-query = "=1.1.5"' <<'C'
 fn main() {
     println!("choice {:?}", anstream::AutoStream::choice(&std::io::stdout()));
 }

@@ -7,19 +7,10 @@
 # the second is missing. zstd 0.14.4 reads both streams, and fails at the signature, after it has given all bytes. So: for gz,
 # xz and bz2 look whether the reader below is at its end, or take the Multi decoder where several streams are meant.
 . "$(dirname "$0")/lib.sh"
-mkdir -p "$T/trial/src"
-cat >"$T/trial/Cargo.toml" <<'C'
-[package]
-name = "trial"
-version = "0.0.0"
-edition = "2021"
-[dependencies]
-flate2 = "=1.1.11"
-liblzma = { version = "=0.4.9", features = ["static"] }
-zstd = { version = "=0.14.4", default-features = false }
-bzip2 = "=0.6.1"
-C
-cat >"$T/trial/src/main.rs" <<'C'
+crate_trial 'flate2 = "=1.1.11"' \
+	'liblzma = { version = "=0.4.9", features = ["static"] }' \
+	'zstd = { version = "=0.14.4", default-features = false }' \
+	'bzip2 = "=0.6.1"' <<'C'
 use std::io::{Cursor, Read, Write};
 const MARK: &[u8] = b"signature~Module signature appended~\n";
 fn read(what: &str, stream: &[u8], open: impl Fn(Cursor<Vec<u8>>) -> Box<dyn Read>) {

@@ -7,16 +7,7 @@
 # relaxed_weekday(true), and look for a numeric offset first.
 . "$(dirname "$0")/lib.sh"
 root trixie dpkg-dev=1.22.22
-mkdir -p "$T/trial/src"
-cat >"$T/trial/Cargo.toml" <<'C'
-[package]
-name = "trial"
-version = "0.0.0"
-edition = "2021"
-[dependencies]
-jiff = { version = "=1.0.2", default-features = false, features = ["std"] }
-C
-cat >"$T/trial/src/main.rs" <<'C'
+crate_trial 'jiff = { version = "=1.0.2", default-features = false, features = ["std"] }' <<'C'
 fn main() {
     let strict = jiff::fmt::rfc2822::DateTimeParser::new();
     let relaxed = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);

@@ -14,22 +14,13 @@ lib=\$(echo $T/trixie/usr/lib/*-linux-gnu)
 exec "\$lib"/ld-linux*.so.* --library-path "\$lib" --argv0 make $T/trixie/usr/bin/make "\$@"
 MAKE
 chmod +x "$T/make"
-mkdir -p "$T/trial/src"
 cat >"$T/Makefile" <<'MAKE'
 jobs := 1 2 3 4 5 6 7 8
 all: $(jobs)
 $(jobs):
 	@echo begin; sleep 1; echo end
 MAKE
-cat >"$T/trial/Cargo.toml" <<'C'
-[package]
-name = "trial"
-version = "0.0.0"
-edition = "2021"
-[dependencies]
-jobserver = "=0.1.35"
-C
-cat >"$T/trial/src/main.rs" <<'C'
+crate_trial 'jobserver = "=0.1.35"' <<'C'
 use std::process::Command;
 // How many jobs ran at the same time, and whether make let the pool go.
 fn make(client: &jobserver::Client, words: &[&str]) -> String {

@@ -106,6 +106,13 @@ kbuild_root() {
 	CODE
 }
 
+# crate_trial DEPENDENCY…: a program in $T/trial, of the code of standard input and these lines of its Cargo.toml.
+crate_trial() {
+	mkdir -p "$T/trial/src"
+	printf '%s\n' '[package]' 'name = "trial"' 'version = "0.0.0"' 'edition = "2021"' '[dependencies]' "$@" >"$T/trial/Cargo.toml"
+	cat >"$T/trial/src/main.rs"
+}
+
 # kmod NAME [ARGUMENT…]: depmod, modprobe or modinfo of the kmod in use: `each_kmod` sets SUITE and KMOD.
 # shellcheck disable=SC2153
 kmod() {

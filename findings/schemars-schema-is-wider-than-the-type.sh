@@ -7,18 +7,9 @@
 # deny_unknown_fields, and read by serde. So: a file that the schema takes is read once more by the program before it counts as
 # good; bounds that matter are written out (#[schemars(range)]).
 . "$(dirname "$0")/lib.sh"
-mkdir -p "$T/trial/src"
-cat >"$T/trial/Cargo.toml" <<'C'
-[package]
-name = "trial"
-version = "0.0.0"
-edition = "2021"
-[dependencies]
-schemars = "=1.2.3"
-serde = { version = "=1.0.229", features = ["derive"] }
-serde_json = "=1.0.154"
-C
-cat >"$T/trial/src/main.rs" <<'C'
+crate_trial 'schemars = "=1.2.3"' \
+	'serde = { version = "=1.0.229", features = ["derive"] }' \
+	'serde_json = "=1.0.154"' <<'C'
 use std::io::BufRead;
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -5,17 +5,8 @@
 # false; dedup, contains and assert_eq! take them for two versions, and a BTreeSet has one of them when they are inserted
 # but both when they are collected (collecting sorts by cmp and drops by ==). So: compare with cmp only, and dedup_by it.
 . "$(dirname "$0")/lib.sh"
-mkdir -p "$T/trial/src"
-cat >"$T/trial/Cargo.toml" <<'C'
-[package]
-name = "trial"
-version = "0.0.0"
-edition = "2021"
-[dependencies]
-debversion = "=0.5.5"
-rpm-version = "=0.5.1"
-C
-cat >"$T/trial/src/main.rs" <<'C'
+crate_trial 'debversion = "=0.5.5"' \
+	'rpm-version = "=0.5.1"' <<'C'
 use std::collections::{BTreeSet, HashSet};
 fn main() {
     let deb: Vec<debversion::Version> = ["1.0", "1.0-0", "0:1.0"].iter().map(|v| v.parse().unwrap()).collect();
