@@ -34,6 +34,7 @@ pub mod inputs;
 pub mod install;
 pub mod journal;
 pub mod kernel;
+pub mod launchers;
 pub mod lint;
 pub mod loadable;
 pub(crate) mod lock;

@@ -102,9 +102,9 @@ impl Base {
         Self::get("sid", 1, Flavour::Cloud, BOOTING)
     }
 
-    /// Debian 13 with its newest cloud kernel, clang, and a compiler for arm64.
+    /// Debian 13 with its newest cloud kernel, clang, a compiler for arm64, and ccache.
     pub fn clang() -> Result<Self> {
-        Self::get("trixie", 1, Flavour::Cloud, &["clang", "lld", "llvm", "gcc-aarch64-linux-gnu"])
+        Self::get("trixie", 1, Flavour::Cloud, &["clang", "lld", "llvm", "gcc-aarch64-linux-gnu", "ccache"])
     }
 
     /// Debian 13 with its newest cloud kernel, what makes images for the boot, and what boots them.

@@ -3,6 +3,7 @@
 pub mod advice;
 pub mod apport;
 pub mod command;
+mod compilers;
 pub mod diagnostic;
 mod environment;
 mod error;

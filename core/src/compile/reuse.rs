@@ -30,7 +30,7 @@ use crate::workdir::build_log::Log;
 use crate::workdir::{WorkDir, privilege};
 
 /// A link in the source, or in the administrator's patches, that leads out of them.
-fn stray(ctx: &Context, target: &Target) -> Option<Unseen> {
+pub(super) fn stray(ctx: &Context, target: &Target) -> Option<Unseen> {
     let source = ctx.trees.source_of(&target.package);
     let patches = ctx.trees.outer(Path::new("/etc/dkms").join(&target.package.name).join("patches"));
     let source = fs_err::canonicalize(&source).unwrap_or(source);

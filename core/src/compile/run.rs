@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::advice::Build;
 use super::command::make_line;
+use super::compilers::Before;
 use super::diagnostic;
 use super::environment::{environment, network, path_is_ours};
 use super::error::Error;
@@ -14,7 +15,6 @@ use crate::conf::misspelt::{Misspelt, misspelt_in};
 use crate::context::Context;
 use crate::facts;
 use crate::finish::{self, Enter, Harvest};
-use crate::probes::Service;
 use crate::process::stop;
 use crate::process::{self, Environment, Output, Task};
 use crate::report::{Event, Reporter};
@@ -120,9 +120,9 @@ fn steps(
     if !symvers.is_empty() {
         env.entry("KBUILD_EXTRA_SYMBOLS".into()).or_insert_with(|| symvers.join(" ").into());
     }
-    let compilers = if path_is_ours(ctx, &env) { compilers(ctx, target, work) } else { None };
-    if let Some(compilers) = &compilers {
-        compilers.enter(&mut env);
+    let compilers = if path_is_ours(ctx, &env) { Before::begin(ctx, target, work, &mut env, reporter) } else { None };
+    if let Some(name) = compilers.as_ref().and_then(Before::launcher) {
+        log.launcher(name)?;
     }
     let build = Build { ctx, target, work, contents: &contents, network: network.as_deref() };
     let mut run = Run {
@@ -176,16 +176,6 @@ fn steps(
     }
 }
 
-/// What answers the compilers' part of the build in their place; `None`: they do all of it themselves.
-fn compilers(ctx: &Context, target: &Target, work: &WorkDir) -> Option<Service> {
-    if !ctx.framework.probe_cache || !ctx.machine.root {
-        return None;
-    }
-    let found = target.facts.compilers(ctx).inspect_err(|error| log::debug!("{error}")).ok()?;
-    let service = Service::begin(&ctx.world, &ctx.trees, found, work.user());
-    service.inspect_err(|error| log::debug!("compilers' answers are not kept: {error}")).ok()?
-}
-
 /// The files that kbuild reads the exports of other external modules from (Documentation/kbuild/modules.rst).
 fn extra_symbols(ctx: &Context, target: &Target) -> Vec<String> {
     let files = target.dependencies.iter().filter_map(|dep| dep.symvers.as_deref());
@@ -197,7 +187,7 @@ struct Run<'a> {
     target: &'a Target,
     work: &'a WorkDir,
     /// What stands before the compilers, if anything does.
-    compilers: Option<&'a Service>,
+    compilers: Option<&'a Before<'a>>,
     /// The same directory, opened for untrusted content.
     contents: &'a Beneath,
     build: Build<'a>,
@@ -339,7 +329,7 @@ impl Run<'_> {
             &self.work.seclusion(
                 &self.work.tmp(),
                 self.build.network.is_some(),
-                self.compilers.map_or(&[], |compilers| &compilers.binds),
+                self.compilers.map_or(&[], Before::binds),
             ),
         );
         task.jobs = jobs.and_then(|jobs| jobs.server);

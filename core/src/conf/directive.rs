@@ -63,7 +63,7 @@ pub const DEPRECATED: &[&str] = &[
 ];
 
 /// The options of framework.conf (docs/contract.md 5), and those of ours: `policy`, `modprobe_conf`, `build_as`,
-/// `build_network`, `build_time_limit`, `probe_cache`, `scripts_as`, `result_cache`, `result_cache_size`,
+/// `build_network`, `build_time_limit`, `probe_cache`, `compiler_launcher`, `scripts_as`, `result_cache`, `result_cache_size`,
 /// `notify`, `reuse`, and those of a share.
 pub const FRAMEWORK: &[&str] = &[
     "source_tree",
@@ -91,6 +91,7 @@ pub const FRAMEWORK: &[&str] = &[
     "build_network",
     "build_time_limit",
     "probe_cache",
+    "compiler_launcher",
     "scripts_as",
     "result_cache",
     "result_cache_size",

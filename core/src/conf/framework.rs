@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::bash::{Evaluator, Kind, Request};
+use super::compiler_launcher::CompilerLauncher;
 use super::directive::Raw;
 use super::error::ConfError;
 use super::files::framework_files;
@@ -66,6 +67,8 @@ pub struct Framework {
     pub build_time_limit: Option<Duration>,
     /// Whether compilers' answers to kbuild's questions are kept (ours; on unless it says "no").
     pub probe_cache: bool,
+    /// What compiles in the compilers' place (ours).
+    pub compiler_launcher: CompilerLauncher,
     /// How much the results of builds may be that are kept, in bytes; `None`: none are kept (ours).
     pub result_cache: Option<u64>,
     /// Whether those are told who do not ask dkms, if the next boot will lack modules (ours; on unless it says "no").
@@ -214,6 +217,13 @@ impl Framework {
                 true
             })
         });
+        let compiler_launcher = raw
+            .text("compiler_launcher", 0)
+            .map_or(Some(CompilerLauncher::default()), CompilerLauncher::parse)
+            .unwrap_or_else(|| {
+                unusable.push(("compiler_launcher", raw.text("compiler_launcher", 0).unwrap_or_default().to_owned()));
+                CompilerLauncher::default()
+            });
         let notify = raw.text("notify", 0).is_none_or(|text| {
             yes_or_no(text).unwrap_or_else(|| {
                 unusable.push(("notify", text.to_owned()));
@@ -272,6 +282,7 @@ impl Framework {
             scripts_as,
             build_time_limit,
             probe_cache,
+            compiler_launcher,
             result_cache: keeps.then_some(size),
             notify,
             reuse,
@@ -410,6 +421,20 @@ mod tests {
         }
         let odd = given("notify=0\n");
         assert_eq!((odd.notify, odd.unusable), (true, vec![("notify", "0".to_owned())]));
+    }
+
+    #[test]
+    fn only_what_works_here_is_a_launcher() {
+        let given = |text: &str| framework(&[("framework.conf", text)], &[], "bash");
+        for (text, launcher, good) in [
+            ("", CompilerLauncher::Auto, true),
+            ("ccache", CompilerLauncher::Ccache, true),
+            ("none", CompilerLauncher::None, true),
+            ("distcc", CompilerLauncher::Auto, false),
+        ] {
+            let given = given(&format!("compiler_launcher={text}\n"));
+            assert_eq!((given.compiler_launcher, given.unusable.is_empty()), (launcher, good), "{text}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod bash;
+pub mod compiler_launcher;
 pub mod directive;
 pub mod error;
 pub mod exclusive;

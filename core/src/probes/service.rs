@@ -17,12 +17,13 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::ask;
 use super::question::{LONGEST, Question};
-use super::settings::{DIRECTORY, FILE, PROGRAM, SOCKET, Settings};
+use super::settings::{CACHE, DIRECTORY, FILE, PROGRAM, SOCKET, Settings};
 use super::store::Store;
 use crate::compilers::Compilers;
 use crate::digest::Digest;
 use crate::durable::{self, FileError};
 use crate::journal;
+use crate::launchers::Launched;
 use crate::process::{DEFAULT_PATH, Environment};
 use crate::sandbox::{Bind, BuildUser, Looks, confine};
 use crate::tree::Trees;
@@ -46,6 +47,8 @@ pub struct Service {
     pub binds: Vec<Bind>,
     /// The directory to be put in front of PATH, as programs call it.
     pub path: PathBuf,
+    /// The launcher behind the stubs, as the build finds it.
+    pub launched: Option<Launched>,
     /// Closed when the build has ended.
     running: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
@@ -64,13 +67,15 @@ pub enum Error {
 }
 
 impl Service {
-    /// Sets up what a build of the user `user` needs to find answers. `None`: this system does not let it, or there is no
-    /// compiler.
+    /// Sets up what a build of the user `user` needs to find answers (if it `answers`), and a launcher, whose cache
+    /// is given as an outer path. `None`: this system does not let it, or there is no compiler.
     pub fn begin(
         world: &World,
         trees: &Trees,
         compilers: &Compilers,
         user: Option<BuildUser>,
+        answers: bool,
+        launched: Option<Launched>,
     ) -> Result<Option<Self>, Error> {
         let stubs = stubs(world, compilers);
         if !world.has_private_mounts() || !confine::is_ready() || !Path::new(THIS).exists() || stubs.is_empty() {
@@ -83,11 +88,11 @@ impl Service {
         }
         let program = world.called(trees, &trees.state(DIRECTORY)).join(PROGRAM);
         let Some((stub, time)) = stub_file(&program, compilers.identity()) else { return Ok(None) };
-        let store = Store::open(trees, compilers.identity())?;
+        let store = answers.then(|| Store::open(trees, compilers.identity())).transpose()?;
         let work = journal::WorkDir::new(trees)?;
         let dir = work.path().join(DIRECTORY);
         let seen_at = trees.state(DIRECTORY);
-        for new in [&seen_at, &dir, &work.path().join(SCRATCH)] {
+        for new in [&seen_at, &dir, &dir.join(CACHE), &work.path().join(SCRATCH)] {
             fs::create_dir_all(new)?;
             fs::set_permissions(new, std::fs::Permissions::from_mode(0o755))?;
         }
@@ -95,10 +100,12 @@ impl Service {
         for dir in [trees.own(), trees.work(), work.path().to_owned()] {
             fs::set_permissions(dir, std::fs::Permissions::from_mode(0o711))?;
         }
+        let path = world.called(trees, &seen_at);
         let settings = Settings {
             compilers: stubs,
             parts: compilers.files.iter().map(|part| (part.path.clone(), part.identity)).collect(),
-            answers: Some(world.called(trees, &store.dir)),
+            answers: store.as_ref().map(|store| world.called(trees, &store.dir)),
+            launched: launched.clone().map(|launched| Launched { cache: path.join(CACHE), ..launched }),
         };
         durable::write_new(&dir.join(FILE), &serde_json::to_vec(&settings).map_err(io::Error::other)?, 0o644)
             .and_then(|_| durable::write_new(&dir.join(PROGRAM), b"", 0o755))?;
@@ -106,34 +113,39 @@ impl Service {
             let file = durable::write_new(&dir.join(name), stub.as_bytes(), 0o755)?;
             file.set_modified(time)?;
         }
-        let listener = UnixListener::bind(dir.join(SOCKET))?;
-        // Of all other builds none can connect to it.
-        fs::set_permissions(dir.join(SOCKET), std::fs::Permissions::from_mode(0o600))?;
-        if let Some(user) = user {
-            std::os::unix::fs::lchown(dir.join(SOCKET), Some(user.base), Some(user.base))?;
+        let mut binds = vec![
+            Bind { from: dir.clone(), to: seen_at.clone() },
+            Bind { from: this.clone(), to: seen_at.join(PROGRAM) },
+        ];
+        binds.extend(launched.map(|launched| Bind { from: launched.cache, to: seen_at.join(CACHE) }));
+        let launched = settings.launched.clone();
+        let (mut running, mut thread) = (None, None);
+        if let Some(store) = store {
+            let listener = UnixListener::bind(dir.join(SOCKET))?;
+            // Of all other builds none can connect to it.
+            fs::set_permissions(dir.join(SOCKET), std::fs::Permissions::from_mode(0o600))?;
+            if let Some(user) = user {
+                std::os::unix::fs::lchown(dir.join(SOCKET), Some(user.base), Some(user.base))?;
+            }
+            let (ended, open) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
+            let desk = Desk {
+                world: world.clone(),
+                trees: trees.clone(),
+                this,
+                program: dir.join(PROGRAM),
+                scratch: work.path().join(SCRATCH),
+                settings,
+                parts: compilers.files.iter().map(|part| (part.outer.clone(), part.identity)).collect(),
+                store,
+                left: MOST,
+                kept: 0,
+            };
+            running = Some(open);
+            thread = Some(
+                std::thread::Builder::new().name("compilers".into()).spawn(move || desk.serve(&listener, &ended))?,
+            );
         }
-        let (ended, running) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
-        let desk = Desk {
-            world: world.clone(),
-            trees: trees.clone(),
-            this: this.clone(),
-            program: dir.join(PROGRAM),
-            scratch: work.path().join(SCRATCH),
-            settings,
-            parts: compilers.files.iter().map(|part| (part.outer.clone(), part.identity)).collect(),
-            store,
-            left: MOST,
-            kept: 0,
-        };
-        let thread =
-            std::thread::Builder::new().name("compilers".into()).spawn(move || desk.serve(&listener, &ended))?;
-        Ok(Some(Self {
-            binds: vec![Bind { from: dir, to: seen_at.clone() }, Bind { from: this, to: seen_at.join(PROGRAM) }],
-            path: world.called(trees, &seen_at),
-            running: Some(running),
-            thread: Some(thread),
-            _dir: work,
-        }))
+        Ok(Some(Self { binds, path, launched, running, thread, _dir: work }))
     }
 
     /// Puts the stubs in front of an environment's PATH.

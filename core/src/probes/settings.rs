@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::launchers::Launched;
 use crate::tree::identity::Identity;
 
 /// The directory of the stubs, and what marks a program that is started from there as one of them.
@@ -13,6 +14,8 @@ pub const DIRECTORY: &str = "compilers";
 pub const PROGRAM: &str = "dkms-program";
 /// In it: these settings.
 pub const FILE: &str = "settings.json";
+/// In it: the cache of a launcher.
+pub const CACHE: &str = "cache";
 /// In it: where root is asked.
 pub const SOCKET: &str = "socket";
 
@@ -21,10 +24,12 @@ pub const SOCKET: &str = "socket";
 pub struct Settings {
     /// The compilers behind the stubs.
     pub compilers: BTreeMap<String, PathBuf>,
-    /// The files of which they consist. If one has changed, no answer holds.
+    /// The files of which they consist. If one has changed, no answer holds, and no launcher's cache.
     pub parts: Vec<(PathBuf, Option<Identity>)>,
     /// Where the answers are; `None`: every compiler is asked itself.
     pub answers: Option<PathBuf>,
+    /// What compiles in their place.
+    pub launched: Option<Launched>,
 }
 
 impl Settings {

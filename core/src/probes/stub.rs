@@ -14,7 +14,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use rustix::fs::{FileType, MemfdFlags, fstat, memfd_create};
@@ -24,7 +24,8 @@ use super::question::{self, Command, Heard, Question};
 use super::settings::{DIRECTORY, PROGRAM, SOCKET, Settings};
 use super::store;
 use crate::durable::read_at_most;
-use crate::process::command;
+use crate::launchers;
+use crate::process::{Environment, command};
 
 /// How long root's answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,8 +44,43 @@ pub fn called(args: &[OsString]) -> Option<ExitCode> {
     let answered = settings.as_ref().and_then(|settings| answer(settings, dir, name, args));
     Some(match answered {
         Some(code) => code,
+        None if settings.as_ref().is_some_and(|settings| launch(settings, dir, name, args)) => ExitCode::SUCCESS,
         None => become_compiler(settings.as_ref(), dir, name, args),
     })
+}
+
+/// Has the launcher compile; false: that is left to the compiler, and nothing has been said. Whatever a launcher fails by, the compiler
+/// has the last word.
+fn launch(settings: &Settings, dir: &Path, name: &OsStr, args: &[OsString]) -> bool {
+    let compiles = || {
+        let launched = settings.launched.as_ref().filter(|_| launchers::compiles(args))?;
+        let compiler = settings.compilers.get(name.to_str()?).filter(|_| settings.hold())?;
+        let mut environment: Environment = std::env::vars_os().collect();
+        launched.enter(&mut environment);
+        if let Some(path) = environment.get_mut(OsStr::new("PATH")) {
+            *path = std::env::join_paths(without(path, dir)).ok()?;
+        }
+        let said = || Some(File::from(memfd_create("said", MemfdFlags::CLOEXEC).ok()?));
+        let (mut out, mut err) = (said()?, said()?);
+        let mut task = command(&launched.program);
+        task.arg(compiler).args(args).env_clear().envs(environment).stdin(Stdio::null());
+        task.stdout(out.try_clone().ok()?).stderr(err.try_clone().ok()?);
+        if !task.status().ok()?.success() {
+            return None;
+        }
+        out.rewind().ok()?;
+        err.rewind().ok()?;
+        // Whoever listens may have gone: the compiler would not care either.
+        let _ = io::copy(&mut out, &mut io::stdout()).and_then(|_| io::stdout().flush());
+        let _ = io::copy(&mut err, &mut io::stderr());
+        Some(())
+    };
+    compiles().is_some()
+}
+
+/// The directories of a PATH but for that of the stubs.
+fn without(path: &OsStr, dir: &Path) -> Vec<PathBuf> {
+    std::env::split_paths(path).filter(|part| part != dir).collect()
 }
 
 /// Answers in the compiler's place. `None`: that is the compiler's to do; nothing has been done, and standard input is as it
@@ -163,7 +199,7 @@ fn say(said: &Said, output: Option<&Path>, out: Sink, err: Sink) -> Option<ExitC
 /// Becomes the compiler `name`, with a PATH without the stubs.
 fn become_compiler(settings: Option<&Settings>, dir: &Path, name: &OsStr, args: &[OsString]) -> ExitCode {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let others: Vec<PathBuf> = std::env::split_paths(&path).filter(|part| part != dir).collect();
+    let others = without(&path, dir);
     let known = settings.and_then(|settings| settings.compilers.get(name.to_str()?).cloned());
     let found = known.or_else(|| others.iter().map(|part| part.join(name)).find(|file| file.is_file()));
     let Some(program) = found else {

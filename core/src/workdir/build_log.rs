@@ -159,6 +159,11 @@ impl Log {
         self.note(&format!("# network: this machine's, since {allowed_by} says so"))
     }
 
+    /// Says what compiles in the compilers' place.
+    pub fn launcher(&mut self, name: &str) -> io::Result<()> {
+        writeln!(self.file, "\n# compiler launcher: {name}")
+    }
+
     /// Ends the record.
     pub fn end(&mut self, code: i32, elapsed: Duration) -> io::Result<()> {
         let seconds = elapsed.as_secs();
