@@ -13,6 +13,7 @@ use dkms_tests::suite::Suite;
 
 const SCRIPT: &str = "/root/boot-in-bed.sh";
 const STATES: &str = "/root/states.sh";
+const REUSE: &str = "/root/reuse-in-bed.sh";
 
 /// The bed with everything installed, made by the first case that needs it. One boot at a time.
 #[derive(Default)]
@@ -209,6 +210,36 @@ fn states(base: &Base) -> Result<()> {
     Ok(())
 }
 
+/// A module that was built for another kernel, used for the newest of `base`, is what a build makes, and that kernel loads it: by the
+/// checksums of symbols where it goes by them, otherwise by a vermagic that was written anew.
+fn reused(base: &Base, names_it: bool) -> Result<()> {
+    let bed = Bed::subject(base)?;
+    let kernel = bed.kernel()?.to_owned();
+    let hand = tempfile::tempdir()?;
+    bed.copy_in(&loud(package("hello"), &["hello"]).build_in(hand.path())?, "/usr/src/hello-1.0")?;
+    bed.copy_in(&project().join("tests/scripts/reuse-in-bed.sh"), REUSE)?;
+    let said = bed.ok(&format!(
+        "next=$({REUSE} next {kernel}); {REUSE} pairs hello/1.0 $next:{kernel}
+         dkms install hello/1.0 -k {kernel} >&2; dkms status --long -k {kernel}
+         echo vermagic: $(modinfo -k {kernel} -F vermagic hello)
+         mkdir /mnt/kernel; cp -a /lib/modules/{kernel} /boot/vmlinuz-{kernel} /var/lib/dkms/mok.pub /mnt/kernel/"
+    ))?;
+    ensure!(said.lines().next().is_some_and(|line| line.ends_with("\treused\t\tequal")), "{said}");
+    ensure!(said.contains("reused from kernel "), "{said}");
+    ensure!(said.contains(&format!("vermagic: {kernel} ")) != names_it, "another vermagic\n{said}");
+    let machine = Bed::subject(&Base::boot()?)?;
+    machine.copy_in(&project().join("tests/scripts/boot-in-bed.sh"), SCRIPT)?;
+    machine.copy_in(&bed.exchange().join("kernel"), "/root/kernel")?;
+    let seen = machine.ok(&format!(
+        "rm -rf /lib/modules/{kernel}; cd /root/kernel; mv {kernel} /lib/modules/; mv vmlinuz-{kernel} /boot/; mv mok.pub /var/lib/dkms/
+         {SCRIPT} initramfs {kernel}; {SCRIPT} direct {kernel}"
+    ))?;
+    let guest = |line: &str| line.find("GUEST ").map(|at| line[at + 6..].trim_end().to_owned());
+    let lines: Vec<String> = seen.lines().filter_map(guest).collect();
+    says(&lines, &format!("kernel {kernel}"))?;
+    loads(&lines, "hello")
+}
+
 /// A boot and what must come of it.
 type Case = fn(&Lab) -> Result<()>;
 
@@ -228,5 +259,7 @@ fn main() -> ExitCode {
         })
         .case("states_of_the_newest_kernel", || states(&Base::boot()?))
         .case("states_of_a_stable_kernel", || states(&Base::trixie()?))
+        .case_needing(&[Need::Long], "reused_by_the_newest_kernel", || reused(&Base::boot()?, false))
+        .case_needing(&[Need::Long], "reused_by_a_stable_kernel", || reused(&Base::trixie()?, true))
         .main()
 }
