@@ -84,6 +84,22 @@ eight-modules-cold | eight-modules-warm | eight-modules-full-cold | eight-module
 		[ "$i" != 0 ] || { measure "$row" classic autoinstall /root/classic 1; eight_clean; }
 	done
 	;;
+reuse)
+	eight_add
+	next=$(bash /root/reuse-in-bed.sh next "$k")
+	cp -al "/lib/modules/$k/kernel" "/lib/modules/$next/"
+	echo 'reuse="proven"' >/etc/dkms/framework.conf.d/reuse.conf
+	upgrade() { kernels=("$next"); autoinstall dkms 1; kernels=("$k"); }
+	# Nothing is known of the next kernel in either way.
+	clear_kernel() { local m; for m in 1 2 3 4 5 6 7 8; do dkms unbuild "eight$m/1.0" -k "$next"; done >/dev/null 2>&1; rm -rf /var/cache/dkms/contents; }
+	for ((i = 0; i < rounds; i++)); do
+		taking; rm -rf /var/cache/dkms/results /var/cache/dkms/inputs; eight_clean
+		autoinstall dkms 1 >/dev/null 2>&1
+		clear_kernel; measure "$row" ours upgrade
+		[ "$(dkms status --long -k "$next" | grep -c "reused from kernel $k")" = 8 ] || { echo "$row: not all are reused" >&2; exit 1; }
+		building; clear_kernel; measure "$row" built upgrade
+	done
+	;;
 depmod-one)
 	# "4238 modules: 61.4 ms (median of 9), depmod 5512.0 ms: 89.8 times; before it VmHWM: 1 kB, then VmHWM: 2 kB"
 	for ((i = 0; i < rounds; i++)); do

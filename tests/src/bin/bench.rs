@@ -177,6 +177,18 @@ const SINGLE: &[Single] = &[
         rows: &[eight("eight-modules-full-warm", "the same, answers are known", 0.5, Some(12.0))],
     },
     Single {
+        name: "reuse",
+        bed: Bedding::Cloud,
+        source: None,
+        rows: &[Row {
+            case: "reuse",
+            title: "8 packages for the next kernel, which is the same to them",
+            floor: "built",
+            within: 0.05,
+            faster: None,
+        }],
+    },
+    Single {
         name: "depmod-one",
         bed: Bedding::Full,
         source: None,
@@ -342,6 +354,10 @@ fn single(words: &[String]) -> Result<()> {
         if single.bed == Bedding::Fleet {
             let program = settings::beside("dkms-share").context("there is no dkms-share beside the program")?;
             bed.copy_in(&program, "/usr/lib/dkms/dkms-share")?;
+        }
+        if single.name == "reuse" {
+            let script = dkms_tests::settings::project().join("tests/scripts/reuse-in-bed.sh");
+            bed.copy_in(&script, "/root/reuse-in-bed.sh")?;
         }
         if single.name == "depmod-one" {
             bed.copy_in(&programs::core_test("depmod", true)?, "/root/changes")?;
