@@ -1,6 +1,7 @@
 //! Facts, gathered once per run: about each kernel, and about each package's dkms.conf on it.
 
 pub mod error;
+pub mod headers_read;
 mod kernel;
 pub mod origin;
 pub mod shelter;

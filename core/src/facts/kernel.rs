@@ -3,9 +3,10 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::error::Error;
+use super::headers_read::HeadersRead;
 use super::origin::Origin;
 use crate::compilers::{self, Compilers};
 use crate::compress::Compression;
@@ -41,6 +42,8 @@ pub struct KernelFacts {
     pub compression: Compression,
     /// What tells it from another kernel of the same release.
     pub identity: Option<KernelIdentity>,
+    /// What was read of its headers.
+    pub headers_read: Arc<HeadersRead>,
     /// What `build_environment` exports.
     build_environment: Environment,
     stamp: OnceLock<Option<HeadersStamp>>,
@@ -116,6 +119,7 @@ impl KernelFacts {
             toolchain,
             compression: kernel::compression::of_kernel(&ctx.trees.modules_dir(&kernel.release)),
             identity: KernelIdentity::of_installed(&ctx.trees, &kernel.release),
+            headers_read: Arc::default(),
             build_environment: build_environment(ctx)?,
             stamp: OnceLock::new(),
             digest: OnceLock::new(),

@@ -13,6 +13,7 @@ pub mod store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use object::{Object, ObjectSymbol};
 use serde::Serialize;
@@ -27,7 +28,8 @@ use crate::process::Environment;
 use crate::results::Key;
 use crate::results::key::{Module, Needed, relevant};
 use crate::results::unseen::{self, Note};
-use crate::reuse::version::{self, Comparison};
+use crate::reuse::header::{Header, Questions};
+use crate::reuse::version::Comparison;
 use crate::reuse::{FORMAT, Facts, Import, NAMES_OF_KERNELS, Record, makefile};
 use crate::run::target::Target;
 use crate::sandbox::beneath::Beneath;
@@ -54,7 +56,7 @@ const SALT: &str = "/include/linux/build-salt.h";
 pub(crate) const VERSION: &str = "{build}/include/generated/uapi/linux/version.h";
 /// That headers are looked for in, by one command; amdgpu has some 60.
 const MOST_DIRECTORIES: usize = 256;
-/// In bytes; no Makefile has more, no header either (amdgpu's register headers have 15 MB).
+/// In bytes; no Makefile has more, no header of a package either (amdgpu's register headers have 15 MB).
 const LONGEST: u64 = 32 << 20;
 
 /// What a build follows from besides its kernel: the parts of a [`Key`] that say nothing of one, with the kernel's release
@@ -161,18 +163,18 @@ pub fn take(
     let (imports, exports) = symbols(target, build, kbuild)?;
     let Reading { mut facts, comparisons, version, searches, mut quoted, .. } = reading;
     let comparisons = match (comparisons, version) {
-        (Some(comparisons), Some((text, whole))) => {
-            if let Some((code, rest)) = version::split(&text) {
-                facts.version = Some(code);
-                facts.headers.insert(VERSION.to_owned(), Digest::of(rest.as_bytes()));
+        (Some(comparisons), Some(header)) => {
+            if let Some((code, rest)) = &header.version {
+                facts.version = Some(*code);
+                facts.headers.insert(VERSION.to_owned(), rest.clone());
                 Some(comparisons)
             } else {
-                facts.headers.insert(VERSION.to_owned(), whole);
+                facts.headers.insert(VERSION.to_owned(), header.digest.clone());
                 None
             }
         }
-        (_, Some((_, whole))) => {
-            facts.headers.insert(VERSION.to_owned(), whole);
+        (_, Some(header)) => {
+            facts.headers.insert(VERSION.to_owned(), header.digest.clone());
             None
         }
         (_, None) => None,
@@ -212,8 +214,8 @@ struct Reading<'a> {
     /// Files of the package's own that were looked at.
     own: BTreeSet<PathBuf>,
     comparisons: Option<BTreeSet<Comparison>>,
-    /// version.h, and its digest.
-    version: Option<(String, Digest)>,
+    /// version.h.
+    version: Option<Arc<Header>>,
     searches: BTreeSet<Vec<String>>,
     quoted: BTreeSet<String>,
 }
@@ -319,7 +321,7 @@ impl Reading<'_> {
         if let Some(name) = NAMES_OF_KERNELS.iter().find(|name| text.contains(*name)) {
             return Err(format!("its source asks for the kernel's name ({name})"));
         }
-        self.text(&text)
+        self.ask(&Questions::of(&text))
     }
 
     fn is_of_source(&self, path: &Path) -> Result<bool, String> {
@@ -339,33 +341,26 @@ impl Reading<'_> {
         if self.facts.headers.contains_key(&name) || (name == VERSION && self.version.is_some()) {
             return Ok(());
         }
-        let bytes =
-            crate::durable::read_at_most(&self.places.outer(&name), LONGEST).map_err(|error| error.to_string())?;
-        let digest = Digest::of(&bytes);
-        let text = String::from_utf8_lossy(&bytes);
+        let header = self.places.header(&name)?;
         if name == VERSION {
-            self.version = Some((text.into_owned(), digest));
+            self.version = Some(header);
             return Ok(());
         }
-        self.text(&text)?;
+        self.ask(&header.questions)?;
         let dir = name.rsplit_once('/').map_or("", |(dir, _)| dir);
-        let quoted = text.lines().filter_map(|line| {
-            let rest = line.trim_start().strip_prefix('#')?.trim_start().strip_prefix("include")?.trim_start();
-            rest.strip_prefix('"')?.split_once('"').map(|(name, _)| places::normal(&format!("{dir}/{name}")))
-        });
-        self.quoted.extend(quoted);
-        self.facts.headers.insert(name, digest);
+        self.quoted.extend(header.quoted.iter().map(|name| places::normal(&format!("{dir}/{name}"))));
+        self.facts.headers.insert(name, header.digest.clone());
         Ok(())
     }
 
     /// What a source or a header may ask that leaves no note.
-    fn text(&mut self, text: &str) -> Result<(), String> {
-        if text.contains("__has_include") || text.contains("__has_embed") {
+    fn ask(&mut self, questions: &Questions) -> Result<(), String> {
+        if questions.headers {
             return Err("its source asks which headers there are (__has_include)".to_owned());
         }
-        self.comparisons = match (self.comparisons.take(), version::comparisons(text)) {
+        self.comparisons = match (self.comparisons.take(), &questions.comparisons) {
             (Some(mut all), Some(more)) => {
-                all.extend(more);
+                all.extend(more.iter().cloned());
                 Some(all)
             }
             _ => None,

@@ -3,8 +3,7 @@
 use super::places::{self, Places};
 use super::{VERSION, import};
 use crate::context::Context;
-use crate::digest::Digest;
-use crate::reuse::{Answer, Facts, Policy, Record, decide, version};
+use crate::reuse::{Answer, Facts, Policy, Record, decide};
 use crate::run::target::Target;
 
 /// Whether the modules of `record` are what a build of `target` would make.
@@ -29,15 +28,15 @@ pub fn decision(ctx: &Context, target: &Target, record: &Record, policy: Policy)
     if policy != Policy::Symbols && now.config == then.config && now.kbuild == then.kbuild {
         for name in then.headers.keys() {
             // One that is gone is a difference.
-            let Ok(bytes) = crate::durable::bytes(&places.outer(name)) else { continue };
-            let mut digest = Digest::of(&bytes);
+            let Ok(header) = places.header(name) else { continue };
+            let mut digest = &header.digest;
             if name == VERSION && record.comparisons.is_some() {
-                if let Some((code, rest)) = version::split(&String::from_utf8_lossy(&bytes)) {
-                    digest = Digest::of(rest.as_bytes());
-                    now.version = Some(code);
+                if let Some((code, rest)) = &header.version {
+                    digest = rest;
+                    now.version = Some(*code);
                 }
             }
-            now.headers.insert(name.clone(), digest);
+            now.headers.insert(name.clone(), digest.clone());
         }
         now.earlier = places::earlier(&places, &record.searches, &then.headers.keys(), &record.quoted);
     }

@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use crate::context::Context;
+use crate::facts::headers_read::HeadersRead;
 use crate::kernel::kbuild::PLACES;
+use crate::reuse::header::Header;
 use crate::run::target::Target;
 use crate::sandbox::beneath::Beneath;
 
@@ -26,6 +29,7 @@ pub struct Places {
     names: Vec<(PathBuf, &'static str)>,
     /// The directories, as outer paths.
     outer: Vec<(&'static str, PathBuf)>,
+    read: Arc<HeadersRead>,
 }
 
 impl Places {
@@ -44,7 +48,7 @@ impl Places {
         // The longest first: one may be in another.
         names.sort_by_key(|(name, _)| std::cmp::Reverse(name.as_os_str().len()));
         names.dedup();
-        Ok(Self { module: module.to_owned(), names, outer })
+        Ok(Self { module: module.to_owned(), names, outer, read: Arc::clone(&target.facts.headers_read) })
     }
 
     /// Where a compiler may have found the file `path`, for an object in `dir` of the build's directory, which has these
@@ -95,7 +99,15 @@ impl Places {
 
     /// Whether the headers have a file of this name.
     pub fn has(&self, name: &str) -> bool {
-        self.outer(name).is_file()
+        self.read.has(name, &self.outer(name))
+    }
+
+    /// The header of this name.
+    ///
+    /// # Errors
+    /// In words, if it can't be read.
+    pub fn header(&self, name: &str) -> Result<Arc<Header>, String> {
+        self.read.get(name, &self.outer(name))
     }
 
     /// The names of the directories.
@@ -194,7 +206,7 @@ mod tests {
         let contents = Beneath::new(&tmp.path().join("work"), &module, None).unwrap();
         let names = vec![(PathBuf::from("/h/build"), PLACES[0]), (PathBuf::from("/h"), PLACES[1])];
         let outer = vec![(PLACES[0], tmp.path().join("build")), (PLACES[1], tmp.path().join("source"))];
-        (tmp, Places { module, names, outer }, contents)
+        (tmp, Places { module, names, outer, read: Arc::default() }, contents)
     }
 
     fn set(names: &[&str]) -> BTreeSet<String> {

@@ -4,6 +4,7 @@
 //! Nothing here looks at a file. What is not understood is an answer, too: [`Answer::Build`], with the first input that
 //! differs, for a person to read.
 
+pub mod header;
 pub mod makefile;
 pub mod version;
 
