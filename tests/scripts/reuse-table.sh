@@ -13,7 +13,9 @@ if [ "$1" = --table ]; then
 	echo '| package | kernels | what dkms does | what differs | compared with a build |'
 	echo '|---|---|---|---|---|'
 	grep -v '^#' "$2" | sort -s -t "$(printf '\t')" -k 1,1 | awk -F'\t' '{
-		gsub(/-amd64/, "", $2); sub(/:/, " → ", $2); printf "| %s | %s | %s | %s | %s |\n", $1, $2, $3, $4, $5 == "-" ? "" : $5
+		# Where nothing is compared, one line for all kernels.
+		if ($3 == "unrecorded" || $3 == "failed") { if (seen[$1 $3 $4]++) next; $2 = "(all)" }
+		gsub(/-amd64/, "", $2); sub(/:/, " → ", $2); gsub(/\|/, "\\|", $4); printf "| %s | %s | %s | %s | %s |\n", $1, $2, $3, $4, $5 == "-" ? "" : $5
 	}'
 	exit
 fi
@@ -38,7 +40,7 @@ bed() {
 	[ ! -e "$bed/etc/reuse-kernels" ] || return 0
 	[ -e "$bed/etc/dkms-bed-kernels" ] ||
 		{ rm -rf "$bed"; bash "$here/make-bed.sh" "$suite" "$bed" 0 cloud dkms gcc make patch kmod xz-utils zstd openssl binutils libc6-dev python3-minimal \
-			libpython3-stdlib perl autoconf automake libtool gawk; }
+			libpython3-stdlib perl autoconf automake libtool gawk pahole; }
 	# Neighbours of oldstable's own version: it has stable's, too.
 	[ "$suite" != bookworm ] || only='^6\.1\.'
 	# shellcheck disable=SC2016 # The bed's shell expands it.
@@ -69,7 +71,7 @@ pairs() {
 		done < <(sed -n "s/^$flavour //p" "$beds/$1/etc/reuse-kernels")
 		last+=("$before")
 	done
-	[ "$1" != trixie ] || echo "${last[0]}:${last[1]}"
+	echo "${last[0]}:${last[1]}"
 	echo "${last[0]}:${last[0]}"
 	echo "${last[0]}:NEXT"
 	echo "${last[0]}:rebuilt"
