@@ -12,11 +12,13 @@ here=$(dirname "$(readlink -f "$0")")
 if [ "$1" = --table ]; then
 	echo '| package | kernels | what dkms does | what differs | compared with a build |'
 	echo '|---|---|---|---|---|'
-	grep -v '^#' "$2" | sort -s -t "$(printf '\t')" -k 1,1 | awk -F'\t' '{
+	lines() { grep -v '^#' "$1" | sort -s -t "$(printf '\t')" -k 1,1; }
+	awk -F'\t' 'NR == FNR { if ($3 != "unrecorded" && $3 != "failed") compared[$1] = 1; next }
+	{
 		# Where nothing is compared, one line for all kernels.
-		if ($3 == "unrecorded" || $3 == "failed") { if (seen[$1 $3 $4]++) next; $2 = "(all)" }
+		if (!compared[$1]) { if (seen[$1 $3 $4]++) next; $2 = "(all)" }
 		gsub(/-amd64/, "", $2); sub(/:/, " → ", $2); gsub(/\|/, "\\|", $4); printf "| %s | %s | %s | %s | %s |\n", $1, $2, $3, $4, $5 == "-" ? "" : $5
-	}'
+	}' <(lines "$2") <(lines "$2")
 	exit
 fi
 
