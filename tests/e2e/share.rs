@@ -259,6 +259,8 @@ said dkms build hello/1.0 -k $k --force; has 'Taken from the share'
 mv $keys/builder.pub /root; fresh; ends 22 dkms build hello/1.0 -k $k; has 'nobody is trusted here'; mv /root/builder.pub $keys
 share file:///nowhere 'build_locally="never"'; for p in hello other; do dkms unbuild $p/1.0 -k $k >/dev/null; done; rm -rf $cache/results
 ends 22 dkms autoinstall -k $k; has 'waits for a build in the share of module(s) hello other'; [ $(grep -c 'the share could not be asked for' /tmp/said) = 1 ] || fail 'not said once'
+# What depends on what waits, waits; nothing has failed.
+echo 'BUILD_DEPENDS="hello"' >/etc/dkms/other.conf; ends 22 dkms autoinstall -k $k; has 'waits for a build in the share of module(s) hello other'; hasnt 'failed to install'; rm /etc/dkms/other.conf
 share file:///srv/dir 'build_locally="never"'; mv /usr/lib/dkms/dkms-share /root; dkms reconcile -k $k >/tmp/said 2>&1 || true
 [ $(grep -c 'the share could not be asked for' /tmp/said) = 1 ] || fail 'not said once'; has 'is not installed (package dkms-share)'; has 'waiting for a build in the share'
 mv /root/dkms-share /usr/lib/dkms; said dkms reconcile -k $k; said dkms status; [ $(grep -c ': installed' /tmp/said) = 2 ] || fail status

@@ -141,7 +141,22 @@ fn conclude(session: &Session<'_>, kernel: &Kernel, outcome: &Outcome, reporter:
             {
                 not_shared.push(name);
             }
-            (Ending::Waiting, _) => waits = true,
+            (Ending::Waiting, _)
+                if matches!(
+                    &outcome.results[index],
+                    Some(Err(Error::Step(StepError::MissingDependencies { missing, .. })))
+                        if missing.iter().all(|name| not_shared.contains(name))
+                ) =>
+            {
+                not_shared.push(name);
+            }
+            (Ending::Waiting, _) => match &outcome.results[index] {
+                Some(Err(Error::Step(StepError::MissingDependencies { missing, .. }))) => {
+                    unresolved = true;
+                    reporter.report(Event::Note(missing_dependencies(step, missing)));
+                }
+                _ => waits = true,
+            },
             (Ending::Failed(_), Reason::Dependencies(missing)) => {
                 let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
                 unresolved = true;

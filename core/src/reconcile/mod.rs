@@ -133,6 +133,11 @@ impl Outcome {
                 _,
             )
             | (None, Action::Wait) => Ending::Waiting,
+            (Some(Err(Error::Step(StepError::MissingDependencies { missing, .. }))), _)
+                if missing.iter().all(|name| self.waits(index, name)) =>
+            {
+                Ending::Waiting
+            }
             (Some(Err(error)), _) => Ending::Failed(error.code()),
             (None, _) => Ending::Failed(match &step.reason {
                 Reason::KnownFailure(code, _) => *code,
@@ -140,6 +145,16 @@ impl Outcome {
                 _ => 13,
             }),
         }
+    }
+
+    /// Whether the package of that name, which a step depends on, waits: then nothing of the step has failed either. Its own
+    /// step is an earlier one.
+    fn waits(&self, step: usize, name: &str) -> bool {
+        let kernel = &self.plan.steps[step].kernel;
+        (0..step).any(|earlier| {
+            let before = &self.plan.steps[earlier];
+            before.kernel == *kernel && before.package.name.as_str() == name && self.ending(earlier) == Ending::Waiting
+        })
     }
 
     /// The exit code by policy.

@@ -205,10 +205,8 @@ impl Packed {
             layers,
             annotations,
         };
-        let mut tags = vec![key.to_string(), name_tag(&record.key, &key)];
-        if let Some(outline) = Outline::of_key(&record.key) {
-            tags.push(outline_tag(&outline.digest().map_err(|error| failed(&error))?));
-        }
+        let mut tags = vec![key.to_string()];
+        tags.extend(other_tags(&record.key, &key)?);
         blobs.push((Digest::of(&bytes), bytes));
         let manifest = serde_json::to_vec_pretty(&manifest).map_err(|error| failed(&error))?;
         Ok(Self { blobs, manifest, tags })
@@ -218,6 +216,13 @@ impl Packed {
     pub fn size(&self) -> u64 {
         self.blobs.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>() + self.manifest.len() as u64
     }
+}
+
+/// The tags of an artefact beside that of its `key`, which `digest` is of.
+pub fn other_tags(key: &Key, digest: &Digest) -> Result<Vec<String>, Error> {
+    let outline = Outline::of_key(key).map(|outline| outline.digest()).transpose();
+    let outline = outline.map_err(|error| Error::Refused(format!("its key has no outline: {error}")))?;
+    Ok([name_tag(key, digest)].into_iter().chain(outline.map(|outline| outline_tag(&outline))).collect())
 }
 
 /// The tag that a person finds an artefact by: package, kernel, and the beginning of the key. Of what tags can't have, it

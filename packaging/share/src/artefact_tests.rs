@@ -303,6 +303,13 @@ fn what_lacks_a_part_is_pushed_again() {
         assert!(!has(&fleet.share, &key, &fleet.trust).unwrap(), "{blob}");
         fleet.share.blobs.borrow_mut().insert(blob.clone(), good);
     }
+    let tags: Vec<String> = fleet.share.manifests.borrow().keys().cloned().collect();
+    assert_eq!(tags.len(), 3, "{tags:?}");
+    for tag in &tags {
+        let good = fleet.share.manifests.borrow_mut().remove(tag).unwrap();
+        assert!(!has(&fleet.share, &key, &fleet.trust).unwrap(), "{tag}");
+        fleet.share.manifests.borrow_mut().insert(tag.clone(), good);
+    }
     assert!(has(&fleet.share, &key, &fleet.trust).unwrap());
 }
 

@@ -188,7 +188,8 @@ fn from_apart(request: &Request) -> Result<Option<Carried>, Error> {
     carried::read(&bytes)
 }
 
-/// Whether the share has the artefact of `key` with all its parts, signed by somebody who is trusted: then it need not be pushed.
+/// Whether the share has the artefact of `key` with all its parts and tags, signed by somebody who is trusted: then it need not
+/// be pushed. A tag of its outline may lead to another artefact, that a machine of the same outline pushed later.
 pub fn has(road: &dyn Road, key: &dkms_core::digest::Digest, trust: &Trust) -> Result<bool, Error> {
     let Some(bytes) = road.manifest(&key.to_string())? else { return Ok(false) };
     // What nobody could use is replaced.
@@ -198,6 +199,12 @@ pub fn has(road: &dyn Road, key: &dkms_core::digest::Digest, trust: &Trust) -> R
             for blob in found.record.blobs() {
                 if !road.has_blob(blob)? {
                     log::info!("what the share has is replaced: it lacks the blob sha256:{blob}");
+                    return Ok(false);
+                }
+            }
+            for tag in artefact::other_tags(&found.record.key, key)? {
+                if road.manifest(&tag)?.is_none() {
+                    log::info!("what the share has is pushed again: it lacks the tag {tag}");
                     return Ok(false);
                 }
             }
