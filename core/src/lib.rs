@@ -41,6 +41,7 @@ pub(crate) mod lock;
 pub(crate) mod modprobe;
 pub mod names;
 pub(crate) mod notice;
+pub mod parallel;
 pub mod plan;
 pub mod policy;
 pub mod preflight;

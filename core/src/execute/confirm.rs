@@ -6,6 +6,7 @@ use crate::error::{Error, StepError};
 use crate::loadable::Why;
 use crate::loadable::gather::{Answer, Loadable};
 use crate::lock::LockError;
+use crate::parallel;
 use crate::plan::{Action, Reason, Step};
 use crate::report::{Event, Reporter};
 use crate::run::Session;
@@ -24,13 +25,17 @@ pub(super) fn confirm(
 ) {
     let ctx = session.ctx;
     let loadable = Loadable::new(&ctx.trees);
-    for (result, step) in results.iter_mut().zip(steps) {
-        // A lock only where there is something to ask: most of what a run looks at is only kept.
+    // Most of what a run looks at is only kept.
+    let kept =
+        steps.iter().zip(results.iter()).map(|(step, result)| (step, result.is_none() && step.action == Action::Keep));
+    let refused_before = parallel::map(&kept.collect::<Vec<_>>(), |(step, is_kept)| *is_kept && was_refused(ctx, step));
+    for ((result, step), was_refused) in results.iter_mut().zip(steps).zip(refused_before) {
+        // A lock only where there is something to ask.
         let is_asked = match result {
             Some(Ok(Done::Installed)) => true,
             // Asked for by name, and there already.
             Some(Ok(Done::Already)) => step.reason == Reason::Present,
-            None => step.action == Action::Keep && was_refused(ctx, step),
+            None => was_refused,
             _ => false,
         };
         if !is_asked {

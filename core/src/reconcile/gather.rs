@@ -20,6 +20,7 @@ use crate::kernel::identity::{Match, headers_match};
 use crate::kernel::installed;
 use crate::kernel::version;
 use crate::names::{Kernel, Name, Package, Release};
+use crate::parallel;
 use crate::plan::{self, HeadersState, Presence, Registering};
 use crate::run::Session;
 use crate::superseded::{self, Waiting};
@@ -197,11 +198,12 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
             Arc::make_mut(&mut beside).installed.retain(|entry| !is_gone(entry));
         }
         let dir = ctx.trees.modules_dir(&kernel.release);
-        let files = beside.installed.iter().flat_map(|entry| &entry.files).map(|file| (file, file.outer(&dir)));
-        let is_untouched = |file: &InstalledFile, path: &Path| {
-            file.identity.is_some() && file.identity == Identity::of_path(path).ok()
-        };
-        let untouched = files.filter(|(file, path)| is_untouched(file, path)).map(|(_, path)| path).collect();
+        let files: Vec<&InstalledFile> = beside.installed.iter().flat_map(|entry| &entry.files).collect();
+        let untouched = parallel::map(&files, |file| {
+            let path = file.outer(&dir);
+            (file.identity.is_some() && file.identity == Identity::of_path(&path).ok()).then_some(path)
+        });
+        let untouched = untouched.into_iter().flatten().collect();
         let gatherer = Gatherer {
             session,
             facts: &facts,

@@ -4,6 +4,7 @@
 //! A manifest is believed as far as the files bear it out: an entry of which no file is left, or whose files are others
 //! while the tree's active link names another version, is what a spell of the classic left behind.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
@@ -45,6 +46,11 @@ pub fn unknown_to(trees: &Trees, filter: &Filter, walk: &Walk) -> Vec<Beside> {
     if trees.is_another {
         return found;
     }
+    let in_tree: HashSet<(&Package, &Kernel)> = walk
+        .packages
+        .iter()
+        .flat_map(|known| known.built.iter().map(|built| (&known.package, &built.kernel)))
+        .collect();
     for entry in fs::read_dir(&trees.install.outer).into_iter().flatten().flatten() {
         // Another name of a kernel is no other kernel.
         if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
@@ -53,13 +59,9 @@ pub fn unknown_to(trees: &Trees, filter: &Filter, walk: &Walk) -> Vec<Beside> {
         let Some(release) = entry.file_name().to_str().and_then(|name| Release::new(name).ok()) else { continue };
         for entry in &KernelManifest::known(trees, &release).installed {
             let kernel = Kernel { release: release.clone(), arch: entry.arch.clone() };
-            let in_tree = || {
-                let of_package = walk.packages.iter().filter(|known| known.package == entry.package);
-                of_package.flat_map(|known| &known.built).any(|built| built.kernel == kernel)
-            };
             if filter.wants_package(&entry.package)
                 && filter.wants_kernel(kernel.release.as_str(), kernel.arch.as_str())
-                && !in_tree()
+                && !in_tree.contains(&(&entry.package, &kernel))
             {
                 found.extend(judged(trees, kernel, entry));
             }

@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::durable;
 use crate::lock;
 use crate::names::Release;
+use crate::parallel;
 
 use super::entry::{NameEntry, Names};
 use super::identity::Identity;
@@ -166,6 +167,16 @@ impl Snapshot {
     /// What the tree has of the name whose directory is `dir`, which `read` reads.
     pub fn packages(&self, dir: &Path, read: impl FnOnce() -> NameEntry) -> Arc<NameEntry> {
         locked(&self.packages).get(dir, || Arc::new(read()))
+    }
+
+    /// The same of many names, by their directories, which `read` reads side by side.
+    pub fn many_packages(&self, dirs: &[PathBuf], read: impl Fn(&Path) -> NameEntry + Sync) -> Vec<Arc<NameEntry>> {
+        let mut memory = locked(&self.packages);
+        let unknown: Vec<&PathBuf> = dirs.iter().filter(|dir| !memory.known.contains_key(*dir)).collect();
+        for (dir, found) in unknown.iter().zip(parallel::map(&unknown, |dir| Arc::new(read(dir)))) {
+            memory.put(dir, found);
+        }
+        dirs.iter().filter_map(|dir| memory.known.get(dir).cloned()).collect()
     }
 
     /// What is in the kernel's directory `dir`, which `read` reads; `None` if it is no directory.

@@ -107,8 +107,9 @@ pub fn walk(trees: &Trees, filter: &Filter) -> Walk {
         Names { names, unreadable: reader.unreadable.into_iter().map(|within| within.what).collect() }
     });
     let mut walk = Walk { packages: Vec::new(), unreadable: names.unreadable.clone() };
-    for name in names.names.iter().filter(|name| wants(filter.name.as_ref(), name)) {
-        let found = snapshot.packages(&tree.join(name), || read(trees, name));
+    let wanted = names.names.iter().filter(|name| wants(filter.name.as_ref(), name));
+    let dirs: Vec<PathBuf> = wanted.map(|name| tree.join(name)).collect();
+    for found in snapshot.many_packages(&dirs, |dir| read(trees, dir)) {
         walk.unreadable.extend(
             found.unreadable.iter().filter(|within| filter.wants_within(within)).map(|within| within.what.clone()),
         );
@@ -119,13 +120,13 @@ pub fn walk(trees: &Trees, filter: &Filter) -> Walk {
     walk
 }
 
-/// Reads what the tree has of one name.
-fn read(trees: &Trees, name: &str) -> NameEntry {
-    let dir = trees.dkms.outer.join(name);
+/// Reads what the tree has of the name whose directory is `dir`.
+fn read(trees: &Trees, dir: &Path) -> NameEntry {
     let mut reader = Reader::default();
     let mut packages = Vec::new();
-    if let Some(name) = reader.checked(&dir, Name::new(name)) {
-        let versions = reader.directories(&dir);
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    if let Some(name) = reader.checked(dir, Name::new(name)) {
+        let versions = reader.directories(dir);
         let originals = versions.iter().any(|v| v == ORIGINALS);
         for version in versions.into_iter().filter(|version| version != ORIGINALS) {
             reader.version = Some(version.clone());
