@@ -91,7 +91,7 @@ impl Evaluator {
         let nothing = Raw::default();
         if request.kind == Kind::Framework {
             let part = Part { whose: Whose::Framework, request, files, given: &nothing, last: true };
-            return self.ask(&part, files, Answer::default(), false);
+            return self.ask(&part, files, &Answer::default(), false);
         }
         let (own, overrides) = files.split_at(files.len().min(1));
         let (administrator, failure) = self.administrator(request, overrides)?;
@@ -127,7 +127,7 @@ impl Evaluator {
         if !overrides.is_empty() {
             let part =
                 Part { whose: Whose::Administrator, request, files: overrides, given: &Raw::default(), last: false };
-            match self.ask(&part, overrides, Answer::default(), false) {
+            match self.ask(&part, overrides, &Answer::default(), false) {
                 Ok(answer) => raw = answer.raw,
                 // Perhaps because it lacks what the package sets.
                 Err(error @ (ConfError::Exited { .. } | ConfError::Expansion { .. } | ConfError::Died { .. })) => {
@@ -149,7 +149,7 @@ impl Evaluator {
     fn ask_readable(&mut self, part: &Part<'_>, earlier: &Answer, trusted: bool) -> Result<Answer, ConfError> {
         let mut places = part.files.to_vec();
         loop {
-            let answer = self.ask(part, &places, earlier.clone(), !trusted);
+            let answer = self.ask(part, &places, earlier, !trusted);
             let Err(ConfError::Unreadable { file }) = &answer else { return answer };
             let Some(at) = part.files.iter().position(|named| named == file) else { return answer };
             let copy = self.launcher.shelter.as_ref().filter(|_| !trusted && places[at] == *file);
@@ -163,14 +163,20 @@ impl Evaluator {
         &mut self,
         part: &Part<'_>,
         places: &[PathBuf],
-        earlier: Answer,
+        earlier: &Answer,
         sheltered: bool,
     ) -> Result<Answer, ConfError> {
         let words = words(part, places)?;
-        let mut reading = Reading::new(part.whose, part.files, earlier);
         let deadline = Instant::now() + self.launcher.timeout;
-        let (tenant, mut session) = self.session(part, sheltered, deadline)?;
-        let stop = session.ask(&words, deadline, &mut |word| reading.take(word));
+        let (tenant, mut session, reading, stop) = loop {
+            let mut reading = Reading::new(part.whose, part.files, earlier.clone());
+            let (tenant, mut session) = self.session(part, sheltered, deadline)?;
+            match session.ask(&words, deadline, &mut |word| reading.take(word)) {
+                // A confined bash ends with the thread that started it (PR_SET_PDEATHSIG(2const)): one that was kept may have.
+                Err(Stop::Ended) if session.was_kept => session.kill(),
+                stop => break (tenant, session, reading, stop),
+            }
+        };
         let mut stderr = session.stderr(reading.done() && stop.is_ok());
         let advice = (tenant.is_some() && DENIED.iter().any(|words| stderr.contains(words))).then(|| advice(part));
         match stop {
@@ -243,7 +249,8 @@ impl Evaluator {
         }
     }
 
-    fn keep(&mut self, tenant: Option<Tenant>, session: Session) {
+    fn keep(&mut self, tenant: Option<Tenant>, mut session: Session) {
+        session.was_kept = true;
         let Some(tenant) = tenant else {
             self.ours = Some(session);
             return;

@@ -99,6 +99,8 @@ pub(super) struct Session {
     said: Vec<u8>,
     confinement: Option<Box<dyn Confine>>,
     ended: bool,
+    /// It has answered before, and nobody knows what became of it since.
+    pub(super) was_kept: bool,
 }
 
 impl Session {
@@ -155,6 +157,7 @@ impl Session {
             said: Vec::new(),
             confinement,
             ended: false,
+            was_kept: false,
         })
     }
 

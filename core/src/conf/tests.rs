@@ -406,3 +406,19 @@ fn only_regular_files_are_evaluated() {
     assert!(bench.run(&["x=x; while :; do x+=$x$x; done"]).is_err());
     assert!(bench.run(&["PACKAGE_NAME=a"]).is_ok());
 }
+
+#[test]
+fn a_bash_that_ended_while_it_was_kept_is_replaced() {
+    let mut bench = Bench::new();
+    let pid = bench.dir.path().join("pid");
+    let conf = format!("echo $$ >{}\nMAKE=x", pid.display());
+    for round in 0..3 {
+        let answer = bench.run(&[&conf]).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        assert_eq!(answer.raw.text("MAKE", 0), Some("x"));
+        let bash = fs_err::read_to_string(&pid).unwrap().trim().parse().unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(bash).unwrap(), rustix::process::Signal::KILL)
+            .unwrap();
+    }
+    // One that kills its own bash is to blame itself.
+    assert!(matches!(bench.run(&["kill -9 $$"]), Err(ConfError::Died { .. })));
+}
