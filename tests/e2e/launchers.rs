@@ -37,9 +37,9 @@ build() {
 }
 # same WHAT PACKAGE: it builds what was built without any of this.
 same() { build "$2"; [ "$sums" = "$(cat "/var/lib/sums-$2")" ] || fail "$1: $2 is $sums"; }
-# What is not there is preprocessed, then compiled; one of the compilations is a trial.
+# What is not there is preprocessed, then compiled; what is there is preprocessed. One of the compilations is a trial.
 missed() { echo $runs >/var/lib/cold-$p; [ "$launched" -ge 3 ] && [ "$runs" -ge $((launched * 2)) ] || fail "$1: cc1 ran $runs times, ccache $launched times"; }
-hit() { [ "$launched" -ge 3 ] && [ "$runs" -le $(($(cat /var/lib/cold-$p) - launched * 2)) ] || fail "$1: cc1 ran $runs times, ccache $launched times"; }
+hit() { [ "$launched" -ge 3 ] && [ "$runs" -le $(($(cat /var/lib/cold-$p) - launched)) ] || fail "$1: cc1 ran $runs times, ccache $launched times"; }
 warned() { [ "$(grep -ci 'ccache is not used' /var/lib/said)" = 1 ] || { cat /var/lib/said >&2; fail "$1: no warning, or more"; }; }
 quiet() { if grep -i ccache /var/lib/said >&2; then fail "$1: a warning"; fi; }
 switched() { echo "compiler_launcher=$1" >/etc/dkms/framework.conf.d/launchers.conf; }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::advice::Build;
 use super::command::make_line;
-use super::compilers::Before;
+use super::compilers::{self, Before};
 use super::diagnostic;
 use super::environment::{environment, network, path_is_ours};
 use super::error::Error;
@@ -107,6 +107,7 @@ fn steps(
     how: How<'_>,
 ) -> Result<(Manifest, Harvest), Error> {
     let How { signing, budget, enter, reporter, network, result } = how;
+    let source = compilers::source(ctx, target);
     work.fill(&ctx.trees, &target.package)?;
     let log_path = work.path().join("make.log");
     let begun = Log::begin(&log_path, &target.package, &target.kernel, &crate::clock::date(ctx.now))?;
@@ -120,7 +121,11 @@ fn steps(
     if !symvers.is_empty() {
         env.entry("KBUILD_EXTRA_SYMBOLS".into()).or_insert_with(|| symvers.join(" ").into());
     }
-    let compilers = if path_is_ours(ctx, &env) { Before::begin(ctx, target, work, &mut env, reporter) } else { None };
+    let compilers = if path_is_ours(ctx, &env) {
+        Before::begin(ctx, target, work, source.as_ref(), &mut env, reporter)
+    } else {
+        None
+    };
     if let Some(name) = compilers.as_ref().and_then(Before::launcher) {
         log.launcher(name)?;
     }

@@ -66,6 +66,8 @@ impl Cache {
     pub fn take(trees: &Trees, key: Digest, user: Option<BuildUser>) -> Result<Self, Error> {
         let store = trees.own_cache(PLACE)?;
         if durable::space(&store).is_some_and(|space| space.free < space.total / LEFT_FREE) {
+            // It may be these that take it.
+            collect(&store, Size::default());
             return Err(Error::NoRoom);
         }
         let lock = open_lock(&store)?;
@@ -98,6 +100,12 @@ impl Cache {
     /// # Errors
     /// If it can't be kept. It is gone then.
     pub fn put_back(self, now: u64) -> Result<(), Error> {
+        let (store, kept) = (self.store.clone(), self.keep(now));
+        collect(&store, LARGEST);
+        kept
+    }
+
+    fn keep(self, now: u64) -> Result<(), Error> {
         if let Some(user) = self.user {
             handover::take_back(&self.path, user)?;
         }
@@ -110,9 +118,6 @@ impl Cache {
             // One of another run that was quicker is as good.
             let _ = std::fs::rename(&self.path, self.store.join(self.key.to_string()));
         }
-        let store = self.store.clone();
-        drop(self);
-        collect(&store, LARGEST);
         Ok(())
     }
 }

@@ -42,6 +42,9 @@ const CCACHE: Needs = Needs {
         ("CCACHE_CONFIGPATH", "/dev/null"),
         // The cache is of one set of compilers, which are looked at before each use.
         ("CCACHE_COMPILERCHECK", "none"),
+        // Its direct mode knows the headers that were read, and not one that came before them in the search path: a patch of
+        // the administrator's can bring one. What is preprocessed each time lacks nothing.
+        ("CCACHE_NODIRECT", "1"),
         // Of images that are only read, another one may have the same numbers and times.
         ("CCACHE_NOINODECACHE", "1"),
         ("CCACHE_MAXSIZE", "512M"),
@@ -101,10 +104,16 @@ impl Launched {
     }
 }
 
-/// Whether a compiler with these arguments compiles a file, which is what a launcher is of use for.
+/// Whether a compiler with these arguments compiles a file, which is what a launcher is of use for. Standard input, which it
+/// lacks then, has more than one name; a file of arguments may hold any of them.
 pub fn compiles(args: &[OsString]) -> bool {
     let has = |word: &str| args.iter().any(|arg| arg == word);
-    has("-c") && !has("-") && !has("/dev/null")
+    let may_read_input = |arg: &OsString| {
+        let bytes = arg.as_encoded_bytes();
+        let holds = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+        bytes.starts_with(b"@") || holds(b"/dev/stdin") || holds(b"/dev/fd/") || holds(b"/proc/")
+    };
+    has("-c") && !has("-") && !has("/dev/null") && !args.iter().any(may_read_input)
 }
 
 /// Why a build goes without its launcher.
@@ -129,7 +138,18 @@ mod tests {
     fn only_what_makes_an_object_of_a_file_is_a_compilation() {
         let is_one = |line: &str| compiles(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
         assert!(is_one("-Wp,-MMD,.x.o.d -O2 -c -o x.o x.c"));
-        for line in ["-E x.c", "--version", "-c -x c /dev/null -o t", "-c -x c - -o t", "-S x.c", "-o x x.o"] {
+        for line in [
+            "-E x.c",
+            "--version",
+            "-c -x c /dev/null -o t",
+            "-c -x c - -o t",
+            "-c -x c /dev/stdin -o t",
+            "-c -x c /proc/self/fd/0 -o t",
+            "-c -include/dev/fd/0 x.c",
+            "-c @arguments",
+            "-S x.c",
+            "-o x x.o",
+        ] {
             assert!(!is_one(line), "{line}");
         }
     }
@@ -144,6 +164,7 @@ mod tests {
         let value = |name: &str| environment.get(OsStr::new(name)).map(|value| value.to_string_lossy().into_owned());
         assert_eq!(value("CCACHE_DIR").as_deref(), Some("/c"));
         assert_eq!(value("CCACHE_CONFIGPATH").as_deref(), Some("/dev/null"));
+        assert_eq!(value("CCACHE_NODIRECT").as_deref(), Some("1"));
         assert_eq!((value("CCACHE_DISABLE"), value("PATH").as_deref()), (None, Some("/bin")));
     }
 }
