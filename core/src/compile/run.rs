@@ -80,7 +80,7 @@ pub fn build(
         }
         Err(error) => {
             enter()?;
-            work.keep(ctx, log.as_ref());
+            work.keep(ctx, &target.package, &target.kernel, log.as_ref());
             super::apport::tell(ctx, &target.package, &target.kernel, &error);
             Err(error)
         }

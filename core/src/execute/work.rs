@@ -387,14 +387,10 @@ fn failure(session: &Session<'_>, package: &Package, kernel: &Kernel, error: &Er
         Error::Compile(compile::Error::Script { log, .. }) => (Some(error.cause()), log.clone(), false),
         _ => (Some(error.cause()), None, false),
     };
-    // The build directory's is the latest failure's; this kernel's is kept with its record.
-    let log = log.and_then(|_| match Record::keep_log(&session.ctx.trees, package, kernel) {
-        Ok(kept) => kept.map(|kept| session.ctx.trees.shown(&kept)),
-        Err(error) => {
-            log::warn!("{error}");
-            None
-        }
-    });
+    // The build directory's is the latest failure's; this kernel's was kept for its record when the build ended.
+    let trees = &session.ctx.trees;
+    let kept = trees.record_log(package, kernel);
+    let log = log.filter(|_| kept.is_file()).map(|_| trees.shown(&kept));
     let remembered_key = if about_source { inputs(session, package, kernel) } else { None };
     Outcome::Failed { step: error.step().to_owned(), code: i32::from(error.code()), diagnostic, log, remembered_key }
 }

@@ -14,7 +14,7 @@ use crate::durable;
 use crate::files::copy_tree_for;
 use crate::journal;
 use crate::lock::{self, Lock, Patience};
-use crate::names::Package;
+use crate::names::{Kernel, Package};
 use crate::process::Environment;
 use crate::sandbox::beneath::Beneath;
 use crate::sandbox::handover;
@@ -22,6 +22,7 @@ use crate::sandbox::user::SLOTS;
 use crate::sandbox::{Bind, BuildUser, Demotion};
 use crate::system_error::SystemError;
 use crate::tree::Trees;
+use crate::tree::record::Record;
 use crate::world::Seclusion;
 use build_log::Log;
 
@@ -173,13 +174,20 @@ impl WorkDir {
         Ok(())
     }
 
-    /// Leaves it, with its `log`, at `<tree>/<m>/<v>/build` for somebody to look at: what a failed build does.
-    pub fn keep(mut self, ctx: &Context, log: Option<&Log>) {
+    /// Leaves it, with its `log`, at `<tree>/<m>/<v>/build` for somebody to look at: what a failed build does. Another one may
+    /// be left there a moment later, so the log is kept for the record, too, before that can be.
+    pub fn keep(mut self, ctx: &Context, package: &Package, kernel: &Kernel, log: Option<&Log>) {
+        let for_record = || {
+            if let Err(error) = Record::keep_log(&ctx.trees, package, kernel) {
+                log::warn!("{error}");
+            }
+        };
         // Best effort: the build has failed already, and says so whatever becomes of its remains. The
         // directory itself stays: other builds may have theirs mounted on it.
         let moved = self.give_back(log).and_then(|()| {
             self.kept = true;
             if self.dir == self.build {
+                for_record();
                 return Ok(());
             }
             let _lock = ctx.lock_tree()?;
@@ -188,6 +196,7 @@ impl WorkDir {
                 let entry = entry?;
                 fs::rename(entry.path(), self.build.join(entry.file_name()))?;
             }
+            for_record();
             Ok(())
         });
         let Err(error) = moved else { return };
@@ -200,6 +209,7 @@ impl WorkDir {
             if let Err(error) = empty(&self.build).and_then(|()| log.copy_to(&file)) {
                 log::warn!("{error}");
             }
+            for_record();
         }
     }
 
@@ -258,6 +268,34 @@ impl Drop for WorkDir {
         if !self.kept && self.place.as_ref().is_some_and(Lock::is_last) {
             // Not empty: a build beside this one failed.
             let _ = std::fs::remove_dir(&self.build);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::surroundings;
+
+    /// Builds of one package for two kernels may fail at the same moment.
+    #[test]
+    fn the_log_of_a_failure_survives_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ctx = surroundings::without_words(false).unwrap();
+        ctx.trees = Trees::new(crate::root::Root::at(dir.path()).unwrap());
+        let namespaces = Some(crate::sandbox::Namespaces::default());
+        ctx.world = crate::world::World::of(&ctx.trees.root, ctx.world.environment().clone(), namespaces);
+        let package = Package::new("hello", "1").unwrap();
+        fs::create_dir_all(ctx.trees.package_dir(&package)).unwrap();
+        let kernels = ["6.1", "6.2"].map(|release| Kernel::new(release, "x86_64").unwrap());
+        for kernel in &kernels {
+            let work = WorkDir::make(&ctx, &package, Demotion::None, false).unwrap();
+            let log = Log::begin(&work.path().join("make.log"), &package, kernel, "today").unwrap();
+            work.keep(&ctx, &package, kernel, Some(&log));
+        }
+        for kernel in &kernels {
+            let log = fs::read_to_string(ctx.trees.record_log(&package, kernel)).unwrap();
+            assert!(log.contains(&format!("make.log for hello/1 for kernel {kernel}")), "{log}");
         }
     }
 }
