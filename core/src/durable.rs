@@ -59,6 +59,18 @@ pub struct Space {
     pub total: u64,
 }
 
+/// What caches leave free of a file system: this part of it, or so many bytes where that is less. A full disk is worse than work
+/// that is done again.
+const LEFT_FREE_PART: u64 = 20;
+const LEFT_FREE: u64 = 1 << 30;
+
+impl Space {
+    /// Whether a cache may write `bytes` more.
+    pub fn has_room_for_cache(self, bytes: u64) -> bool {
+        self.free >= bytes.saturating_add(LEFT_FREE.min(self.total / LEFT_FREE_PART))
+    }
+}
+
 impl std::fmt::Display for Space {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} of {} left", size(self.free), size(self.total))
@@ -325,6 +337,22 @@ const LONGEST: u64 = 64 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Tests of caches count on it, as far as their disk has a GiB.
+    #[test]
+    fn caches_leave_room_for_others() {
+        let (mib, gib) = (1 << 20, 1 << 30);
+        for (free, total, bytes, fits) in [
+            (5 * mib, 100 * mib, 0, true),
+            (5 * mib, 100 * mib, 1, false),
+            (4 * mib, 100 * mib, 0, false),
+            (2 * gib, 250 * gib, gib, true),
+            (2 * gib, 250 * gib, gib + 1, false),
+            (gib, u64::MAX, u64::MAX, false),
+        ] {
+            assert_eq!(Space { free, total }.has_room_for_cache(bytes), fits, "{bytes} with {free} of {total}");
+        }
+    }
 
     /// A new file that can't be filled, or can't be given its name, is not left.
     #[test]

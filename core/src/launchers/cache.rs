@@ -28,8 +28,6 @@ const IN_USE: &str = "in-use-";
 const LOCK: &str = "lock";
 /// How much room all caches may take, in bytes, and how many files they may have.
 const LARGEST: Size = Size { bytes: 1 << 30, files: 200_000 };
-/// Of the room on the file system, the part that is left free.
-const LEFT_FREE: u64 = 20;
 
 /// Why there is no cache.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +63,7 @@ impl Cache {
     /// If there can't be one.
     pub fn take(trees: &Trees, key: Digest, user: Option<BuildUser>) -> Result<Self, Error> {
         let store = trees.own_cache(PLACE)?;
-        if durable::space(&store).is_some_and(|space| space.free < space.total / LEFT_FREE) {
+        if durable::space(&store).is_some_and(|space| !space.has_room_for_cache(0)) {
             // It may be these that take it.
             collect(&store, Size::default());
             return Err(Error::NoRoom);

@@ -28,8 +28,6 @@ pub use outline::Outline;
 
 /// The store's directory below `/var/cache/dkms`.
 const PLACE: &str = "results";
-/// Of the room on the file system, the part that the store leaves free: a full disk is worse than a second build.
-const LEFT_FREE: u64 = 20;
 
 /// The results that are kept.
 #[derive(Debug)]
@@ -121,9 +119,7 @@ impl<'a> Results<'a> {
         let dir = self.trees.own_cache(PLACE)?;
         durable::sweep(&dir);
         self.make_room(&dir, size, &key);
-        let is_tight = durable::space(&dir)
-            .is_some_and(|space| space.free < size.saturating_mul(2).saturating_add(space.total / LEFT_FREE));
-        if is_tight {
+        if durable::space(&dir).is_some_and(|space| !space.has_room_for_cache(size.saturating_mul(2))) {
             return Ok(Kept::No("there is hardly any room left on the disk"));
         }
         let path = dir.join(key.to_string());
