@@ -178,6 +178,8 @@ impl WorkDir {
     /// be left there a moment later, so the log is kept for the record, too, before that can be.
     pub fn keep(mut self, ctx: &Context, package: &Package, kernel: &Kernel, log: Option<&Log>) {
         let for_record = || {
+            // That of an earlier failure would be taken for this one's, where there is no log to keep.
+            let _ = durable::remove_any(&ctx.trees.record_log(package, kernel));
             if let Err(error) = Record::keep_log(&ctx.trees, package, kernel) {
                 log::warn!("{error}");
             }
