@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use dkms_tests::bed::{Base, Bed, Flavour};
 use dkms_tests::compare::fill;
-use dkms_tests::hello::package;
 use dkms_tests::needs::Need;
 use dkms_tests::programs;
 use dkms_tests::suite::Suite;
+use dkms_tests::two_packages::two_packages;
 
 /// What every script begins with: `hello` and `other` are in /usr/src.
 const PRELUDE: &str = r#"
@@ -27,17 +27,7 @@ same() {
 "#;
 
 fn script(text: &'static str) -> impl FnOnce() -> Result<()> + Send + 'static {
-    move || {
-        let bed = Bed::subject(&Base::trixie()?)?;
-        let hand = tempfile::tempdir()?;
-        for name in ["hello", "other"] {
-            bed.copy_in(&package(name).build_in(hand.path())?, &format!("/usr/src/{name}-1.0"))?;
-        }
-        let text = fill(bed.base(), &format!("{PRELUDE}{text}"));
-        let outcome = bed.run(&["bash", "-ec", &text])?;
-        ensure!(outcome.code == 0, "exit code {}\n{}", outcome.code, outcome.tail());
-        Ok(())
-    }
+    two_packages(Base::trixie, PRELUDE, text)
 }
 
 /// depmod does not run where modules come, change and go; it runs where the index can't be believed, or it is asked for.

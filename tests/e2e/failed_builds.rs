@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
-use dkms_tests::bed::{Base, Bed};
-use dkms_tests::compare::fill;
-use dkms_tests::hello::package;
+use anyhow::Result;
+use dkms_tests::bed::Base;
 use dkms_tests::needs::Need;
 use dkms_tests::suite::Suite;
+use dkms_tests::two_packages::two_packages;
 
 /// What every script begins with: `hello` and `other` are in /usr/src.
 const PRELUDE: &str = r#"
@@ -23,17 +22,7 @@ listed() { grep -qF "$1: $2" <(dkms status); }
 "#;
 
 fn script(text: &'static str) -> impl FnOnce() -> Result<()> + Send + 'static {
-    move || {
-        let bed = Bed::subject(&Base::trixie()?)?;
-        let hand = tempfile::tempdir()?;
-        for name in ["hello", "other"] {
-            bed.copy_in(&package(name).build_in(hand.path())?, &format!("/usr/src/{name}-1.0"))?;
-        }
-        let text = fill(bed.base(), &format!("{PRELUDE}{text}"));
-        let outcome = bed.run(&["bash", "-ec", &text])?;
-        ensure!(outcome.code == 0, "exit code {}\n{}", outcome.code, outcome.tail());
-        Ok(())
-    }
+    two_packages(Base::trixie, PRELUDE, text)
 }
 
 /// What was refused to a build, and why: being root is advised only where root would be let through.

@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
-use dkms_tests::bed::{Base, Bed};
-use dkms_tests::compare::fill;
-use dkms_tests::hello::package;
+use anyhow::Result;
+use dkms_tests::bed::Base;
 use dkms_tests::needs::Need;
 use dkms_tests::suite::Suite;
+use dkms_tests::two_packages::two_packages;
 
 /// `hello` and `other` are in /usr/src. cc1 and ccache are counted where a build runs them.
 const PRELUDE: &str = r#"
@@ -63,17 +62,7 @@ plain hello
 "#;
 
 fn script(text: &'static str) -> impl FnOnce() -> Result<()> + Send + 'static {
-    move || {
-        let bed = Bed::subject(&Base::clang()?)?;
-        let hand = tempfile::tempdir()?;
-        for name in ["hello", "other"] {
-            bed.copy_in(&package(name).build_in(hand.path())?, &format!("/usr/src/{name}-1.0"))?;
-        }
-        let text = fill(bed.base(), &format!("{PRELUDE}{text}"));
-        let outcome = bed.run(&["bash", "-ec", &text])?;
-        ensure!(outcome.code == 0, "exit code {}\n{}", outcome.code, outcome.tail());
-        Ok(())
-    }
+    two_packages(Base::clang, PRELUDE, text)
 }
 
 /// In every run: off, cold, warm, and with another cc1.
@@ -132,6 +121,9 @@ in_place /usr/bin/ccache "$COUNTED; case \$* in *trial*) ;; *) kill -9 \$\$;; es
 same "ccache is killed" hello; quiet "ccache is killed"
 in_place /usr/bin/ccache "$COUNTED; case \$* in *hello.o*) ccache.real \"\$@\"; : >hello.o; kill -9 \$\$;; esac"
 same "ccache is killed when it has written" hello
+in_place /usr/bin/ccache "$COUNTED"
+in_place /usr/bin/ccache "$COUNTED; sleep infinity"
+same "ccache never ends" hello; warned "ccache never ends"; [ "$launched" = 1 ] || fail "it is tried $launched times"
 in_place /usr/bin/ccache "$COUNTED"
 rm -r $caches; same mended hello; missed mended; same "mended, warm" hello; hit mended
 # An error of the source is said once, and as the compiler says it.

@@ -57,3 +57,4 @@ pub mod run;
 pub mod settings;
 pub mod suite;
 pub mod transcript;
+pub mod two_packages;
