@@ -131,29 +131,16 @@ fn conclude(session: &Session<'_>, kernel: &Kernel, outcome: &Outcome, reporter:
                 ));
                 deferred.push(step.package.to_string());
             }
-            (Ending::Waiting, _)
-                if matches!(&outcome.results[index], Some(Err(Error::System(SystemError::Lock(_))))) =>
-            {
-                failed.push(format!("{name}(17)"));
-            }
-            (Ending::Waiting, _)
-                if matches!(&outcome.results[index], Some(Err(Error::Compile(compile::Error::NotShared { .. })))) =>
-            {
-                not_shared.push(name);
-            }
-            (Ending::Waiting, _)
-                if matches!(
-                    &outcome.results[index],
-                    Some(Err(Error::Step(StepError::MissingDependencies { missing, .. })))
-                        if missing.iter().all(|name| not_shared.contains(name))
-                ) =>
-            {
-                not_shared.push(name);
-            }
             (Ending::Waiting, _) => match &outcome.results[index] {
+                Some(Err(Error::System(SystemError::Lock(_)))) => failed.push(format!("{name}(17)")),
+                Some(Err(Error::Compile(compile::Error::NotShared { .. }))) => not_shared.push(name),
                 Some(Err(Error::Step(StepError::MissingDependencies { missing, .. }))) => {
-                    unresolved = true;
-                    reporter.report(Event::Note(missing_dependencies(step, missing)));
+                    if missing.iter().all(|name| not_shared.contains(name)) {
+                        not_shared.push(name);
+                    } else {
+                        unresolved = true;
+                        reporter.report(Event::Note(missing_dependencies(step, missing)));
+                    }
                 }
                 _ => waits = true,
             },

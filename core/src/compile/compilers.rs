@@ -115,7 +115,7 @@ impl<'a> Before<'a> {
         let Self { ctx, target, .. } = self;
         let failed = |error: &dyn std::fmt::Display| Error::Trial(error.to_string());
         let compilers = target.facts.compilers(ctx).map_err(|error| failed(&error))?;
-        let compiler = compilers.all.first().ok_or(Error::Missing)?;
+        let compiler = compilers.all.first().ok_or_else(|| failed(&"there is no compiler"))?;
         let (source, object) = (cache.path().join(TRIAL), cache.path().join(OBJECT));
         // What an earlier build has left there is of no use.
         for file in [&source, &object] {

@@ -164,13 +164,8 @@ impl Snapshot {
         locked(&self.names).get(dir, || Arc::new(read()))
     }
 
-    /// What the tree has of the name whose directory is `dir`, which `read` reads.
-    pub fn packages(&self, dir: &Path, read: impl FnOnce() -> NameEntry) -> Arc<NameEntry> {
-        locked(&self.packages).get(dir, || Arc::new(read()))
-    }
-
-    /// The same of many names, by their directories, which `read` reads side by side.
-    pub fn many_packages(&self, dirs: &[PathBuf], read: impl Fn(&Path) -> NameEntry + Sync) -> Vec<Arc<NameEntry>> {
+    /// What the tree has of the names whose directories are `dirs`, which `read` reads side by side.
+    pub fn packages(&self, dirs: &[PathBuf], read: impl Fn(&Path) -> NameEntry + Sync) -> Vec<Arc<NameEntry>> {
         let mut memory = locked(&self.packages);
         let unknown: Vec<&PathBuf> = dirs.iter().filter(|dir| !memory.known.contains_key(*dir)).collect();
         for (dir, found) in unknown.iter().zip(parallel::map(&unknown, |dir| Arc::new(read(dir)))) {

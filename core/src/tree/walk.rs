@@ -109,7 +109,7 @@ pub fn walk(trees: &Trees, filter: &Filter) -> Walk {
     let mut walk = Walk { packages: Vec::new(), unreadable: names.unreadable.clone() };
     let wanted = names.names.iter().filter(|name| wants(filter.name.as_ref(), name));
     let dirs: Vec<PathBuf> = wanted.map(|name| tree.join(name)).collect();
-    for found in snapshot.many_packages(&dirs, |dir| read(trees, dir)) {
+    for found in snapshot.packages(&dirs, |dir| read(trees, dir)) {
         walk.unreadable.extend(
             found.unreadable.iter().filter(|within| filter.wants_within(within)).map(|within| within.what.clone()),
         );
