@@ -1,8 +1,10 @@
 //! depmod's index of a kernel's modules, as modprobe reads it: which file each name stands for, and what is built in.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use crate::depmod::trie::Trie;
 
@@ -12,18 +14,21 @@ use crate::durable;
 pub const FILES: [&str; 4] = ["modules.dep.bin", "modules.builtin.bin", "modules.dep", "modules.builtin"];
 
 /// `modules.dep` and `modules.builtin` (modules.dep(5), Documentation/kbuild/kbuild.rst).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Index {
-    lines: HashMap<String, Line>,
-    built_in: HashSet<String>,
-}
-
-/// What is said of one module.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Line {
-    path: PathBuf,
-    /// The files that are loaded first.
-    needs: String,
+pub struct Index(Files);
+
+/// Few of thousands of modules are asked for: the binary files stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Files {
+    Binary {
+        dep: Trie,
+        built_in: Option<Trie>,
+    },
+    /// The lines by the names of their modules.
+    Texts {
+        dep: HashMap<String, Vec<u8>>,
+        built_in: HashSet<String>,
+    },
 }
 
 impl Index {
@@ -37,11 +42,8 @@ impl Index {
         };
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         if let Some(dep) = bytes("modules.dep.bin")?.and_then(Trie::new) {
-            let built_in = bytes("modules.builtin.bin")?.and_then(Trie::new).map(|trie| trie.entries());
-            let mut index = Self { lines: HashMap::new(), built_in: HashSet::new() };
-            index.lines.extend(dep.entries().into_iter().filter_map(|(name, line)| Some((name, Line::new(&line)?))));
-            index.built_in.extend(built_in.into_iter().flatten().map(|(name, _)| name));
-            return Ok(Some(index));
+            let built_in = bytes("modules.builtin.bin")?.and_then(Trie::new);
+            return Ok(Some(Self(Files::Binary { dep, built_in })));
         }
         let Some(dep) = bytes("modules.dep")?.filter(|_| !is_kmod) else { return Ok(None) };
         Ok(Some(Self::parse(&text(dep), &text(bytes("modules.builtin")?.unwrap_or_default()))))
@@ -49,41 +51,61 @@ impl Index {
 
     /// From the texts of the two files. Paths that begin with `/` (depmod of a directory elsewhere) count as they stand.
     pub fn parse(dep: &str, built_in: &str) -> Self {
-        let mut index = Self::default();
-        for line in dep.lines().filter_map(Line::new) {
-            // kmod takes the first line of a name.
-            index.lines.entry(module_name(&line.path)).or_insert(line);
+        let mut lines = HashMap::new();
+        for line in dep.lines() {
+            if let Some((path, _)) = halves(line.as_bytes()) {
+                // kmod takes the first line of a name.
+                lines.entry(module_name(path)).or_insert_with(|| line.as_bytes().to_vec());
+            }
         }
-        index.built_in = built_in.lines().map(|line| module_name(Path::new(line.trim()))).collect();
-        index
+        let built_in = built_in.lines().map(|line| module_name(Path::new(line.trim()))).collect();
+        Self(Files::Texts { dep: lines, built_in })
     }
 
     /// The file that modprobe takes for the module `name`, below the kernel's directory.
     pub fn path_of(&self, name: &str) -> Option<&Path> {
-        self.lines.get(name).map(|line| line.path.as_path())
+        Some(self.line(name)?.0)
     }
 
     /// The files that modprobe loads before the module `name`.
     pub fn needs_of(&self, name: &str) -> impl Iterator<Item = &Path> + use<'_> {
-        self.lines.get(name).into_iter().flat_map(|line| line.needs.split_whitespace()).map(Path::new)
+        let needs = self.line(name).map(|(_, needs)| needs).unwrap_or_default();
+        needs.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).map(path)
     }
 
-    /// All files that modprobe may take, below the kernel's directory.
+    /// All files that modprobe may take, below the kernel's directory, in any order.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.lines.values().map(|line| line.path.as_path())
+        let lines = match &self.0 {
+            Files::Binary { dep, .. } => dep.first_values(),
+            Files::Texts { dep, .. } => dep.values().map(Vec::as_slice).collect(),
+        };
+        lines.into_iter().filter_map(|line| Some(halves(line)?.0))
     }
 
     /// Whether the kernel has `name` built in.
     pub fn is_built_in(&self, name: &str) -> bool {
-        self.built_in.contains(name)
+        match &self.0 {
+            Files::Binary { built_in, .. } => built_in.as_ref().is_some_and(|trie| trie.first(name).is_some()),
+            Files::Texts { built_in, .. } => built_in.contains(name),
+        }
+    }
+
+    fn line(&self, name: &str) -> Option<(&Path, &[u8])> {
+        halves(match &self.0 {
+            Files::Binary { dep, .. } => dep.first(name)?,
+            Files::Texts { dep, .. } => dep.get(name)?,
+        })
     }
 }
 
-impl Line {
-    fn new(text: &str) -> Option<Self> {
-        let (path, needs) = text.split_once(':')?;
-        Some(Self { path: path.into(), needs: needs.trim().to_owned() })
-    }
+/// The module's file, and those that are loaded first, of a line of modules.dep.
+fn halves(line: &[u8]) -> Option<(&Path, &[u8])> {
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    Some((path(&line[..colon]), &line[colon + 1..]))
+}
+
+fn path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
 }
 
 /// The name that modprobe knows a module's file by: no directory, nothing from the first dot on, `_` for `-` (libkmod's

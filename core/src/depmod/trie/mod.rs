@@ -43,6 +43,19 @@ impl Trie {
     /// All keys with their first values; what is damaged is left out.
     pub fn entries(&self) -> Vec<(String, String)> {
         let mut found = Vec::new();
+        self.walk(|key, value| found.push((lossy(key), lossy(value))));
+        found
+    }
+
+    /// The first values of all keys; what is damaged is left out.
+    pub fn first_values(&self) -> Vec<&[u8]> {
+        let mut found = Vec::new();
+        self.walk(|_, value| found.push(value));
+        found
+    }
+
+    /// Shows each key with its first value.
+    fn walk<'a>(&'a self, mut show: impl FnMut(&[u8], &'a [u8])) {
         let mut todo = vec![(self.root, Vec::new())];
         // A node is one other's child: only damage leads to it twice, or in a circle.
         let mut seen = HashSet::new();
@@ -50,7 +63,7 @@ impl Trie {
             let Some(node) = self.node(at).filter(|_| seen.insert(at & OFFSET)) else { continue };
             key.extend_from_slice(node.prefix);
             if let Some(value) = node.values.first() {
-                found.push((lossy(&key), lossy(value)));
+                show(&key, value);
             }
             for (index, child) in node.children.chunks_exact(4).enumerate() {
                 let (Some(child), Ok(index)) = (number(child, 0), u8::try_from(index)) else { continue };
@@ -60,24 +73,28 @@ impl Trie {
                 }
             }
         }
-        found
     }
 
     /// The values of `key`.
     pub fn get(&self, key: &str) -> Vec<String> {
+        self.of_key(key).map(|node| node.values.into_iter().map(lossy).collect()).unwrap_or_default()
+    }
+
+    /// The first value of `key`.
+    pub fn first(&self, key: &str) -> Option<&[u8]> {
+        self.of_key(key)?.values.first().copied()
+    }
+
+    /// The node that `key` leads to.
+    fn of_key(&self, key: &str) -> Option<Node<'_>> {
         let mut rest = key.as_bytes();
         let mut at = self.root;
         loop {
-            let Some(node) = self.node(at) else { return Vec::new() };
-            let Some(more) = rest.strip_prefix(node.prefix) else { return Vec::new() };
-            let Some((next, more)) = more.split_first() else {
-                return node.values.iter().map(|value| lossy(value)).collect();
-            };
-            let index = usize::from(next.wrapping_sub(node.first));
-            match (*next >= node.first).then(|| number(node.children, index * 4)).flatten() {
-                Some(child) if child & OFFSET != 0 => at = child,
-                _ => return Vec::new(),
-            }
+            let node = self.node(at)?;
+            let more = rest.strip_prefix(node.prefix)?;
+            let Some((next, more)) = more.split_first() else { return Some(node) };
+            let index = usize::from(next.checked_sub(node.first)?);
+            at = number(node.children, index * 4).filter(|child| child & OFFSET != 0)?;
             rest = more;
         }
     }
