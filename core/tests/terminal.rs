@@ -43,8 +43,8 @@ impl Session {
         Self::begin_on(columns_and_rows, columns_and_rows, environment)
     }
 
-    /// The same on a terminal that says that it is `told` large.
-    fn begin_on(told: (u16, u16), columns_and_rows: (u16, u16), environment: &[(&str, &str)]) -> Self {
+    /// The same on a terminal that says that it is `claimed` large.
+    fn begin_on(claimed: (u16, u16), columns_and_rows: (u16, u16), environment: &[(&str, &str)]) -> Self {
         let bed = Bed::new();
         // Who owns nothing could not open the pipe.
         bed.write("etc/dkms/framework.conf.d/root.conf", "build_as=root\n");
@@ -58,7 +58,7 @@ impl Session {
             bed.source(&format!("usr/src/{name}-1.0"), name, "1.0", &make);
             bed.ok(&format!("add {name}/1.0"));
         }
-        let pair = native_pty_system().openpty(size(told)).unwrap();
+        let pair = native_pty_system().openpty(size(claimed)).unwrap();
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_dkms"));
         command.args(["reconcile", "-j", "2", "-k", KERNELS[0], "--root"]);
         command.arg(bed.path(""));
@@ -221,8 +221,8 @@ fn an_interrupt_leaves_words_and_no_bars() {
         // It is echoed, as ^C.
         session.keys.write_all(b"\x03").unwrap();
         // Before anything is let go.
-        let told = "Interrupted by SIGINT after 0 of 3";
-        session.until_said(told);
+        let words = "Interrupted by SIGINT after 0 of 3";
+        session.until_said(words);
         assert_eq!(session.end(), 130);
         let shown = session.all_rows();
         assert!(shown.iter().any(|row| row.contains("To go on")), "{columns}: {shown:#?}");

@@ -162,7 +162,7 @@ fn manifests_are_believed_only_when_true() {
         ),
         ("not json".into(), "cannot be understood"),
     ] {
-        let told = bed(text).refused();
-        assert!(told.contains(expected), "{told}");
+        let refusal = bed(text).refused();
+        assert!(refusal.contains(expected), "{refusal}");
     }
 }

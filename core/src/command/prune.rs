@@ -144,7 +144,7 @@ mod tests {
         symlink(format!("{}/{release}/x86_64", package.version), link).unwrap();
     }
 
-    fn told(system: &System) -> Vec<String> {
+    fn output_of(system: &System) -> Vec<String> {
         let (code, lines) = system.run(&["prune"]);
         assert_eq!(code, 0);
         assert_eq!(system.run(&["prune", "--dry-run"]).1, lines[..lines.len() - usize::from(lines.len() > 1)]);
@@ -156,12 +156,12 @@ mod tests {
     #[test]
     fn what_is_of_use_stays() {
         let system = System::new();
-        assert_eq!(told(&system), [NOTHING]);
+        assert_eq!(output_of(&system), [NOTHING]);
         let old = version(&system, "1", &["6.1"]);
-        assert_eq!(told(&system), [NOTHING], "the only version");
+        assert_eq!(output_of(&system), [NOTHING], "the only version");
         install(&system, &old, "6.1");
         version(&system, "2", &[]);
-        assert_eq!(told(&system), [NOTHING], "the older one is installed, and the newer one not");
+        assert_eq!(output_of(&system), [NOTHING], "the older one is installed, and the newer one not");
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
         version(&system, "1", &["6.1", "5.9"]);
         let new = version(&system, "2", &["6.1", "5.9"]);
         install(&system, &new, "6.1");
-        let lines = told(&system);
+        let lines = output_of(&system);
         assert_eq!(
             lines,
             [
@@ -185,10 +185,10 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&json.join("\n")).unwrap();
         assert_eq!((code, json["steps"].as_array().unwrap().len()), (0, 3));
         system.write("etc/dkms/holds", "hello\n");
-        assert_eq!(told(&system), [NOTHING], "what is held stays");
+        assert_eq!(output_of(&system), [NOTHING], "what is held stays");
         system.write("etc/dkms/holds", "");
         assert_eq!(system.run(&["prune", "--yes"]).0, 0);
-        assert_eq!(told(&system), [NOTHING]);
+        assert_eq!(output_of(&system), [NOTHING]);
         let walk = walk::walk(&system.ctx.trees, &Filter::default());
         let left: Vec<_> = walk.packages.iter().map(|entry| (entry.package.to_string(), entry.built.len())).collect();
         assert_eq!(left, [("hello/2".to_owned(), 1)]);

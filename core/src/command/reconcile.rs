@@ -44,8 +44,8 @@ pub(super) fn run(ctx: &Context, args: &Args, options: &Reconciling, reporter: &
     let next = boot_loader::next(&ctx.trees);
     let logged = event.is_some() && done.summary.log(&ctx.trees, next.as_ref());
     let lines = done.summary.lines(next.as_ref());
-    let told = logged && ctx.machine.journal;
-    if !told && !lines.is_empty() {
+    let is_in_journal = logged && ctx.machine.journal;
+    if !is_in_journal && !lines.is_empty() {
         // The last thing said; on standard error, since standard output may be somebody's protocol.
         reporter.report(Event::Note(format!("\n{}", lines.join("\n"))));
     }

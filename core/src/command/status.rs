@@ -436,12 +436,12 @@ mod tests {
             record("b", "6.1", Outcome::Skipped { why: "too new".to_owned() }),
             record("c", "6.0", waits()),
         ];
-        let told = |records: &[Record]| footer(records, &trees, &Filter::default());
-        assert_eq!(told(&records), None);
+        let footer_of = |records: &[Record]| footer(records, &trees, &Filter::default());
+        assert_eq!(footer_of(&records), None);
         records.extend([record("d", "6.1", waits()), record("d", "6.2", waits())]);
-        assert_eq!(told(&records).unwrap(), "1 package lacks a kernel: dkms status --long");
+        assert_eq!(footer_of(&records).unwrap(), "1 package lacks a kernel: dkms status --long");
         records.push(record("e", "6.2", waits()));
-        assert!(told(&records).unwrap().starts_with("2 packages lack a kernel"));
+        assert!(footer_of(&records).unwrap().starts_with("2 packages lack a kernel"));
         let only = Filter::package(&Package::new("a", "1").unwrap());
         assert_eq!(footer(&records, &trees, &only), None);
     }

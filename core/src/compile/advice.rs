@@ -178,8 +178,8 @@ impl Build<'_> {
 
     /// Files that the build did not find, where the reason is known.
     fn not_there(&self, last: &str) -> Option<String> {
-        let told = |found: &Refusal<'_>| found.kind == Kind::Missing && self.why_not_there(found).is_some();
-        refusal::last_before_the_end(last, told).and_then(|found| self.why_not_there(&found))
+        let is_explained = |found: &Refusal<'_>| found.kind == Kind::Missing && self.why_not_there(found).is_some();
+        refusal::last_before_the_end(last, is_explained).and_then(|found| self.why_not_there(&found))
     }
 
     /// A program that an earlier command, which went on and ended well, did not find, where a file is missing now.

@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_patch_that_does_not_fit_is_told_by_file_and_hunk() {
-        for (log, told) in [
+        for (log, words) in [
             (
                 "patching file pm.c\nHunk #1 succeeded at 1.\nHunk #2 FAILED at 17.\n1 out of 2 hunks FAILED -- saving rejects to file pm.c.rej",
                 "pm.c: hunk 2, at line 17, does not fit.",
@@ -232,7 +232,7 @@ mod tests {
             ),
             ("patch: **** malformed patch at line 7: x", "malformed patch at line 7: x"),
         ] {
-            assert_eq!(unfit_patch(log).as_deref(), Some(told));
+            assert_eq!(unfit_patch(log).as_deref(), Some(words));
         }
         assert_eq!(unfit_patch("patching file x.c"), None);
     }

@@ -108,7 +108,7 @@ fn hint(name: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn told(text: &str) -> Vec<String> {
+    fn warnings_of(text: &str) -> Vec<String> {
         unknown(&[(Path::new("/etc/dkms/framework.conf"), text)]).iter().map(ToString::to_string).collect()
     }
 
@@ -127,17 +127,17 @@ mod tests {
             ("TRY_SIGN_MODULE=true", "did you mean try_sign_modules"),
             ("colour=red", "no effect"),
         ] {
-            let told = told(&format!("# first\nverbose=1\n{line}\n"));
-            assert_eq!(told.len(), 1, "{line}: {told:?}");
-            assert!(told[0].starts_with("/etc/dkms/framework.conf, line 3: dkms has no option "), "{told:?}");
-            assert!(told[0].contains(words) && told[0].ends_with(['.', '?']), "{line}: {told:?}");
+            let found = warnings_of(&format!("# first\nverbose=1\n{line}\n"));
+            assert_eq!(found.len(), 1, "{line}: {found:?}");
+            assert!(found[0].starts_with("/etc/dkms/framework.conf, line 3: dkms has no option "), "{found:?}");
+            assert!(found[0].contains(words) && found[0].ends_with(['.', '?']), "{line}: {found:?}");
         }
     }
 
     #[test]
     fn options_variables_and_other_shell_are_left_alone() {
         for option in FRAMEWORK {
-            assert_eq!(told(&format!("{option}=x\n")), [""; 0], "{option}");
+            assert_eq!(warnings_of(&format!("{option}=x\n")), [""; 0], "{option}");
         }
         for text in [
             "base=/srv\nsource_tree=$base/src\n",
@@ -149,7 +149,7 @@ mod tests {
             "test x == y\n",
             "=x\n1a=x\n",
         ] {
-            assert_eq!(told(text), [""; 0], "{text}");
+            assert_eq!(warnings_of(text), [""; 0], "{text}");
         }
         // A variable may be made in one file and used in another.
         let files = [(Path::new("/a"), "base=/srv\n"), (Path::new("/b"), "source_tree=$base\n")];

@@ -123,18 +123,18 @@ impl Summary {
     /// Line by line; empty when nothing was done and nothing is missing. The kernel that boots next comes first, then the
     /// newest.
     pub fn lines(&self, boots_next: Option<&Release>) -> Vec<String> {
-        self.told(boots_next).into_iter().map(|(_, line)| line).collect()
+        self.lines_and_severities(boots_next).into_iter().map(|(_, line)| line).collect()
     }
 
     /// Sends the lines to the log of the system in `trees`: what is missing as errors. Every front calls it, once a run. Says
     /// whether the log has taken them.
     pub fn log(&self, trees: &Trees, boots_next: Option<&Release>) -> bool {
-        let lines = self.told(boots_next);
+        let lines = self.lines_and_severities(boots_next);
         syslog::send(&trees.outer("/dev/log"), lines.iter().map(|(severity, line)| (*severity, line.as_str())))
     }
 
     /// The lines, and how much each matters.
-    fn told(&self, boots_next: Option<&Release>) -> Vec<(Severity, String)> {
+    fn lines_and_severities(&self, boots_next: Option<&Release>) -> Vec<(Severity, String)> {
         let is_next = |kernel: &Kernel| boots_next == Some(&kernel.release);
         let mut kernels: Vec<&(Kernel, Part)> = self.kernels.iter().collect();
         kernels.sort_by(|(a, _), (b, _)| match is_next(b).cmp(&is_next(a)) {
@@ -152,9 +152,9 @@ impl Summary {
                 continue;
             }
             let next = if is_next(kernel) { " (this kernel boots next)" } else { "" };
-            let mut told = vec![format!("{kernel} is missing {}{next}:", counted(part.missing.len(), "package"))];
-            told.extend(told_together(&part.missing));
-            lines.extend(told.into_iter().map(|line| (Severity::Error, line)));
+            let mut of_kernel = vec![format!("{kernel} is missing {}{next}:", counted(part.missing.len(), "package"))];
+            of_kernel.extend(lines_by_cause(&part.missing));
+            lines.extend(of_kernel.into_iter().map(|line| (Severity::Error, line)));
         }
         lines.extend(self.notes.iter().map(|note| (Severity::Warning, note.clone())));
         if !lines.is_empty() {
@@ -170,7 +170,7 @@ impl Summary {
 }
 
 /// The lines about what one kernel is missing, by cause, in the order of the first of each.
-fn told_together(missing: &[Missing]) -> Vec<String> {
+fn lines_by_cause(missing: &[Missing]) -> Vec<String> {
     let mut causes: Vec<&Cause> = Vec::new();
     for one in missing {
         if !causes.contains(&&one.cause) {
@@ -256,8 +256,9 @@ mod tests {
     /// `journalctl -p err` shows what is missing, and no more.
     #[test]
     fn what_is_missing_is_an_error_in_the_log() {
-        let severities =
-            |summary: &Summary| summary.told(None).iter().map(|(severity, _)| *severity).collect::<Vec<_>>();
+        let severities = |summary: &Summary| {
+            summary.lines_and_severities(None).iter().map(|(severity, _)| *severity).collect::<Vec<_>>()
+        };
         use Severity::{Error, Notice, Warning};
         assert_eq!(severities(&summary("6.1", &["a/1"], &[], &["x"])), [Notice, Notice, Warning]);
         let all = summary("6.1", &["a/1"], &[missing("b/1", "waits", "x")], &[]);

@@ -289,12 +289,13 @@ mod tests {
             fs_err::create_dir_all(&dir).unwrap();
             fs_err::write(dir.join("modules.order"), "").unwrap();
         }
-        let told = |release: &str| missing(&Distribution::parse("ID=debian"), &trees, &Release::new(release).unwrap());
+        let advice_for =
+            |release: &str| missing(&Distribution::parse("ID=debian"), &trees, &Release::new(release).unwrap());
         let there = "(installed: 6.12.9-amd64, 6.1.0-9-amd64)";
         let slip = format!("no kernel 6.12.9-amd46 is installed here: did you mean 6.12.9-amd64? {there}");
-        assert_eq!(told("6.12.9-amd46"), slip);
-        assert_eq!(told("nonsense"), format!("no kernel nonsense is installed here {there}"));
-        assert!(told("6.12.9-amd64").contains("apt install linux-headers-6.12.9-amd64"));
+        assert_eq!(advice_for("6.12.9-amd46"), slip);
+        assert_eq!(advice_for("nonsense"), format!("no kernel nonsense is installed here {there}"));
+        assert!(advice_for("6.12.9-amd64").contains("apt install linux-headers-6.12.9-amd64"));
     }
 
     #[test]

@@ -37,7 +37,7 @@ fn facts(headers: HeadersState, packages: Vec<PackageInput>) -> PlanInput {
     }
 }
 
-fn told(facts: &PlanInput) -> Vec<String> {
+fn steps_of(facts: &PlanInput) -> Vec<String> {
     plan(facts)
         .steps
         .iter()
@@ -49,12 +49,12 @@ fn told(facts: &PlanInput) -> Vec<String> {
 fn a_shared_build_serves_while_there_are_no_headers() {
     let shared = || vec![on(&kernel("6.1"), "a/1", PackageState::Shared(Release::new("6.0").unwrap()))];
     let missing = || HeadersState::Missing("x".into());
-    assert_eq!(told(&facts(missing(), shared())), [r#"Keep a/1 Shared(Release("6.0")) []"#]);
-    assert_eq!(told(&facts(HeadersState::Ready, shared())), ["Build a/1 Missing []"]);
+    assert_eq!(steps_of(&facts(missing(), shared())), [r#"Keep a/1 Shared(Release("6.0")) []"#]);
+    assert_eq!(steps_of(&facts(HeadersState::Ready, shared())), ["Build a/1 Missing []"]);
     // What needs it is no worse off.
     let mut packages = shared();
     packages.push(PackageInput { depends: vec![name("a")], ..on(&kernel("6.1"), "b/1", PackageState::Absent) });
-    assert_eq!(told(&facts(missing(), packages))[1], r#"Wait b/1 Headers("x") []"#);
+    assert_eq!(steps_of(&facts(missing(), packages))[1], r#"Wait b/1 Headers("x") []"#);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn each_state_has_its_step() {
         ),
     ];
     for (package, expected) in table {
-        assert_eq!(told(&facts(HeadersState::Ready, vec![package])), [expected]);
+        assert_eq!(steps_of(&facts(HeadersState::Ready, vec![package])), [expected]);
     }
 }
 
@@ -112,7 +112,7 @@ fn without_headers_what_is_built_is_installed_and_the_rest_waits() {
         on(&k, "c/1", PackageState::Installed),
     ];
     assert_eq!(
-        told(&facts(HeadersState::Missing("h".into()), packages)),
+        steps_of(&facts(HeadersState::Missing("h".into()), packages)),
         [r#"Wait a/1 Headers("h") []"#, "Install b/1 Missing []", "Keep c/1 Present []"]
     );
 }
@@ -127,7 +127,7 @@ fn without_headers_nothing_else_is_the_reason() {
             PackageInput { depends: vec![name(depends)], ..on(&k, "b/1", PackageState::Absent) },
         ];
         let expected = [r#"Wait a/1 Headers("h") []"#, r#"Wait b/1 Headers("h") []"#];
-        assert_eq!(told(&facts(HeadersState::Missing("h".into()), packages)), expected);
+        assert_eq!(steps_of(&facts(HeadersState::Missing("h".into()), packages)), expected);
     }
 }
 
@@ -149,7 +149,7 @@ fn dependencies_come_first_and_fail_for_those_who_need_them() {
         on(&k, "z/1", PackageState::Absent),
     ];
     assert_eq!(
-        told(&facts(HeadersState::Ready, packages)),
+        steps_of(&facts(HeadersState::Ready, packages)),
         [
             "Build z/1 Missing []",
             "Build a/1 Missing [0]",
@@ -175,7 +175,7 @@ fn a_removed_kernel_is_cleaned_up() {
         }],
         ..PlanInput::default()
     };
-    assert_eq!(told(&facts), ["Remove a/1 Orphaned []"]);
+    assert_eq!(steps_of(&facts), ["Remove a/1 Orphaned []"]);
 }
 
 /// A model of a system: what the plan sees of it, and what carrying a plan out does to it.

@@ -112,13 +112,13 @@ impl Gatherer<'_> {
                 install::damage::is_another(file, path) && !install::is_replaced_by_the_kernels(file, path)
             });
             let package = entry.package.clone();
-            let told = theirs.map(|(_, path)| {
+            let lines = theirs.map(|(_, path)| {
                 format!(
                     "{} is not the module of {package}, and is left alone. To replace it: dkms install {package} -k {release}",
                     trees.shown(&path).display()
                 )
             });
-            told.collect::<Vec<_>>()
+            lines.collect::<Vec<_>>()
         };
         self.beside.installed.iter().filter(|entry| entry.arch == self.facts.kernel.arch).flat_map(of).collect()
     }

@@ -71,11 +71,11 @@ mod tests {
         ] {
             let packages = vec![entry("a", "1", true), entry("xo", "0.3-88", own), entry("xo-0.3", "88", other)];
             let mut walk = Walk { packages, unreadable: Vec::new() };
-            let told = take_out(&trees, &mut walk);
+            let notes = take_out(&trees, &mut walk);
             let left: Vec<String> = walk.packages.iter().map(|entry| entry.package.to_string()).collect();
             assert_eq!(left, ["a/1", kept], "{own} {other}");
-            assert_eq!(told.len(), 1);
-            assert!(told[0].contains(&format!("only {kept} is looked after")), "{told:?}");
+            assert_eq!(notes.len(), 1);
+            assert!(notes[0].contains(&format!("only {kept} is looked after")), "{notes:?}");
         }
     }
 }

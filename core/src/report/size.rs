@@ -18,8 +18,8 @@ mod tests {
 
     #[test]
     fn a_terminal_without_a_size_has_80_columns() {
-        for (told, taken) in [((0, 0), (80, 24)), ((1, 1), (20, 1)), ((20, 0), (20, 24)), ((132, 43), (132, 43))] {
-            assert_eq!(size_of(told), taken);
+        for (reported, taken) in [((0, 0), (80, 24)), ((1, 1), (20, 1)), ((20, 0), (20, 24)), ((132, 43), (132, 43))] {
+            assert_eq!(size_of(reported), taken);
         }
     }
 }

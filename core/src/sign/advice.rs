@@ -84,7 +84,7 @@ pub fn enforcing(facts: &MachineTrust) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn told(facts: &MachineTrust, trust: Enrolment) -> String {
+    fn text_of(facts: &MachineTrust, trust: Enrolment) -> String {
         let keys = [Key { path: Path::new("/var/lib/dkms/mok.pub"), subject: "me", trust }];
         advice(facts, &keys, None).unwrap_or_default().join("\n")
     }
@@ -92,27 +92,27 @@ mod tests {
     #[test]
     fn said_only_where_modules_would_be_refused() {
         let on = MachineTrust { efi: true, secure_boot: Some(true), ..MachineTrust::default() };
-        let text = told(&on, Enrolment::NotEnrolled);
+        let text = text_of(&on, Enrolment::NotEnrolled);
         assert!(text.starts_with("Secure Boot is on") && text.contains("dkms mok enroll"), "{text}");
         assert!(text.contains("/var/lib/dkms/mok.pub (me)"), "{text}");
-        assert!(told(&on, Enrolment::Pending).contains("Reboot"));
-        let text = told(&on, Enrolment::Unknown);
+        assert!(text_of(&on, Enrolment::Pending).contains("Reboot"));
+        let text = text_of(&on, Enrolment::Unknown);
         assert!(text.contains("can't be told") && text.contains("dkms mok status"), "{text}");
         let modules = [("a/1".to_owned(), "6.1".to_owned(), "a.ko.xz".to_owned())];
         let text = without_signature(&on, &modules).unwrap().join("\n");
         assert!(text.contains("a.ko.xz is not signed") && text.contains("dkms sign a/1 -k 6.1"), "{text}");
         assert_eq!(without_signature(&on, &[]), None);
         for trust in [Enrolment::Enrolled, Enrolment::FirmwareOnly] {
-            assert_eq!(told(&on, trust), "");
+            assert_eq!(text_of(&on, trust), "");
         }
         let off = MachineTrust { efi: true, secure_boot: Some(false), ..MachineTrust::default() };
-        assert_eq!(told(&off, Enrolment::NotEnrolled), "");
-        assert_eq!(told(&off, Enrolment::Unknown), "");
+        assert_eq!(text_of(&off, Enrolment::NotEnrolled), "");
+        assert_eq!(text_of(&off, Enrolment::Unknown), "");
         assert_eq!(without_signature(&off, &modules), None);
         let relaxed = MachineTrust { shim_insecure: true, ..on.clone() };
-        assert_eq!(told(&relaxed, Enrolment::NotEnrolled), "");
+        assert_eq!(text_of(&relaxed, Enrolment::NotEnrolled), "");
         let forced = MachineTrust { sig_enforce: Some(true), ..MachineTrust::default() };
-        let text = told(&forced, Enrolment::NotEnrolled);
+        let text = text_of(&forced, Enrolment::NotEnrolled);
         assert!(text.contains("sig_enforce") && !text.contains("mok enroll"), "{text}");
         let unsigned = advice(&on, &[], Some("signing is off")).unwrap();
         assert!(unsigned[0].contains("not signed (signing is off)"), "{unsigned:?}");

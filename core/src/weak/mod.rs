@@ -40,11 +40,11 @@ enum What {
 pub fn added(ctx: &Context, pending: WeakModules, reporter: &dyn Reporter) {
     let mut kernels: Vec<_> = pending.into_iter().collect();
     kernels.sort_by(|(a, _), (b, _)| version::by_age(a.release.as_str(), b.release.as_str()));
-    let mut told = false;
+    let mut has_run = false;
     for (kernel, files) in kernels {
-        told |= tell(ctx, &kernel, &files, What::Add, reporter);
+        has_run |= tell(ctx, &kernel, &files, What::Add, reporter);
     }
-    if told {
+    if has_run {
         links::tidy(ctx, reporter);
     }
 }

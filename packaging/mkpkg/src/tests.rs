@@ -219,6 +219,6 @@ fn driver_disks_hold_a_repository() {
     assert!(found && image.windows(bytes.len()).any(|w| w == bytes));
     fs_err::write(bed.tmp.path().join("dd.iso"), &image).unwrap();
     // file(1) and the kernel agree on what this is; blkid is there on every Debian.
-    let told = run("blkid", &["-p", "-o", "export"], &bed.tmp.path().join("dd.iso"));
-    assert!(told.contains("LABEL=OEMDRV") && told.contains("TYPE=iso9660"), "{told}");
+    let output = run("blkid", &["-p", "-o", "export"], &bed.tmp.path().join("dd.iso"));
+    assert!(output.contains("LABEL=OEMDRV") && output.contains("TYPE=iso9660"), "{output}");
 }

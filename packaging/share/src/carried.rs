@@ -116,9 +116,9 @@ mod tests {
             );
             assert!(matches!(read(line.as_bytes()), Err(Error::Refused(_))), "{blanks} {parts}");
         }
-        let told = |error| read(&there(Err(error))).unwrap_err();
-        assert!(matches!(told(Error::Away("a\u{1b}[2J\nb".to_owned())), Error::Away(why) if why == "a [2J b"));
-        assert!(matches!(told(Error::Refused("x".to_owned())), Error::Refused(why) if why == "x"));
-        assert!(matches!(told(Error::ReadOnly("x".to_owned())), Error::Usage(_)));
+        let error_of = |error| read(&there(Err(error))).unwrap_err();
+        assert!(matches!(error_of(Error::Away("a\u{1b}[2J\nb".to_owned())), Error::Away(why) if why == "a [2J b"));
+        assert!(matches!(error_of(Error::Refused("x".to_owned())), Error::Refused(why) if why == "x"));
+        assert!(matches!(error_of(Error::ReadOnly("x".to_owned())), Error::Usage(_)));
     }
 }

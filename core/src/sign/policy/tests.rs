@@ -71,12 +71,12 @@ fn in_process_is_the_default_and_names_its_keys() {
 #[test]
 fn a_program_is_used_when_told_or_needed() {
     let kernels = "/usr/lib/linux-kbuild-6.12/scripts/sign-file";
-    let told = PolicyInput { sign_file: "/opt/hsm", ..facts() };
+    let configured = PolicyInput { sign_file: "/opt/hsm", ..facts() };
     let keys = [CONFIG, OWN_KEY, OWN_CERT];
     let with = |extra: &[&'static str]| [&keys[..], extra].concat();
     let how = |f: &PolicyInput<'_>, extra: &[&'static str]| plan(run(f, &with(extra))).how;
-    assert_eq!(how(&told, &["/opt/hsm"]), How::Program("/opt/hsm".into()));
-    assert_eq!(how(&told, &[]), How::InProcess(Hash::Sha512));
+    assert_eq!(how(&configured, &["/opt/hsm"]), How::Program("/opt/hsm".into()));
+    assert_eq!(how(&configured, &[]), How::InProcess(Hash::Sha512));
     let sha1 = PolicyInput { sig_hash: Some("sha1"), ..facts() };
     assert_eq!(how(&sha1, &[kernels]), How::Program(kernels.into()));
     let token = PolicyInput { mok_signing_key: "pkcs11:token=x", ..facts() };
@@ -125,8 +125,8 @@ fn each_distribution_has_its_keys() {
     assert_eq!(keys_of(&gentoo, &[kernels]), both(kernels, kernels));
     gentoo.modules_sign_key = Some("/g.pem");
     assert_eq!(keys_of(&gentoo, &["/g.pem"]), both("/g.pem", "/g.pem"));
-    let told = PolicyInput { mok_signing_key: "/k", mok_certificate: "/c", ..ubuntu };
-    assert_eq!(keys_of(&told, &["/k", "/c"]), both("/k", "/c"));
+    let configured = PolicyInput { mok_signing_key: "/k", mok_certificate: "/c", ..ubuntu };
+    assert_eq!(keys_of(&configured, &["/k", "/c"]), both("/k", "/c"));
 }
 
 #[test]
