@@ -213,6 +213,7 @@ fn built_for(ctx: &Context, package: &Package) -> Vec<Built> {
         kernel: beside.kernel,
         installed: true,
         original_modules: false,
+        nothing_archived: false,
     });
     walk.packages.into_iter().flat_map(|entry| entry.built).chain(beside).collect()
 }

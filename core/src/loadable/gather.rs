@@ -1,6 +1,7 @@
 //! The facts for [`judge`]: a kernel's index, read once, and the files beside its modules.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
@@ -359,12 +360,31 @@ pub fn stale(trees: &Trees) -> Vec<Release> {
                 && !loadable.asked(&file.name).iter().any(|line| line.contains(": exclude "))
                 && Module::read(&dir.join(path)).is_ok()
         };
-        let gone = || index.paths().any(|path| !path.starts_with("kernel") && !dir.join(path).exists());
-        if gone() || known.beside.installed.iter().flat_map(|entry| &entry.files).any(unlisted) {
+        if names_what_is_gone(index, &dir) || known.beside.installed.iter().flat_map(|entry| &entry.files).any(unlisted)
+        {
             found.push(release);
         }
     }
     found
+}
+
+/// Whether the index names files that are gone from `dir`, besides those of the kernel's package. Directories are listed, which
+/// takes less than a look at each file.
+fn names_what_is_gone(index: &Index, dir: &Path) -> bool {
+    let mut listed = HashMap::new();
+    let list = |parent: &Path| -> HashSet<OsString> {
+        let entries = std::fs::read_dir(dir.join(parent)).into_iter().flatten().flatten();
+        // A link may lead nowhere.
+        entries
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+            .map(|entry| entry.file_name())
+            .collect()
+    };
+    index.paths().filter(|path| !path.starts_with("kernel")).any(|path| {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let files = listed.entry(parent).or_insert_with(|| list(parent));
+        !path.file_name().is_some_and(|name| files.contains(name)) && !dir.join(path).exists()
+    })
 }
 
 /// Whether the configuration of `release` lets modules have symbols of namespaces that they do not import.

@@ -50,7 +50,7 @@ mod tests {
 
     fn entry(name: &str, version: &str, installed: bool) -> PackageEntry {
         let kernel = Kernel::new("6.1", "x86_64").unwrap();
-        let built = Built { kernel, installed, original_modules: false };
+        let built = Built { kernel, installed, original_modules: false, nothing_archived: false };
         PackageEntry { package: Package::new(name, version).unwrap(), source: Source::Added, built: vec![built] }
     }
 

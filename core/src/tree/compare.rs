@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn built(installed: bool) -> Built {
-        Built { kernel: Kernel::new("6.1", "x").unwrap(), installed, original_modules: false }
+        Built { kernel: Kernel::new("6.1", "x").unwrap(), installed, original_modules: false, nothing_archived: false }
     }
 
     /// A package with one module, installed, with both manifests sealed.

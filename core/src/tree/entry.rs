@@ -44,6 +44,8 @@ pub struct Built {
     pub installed: bool,
     /// Somebody else's modules are archived for this package and kernel.
     pub original_modules: bool,
+    /// Nothing at all, not even what can't be read, is where archived modules of this package would be, for whatever kernel.
+    pub nothing_archived: bool,
 }
 
 /// An entry of the tree that could not be looked at.

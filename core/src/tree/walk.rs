@@ -96,6 +96,13 @@ const NOT_KERNELS: [&str; 6] = ["build", "source", "tarball", "driver_disk", "rp
 /// Directories of a package's directory that are not versions.
 const ORIGINALS: &str = "original_module";
 
+/// What a package's directory has of that name.
+#[derive(Debug, Clone, Copy)]
+struct Originals {
+    nothing: bool,
+    is_dir: bool,
+}
+
 /// Walks the tree. A tree that is not there is empty.
 pub fn walk(trees: &Trees, filter: &Filter) -> Walk {
     let snapshot = trees.snapshot();
@@ -126,8 +133,10 @@ fn read(trees: &Trees, dir: &Path) -> NameEntry {
     let mut packages = Vec::new();
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     if let Some(name) = reader.checked(dir, Name::new(name)) {
-        let versions = reader.directories(dir);
-        let originals = versions.iter().any(|v| v == ORIGINALS);
+        let entries = reader.entries(dir);
+        let nothing = !entries.iter().any(|entry| entry.file_name() == ORIGINALS);
+        let versions = reader.names_of_directories(entries);
+        let originals = Originals { nothing, is_dir: versions.iter().any(|v| v == ORIGINALS) };
         for version in versions.into_iter().filter(|version| version != ORIGINALS) {
             reader.version = Some(version.clone());
             if let Some(version) = reader.checked(&dir.join(&version), Version::new(version)) {
@@ -188,7 +197,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn package(&mut self, trees: &Trees, package: Package, originals: bool) -> PackageEntry {
+    fn package(&mut self, trees: &Trees, package: Package, originals: Originals) -> PackageEntry {
         let dir = trees.package_dir(&package);
         let mut link = false;
         let mut releases = Vec::new();
@@ -214,7 +223,14 @@ impl Reader {
         PackageEntry { source: self.source(trees, &package, link), package, built }
     }
 
-    fn kernels(&mut self, trees: &Trees, package: &Package, release: &str, originals: bool, built: &mut Vec<Built>) {
+    fn kernels(
+        &mut self,
+        trees: &Trees,
+        package: &Package,
+        release: &str,
+        originals: Originals,
+        built: &mut Vec<Built>,
+    ) {
         let dir = trees.package_dir(package).join(release);
         for arch in self.directories(&dir) {
             self.arch = Some(arch.clone());
@@ -228,7 +244,8 @@ impl Reader {
             };
             built.push(Built {
                 installed: is_active(trees, package, &kernel),
-                original_modules: originals && self.is_dir(&trees.originals(&package.name, &kernel)),
+                nothing_archived: originals.nothing,
+                original_modules: originals.is_dir && self.is_dir(&trees.originals(&package.name, &kernel)),
                 kernel,
             });
         }
@@ -244,8 +261,13 @@ impl Reader {
 
     /// The names of the directories in `dir`, sorted; those with a dot are nobody's business.
     fn directories(&mut self, dir: &Path) -> Vec<String> {
+        let entries = self.entries(dir);
+        self.names_of_directories(entries)
+    }
+
+    fn names_of_directories(&mut self, entries: Vec<DirEntry>) -> Vec<String> {
         let mut names = Vec::new();
-        for entry in self.entries(dir) {
+        for entry in entries {
             match entry.file_name().into_string() {
                 // The active links beside the versions: a stat less for each.
                 Ok(name) if name.starts_with('.') || name.starts_with("kernel-") && is_link(&entry) => {}
