@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::compilers;
 use crate::conf::misspelt::misspelt_in;
 use crate::conf::{self, Answer, Conf, Directive, Evaluator, Recipe};
 use crate::context::Context;
@@ -28,6 +29,7 @@ pub struct Facts<'a> {
     /// The run's surroundings.
     pub ctx: &'a Context,
     kernels: Mutex<HashMap<Kernel, Arc<KernelFacts>>>,
+    compilers: compilers::Known,
     /// Those that nobody uses now; the latest used is the last.
     evaluators: Mutex<Vec<Evaluator>>,
     answers: Mutex<HashMap<(Package, Kernel), Known>>,
@@ -64,6 +66,7 @@ impl<'a> Facts<'a> {
         Self {
             ctx,
             kernels: Mutex::default(),
+            compilers: compilers::Known::default(),
             evaluators: Mutex::default(),
             answers: Mutex::default(),
             frameworks: Mutex::default(),
@@ -83,7 +86,7 @@ impl<'a> Facts<'a> {
         if let Some(facts) = known.get(kernel) {
             return Ok(Arc::clone(facts));
         }
-        let facts = Arc::new(KernelFacts::learn(self.ctx, kernel)?);
+        let facts = Arc::new(KernelFacts::learn(self.ctx, kernel, &self.compilers)?);
         known.insert(kernel.clone(), Arc::clone(&facts));
         Ok(facts)
     }

@@ -6,11 +6,12 @@
 
 mod error;
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::digest::{Digest, Hasher};
 use crate::kernel::Toolchain;
@@ -39,6 +40,28 @@ pub struct Compilers {
     pub files: Vec<Part>,
     identity: Digest,
     portable: OnceLock<Digest>,
+}
+
+/// What was found in one run, by the names that were asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Known(Arc<Mutex<BTreeMap<Vec<String>, Arc<Compilers>>>>);
+
+impl Known {
+    /// [`Compilers::of`], once for all kernels with the same choice. To ask them runs compilers, beside the jobs that builds may have:
+    /// whoever needs the answer waits for the first who asks.
+    ///
+    /// # Errors
+    /// As there. The next one asks again.
+    pub fn of(&self, world: &World, toolchain: &Toolchain) -> Result<Arc<Compilers>, Error> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = names(toolchain);
+        if let Some(found) = known.get(&names) {
+            return Ok(Arc::clone(found));
+        }
+        let found = Arc::new(Compilers::of(world, toolchain)?);
+        known.insert(names, Arc::clone(&found));
+        Ok(found)
+    }
 }
 
 /// One command that compiles.
@@ -73,7 +96,7 @@ impl Part {
 
 impl Compilers {
     /// Finds the compilers that a build with the choice `toolchain` may ask for in `world`: those of that name, and the
-    /// usual ones, which packages' scripts ask for. Takes some 50 ms: ask once a run.
+    /// usual ones, which packages' scripts ask for. Takes some 50 ms: [`Known`] asks once a run.
     ///
     /// # Errors
     /// If bash can't be run there, or its answer is none. No compiler at all is no error.

@@ -40,17 +40,23 @@ impl Bench {
         fs_err::set_permissions(self.file(name), std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    fn compilers(&self) -> Compilers {
+    fn world(&self) -> World {
         let path = format!("{}:{DEFAULT_PATH}", self.file("bin").display());
         let environment: Environment = [("PATH".into(), path.into())].into();
-        let world = World::of(&Root::host(), environment, Some(Namespaces::default()));
-        let toolchain = Toolchain {
+        World::of(&Root::host(), environment, Some(Namespaces::default()))
+    }
+
+    fn toolchain() -> Toolchain {
+        Toolchain {
             fragment_cc: Some("ccache gcc-9".into()),
             cc: Some("gcc".into()),
             kernel_cc: Some("gcc-of-nobody".into()),
             ..Toolchain::default()
-        };
-        Compilers::of(&world, &toolchain).unwrap()
+        }
+    }
+
+    fn compilers(&self) -> Compilers {
+        Compilers::of(&self.world(), &Self::toolchain()).unwrap()
     }
 
     /// Local and portable identity.
@@ -83,6 +89,31 @@ fn the_compiler_says_what_it_consists_of() {
         [("as", true), ("bin/gcc", true), ("bin/gcc-9", true), ("cc1", true), ("gcc-9", true), ("specs", false)]
             .map(|(name, there)| (name.to_owned(), there))
     );
+}
+
+/// Asking runs compilers, beside what builds may have. Kernels whose choice is the same have it asked once, whoever comes first.
+#[test]
+fn a_run_asks_once() {
+    let bench = Bench::new();
+    let asking = fs_err::read_to_string(bench.file("gcc-9")).unwrap();
+    bench.write("gcc-9", &asking.replace("case $1", "echo >>\"$here/calls\"\ncase $1"));
+    let calls = || fs_err::read_to_string(bench.file("calls")).unwrap_or_default().lines().count();
+    bench.compilers();
+    let once = calls();
+    assert!(once > 0);
+    let (known, world) = (Known::default(), bench.world());
+    let with_another_linker = Toolchain { ld: Some("ld.gold".into()), ..Bench::toolchain() };
+    std::thread::scope(|scope| {
+        for n in 0..8 {
+            let toolchain = if n % 2 == 0 { Bench::toolchain() } else { with_another_linker.clone() };
+            let (known, world) = (&known, &world);
+            scope.spawn(move || known.of(world, &toolchain).unwrap());
+        }
+    });
+    assert_eq!(calls(), 2 * once);
+    // Another choice is another question.
+    known.of(&world, &Toolchain { cc: None, fragment_cc: Some("gcc".into()), ..Toolchain::default() }).unwrap();
+    assert!(calls() > 2 * once);
 }
 
 /// A link that is made to lead elsewhere while a run goes on.

@@ -49,7 +49,8 @@ pub struct KernelFacts {
     stamp: OnceLock<Option<HeadersStamp>>,
     digest: OnceLock<Option<HeadersDigest>>,
     modules: OnceLock<ModuleIndex>,
-    compilers: OnceLock<Compilers>,
+    compilers: OnceLock<Arc<Compilers>>,
+    known_compilers: compilers::Known,
     origin: OnceLock<Result<Origin, String>>,
     kbuild: OnceLock<Result<Kbuild, String>>,
     _relocated: Option<Relocated>,
@@ -66,7 +67,8 @@ impl Drop for Relocated {
 }
 
 impl KernelFacts {
-    pub(super) fn learn(ctx: &Context, kernel: &Kernel) -> Result<Self, Error> {
+    /// `known`: the compilers that this run knows.
+    pub(super) fn learn(ctx: &Context, kernel: &Kernel, known: &compilers::Known) -> Result<Self, Error> {
         let given = ctx.options.kernel_source_dir.as_deref();
         let headers = match Headers::find(&ctx.trees, &kernel.release, given) {
             Ok(headers) => Ok(headers),
@@ -125,6 +127,7 @@ impl KernelFacts {
             digest: OnceLock::new(),
             modules: OnceLock::new(),
             compilers: OnceLock::new(),
+            known_compilers: known.clone(),
             origin: OnceLock::new(),
             kbuild: OnceLock::new(),
             _relocated: relocated,
@@ -162,7 +165,7 @@ impl KernelFacts {
         if let Some(known) = self.compilers.get() {
             return Ok(known);
         }
-        let found = Compilers::of(&ctx.world, &self.toolchain)?;
+        let found = self.known_compilers.of(&ctx.world, &self.toolchain)?;
         Ok(self.compilers.get_or_init(|| found))
     }
 
