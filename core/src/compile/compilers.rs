@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::environment::network;
 use super::reuse::stray;
-use crate::compilers::Compilers;
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
 use crate::durable;
@@ -56,7 +55,7 @@ impl<'a> Before<'a> {
         let found = target.facts.compilers(ctx).inspect_err(|error| log::debug!("{error}")).ok()?;
         let service = |launched| {
             let service =
-                Service::begin(&ctx.world, &ctx.trees, found, work.user(), ctx.framework.probe_cache, launched);
+                Service::begin(&ctx.world, &ctx.trees, &found, work.user(), ctx.framework.probe_cache, launched);
             service.inspect_err(|error| log::debug!("nothing stands before the compilers: {error}")).ok()?
         };
         let mut before = None;
@@ -144,7 +143,7 @@ impl Drop for Before<'_> {
     fn drop(&mut self) {
         let Some((cache, key)) = self.cache.take() else { return };
         // What came meanwhile may be in it. Of headers it knows the content of each one by itself.
-        let holds = self.target.facts.compilers(self.ctx).is_ok_and(Compilers::are_unchanged)
+        let holds = self.target.facts.compilers(self.ctx).is_ok_and(|compilers| compilers.are_unchanged())
             && source(self.ctx, self.target)
                 .is_some_and(|source| key_of(self.ctx, self.target, &source).is_ok_and(|now| now == key));
         if !holds {

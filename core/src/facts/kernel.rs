@@ -49,7 +49,6 @@ pub struct KernelFacts {
     stamp: OnceLock<Option<HeadersStamp>>,
     digest: OnceLock<Option<HeadersDigest>>,
     modules: OnceLock<ModuleIndex>,
-    compilers: OnceLock<Arc<Compilers>>,
     known_compilers: compilers::Known,
     origin: OnceLock<Result<Origin, String>>,
     kbuild: OnceLock<Result<Kbuild, String>>,
@@ -126,7 +125,6 @@ impl KernelFacts {
             stamp: OnceLock::new(),
             digest: OnceLock::new(),
             modules: OnceLock::new(),
-            compilers: OnceLock::new(),
             known_compilers: known.clone(),
             origin: OnceLock::new(),
             kbuild: OnceLock::new(),
@@ -161,12 +159,8 @@ impl KernelFacts {
     ///
     /// # Errors
     /// If they can't be asked.
-    pub fn compilers(&self, ctx: &Context) -> Result<&Compilers, compilers::Error> {
-        if let Some(known) = self.compilers.get() {
-            return Ok(known);
-        }
-        let found = self.known_compilers.of(&ctx.world, &self.toolchain)?;
-        Ok(self.compilers.get_or_init(|| found))
+    pub fn compilers(&self, ctx: &Context) -> Result<Arc<Compilers>, compilers::Error> {
+        self.known_compilers.of(&ctx.world, &self.toolchain)
     }
 
     /// What builds for it follow from besides the package, as it was when first asked for in this run.
@@ -197,7 +191,7 @@ impl KernelFacts {
     fn look_at_origin(&self, ctx: &Context) -> Result<Origin, String> {
         let headers = self.headers.as_ref().map_err(|_| "there are no headers".to_owned())?;
         let compilers = self.compilers(ctx).map_err(|error| error.to_string())?;
-        Origin::take(ctx, headers, compilers, &self.toolchain)
+        Origin::take(ctx, headers, &compilers, &self.toolchain)
     }
 
     /// The cheap token of the headers; `None` without headers.
