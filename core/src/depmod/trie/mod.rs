@@ -40,39 +40,19 @@ impl Trie {
         is_known.then_some(Self { bytes, root })
     }
 
-    /// All keys with their first values; what is damaged is left out.
-    pub fn entries(&self) -> Vec<(String, String)> {
-        let mut found = Vec::new();
-        self.walk(|key, value| found.push((lossy(key), lossy(value))));
-        found
-    }
-
-    /// The first values of all keys; what is damaged is left out.
+    /// The first values of all keys, in any order; what is damaged is left out.
     pub fn first_values(&self) -> Vec<&[u8]> {
         let mut found = Vec::new();
-        self.walk(|_, value| found.push(value));
-        found
-    }
-
-    /// Shows each key with its first value.
-    fn walk<'a>(&'a self, mut show: impl FnMut(&[u8], &'a [u8])) {
-        let mut todo = vec![(self.root, Vec::new())];
+        let mut todo = vec![self.root];
         // A node is one other's child: only damage leads to it twice, or in a circle.
         let mut seen = HashSet::new();
-        while let Some((at, mut key)) = todo.pop() {
+        while let Some(at) = todo.pop() {
             let Some(node) = self.node(at).filter(|_| seen.insert(at & OFFSET)) else { continue };
-            key.extend_from_slice(node.prefix);
-            if let Some(value) = node.values.first() {
-                show(&key, value);
-            }
-            for (index, child) in node.children.chunks_exact(4).enumerate() {
-                let (Some(child), Ok(index)) = (number(child, 0), u8::try_from(index)) else { continue };
-                if child & OFFSET != 0 {
-                    let key = [&key[..], &[node.first.wrapping_add(index)]].concat();
-                    todo.push((child, key));
-                }
-            }
+            found.extend(node.values.first());
+            let children = node.children.chunks_exact(4).filter_map(|child| number(child, 0));
+            todo.extend(children.filter(|child| child & OFFSET != 0));
         }
+        found
     }
 
     /// The values of `key`.
@@ -209,17 +189,20 @@ pub(crate) mod tests {
     #[test]
     fn keys_and_values() {
         let trie = Trie::new(file(&ENTRIES)).unwrap();
-        let mut all = trie.entries();
-        all.sort();
-        let expected: Vec<(String, String)> =
-            ENTRIES[..4].iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let mut all = trie.first_values();
+        all.sort_unstable();
+        let mut expected: Vec<&[u8]> = ENTRIES[..4].iter().map(|(_, value)| value.as_bytes()).collect();
+        expected.sort_unstable();
         assert_eq!(all, expected);
+        for (key, value) in &ENTRIES[..4] {
+            assert_eq!(trie.first(key), Some(value.as_bytes()), "{key}");
+        }
         assert_eq!(trie.get("crc32c"), [ENTRIES[2].1]);
         assert_eq!(trie.get("ext4"), [ENTRIES[3].1, ENTRIES[4].1]);
         for key in ["", "crc", "crc3", "crc32cc", "zzz", "a", "ext"] {
-            assert_eq!(trie.get(key), [""; 0], "{key}");
+            assert_eq!((trie.get(key), trie.first(key)), (Vec::new(), None), "{key}");
         }
-        assert_eq!(Trie::new(file(&[])).unwrap().entries(), []);
+        assert_eq!(Trie::new(file(&[])).unwrap().first_values(), [[0; 0]; 0]);
     }
 
     /// A damaged file gives less, in bounded time; nothing else.
@@ -228,7 +211,7 @@ pub(crate) mod tests {
         let whole = file(&ENTRIES);
         for cut in 0..whole.len() {
             if let Some(trie) = Trie::new(whole[..cut].to_vec()) {
-                assert!(trie.entries().len() <= ENTRIES.len(), "{cut}");
+                assert!(trie.first_values().len() <= ENTRIES.len(), "{cut}");
                 trie.get("crc32c");
             }
         }
@@ -237,7 +220,7 @@ pub(crate) mod tests {
                 let mut bytes = whole.clone();
                 bytes[at] = value;
                 if let Some(trie) = Trie::new(bytes) {
-                    trie.entries();
+                    trie.first_values();
                     trie.get("ext4");
                 }
             }

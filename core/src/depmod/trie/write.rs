@@ -132,7 +132,7 @@ mod tests {
             assert_eq!(trie.get("ab"), ["a", "b"]);
             assert_eq!(trie.get("abc"), [""]);
             assert_eq!(trie.get(""), ["none"]);
-            assert_eq!(trie.entries().len(), 4);
+            assert_eq!(trie.first_values().len(), 4);
         }
         assert_eq!(file(Vec::new(), Layout::ParentsFirst).unwrap().len(), 12);
         assert_eq!(Layout::of(b"kernel/a.ko:"), None);
