@@ -121,7 +121,6 @@ in_place /usr/bin/ccache "$COUNTED; case \$* in *trial*) ;; *) kill -9 \$\$;; es
 same "ccache is killed" hello; quiet "ccache is killed"
 in_place /usr/bin/ccache "$COUNTED; case \$* in *hello.o*) ccache.real \"\$@\"; : >hello.o; kill -9 \$\$;; esac"
 same "ccache is killed when it has written" hello
-in_place /usr/bin/ccache "$COUNTED"
 in_place /usr/bin/ccache "$COUNTED; sleep infinity"
 same "ccache never ends" hello; warned "ccache never ends"; [ "$launched" = 1 ] || fail "it is tried $launched times"
 in_place /usr/bin/ccache "$COUNTED"

@@ -299,5 +299,9 @@ mod tests {
             let log = fs::read_to_string(ctx.trees.record_log(&package, kernel)).unwrap();
             assert!(log.contains(&format!("make.log for hello/1 for kernel {kernel}")), "{log}");
         }
+        // One that fails before it has a log leaves none, not that of the failure before it.
+        WorkDir::make(&ctx, &package, Demotion::None, false).unwrap().keep(&ctx, &package, &kernels[0], None);
+        assert!(!ctx.trees.record_log(&package, &kernels[0]).exists());
+        assert!(ctx.trees.record_log(&package, &kernels[1]).exists());
     }
 }
