@@ -57,11 +57,11 @@ grep -q 'modules.alias is not what dkms' /tmp/said || { cat /tmp/said >&2; fail 
 same
 "#;
 
-/// Random changes of real kernels: `core/tests/depmod.rs` in a bed of each suite, each with its own kmod.
+/// Random changes of real kernels: `core/tests/index.rs` in a bed of each suite, each with its own kmod.
 fn random_changes(suite: &'static str) -> impl FnOnce() -> Result<()> + Send + 'static {
     move || {
         let bed = Bed::classic(&Base::get(suite, 1, Flavour::Cloud, &[])?)?;
-        bed.copy_in(&programs::core_test("depmod", false)?, "/root/changes")?;
+        bed.copy_in(&programs::core_test("index", false)?, "/root/changes")?;
         let said = bed.ok(&fill(bed.base(), "/root/changes {k} 170 1"))?;
         print(&said);
         ensure!(said.contains("170 steps") && said.contains("no difference"), "{said}");

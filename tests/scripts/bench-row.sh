@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # bench-row.sh ROW ROUNDS KERNEL...     One row of the bench, behind bench-common.sh, in a bed as bench-in-bed.sh has it; a row of a
-# real package finds its source in /usr/src, that of the index has the program /root/changes (core/tests/depmod.rs).
+# real package finds its source in /usr/src, that of the index has the program /root/changes (core/tests/index.rs).
 set -u
 row=$1 rounds=$2
 shift 2

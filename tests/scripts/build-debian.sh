@@ -5,6 +5,8 @@
 # $BUILD_FOR, for that architecture, without tests.
 set -eu
 profile=$1 directory=$2 user=$3 umask=${BUILD_UMASK:-022}
+# Nobody reads where in the source a program of these is.
+export CARGO_PROFILE_DEV_DEBUG=false
 across=
 [ -z "${BUILD_FOR:-}" ] || across="--host-arch=$BUILD_FOR --build-profiles=cross,nocheck -d"
 useradd --create-home "$user"

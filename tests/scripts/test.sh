@@ -1,9 +1,10 @@
 #!/bin/bash
 # test.sh: runs every test that this user and this machine can run, and ends with the list of those left out.
 set -u
-# Two beds at a time are as many as small machines feed; unit tests take what they get.
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+# What each suite says, until it has ended.
+parts=$(mktemp -d)
+trap 'rm -rf "$log" "$parts"' EXIT
 exclude=()
 rust=$(cargo --version | sed -n 's/^cargo \([0-9]*\.[0-9]*\).*/\1/p')
 for manifest in */Cargo.toml */*/Cargo.toml; do
@@ -21,8 +22,29 @@ if [ "$(printf '%s\n1.88\n' "$rust" | sort -V | head -n 1)" = 1.88 ]; then
 else
 	echo "left out: make_rpm, reading packages before a transaction: needs Rust 1.88, this is $rust" | tee -a "$log"
 fi
-cargo test --locked --workspace "${exclude[@]}" "${features[@]}" --no-fail-fast 2>&1 | tee -a "$log"
-code=${PIPESTATUS[0]}
+# Everything is compiled in one call, which names the programs: `Executable tests/e2e/x.rs (target/debug/deps/x-0123)`.
+tests=(cargo test --locked --workspace "${exclude[@]}" "${features[@]}")
+"${tests[@]}" --no-run 2>&1 | tee -a "$log"
+[ "${PIPESTATUS[0]}" = 0 ] || exit 1
+code=0
+
+# Unit tests, and tests without a bed.
+apart=(--lib --bins)
+for file in */tests/*.rs */*/tests/*.rs; do apart+=(--test "$(basename "$file" .rs)"); done
+"${tests[@]}" --no-fail-fast "${apart[@]}" 2>&1 | tee -a "$log"
+[ "${PIPESTATUS[0]}" = 0 ] || code=1
+"${tests[@]}" --no-fail-fast --doc 2>&1 | tee -a "$log"
+[ "${PIPESTATUS[0]}" = 0 ] || code=1
+
+# The suites, side by side: their cases wait for disks and for each other's steps, so processors are left over. They are
+# started in the order of tests/Cargo.toml, which begins with the longest.
+lanes=$(($(nproc) + ($(nproc) + 1) / 2))
+sed -n 's,^path = "\(e2e/.*\)",tests/\1,p' tests/Cargo.toml | while read -r file; do
+	program=$(sed -n "s,^ *Executable $file (\(.*\))\$,\1,p" "$log" | head -n 1)
+	[ -z "$program" ] || printf '%s\0' "$file" "$program" "$parts"
+done | xargs -0 -r -n 3 -P "$lanes" bash tests/scripts/suite.sh 2>&1 | tee -a "$log"
+[ "${PIPESTATUS[2]}" = 0 ] || code=1
+
 echo
 echo 'Seconds by suite, and the cases that took longest:'
 # `Running tests/e2e/root.rs (…)` or `Doc-tests dkms_core`, and later `… finished in 1.23s`; our suites print `took:`.

@@ -360,7 +360,7 @@ fn single(words: &[String]) -> Result<()> {
             bed.copy_in(&script, "/root/reuse-in-bed.sh")?;
         }
         if single.name == "depmod-one" {
-            bed.copy_in(&programs::core_test("depmod", true)?, "/root/changes")?;
+            bed.copy_in(&programs::core_test("index", true)?, "/root/changes")?;
         }
         take(&mut measured, &bed, include_str!("../../scripts/bench-row.sh"), &[single.name, rounds], &base)?;
         for row in single.rows {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use dkms_core::depmod::{Request, index};
 use dkms_core::kernel::symvers::Symvers;
 
-#[path = "depmod/elf.rs"]
+#[path = "index/elf.rs"]
 mod elf;
 
 use elf::Ko;
@@ -25,7 +25,7 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let depmod = ["/usr/sbin/depmod", "/sbin/depmod", "/usr/bin/depmod"].iter().find(|path| Path::new(path).exists());
     let Some(depmod) = depmod else {
-        eprintln!("\nleft out: dkms-core depmod: because there is no depmod");
+        eprintln!("\nleft out: dkms-core index: because there is no depmod");
         return;
     };
     if let [kernel, once] = &words[..] {

@@ -1,0 +1,16 @@
+#!/bin/bash
+# suite.sh FILE PROGRAM DIR: runs one suite, a case at a time, beside others. What it says is kept in DIR until it has ended.
+#
+# FILE is its source, as cargo names it; PROGRAM what cargo has made of that. Both from the directory of the project.
+set -u
+file=$1 program=$PWD/$2 code=0
+name=$(basename "${program%-*}")
+said=$3/$name
+echo "begins: $name"
+{
+	echo "     Running $file ($program)"
+	cd tests && CARGO_MANIFEST_DIR=$PWD "$program" --test-threads 1 || code=1
+	[ "$code" = 0 ] || echo "failed: the suite $name"
+} >"$said" 2>&1
+cat "$said"
+exit "$code"
