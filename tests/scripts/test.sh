@@ -22,7 +22,7 @@ if [ "$(printf '%s\n1.88\n' "$rust" | sort -V | head -n 1)" = 1.88 ]; then
 else
 	echo "left out: make_rpm, reading packages before a transaction: needs Rust 1.88, this is $rust" | tee -a "$log"
 fi
-# Everything is compiled in one call, which names the programs: `Executable tests/e2e/x.rs (target/debug/deps/x-0123)`.
+# Everything is compiled in one call, which names the programs: `Executable e2e/x.rs (target/debug/deps/x-0123)`.
 tests=(cargo test --locked --workspace "${exclude[@]}" "${features[@]}")
 "${tests[@]}" --no-run 2>&1 | tee -a "$log"
 [ "${PIPESTATUS[0]}" = 0 ] || exit 1
@@ -39,15 +39,19 @@ for file in */tests/*.rs */*/tests/*.rs; do apart+=(--test "$(basename "$file" .
 # The suites, side by side: their cases wait for disks and for each other's steps, so processors are left over. They are
 # started in the order of tests/Cargo.toml, which begins with the longest.
 lanes=$(($(nproc) + ($(nproc) + 1) / 2))
-sed -n 's,^path = "\(e2e/.*\)",tests/\1,p' tests/Cargo.toml | while read -r file; do
+sed -n 's,^path = "\(e2e/.*\)",\1,p' tests/Cargo.toml | while read -r file; do
 	program=$(sed -n "s,^ *Executable $file (\(.*\))\$,\1,p" "$log" | head -n 1)
-	[ -z "$program" ] || printf '%s\0' "$file" "$program" "$parts"
+	if [ -n "$program" ]; then
+		printf '%s\0' "$file" "$program" "$parts"
+	else
+		echo "left out: $file: cargo has not made it" >>"$log"
+	fi
 done | xargs -0 -r -n 3 -P "$lanes" bash tests/scripts/suite.sh 2>&1 | tee -a "$log"
 [ "${PIPESTATUS[2]}" = 0 ] || code=1
 
 echo
 echo 'Seconds by suite, and the cases that took longest:'
-# `Running tests/e2e/root.rs (…)` or `Doc-tests dkms_core`, and later `… finished in 1.23s`; our suites print `took:`.
+# `Running e2e/root.rs (…)` or `Doc-tests dkms_core`, and later `… finished in 1.23s`; our suites print `took:`.
 awk '$1 == "Running" || $1 == "Doc-tests" {
 		name = $0; sub(/^ *(Running|Doc-tests) /, "", name)
 		# Unit tests are named by their crate.
