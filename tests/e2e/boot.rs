@@ -258,7 +258,7 @@ fn main() -> ExitCode {
             suite.case(name, move || case(&lab))
         })
         .case("states_of_the_newest_kernel", || states(&Base::boot()?))
-        .case("states_of_a_stable_kernel", || states(&Base::trixie()?))
+        .case_needing(&[Need::Long], "states_of_a_stable_kernel", || states(&Base::trixie()?))
         .case_needing(&[Need::Long], "reused_by_the_newest_kernel", || reused(&Base::boot()?, false))
         .case_needing(&[Need::Long], "reused_by_a_stable_kernel", || reused(&Base::trixie()?, true))
         .main()

@@ -388,7 +388,7 @@ fn main() -> ExitCode {
         .case("as_the_guide_shows", as_the_guide_shows)
         .case("upgrades", upgrades)
         .case_needing(&long, "failing_upgrades", failing_upgrades)
-        .case("one_image", one_image)
+        .case_needing(&long, "one_image", one_image)
         .case("bad_neighbours", bad_neighbours)
         .case_needing(&long, "removed_but_not_purged", removed_but_not_purged)
         .case_needing(&long, "hold_and_prune", hold_and_prune)

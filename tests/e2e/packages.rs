@@ -37,7 +37,8 @@ const PACKAGES: &[Real] = &[
         long: true,
         ..real("zfs-dkms")
     },
-    real("jool-dkms"),
+    // It compiles for a minute.
+    Real { long: true, ..real("jool-dkms") },
     // Its tracepoints are those of the release's first kernel.
     Real { needs: "gawk", long: true, fails: true, ..real("lttng-modules-dkms") },
     // These need a bed with the full kernel, which takes minutes to make.

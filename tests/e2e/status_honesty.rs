@@ -171,7 +171,7 @@ fn ordinary_user() -> Result<()> {
 fn main() -> ExitCode {
     Suite::new(&[Need::Bed, Need::Subject])
         .case("every_event", every_event)
-        .case("turns", turns)
+        .case_needing(&[Need::Long], "turns", turns)
         .case("ordinary_user", ordinary_user)
         .main()
 }

@@ -213,7 +213,7 @@ impl Scenario {
 }
 
 /// How many points of each scenario the sample of every run has.
-const FEW: usize = 5;
+const FEW: usize = 3;
 
 /// The sample of every run: some points of each of `scenarios`, always the same ones.
 pub fn few(scenarios: &[&Scenario]) -> Result<()> {
