@@ -83,7 +83,8 @@ release-now:
 .PHONY: documents-now
 documents-now:
 	$(COMPILE) --target $(BUILD) $(TOGETHER) --bin dkms-gen
-	target/$(BUILD)/$(notdir $(BUILT))/dkms-gen documents packaging target
+	@install -m 0755 target/$(BUILD)/$(notdir $(BUILT))/dkms-gen target/dkms-gen
+	target/dkms-gen documents packaging target
 
 .PHONY: $(PROGRAM)-now
 $(PROGRAM)-now:

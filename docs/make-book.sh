@@ -19,7 +19,8 @@ if ! command -v mdbook >/dev/null; then
 		exit 0
 	fi
 	echo "Installing mdBook $version in target/tools"
-	cargo install --quiet --locked --root target/tools --no-default-features "mdbook@$version"
+	# It runs for a second: what takes long is to compile it.
+	cargo install --quiet --locked --debug --root target/tools --no-default-features "mdbook@$version"
 fi
 
 rm -rf $book

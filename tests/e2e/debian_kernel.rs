@@ -407,7 +407,7 @@ fn main() -> ExitCode {
     Suite::new(&[Need::Bed, Need::Ours, Need::Packages])
         .case("install_and_remove_trixie", || install_and_remove("trixie"))
         .case_needing(&long, "install_and_remove_bookworm", || install_and_remove("bookworm"))
-        .case("headers_later", headers_later)
+        .case_needing(&long, "headers_later", headers_later)
         .case_needing(&long, "headers_first", headers_first)
         .case_needing(&long, "kernel_and_module_at_once", kernel_and_module_at_once)
         .case_needing(&long, "one_module_fails", one_module_fails)

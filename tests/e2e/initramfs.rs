@@ -179,5 +179,6 @@ fn main() -> ExitCode {
         .case("dracut", dracut)
         .case("boots", || boots("update-initramfs -u -k $k", "/boot/initrd.img-$k"))
         .case("boots_dracut", || boots(DRACUT, "/tmp/d.img"))
+        .long(&["boots_dracut"])
         .main()
 }

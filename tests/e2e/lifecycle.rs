@@ -318,5 +318,6 @@ fn main() -> ExitCode {
         .into_iter()
         .fold(Suite::new(&[Need::Bed, Need::Subject]), |suite, (name, case)| suite.case(name, move || case().run()))
         .case_needing(&[Need::Ours], "owed_and_safe", owed_and_safe)
+        .long(&["two_kernels_two_versions", "nested"])
         .main()
 }

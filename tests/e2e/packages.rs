@@ -37,7 +37,6 @@ const PACKAGES: &[Real] = &[
         long: true,
         ..real("zfs-dkms")
     },
-    // It compiles for a minute.
     Real { long: true, ..real("jool-dkms") },
     // Its tracepoints are those of the release's first kernel.
     Real { needs: "gawk", long: true, fails: true, ..real("lttng-modules-dkms") },
@@ -47,9 +46,9 @@ const PACKAGES: &[Real] = &[
     Real { full: true, long: true, ..real("v4l2loopback-dkms") },
     real("acpi-call-dkms"),
     real("bbswitch-dkms"),
-    real("dm-writeboost-dkms"),
-    real("tp-smapi-dkms"),
-    Real { fails: true, unstable: true, ..real("jool-dkms") },
+    Real { long: true, ..real("dm-writeboost-dkms") },
+    Real { long: true, ..real("tp-smapi-dkms") },
+    Real { long: true, fails: true, unstable: true, ..real("jool-dkms") },
     Real { fails: true, unstable: true, ..real("dm-writeboost-dkms") },
 ];
 

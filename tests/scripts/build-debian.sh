@@ -2,7 +2,7 @@
 # build-debian.sh PROFILE DIR USER      (inside a root that builds; Debian's source package is in /srv/dist)
 #
 # Builds the source package below DIR as the ordinary user USER, without a network; what comes of it is in /srv/built. With
-# $BUILD_FOR, for that architecture, without tests. With `check` for PROFILE, cargo only looks at it, and nothing comes of it.
+# $BUILD_FOR, for that architecture, without tests.
 set -eu
 profile=$1 directory=$2 user=$3 umask=${BUILD_UMASK:-022}
 # Nobody reads where in the source a program of these is.
@@ -14,11 +14,6 @@ mkdir -p "$directory"
 cp /srv/dist/dkms-rs_* "$directory/"
 chown -R "$user:" "$directory"
 rm -rf /srv/built
-if [ "$profile" = check ]; then
-	exec unshare --net -- su "$user" -c "set -e; export LC_ALL=C.UTF-8
-		cd $directory; dpkg-source --extract dkms-rs_*.dsc source; cd source; rustc --version
-		CARGO_HOME=\$PWD/debian/cargo cargo check --frozen --bins --lib -p dkms-core -p dkms-hooks-apt -p dkms-debhelper -p dkms-gen"
-fi
 unshare --net -- su "$user" -c "umask $umask; set -e; export LC_ALL=C.UTF-8 DKMS_PROFILE=$profile
 	cd $directory; dpkg-source --extract dkms-rs_*.dsc source; cd source; dpkg-buildpackage --build=binary --no-sign $across"
 mkdir /srv/built

@@ -60,6 +60,10 @@ awk '$1 == "Running" || $1 == "Doc-tests" {
 	}
 	/finished in [0-9.]+s/ { seconds = $0; sub(/.*finished in /, "", seconds); printf "%8.1f  %s\n", seconds, name }' "$log" |
 	sort -rn | awk '$1 >= 0.1'
+if grep -q '^cost: ' "$log"; then
+	echo 'Seconds of processor time by suite:'
+	sed -n 's/^cost: \([0-9]*\) s: \(.*\)/\1 \2/p' "$log" | sort -rn | awk '{ printf "%8d  %s\n", $1, $2; all += $1 } END { printf "%8d  all\n", all }'
+fi
 sed -n 's/^took: \([0-9.]*\) s: \(.*\)/\1 \2/p' "$log" | sort -rn | head -n 15 | sed 's/^\([0-9.]*\) /  case \1  /'
 echo
 if grep -q '^left out: ' "$log"; then

@@ -84,20 +84,35 @@ fn root(suite: &str, packages: &[&str]) -> Result<Base> {
     })
 }
 
-/// What `make dist` and, with dpkg-dev, `make debian-source` make of the source as it is in this checkout: the directory with
-/// it.
+/// What `make dist` and `make debian-source` make of the source as it is in this checkout: the directory with it.
 ///
 /// # Errors
 /// If make fails.
 pub fn source() -> Result<PathBuf> {
+    made_of_source(&["dist", "debian-source-now"])
+}
+
+/// The same without Debian's source package.
+///
+/// # Errors
+/// If make fails.
+pub fn tarball() -> Result<PathBuf> {
+    made_of_source(&["dist"])
+}
+
+fn made_of_source(targets: &[&str]) -> Result<PathBuf> {
     let project = settings::project();
     // Nothing if nothing is changed, or outside of a repository, where all is packed that is there.
     let changed = run(command("git").args(["stash", "create"]).current_dir(&project), b"");
     let changed = changed.ok().filter(|end| end.code == 0).map(|end| end.stdout.trim().to_owned()).unwrap_or_default();
     let of = if changed.is_empty() { "HEAD" } else { &changed };
     let mut make = command("make");
-    make.args(["--no-print-directory", "dist", "debian-source-now", "DIST_XZ=xz -0"]).arg(format!("DIST_OF={of}"));
-    run(make.current_dir(&project), b"")?.ok().context("make dist debian-source-now")?;
+    make.arg("--no-print-directory").args(targets).arg("DIST_XZ=xz -0").arg(format!("DIST_OF={of}"));
+    // `make test` has built it; else cargo does.
+    if let Some(program) = settings::beside("dkms-gen").filter(|_| settings::chosen()) {
+        make.arg(format!("GEN={}", program.display()));
+    }
+    run(make.current_dir(&project), b"")?.ok().with_context(|| format!("make {}", targets.join(" ")))?;
     Ok(project.join("target/dist"))
 }
 

@@ -58,6 +58,15 @@ impl Suite {
         self
     }
 
+    /// Leaves these cases to `make test-long`: what takes longest, where others of the suite try what is near.
+    #[must_use]
+    pub fn long(mut self, names: &[&str]) -> Self {
+        for case in self.cases.iter_mut().filter(|case| names.contains(&case.name.as_str())) {
+            case.needs.push(Need::Long);
+        }
+        self
+    }
+
     /// Builds what is tried, runs the cases that the command line selects, and lists how long each took and which were
     /// left out, and why.
     #[allow(clippy::print_stdout, clippy::print_stderr)] // this is a test runner

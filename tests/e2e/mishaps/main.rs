@@ -497,5 +497,12 @@ fn main() -> ExitCode {
         .into_iter()
         .fold(Suite::new(&[Need::Bed, Need::Ours]), |suite, (name, text)| suite.case(name, script(text)))
         .case("the_scripts_notice", the_scripts_notice)
+        .long(&[
+            "another_kernel_meanwhile",
+            "index_of_before",
+            "makefiles_in_order",
+            "match_in_order",
+            "removed_at_once",
+        ])
         .main()
 }

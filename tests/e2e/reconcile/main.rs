@@ -19,9 +19,9 @@ use dkms_tests::suite::Suite;
 type Named = (&'static str, fn() -> Result<()>);
 
 fn main() -> ExitCode {
-    let cases: [Named; 22] = [
-        // The long ones first: two run side by side.
+    let cases: [Named; 23] = [
         ("any_order_of_events_ends_alike", events::any_order),
+        ("one_event_after_another", events::one_after_another),
         ("budget_of_two_and_three", budget::trixie),
         ("budget_under_make_4_3", budget::bookworm),
         ("rebuilt_under_the_same_name", events::same_name),
@@ -44,5 +44,9 @@ fn main() -> ExitCode {
         ("what_a_killed_run_left_undone", interrupted::left_undone),
         ("asked_to_end", interrupted::asked),
     ];
-    cases.into_iter().fold(Suite::new(&[Need::Bed, Need::Ours]), |suite, (name, case)| suite.case(name, case)).main()
+    cases
+        .into_iter()
+        .fold(Suite::new(&[Need::Bed, Need::Ours]), |suite, (name, case)| suite.case(name, case))
+        .long(&["one_event_after_another", "budget_of_two_and_three"])
+        .main()
 }
