@@ -12,7 +12,8 @@ echo "begins: $name"
 	cd tests && CARGO_MANIFEST_DIR=$PWD "$program" --test-threads 1 || code=1
 	[ "$code" = 0 ] || echo "failed: the suite $name"
 	# Beside others, its time says little of what it costs.
-	times | awk -v name="$name" 'NR == 2 { gsub(/[ms]/, " "); printf "cost: %.0f s: %s\n", $1 * 60 + $2 + $3 * 60 + $4, name }'
+	times >"$said.times"
+	awk -v name="$name" 'NR == 2 { gsub(/[ms]/, " "); printf "cost: %.0f s: %s\n", $1 * 60 + $2 + $3 * 60 + $4, name }' "$said.times"
 } >"$said" 2>&1
 cat "$said"
 exit "$code"
