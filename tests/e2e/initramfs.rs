@@ -178,7 +178,6 @@ fn main() -> ExitCode {
         .case("old_image_stays", old_image_stays)
         .case("dracut", dracut)
         .case("boots", || boots("update-initramfs -u -k $k", "/boot/initrd.img-$k"))
-        .case("boots_dracut", || boots(DRACUT, "/tmp/d.img"))
-        .long(&["boots_dracut"])
+        .case_needing(&[Need::Long], "boots_dracut", || boots(DRACUT, "/tmp/d.img"))
         .main()
 }

@@ -15,5 +15,6 @@ echo "begins: $name"
 	times >"$said.times"
 	awk -v name="$name" 'NR == 2 { gsub(/[ms]/, " "); printf "cost: %.0f s: %s\n", $1 * 60 + $2 + $3 * 60 + $4, name }' "$said.times"
 } >"$said" 2>&1
-cat "$said"
+# One at a time: suites that end together would mix their lines.
+flock "$3" cat "$said"
 exit "$code"

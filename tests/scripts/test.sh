@@ -48,6 +48,10 @@ sed -n 's,^path = "\(e2e/.*\)",\1,p' tests/Cargo.toml | while read -r file; do
 	fi
 done | xargs -0 -r -n 3 -P "$lanes" bash tests/scripts/suite.sh 2>&1 | tee -a "$log"
 [ "${PIPESTATUS[2]}" = 0 ] || code=1
+grep -q '^begins: ' "$log" || {
+	echo 'No suite was begun: does tests/Cargo.toml name their files as "e2e/..."?'
+	code=1
+}
 
 echo
 echo 'Seconds by suite, and the cases that took longest:'

@@ -60,7 +60,7 @@ fn check_end(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-pub fn any_order() -> Result<()> {
+pub fn all_at_once() -> Result<()> {
     let base = dkms_tests::bed::Base::trixie()?;
     let k2 = base.kernels.get(1).cloned().unwrap_or_default();
 

@@ -20,7 +20,7 @@ type Named = (&'static str, fn() -> Result<()>);
 
 fn main() -> ExitCode {
     let cases: [Named; 23] = [
-        ("any_order_of_events_ends_alike", events::any_order),
+        ("all_at_once_and_then_nothing", events::all_at_once),
         ("one_event_after_another", events::one_after_another),
         ("budget_of_two_and_three", budget::trixie),
         ("budget_under_make_4_3", budget::bookworm),
