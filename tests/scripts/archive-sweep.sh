@@ -41,9 +41,9 @@ confs=$(dpkg-deb --contents "$deb" | sed -n 's,^.* \./\(usr/src/[^/]*/dkms\.conf
 attempt() {
 	local program=$1 tree=$2 dir=$3 code=0
 	mkdir -p "$tree"
-	timeout -k 10 1500 "$program" add "$dir" --dkmstree "$tree" >"$tree.log" 2>&1 || code=$?
+	timeout -k 10 3600 "$program" add "$dir" --dkmstree "$tree" >"$tree.log" 2>&1 || code=$?
 	if [ "$code" = 0 ]; then
-		timeout -k 10 1500 "$program" build "$(sed -n 's,^.*/usr/src/\(.*\)-\([^-]*\)$,\1/\2,p' <<<"$dir")" \
+		timeout -k 10 3600 "$program" build "$(sed -n 's,^.*/usr/src/\(.*\)-\([^-]*\)$,\1/\2,p' <<<"$dir")" \
 			-k "$kernel" --dkmstree "$tree" >>"$tree.log" 2>&1 || code=$?
 	fi
 	case $code in
