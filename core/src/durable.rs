@@ -132,9 +132,14 @@ fn or_remove<T>(path: &Path, done: Result<T, FileError>) -> Result<T, FileError>
 /// Gives `file`, which is at `temp`, the name `path`, in a directory on the same file system, when its content is durable.
 /// After an error before that it has no name; its directory is the caller's to sync.
 pub fn put_in_place(file: &fs::File, temp: &Path, path: &Path) -> Result<(), FileError> {
-    let named =
-        file.sync_all().map_err(at("write", temp)).and_then(|()| fs::rename(temp, path).map_err(at("replace", path)));
-    or_remove(temp, named)
+    or_remove(temp, file.sync_all().map_err(at("write", temp)))?;
+    name(temp, path)
+}
+
+/// Gives the file at `temp`, whose content is durable, the name `path` in the same directory. After an error it has no name; the
+/// directory is the caller's to sync.
+pub fn name(temp: &Path, path: &Path) -> Result<(), FileError> {
+    or_remove(temp, fs::rename(temp, path).map_err(at("replace", path)))
 }
 
 /// Copies a regular file or a symbolic link with mode, modification time and, where allowed,

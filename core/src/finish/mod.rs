@@ -345,10 +345,13 @@ impl InPlace<'_> {
             self.put_back(ctx)?;
             return Err(error);
         }
+        let has_script = target.evaluated.recipe.scripts.post_build.is_some();
         let _lock = ctx.lock_tree()?;
         match &self.copy {
             Some(copy) => self.swap.keep_instead(copy)?,
-            None => self.swap.keep()?,
+            // A script may have written anywhere; we have added the log.
+            None if has_script => self.swap.keep(&[Path::new(".")])?,
+            None => self.swap.keep(&[Path::new("log")])?,
         }
         self.work.remove();
         Ok(self.manifest)

@@ -10,7 +10,7 @@
 //!    kernel's index is made without them ([`BeforeGoing`]). Then what is to go
 //!    is moved aside (`.dkms-old-*`), so that nothing working goes before its replacement is there.
 //! 5. The directories are fsynced and the manifest beside the modules is sealed.
-//! 6. What was moved aside is deleted, and the journal last.
+//! 6. What was moved aside is deleted, the directories that this changes are fsynced, and the journal is deleted last.
 //!
 //! An error in 2 or 4 undoes everything. A run that finds a journal ([`recover()`]) does what it says.
 //! All steps are idempotent and recognise their objects by kind, inode, size and modification time

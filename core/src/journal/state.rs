@@ -12,7 +12,7 @@ use crate::tree::Trees;
 use crate::tree::below;
 use crate::tree::manifest::{self, KernelManifest};
 
-use super::step::{Executor, Put, Take, object_at};
+use super::step::{Executor, Put, Take, Unsynced, object_at};
 use super::{BeforeGoing, JournalError};
 
 /// What whoever finds the journal is to do.
@@ -203,15 +203,17 @@ impl Journal {
         let _forgets = Forgets { journal: self, trees };
         executor.stops_only();
         executor.checkpoint()?;
+        let mut unsynced = Unsynced::default();
         if let Some(release) = &self.seal {
-            if let Err(error) = seal(trees, release, &self.id, again) {
+            if let Err(error) = seal(trees, release, &self.id, again, &mut unsynced) {
                 // Only makes later comparisons slower.
                 log::warn!("{error}");
             }
         }
         // What an interrupted change kept until now may have been the last thing that kept a directory of the tree.
         let emptied = || if again { self.prune_tree(trees) } else { Ok(()) };
-        match self.clean(executor).and_then(|()| emptied()).and_then(|()| self.delete(trees)) {
+        let clean = self.clean(executor, unsynced, again);
+        match clean.and_then(|()| emptied()).and_then(|()| self.delete(trees)) {
             Err(JournalError::File(error)) => {
                 log::warn!("left over from {}: {error}", self.what);
                 Ok(())
@@ -220,20 +222,28 @@ impl Journal {
         }
     }
 
-    fn clean(&self, executor: &mut Executor) -> Result<(), JournalError> {
+    /// Deletes what is left over, and syncs the directories that are `unsynced` then; all if a killed run may have begun it
+    /// (`again`).
+    fn clean(&self, executor: &mut Executor, mut unsynced: Unsynced, again: bool) -> Result<(), JournalError> {
         for put in &self.puts {
             executor.checkpoint()?;
-            put.clean(true)?;
+            put.clean(true, &mut unsynced)?;
         }
         for take in &self.takes {
             executor.checkpoint()?;
-            take.clean()?;
+            take.clean(&mut unsynced)?;
         }
-        self.sync_dirs()?;
+        if again {
+            self.sync_dirs()?;
+        } else {
+            unsynced.sync()?;
+        }
         for (dir, up_to) in &self.prunes {
             executor.checkpoint()?;
+            let was_there = dir.is_dir();
             durable::prune(dir, up_to)?;
-            if let Some(stays) = dir.ancestors().find(|d| d.is_dir()) {
+            let stays = dir.ancestors().find(|d| d.is_dir()).filter(|stays| again || (was_there && *stays != *dir));
+            if let Some(stays) = stays {
                 durable::sync(stays)?;
             }
         }
@@ -270,10 +280,12 @@ impl Journal {
             put.back(executor)?;
         }
         self.sync_dirs()?;
+        let mut unsynced = Unsynced::default();
         for put in self.puts.iter().rev() {
             executor.checkpoint()?;
-            put.clean(false)?;
+            put.clean(false, &mut unsynced)?;
         }
+        // All: a killed run may have deleted some of it.
         self.sync_dirs()?;
         for dir in self.made.iter().rev() {
             executor.checkpoint()?;
@@ -343,7 +355,8 @@ fn is_usable(trees: &Trees, inside: &Path) -> bool {
     rest.into_iter().flatten().next().map_or_else(|| below::is_straight(inside), below::leads_down)
 }
 
-fn seal(trees: &Trees, release: &Release, id: &str, verify: bool) -> Result<(), FileError> {
+/// Its directory is left to be synced with the others.
+fn seal(trees: &Trees, release: &Release, id: &str, verify: bool, unsynced: &mut Unsynced) -> Result<(), FileError> {
     let path = trees.kernel_manifest(release);
     let temp = path.with_file_name(format!("{}{id}-seal", durable::NEW));
     if verify {
@@ -355,7 +368,9 @@ fn seal(trees: &Trees, release: &Release, id: &str, verify: bool) -> Result<(), 
     };
     if manifest.seal(trees, release, verify) {
         let bytes = manifest.to_bytes().map_err(at("write", &path))?;
-        durable::write_atomic_by(&temp, &path, &bytes, 0o644)?;
+        let file = durable::write_new(&temp, &bytes, 0o644)?;
+        unsynced.note(&path);
+        durable::put_in_place(&file, &temp, &path)?;
     }
     Ok(())
 }

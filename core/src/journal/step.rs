@@ -1,5 +1,6 @@
 //! The two steps that every change consists of: putting something in place, taking something away.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -82,6 +83,32 @@ pub(super) fn object_at(path: &Path) -> Result<Option<Object>, FileError> {
         object.size = meta.len();
     }
     Ok(Some(object))
+}
+
+/// The directories whose lists of names have changed since they were synced: to be synced before the journal goes. To sync one that
+/// has not changed takes as long.
+#[derive(Debug, Default)]
+pub(super) struct Unsynced(BTreeSet<PathBuf>);
+
+impl Unsynced {
+    /// Deletes what is at `path`, if something is.
+    fn remove(&mut self, path: &Path) -> Result<(), FileError> {
+        if object_at(path)?.is_none() {
+            return Ok(());
+        }
+        self.note(path);
+        durable::remove_any(path)
+    }
+
+    /// Another name of `path`'s directory has changed.
+    pub fn note(&mut self, path: &Path) {
+        self.0.extend(path.parent().map(Path::to_owned));
+    }
+
+    /// Makes their lists survive a power loss.
+    pub fn sync(&self) -> Result<(), FileError> {
+        self.0.iter().filter(|dir| dir.is_dir()).try_for_each(|dir| durable::sync(dir))
+    }
 }
 
 /// How steps are done; tests make it fail or stop.
@@ -236,21 +263,21 @@ impl Put {
     }
 
     /// Deletes what is left over when the change is done (`forward`) or undone.
-    pub fn clean(&self, forward: bool) -> Result<(), FileError> {
+    pub fn clean(&self, forward: bool, unsynced: &mut Unsynced) -> Result<(), FileError> {
         if self.owned {
-            durable::remove_any(&self.temp)?;
+            unsynced.remove(&self.temp)?;
         }
         let Some((old, aside)) = &self.old else {
             return Ok(());
         };
         if forward {
             if !self.owned && object_at(&self.temp)? == Some(*old) {
-                durable::remove_any(&self.temp)?;
+                unsynced.remove(&self.temp)?;
             }
-            durable::remove_any(aside)?;
+            unsynced.remove(aside)?;
         } else if object_at(&self.to)? == Some(*old) {
             // A second name or a copy of what is in place.
-            durable::remove_any(aside)?;
+            unsynced.remove(aside)?;
         }
         Ok(())
     }
@@ -303,10 +330,10 @@ impl Take {
     }
 
     /// Deletes it for good.
-    pub fn clean(&self) -> Result<(), FileError> {
-        durable::remove_any(&self.aside)?;
+    pub fn clean(&self, unsynced: &mut Unsynced) -> Result<(), FileError> {
+        unsynced.remove(&self.aside)?;
         if self.object.is_dir() && object_at(&self.path)? == Some(self.object) {
-            durable::remove_any(&self.path)?;
+            unsynced.remove(&self.path)?;
         }
         Ok(())
     }

@@ -80,11 +80,10 @@ fn store_locked(journal: &Journal, trees: &Trees) -> Result<File, JournalError> 
 }
 
 impl Swap<'_> {
-    /// The new directory stays; the one before is deleted.
-    pub fn keep(mut self) -> Result<(), JournalError> {
-        // What the script has added is to stay too.
-        for put in &self.journal.puts {
-            durable::sync_tree(&put.to)?;
+    /// The new directory stays; the one before is deleted. `written`: what was written or added in it since, as paths below it.
+    pub fn keep(mut self, written: &[&Path]) -> Result<(), JournalError> {
+        for (put, written) in self.journal.puts.iter().flat_map(|put| written.iter().map(move |path| (put, path))) {
+            durable::sync_tree(&put.to.join(written))?;
         }
         self.journal.direction = Direction::Forward;
         self.journal.store(self.trees)?;

@@ -146,8 +146,8 @@ pub(super) fn put(dir: &Path, index: &Index) -> Result<(), FileError> {
         )));
     }
     let mut written = written.into_iter();
-    while let Some((file, temp, path)) = written.next() {
-        if let Err(error) = durable::put_in_place(&file, &temp, &path) {
+    while let Some((_, temp, path)) = written.next() {
+        if let Err(error) = durable::name(&temp, &path) {
             forget(written);
             return Err(error);
         }

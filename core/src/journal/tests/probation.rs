@@ -32,7 +32,7 @@ fn an_artefact_on_probation_goes_back_unless_it_is_kept() {
     fs::remove_dir_all(&staged).unwrap();
 
     let (probation, staged) = swap(&bed);
-    probation.keep().unwrap();
+    probation.keep(&[]).unwrap();
     let mut expected = before.clone();
     expected.insert("var/lib/dkms/a/1/6.1/x/module/a.ko.xz".into(), "644 newer".into());
     assert_eq!(bed.snapshot(), expected);
