@@ -37,9 +37,31 @@ pub fn map<T: Sync, R: Send>(items: &[T], ask: impl Fn(&T) -> R + Sync) -> Vec<R
     })
 }
 
+/// What `own` gives, and what `other` gives meanwhile in a thread of its own, or after it where there are no more threads for us.
+/// `other` looks at files, as for [`map`].
+pub fn both<A, B: Send>(own: impl FnOnce() -> A, other: impl Fn() -> B + Sync) -> (A, B) {
+    thread::scope(|scope| {
+        let meanwhile = thread::Builder::new().spawn_scoped(scope, &other);
+        let own = own();
+        let other = match meanwhile.map(thread::ScopedJoinHandle::join) {
+            Ok(Ok(found)) => found,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            Err(_) => other(),
+        };
+        (own, other)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_answers_come_and_each_needs_the_other_to_go_on() {
+        let gate = std::sync::Barrier::new(2);
+        let (own, other) = both(|| gate.wait().is_leader(), || gate.wait().is_leader());
+        assert_ne!(own, other);
+    }
 
     #[test]
     fn answers_come_in_the_order_of_what_was_asked() {

@@ -176,6 +176,14 @@ impl KernelFacts {
         self.origin(ctx).is_ok_and(|before| self.look_at_origin(ctx).is_ok_and(|now| now == *before))
     }
 
+    /// Finds out what the first build for it asks for, so that it is known by then. What can't be known, the build says.
+    pub fn look_ahead(&self, ctx: &Context) {
+        if let Err(why) = self.origin(ctx) {
+            log::debug!("{why}");
+        }
+        self.headers_digest(ctx);
+    }
+
     /// What of its headers are no headers, as it was when first asked for in this run.
     ///
     /// # Errors
@@ -190,8 +198,7 @@ impl KernelFacts {
 
     fn look_at_origin(&self, ctx: &Context) -> Result<Origin, String> {
         let headers = self.headers.as_ref().map_err(|_| "there are no headers".to_owned())?;
-        let compilers = self.compilers(ctx).map_err(|error| error.to_string())?;
-        Origin::take(ctx, headers, &compilers, &self.toolchain)
+        Origin::take(ctx, headers, || self.compilers(ctx), &self.toolchain)
     }
 
     /// The cheap token of the headers; `None` without headers.

@@ -1,11 +1,13 @@
 //! What builds for one kernel follow from besides the package: headers, compilers and other programs, by what they hold.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::compilers::Compilers;
+use crate::compilers::{self, Compilers};
 use crate::context::Context;
 use crate::digest::Digest;
 use crate::kernel::{Headers, Toolchain, headers_contents};
+use crate::parallel;
 
 /// Where systems say what they are (os-release(5)).
 const OS_RELEASE: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
@@ -31,12 +33,15 @@ impl Origin {
     pub(super) fn take(
         ctx: &Context,
         headers: &Headers,
-        compilers: &Compilers,
+        compilers: impl FnOnce() -> Result<Arc<Compilers>, compilers::Error>,
         toolchain: &Toolchain,
     ) -> Result<Self, String> {
         // Who only looks remembers nothing: to them, everything was written to just now.
         let now = if ctx.options.dry_run { 0 } else { ctx.now };
-        let headers = headers_contents::take(&ctx.trees, headers, now).map_err(|error| error.to_string())?;
+        // The one waits for programs, the other looks at thousands of files.
+        let (compilers, headers) = parallel::both(compilers, || headers_contents::take(&ctx.trees, headers, now));
+        let compilers = compilers.map_err(|error| error.to_string())?;
+        let headers = headers.map_err(|error| error.to_string())?;
         if compilers.all.is_empty() {
             return Err("there is no compiler".to_owned());
         }

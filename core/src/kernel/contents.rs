@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::{Digest, Hasher};
 use crate::durable::{self, FileError};
+use crate::parallel;
 use crate::tree::Trees;
 use crate::tree::identity::Identity;
 
@@ -42,6 +43,15 @@ impl Member {
         let identity = Identity::of(&fs_err::metadata(&path)?);
         Ok(Self { label: label.into(), path, identity })
     }
+
+    /// The digest of what it holds.
+    fn read(&self) -> io::Result<Digest> {
+        let read = Digest::of_file(&self.path)?;
+        if Identity::of(&fs_err::metadata(&self.path)?) != self.identity {
+            return Err(io::Error::other(format!("{} is being changed", self.path.display())));
+        }
+        Ok(read)
+    }
 }
 
 /// The digest of the labels and contents of `members`, in their order. `now`: the time when the run began, in seconds since
@@ -56,12 +66,9 @@ pub fn digest(trees: &Trees, members: &[Member], now: u64) -> io::Result<Digest>
         return Ok(known);
     }
     let mut hasher = Hasher::default();
-    for member in members {
+    for (member, read) in members.iter().zip(parallel::map(members, Member::read)) {
         hasher.field(member.label.as_os_str().as_bytes());
-        hasher.field(Digest::of_file(&member.path)?.to_string().as_bytes());
-        if Identity::of(&fs_err::metadata(&member.path)?) != member.identity {
-            return Err(io::Error::other(format!("{} is being changed", member.path.display())));
-        }
+        hasher.field(read?.to_string().as_bytes());
     }
     let digest = hasher.finish();
     let newest = members.iter().map(|member| member.identity.ctime_ns / 1_000_000_000).max().unwrap_or_default();

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::digest::Digest;
 use crate::kernel::contents::{self, Member};
 use crate::kernel::{Error, Headers};
+use crate::parallel;
 use crate::root::Root;
 use crate::tree::Trees;
 use crate::tree::identity::Identity;
@@ -45,32 +46,56 @@ pub fn places(root: &Root, headers: &Headers) -> Vec<PathBuf> {
 }
 
 fn members(root: &Root, headers: &Headers) -> io::Result<Option<Vec<Member>>> {
-    let mut all = Gathering { root, found: Vec::new(), seen: HashSet::new(), bytes: 0 };
-    for (dir, label) in places(root, headers).iter().zip(["headers", "common"]) {
-        if !all.directory(dir, Path::new(label))? {
-            return Ok(None);
+    let mut found = Vec::new();
+    let mut bytes = 0_u64;
+    // Directories by device and inode: links may lead around in circles.
+    let mut seen = HashSet::new();
+    let mut level: Vec<Directory> = places(root, headers)
+        .into_iter()
+        .zip(["headers", "common"])
+        .map(|(path, label)| Directory { label: PathBuf::from(label), path })
+        .collect();
+    while !level.is_empty() {
+        let lists = parallel::map(&level, |directory| directory.list(root));
+        level.clear();
+        for list in lists {
+            let list = list?;
+            if seen.insert(list.id) {
+                bytes = list.files.iter().map(|file| file.identity.size).fold(bytes, u64::saturating_add);
+                found.extend(list.files);
+                level.extend(list.directories);
+            }
+            if found.len() > MOST_FILES || bytes > MOST_BYTES {
+                return Ok(None);
+            }
         }
+        // What two links lead to counts as what the first of them is called.
+        level.sort_by(|one, other| one.label.as_os_str().cmp(other.label.as_os_str()));
     }
     // By their bytes: that of paths compares them part by part.
-    all.found.sort_by(|one, other| one.label.as_os_str().cmp(other.label.as_os_str()));
-    Ok(Some(all.found))
+    found.sort_by(|one, other| one.label.as_os_str().cmp(other.label.as_os_str()));
+    Ok(Some(found))
 }
 
-struct Gathering<'a> {
-    root: &'a Root,
-    found: Vec<Member>,
-    /// Directories by device and inode: links may lead around in circles.
-    seen: HashSet<(u64, u64)>,
-    bytes: u64,
+/// A directory that counts as `label`.
+struct Directory {
+    label: PathBuf,
+    path: PathBuf,
 }
 
-impl Gathering<'_> {
-    /// Adds what is in `dir`, which counts as `label`; `false` if that is too much.
-    fn directory(&mut self, dir: &Path, label: &Path) -> io::Result<bool> {
+/// What is in a [`Directory`].
+struct List {
+    /// Its device and inode.
+    id: (u64, u64),
+    files: Vec<Member>,
+    directories: Vec<Directory>,
+}
+
+impl Directory {
+    fn list(&self, root: &Root) -> io::Result<List> {
+        let Self { label, path: dir } = self;
         let meta = fs_err::metadata(dir)?;
-        if !self.seen.insert((meta.dev(), meta.ino())) {
-            return Ok(true);
-        }
+        let mut list = List { id: (meta.dev(), meta.ino()), files: Vec::new(), directories: Vec::new() };
         let configured = dir.ends_with("include/config");
         for entry in fs_err::read_dir(dir)? {
             let entry = entry?;
@@ -78,37 +103,34 @@ impl Gathering<'_> {
             if configured && !CONFIGURED.iter().any(|known| name == *known) {
                 continue;
             }
+            let label = label.join(&name);
             let kind = entry.file_type()?;
-            let (path, meta) = if kind.is_symlink() {
-                let path = self.target(&entry.path());
+            let (path, kind, meta) = if kind.is_symlink() {
+                let path = target(root, &entry.path());
                 match fs_err::metadata(&path) {
-                    Ok(meta) => (path, meta),
+                    Ok(meta) => (path, meta.file_type(), Some(meta)),
                     Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => continue,
                     Err(error) => return Err(error),
                 }
             } else {
-                (entry.path(), entry.metadata()?)
+                (entry.path(), kind, None)
             };
-            let label = label.join(&name);
-            if meta.is_dir() {
-                if name != ".git" && !self.directory(&path, &label)? {
-                    return Ok(false);
+            if kind.is_dir() {
+                if name != ".git" {
+                    list.directories.push(Directory { label, path });
                 }
-            } else if meta.is_file() && !is_product(&label) {
-                self.bytes = self.bytes.saturating_add(meta.len());
-                self.found.push(Member { label, path, identity: Identity::of(&meta) });
-                if self.found.len() > MOST_FILES || self.bytes > MOST_BYTES {
-                    return Ok(false);
-                }
+            } else if kind.is_file() && !is_product(&label) {
+                let identity = Identity::of(&meta.map_or_else(|| entry.metadata(), Ok)?);
+                list.files.push(Member { label, path, identity });
             }
         }
-        Ok(true)
+        Ok(list)
     }
+}
 
-    /// Where a link leads, as an outer path.
-    fn target(&self, link: &Path) -> PathBuf {
-        self.root.inside(link).map_or_else(|| link.to_owned(), |inside| self.root.outer(&inside))
-    }
+/// Where a link leads, as an outer path.
+fn target(root: &Root, link: &Path) -> PathBuf {
+    root.inside(link).map_or_else(|| link.to_owned(), |inside| root.outer(&inside))
 }
 
 /// Whether the file that counts as `label` only is what make has left.

@@ -5,6 +5,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use super::gather_package::Gatherer;
 use super::{How, Scope, adopt, stale, twice, vanished};
@@ -21,7 +22,7 @@ use crate::kernel::installed;
 use crate::kernel::version;
 use crate::names::{Kernel, Name, Package, Release};
 use crate::parallel;
-use crate::plan::{self, HeadersState, Presence, Registering};
+use crate::plan::{self, HeadersState, PackageState, Presence, Registering, Wish};
 use crate::run::Session;
 use crate::superseded::{self, Waiting};
 use crate::system_error::SystemError;
@@ -221,14 +222,29 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
             seen: RefCell::default(),
         };
         gathered.notes.extend(gatherer.replaced());
-        for (name, entries) in newest(ctx, &walk, &sources, &gives_way) {
-            if let Some(package) = gatherer.package(name, &entries)? {
+        let can_build = facts.headers.is_ok() && ctx.framework.result_cache.is_some() && !ctx.options.dry_run;
+        thread::scope(|scope| -> Result<(), Error> {
+            let mut looks_ahead = !can_build;
+            for (name, entries) in newest(ctx, &walk, &sources, &gives_way) {
+                let Some(package) = gatherer.package(name, &entries)? else { continue };
+                if !looks_ahead && will_be_built(&package) {
+                    looks_ahead = true;
+                    // Meanwhile the other packages' dkms.conf are evaluated. Where there is no thread for it, the build asks.
+                    let _ = thread::Builder::new().spawn_scoped(scope, || facts.look_ahead(ctx));
+                }
                 gathered.facts.packages.push(package);
             }
-        }
+            Ok(())
+        })?;
         gathered.seen.extend(gatherer.seen.into_inner());
     }
     Ok(gathered)
+}
+
+/// Whether nothing is known that would keep the package from being built.
+fn will_be_built(package: &plan::PackageInput) -> bool {
+    let lacks = matches!(package.state, PackageState::Absent | PackageState::Stale { .. });
+    lacks && package.wish == Wish::Install && package.known_failure.is_none()
 }
 
 /// The kernels in scope, and what there is of each.
