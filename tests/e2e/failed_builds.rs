@@ -115,6 +115,38 @@ cp -a /usr/src/hello-1.0 /usr/src/hello-2.0; sed -i 's/^PACKAGE_VERSION=.*/PACKA
 code 0 dkms add hello/2.0; hasnt arning /tmp/said
 "#;
 
+/// What a Makefile needs that keeps its flags in EXTRA_CFLAGS.
+macro_rules! old_flags {
+    () => {
+        r#"
+cd /usr/src/hello-1.0; mkdir include; echo '#define FIRST 1' >include/first.h; sed -i '1i #include "first.h"' hello.c
+printf 'EXTRA_CFLAGS += -I$(src)/include\nobj-m := hello.o\n' >Makefile; lost='/usr/src/hello-1.0/Makefile, line 1, sets EXTRA_CFLAGS'
+"#
+    };
+}
+
+/// Linux 7.2 ignores it: that is said, and what is advised helps.
+const IGNORED_FLAGS: &str = concat!(
+    old_flags!(),
+    r#"
+code 10 dkms build hello/1.0 -k $k; has 'first.h: No such file' /tmp/said; has "$lost" /tmp/said
+dkms reconcile -k $k >/tmp/said 2>&1 || :; has "$lost" /tmp/said
+code 0 dkms lint /usr/src/hello-1.0; has 'lost-flags' /tmp/said
+eval "$(sed -n 's/.*To try this one: //p' <(dkms build hello/1.0 -k $k 2>&1 || :))"; code 0 dkms build hello/1.0 -k $k
+code 0 dkms lint /usr/src/hello-1.0; hasnt 'lost-flags' /tmp/said
+echo '#error of its own' >>hello.c; code 10 dkms build hello/1.0 -k $k --force; hasnt "$lost" /tmp/said
+"#
+);
+
+/// Linux 6.12 reads it: whatever fails, it is not that.
+const FLAGS_THAT_COUNT: &str = concat!(
+    old_flags!(),
+    r#"
+code 0 dkms build hello/1.0 -k $k
+echo '#error of its own' >>hello.c; code 10 dkms build hello/1.0 -k $k --force; hasnt "$lost" /tmp/said
+"#
+);
+
 /// A full disk is said, with how much there is of it; the log is kept.
 const FULL: &str = r"
 printf '#!/bin/sh\nfor i in 1 2 3; do head -c 4000000 /dev/zero >big$i || exit 1; done\n' >/usr/src/hello-1.0/unpack.sh
@@ -205,6 +237,8 @@ fn main() -> ExitCode {
     Suite::new(&[Need::Bed, Need::Ours])
         .case("what_was_refused", script(REFUSED))
         .case("what_is_not_whole", script(NOT_WHOLE))
+        .case("flags_that_the_kernel_ignores", two_packages(Base::boot, PRELUDE, IGNORED_FLAGS))
+        .case("flags_that_count", script(FLAGS_THAT_COUNT))
         .case("full_disks", script(FULL))
         .case("changed_sources", script(CHANGED_SOURCES))
         .case("results_in_the_journal", script(JOURNAL))

@@ -10,6 +10,7 @@ use super::{diagnostic, fetch};
 use crate::context::Context;
 use crate::durable;
 use crate::host::{headers_package, tools};
+use crate::lint::flags::{self, Lost};
 use crate::names::Package;
 use crate::run::script::{self, interpreter, source_place, unrunnable};
 use crate::run::target::Target;
@@ -57,6 +58,7 @@ impl Build<'_> {
         self.network(all)
             .or_else(|| self.not_there(last))
             .or_else(|| self.program_before(all, last))
+            .or_else(|| self.lost_flags())
             .or_else(|| self.quiet_network(all))
     }
 
@@ -180,6 +182,25 @@ impl Build<'_> {
     fn not_there(&self, last: &str) -> Option<String> {
         let is_explained = |found: &Refusal<'_>| found.kind == Kind::Missing && self.why_not_there(found).is_some();
         refusal::last_before_the_end(last, is_explained).and_then(|found| self.why_not_there(&found))
+    }
+
+    /// The Makefile keeps compiler flags where this kernel's kbuild does not look for them.
+    fn lost_flags(&self) -> Option<String> {
+        let lost = flags::lost(&self.ctx.trees.source_of(&self.target.package))?;
+        let kbuild = privilege::outer(self.ctx, &self.target.facts.source_dir.join("scripts/Makefile.lib"));
+        let is_read = durable::text(&kbuild).map_or(true, |text| text.contains(lost.name));
+        let Lost { name, instead, file, line } = lost;
+        let release = &self.target.kernel.release;
+        let file = self.in_source(&file);
+        (!is_read).then(|| {
+            format!(
+                "{}, line {line}, sets {name}. Linux ignores that since 6.15, so for kernel {release} its flags are lost.\n\
+                 Look for a newer version of {}. To try this one: sed -i 's/{name}/{instead}/' {}",
+                file.display(),
+                self.target.package.name,
+                file.display()
+            )
+        })
     }
 
     /// A program that an earlier command, which went on and ended well, did not find, where a file is missing now.

@@ -4,6 +4,7 @@
 //! Every rule names a true problem, or says that it is a note. What the files don't show is not guessed.
 
 pub mod draft;
+pub mod flags;
 mod make;
 mod source;
 mod text;
@@ -69,6 +70,7 @@ rules! {
     MISSPELT Warning "misspelt" "bash sets any variable without a word, so the directive that was meant stays unset."
     NO_LICENCE Warning "no-licence" "Without MODULE_LICENSE the kernel's build stops with an error, or the loaded module taints the kernel."
     CLEAN_BESIDE Warning "clean-beside-goal" "In one make command with another goal, kernels from 7.2 on replace the module's Makefile. Each build starts from a fresh copy: leave the clean goal away."
+    LOST_FLAGS Warning "lost-flags" "Kernels from 6.15 on ignore EXTRA_CFLAGS and its sisters without a word. Set ccflags-y (asflags-y, cppflags-y, ldflags-y), which all kernels since 2.6.24 read."
     FIXED_JOBS Warning "fixed-jobs" "dkms shares the processors among all builds. A number of jobs in MAKE takes the package out of that, and needs more memory than some machines have."
     NEEDS_NETWORK Warning "needs-network" "Builds have no network. Ship what the build needs."
     NEEDS_ROOT Warning "needs-root" "Build scripts run as a user that owns nothing. What changes the system belongs into POST_INSTALL."

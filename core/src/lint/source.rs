@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::{
-    DOS_LINES, Finding, NEEDS_NETWORK, NEEDS_ROOT, NO_LICENCE, PATCH_MISSING, SCRIPT_ABSOLUTE, SCRIPT_MISSING,
-    SCRIPT_NOT_EXECUTABLE, text,
+    DOS_LINES, Finding, LOST_FLAGS, NEEDS_NETWORK, NEEDS_ROOT, NO_LICENCE, PATCH_MISSING, SCRIPT_ABSOLUTE,
+    SCRIPT_MISSING, SCRIPT_NOT_EXECUTABLE, flags, text,
 };
 use crate::conf::Raw;
 use crate::durable;
@@ -44,6 +44,10 @@ pub(super) fn check(dir: &Path, conf: &str, raw: &Raw, found: &mut Vec<Finding>)
         licensed |=
             text.windows(14).any(|part| part == b"MODULE_LICENSE") || text.windows(8).any(|part| part == b"license:");
     });
+    if let Some(lost) = flags::lost(dir).filter(|_| !flags::never_lost(raw.text("BUILD_EXCLUSIVE_KERNEL_MAX", 0))) {
+        let message = format!("it sets {}, and nothing hands that on to kbuild", lost.name);
+        found.push(Finding::new(&LOST_FLAGS, lost.file, Some(lost.line), message));
+    }
     if sources && !licensed {
         found.push(Finding::conf(&NO_LICENCE, None, "no source file holds MODULE_LICENSE"));
     }

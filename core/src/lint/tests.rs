@@ -82,6 +82,8 @@ const CASES: &[Case] = &[
     ("DEST_MODUL_LOCATION=x\n", &[], &[("misspelt", Some(6))]),
     ("", &[("src/m.c", "int x;", 0o644)], &[("no-licence", None)]),
     ("MAKE=\"make -C $kernel_source_dir M=. clean modules\"\n", &[], &[("clean-beside-goal", Some(6))]),
+    ("", &[("src/Makefile", "obj-m := m.o\nEXTRA_CFLAGS += -I$(src)\n", 0o644)], &[("lost-flags", Some(2))]),
+    ("BUILD_EXCLUSIVE_KERNEL_MAX=6.14\n", &[("Makefile", "EXTRA_CFLAGS += -I$(src)\n", 0o644)], &[]),
     ("MAKE=\"make -j4 -C $kernel_source_dir\"\n", &[], &[("fixed-jobs", Some(6))]),
     ("PRE_BUILD=a\n", &[("a", "#!/bin/sh\nif ! curl -O x; then exit 1; fi\n", 0o755)], &[("needs-network", Some(2))]),
     ("MAKE=\"git clone x && make -C $kernel_source_dir\"\n", &[], &[("needs-network", Some(6))]),
