@@ -66,13 +66,24 @@ impl Aside {
     }
 
     fn put_back(self, image: &Path) -> std::io::Result<()> {
-        std::fs::rename(&self.0, image)
+        std::fs::rename(&self.0, image)?;
+        self.sync();
+        Ok(())
+    }
+
+    /// So that a power cut does not bring it back: nothing looks for it.
+    fn sync(&self) {
+        if let Err(error) = crate::durable::sync(self.0.parent().unwrap_or(Path::new("/"))) {
+            log::debug!("{error}");
+        }
     }
 }
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        if std::fs::remove_file(&self.0).is_ok() {
+            self.sync();
+        }
     }
 }
 
