@@ -21,6 +21,7 @@ const OTHERS: &[&str] = &[
     "has no member named",
     "too few arguments to function",
     "incompatible pointer type",
+    "fatal error: x.h: No such file or directory",
     "ERROR: modpost: \"x\" undefined!",
     "modpost: GPL-incompatible module … uses GPL-only symbol",
     "No rule to make target 'modules'",
