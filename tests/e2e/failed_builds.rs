@@ -115,6 +115,16 @@ cp -a /usr/src/hello-1.0 /usr/src/hello-2.0; sed -i 's/^PACKAGE_VERSION=.*/PACKA
 code 0 dkms add hello/2.0; hasnt arning /tmp/said
 "#;
 
+/// Who only looks runs no compiler, and leaves nothing, although a build is due.
+const LOOKS: &str = r#"
+code 0 dkms add hello/1.0
+for look in "doctor -k $k" 'status --long' "why hello -k $k"; do
+	strace -f -e trace=execve -o /tmp/trace dkms $look >/tmp/said 2>&1 || :
+	has hello /tmp/said; hasnt gcc /tmp/trace; [ ! -e /var/cache/dkms ] || fail "$look: leaves $(find /var/cache/dkms)"
+done
+strace -f -e trace=execve -o /tmp/trace dkms reconcile -k $k >/tmp/said 2>&1; has gcc /tmp/trace; [ -d /var/cache/dkms/contents ] || fail 'this would see nothing'
+"#;
+
 /// What a Makefile needs that keeps its flags in EXTRA_CFLAGS.
 macro_rules! old_flags {
     () => {
@@ -237,6 +247,7 @@ fn main() -> ExitCode {
     Suite::new(&[Need::Bed, Need::Ours])
         .case("what_was_refused", script(REFUSED))
         .case("what_is_not_whole", script(NOT_WHOLE))
+        .case("who_only_looks", script(LOOKS))
         .case("flags_that_the_kernel_ignores", two_packages(Base::boot, PRELUDE, IGNORED_FLAGS))
         .case("flags_that_count", script(FLAGS_THAT_COUNT))
         .case("full_disks", script(FULL))

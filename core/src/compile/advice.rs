@@ -195,7 +195,7 @@ impl Build<'_> {
         (!is_read).then(|| {
             format!(
                 "{}, line {line}, sets {name}. Linux ignores that since 6.15, so for kernel {release} its flags are lost.\n\
-                 Look for a newer version of {}. To try this one: sed -i 's/{name}/{instead}/' {}",
+                 Look for a newer version of {}. To try this one: sed -i 's/\\b{name}\\b/{instead}/g' {}",
                 file.display(),
                 self.target.package.name,
                 file.display()

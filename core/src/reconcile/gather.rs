@@ -145,8 +145,15 @@ pub(super) fn present(session: &Session<'_>, scope: &Scope, over: bool) -> Resul
     Ok(kernels.filter(|(_, presence)| *presence != Presence::Gone).map(|(kernel, _)| kernel).collect())
 }
 
-/// Reads the facts for the kernels in `scope`. `over`: as for [`before`].
-pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: bool) -> Result<Gathered, Error> {
+/// Reads the facts for the kernels in `scope`. `over`: as for [`before`]. `builds`: what is lacking is built next, so what that asks
+/// for is found out meanwhile; who only looks runs no compiler and remembers nothing.
+pub(super) fn gather(
+    session: &Session<'_>,
+    scope: &Scope,
+    how: How<'_>,
+    over: bool,
+    builds: bool,
+) -> Result<Gathered, Error> {
     let ctx = session.ctx;
     let (before, mut walk) = before(ctx, over)?;
     let notes = twice::take_out(&ctx.trees, &mut walk);
@@ -187,10 +194,12 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
             continue;
         }
         let facts = session.facts.kernel(&kernel)?;
+        let headers = headers(session, &facts);
+        let can_build = facts.headers.is_ok() && headers == HeadersState::Ready && ctx.framework.result_cache.is_some();
         gathered.facts.kernels.push(plan::KernelInput {
             kernel: kernel.clone(),
             presence,
-            headers: headers(session, &facts),
+            headers,
             leftovers: Vec::new(),
         });
         let mut beside = KernelManifest::beside(&ctx.trees, &kernel.release)?.unwrap_or_default();
@@ -222,9 +231,8 @@ pub(super) fn gather(session: &Session<'_>, scope: &Scope, how: How<'_>, over: b
             seen: RefCell::default(),
         };
         gathered.notes.extend(gatherer.replaced());
-        let can_build = facts.headers.is_ok() && ctx.framework.result_cache.is_some() && !ctx.options.dry_run;
         thread::scope(|scope| -> Result<(), Error> {
-            let mut looks_ahead = !can_build;
+            let mut looks_ahead = !(builds && can_build);
             for (name, entries) in newest(ctx, &walk, &sources, &gives_way) {
                 let Some(package) = gatherer.package(name, &entries)? else { continue };
                 if !looks_ahead && will_be_built(&package) {

@@ -188,7 +188,7 @@ pub struct Preview {
 
 /// The plan for `scope`, without carrying it out.
 pub fn preview(session: &Session<'_>, scope: &Scope, how: How<'_>) -> Result<Preview, Error> {
-    let (plan, gathered) = look(session, scope, how)?;
+    let (plan, gathered) = look(session, scope, how, false)?;
     Ok(Preview { plan, broken: gathered.broken, notes: gathered.notes })
 }
 
@@ -215,9 +215,10 @@ fn is_over(session: &Session<'_>, how: How<'_>) -> bool {
     how.over.unwrap_or(session.ctx.machine.rpm_scriptlet.is_none())
 }
 
-fn look(session: &Session<'_>, scope: &Scope, how: How<'_>) -> Result<(Plan, gather::Gathered), Error> {
+/// `builds`: the plan is carried out at once.
+fn look(session: &Session<'_>, scope: &Scope, how: How<'_>, builds: bool) -> Result<(Plan, gather::Gathered), Error> {
     let over = is_over(session, how);
-    let gathered = gather::gather(session, scope, how, over)?;
+    let gathered = gather::gather(session, scope, how, over, builds)?;
     let is_ours = |overdue: &Overdue| match overdue.what {
         FollowUp::Depmod => true,
         FollowUp::Initramfs => how.initramfs == Initramfs::Auto,
@@ -253,7 +254,7 @@ pub fn reconcile(
     }
     session.heal(reporter)?;
     begin(session, scope, how, reporter)?;
-    let (plan, gathered) = look(session, scope, how)?;
+    let (plan, gathered) = look(session, scope, how, true)?;
     if matches!(how.initramfs, Initramfs::Auto | Initramfs::AtEnd) {
         initramfs::note(session.ctx, &plan)?;
     }
